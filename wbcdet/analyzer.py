@@ -1,0 +1,206 @@
+"""Fields to results: decode, detect, crop, classify, batched across fields."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wbcdet.classifier import Classifier, Verdict
+from wbcdet.detector import Detector
+from wbcdet.fields import Field, FieldError, Source, as_source, read_field
+from wbcdet.records import LABELS, Cell, FieldResult
+from wbcdet.settings import Settings
+
+Input = str | Path | Source | Field | np.ndarray
+
+#: Threads that read and decode ahead of the models; two keep one processor core fed.
+_READERS = 2
+
+
+class Analyzer:
+    """Finds and names the white blood cells of microscope fields.
+
+    The models are loaded once, at construction. One analyzer may be shared between threads: calls
+    take turns at the models and hold no state between fields.
+
+    Args:
+        settings: every default in one place.
+        confidence, min_score, device: shortcuts that override the settings.
+
+    Raises:
+        ValueError: a setting is out of its range.
+        OSError, RuntimeError: the models cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        settings: Settings | None = None,
+        *,
+        confidence: float | None = None,
+        min_score: float | None = None,
+        device: str | None = None,
+    ) -> None:
+        given = {"confidence": confidence, "min_score": min_score, "device": device}
+        changes = {name: value for name, value in given.items() if value is not None}
+        self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
+        self.detector = Detector(device=self.settings.device)
+        self.classifier = Classifier(device=self.settings.device)
+        self._turn = threading.Lock()
+
+    def analyze(self, source: Input) -> FieldResult:
+        """Analyse one field.
+
+        Args:
+            source: a file or URL, or BGR pixels (height, width, 3) or grey pixels
+                (height, width), both uint8.
+
+        Returns:
+            the field's record; with a ``failure`` where a file could not be read.
+
+        Raises:
+            ValueError: an array of another shape or type.
+        """
+        return next(self.analyze_many([source]))
+
+    def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
+        """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
+        for _, result in self.analyze_fields(sources):
+            yield result
+
+    def analyze_fields(
+        self, sources: Iterable[Input]
+    ) -> Iterator[tuple[Field | None, FieldResult]]:
+        """Analyse many fields, in order, and hand each back with its pixels (None on failure).
+
+        The next fields are decoded while the models work; however many fields there are, only
+        those of two batches are in memory.
+        """
+        size = self.settings.fields_per_batch
+        waiting: deque[Future[Field | FieldResult]] = deque()
+        pending = enumerate(sources)
+        with ThreadPoolExecutor(_READERS, thread_name_prefix="wbcdet-read") as pool:
+            try:
+                while True:
+                    for number, source in islice(pending, size + _READERS - len(waiting)):
+                        waiting.append(pool.submit(self._load, source, number))
+                    if not waiting:
+                        return
+                    batch = [waiting.popleft().result() for _ in range(min(size, len(waiting)))]
+                    yield from self._analyze_batch(batch)
+            finally:
+                pool.shutdown(wait=False, cancel_futures=True)
+
+    def info(self) -> dict[str, Any]:
+        """What made the results: models with their sha256, settings with their fingerprint."""
+        return {
+            "detector": {"name": self.detector.name, "sha256": self.detector.sha256},
+            "classifier": {"name": self.classifier.name, "sha256": self.classifier.sha256},
+            "settings": {
+                **self.settings.to_dict(),
+                "fingerprint": self.settings.fingerprint(),
+            },
+        }
+
+    def _load(self, source: Input, number: int) -> Field | FieldResult:
+        if isinstance(source, Field):
+            return source
+        if isinstance(source, np.ndarray):
+            return Field(f"array-{number}", None, _as_pixels(source))
+        item = source if isinstance(source, Source) else as_source(str(source))
+        try:
+            return read_field(item, self.settings)
+        except FieldError as error:
+            return FieldResult.failed(item.name, str(error))
+
+    def _analyze_batch(
+        self, batch: list[Field | FieldResult]
+    ) -> Iterator[tuple[Field | None, FieldResult]]:
+        fields = [item for item in batch if isinstance(item, Field)]
+        found: list[list[tuple[tuple[float, float, float, float], float]]] = []
+        crops: list[np.ndarray] = []
+        with self._turn:
+            for item in fields:
+                boxes, scores = self.detector.detect(item.pixels, self.settings.confidence)
+                kept = list(_boxes_inside(boxes, scores, item.pixels.shape))
+                found.append(kept)
+                crops += [self.classifier.crop(item.pixels, np.array(box)) for box, _ in kept]
+            verdicts = iter(self._classify(crops))
+        cells = iter(
+            tuple(
+                _cell(number, box, score, next(verdicts), item.pixels.shape)
+                for number, (box, score) in enumerate(kept)
+            )
+            for item, kept in zip(fields, found, strict=True)
+        )
+        for loaded in batch:
+            if isinstance(loaded, FieldResult):
+                yield None, loaded
+            else:
+                height, width = loaded.pixels.shape[:2]
+                yield loaded, FieldResult(loaded.name, width, height, next(cells))
+
+    def _classify(self, crops: list[np.ndarray]) -> list[Verdict]:
+        size = self.settings.crops_per_batch
+        verdicts: list[Verdict] = []
+        for start in range(0, len(crops), size):
+            part = crops[start : start + size]
+            verdicts += self.classifier.classify(part, min_score=self.settings.min_score)
+        return verdicts
+
+
+def _as_pixels(array: np.ndarray) -> np.ndarray:
+    colour = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or not (colour or array.ndim == 2) or array.size == 0:
+        raise ValueError(
+            "pixels must be uint8 of shape (height, width, 3) in BGR or (height, width), "
+            f"not {array.dtype} of shape {array.shape}"
+        )
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
+def _boxes_inside(
+    boxes: np.ndarray, scores: np.ndarray, shape: tuple[int, ...]
+) -> Iterator[tuple[tuple[float, float, float, float], float]]:
+    """Boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
+    height, width = shape[:2]
+    limits = np.array([width, height, width, height], dtype=float)
+    inside = np.round(np.clip(np.asarray(boxes, dtype=float).reshape(-1, 4), 0, limits), 1)
+    for (x_min, y_min, x_max, y_max), score in zip(inside.tolist(), scores, strict=True):
+        if x_max - x_min >= 1 and y_max - y_min >= 1:
+            yield (x_min, y_min, x_max, y_max), _rounded(score)
+
+
+def _cell(
+    number: int,
+    box: tuple[float, float, float, float],
+    score: float,
+    verdict: Verdict,
+    shape: tuple[int, ...],
+) -> Cell:
+    height, width = shape[:2]
+    x_min, y_min, x_max, y_max = box
+    scores = {str(name): value for name, value in verdict.scores.items()}
+    return Cell(
+        id=number,
+        box=box,
+        detection_score=score,
+        label=verdict.label,
+        label_score=_rounded(verdict.label_score),
+        scores={str(label): _rounded(scores[str(label)]) for label in LABELS},
+        reason=verdict.reason,
+        touches_edge=min(x_min, y_min, width - x_max, height - y_max) < 1.0,
+    )
+
+
+def _rounded(score: float) -> float:
+    return min(1.0, max(0.0, round(float(score), 4)))

@@ -1,0 +1,250 @@
+"""The ``wbcdet`` command: parse, call, print.
+
+What a command needs is imported inside it, so that ``wbcdet --help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from io import TextIOWrapper
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+from wbcdet import __version__
+from wbcdet.records import NOTICE
+from wbcdet.settings import Settings
+from wbcdet.training.data_cli import app as data_app
+
+if TYPE_CHECKING:
+    from wbcdet.analyzer import Analyzer
+    from wbcdet.predict import Run
+
+T = TypeVar("T")
+
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="wbcdet",
+    help=f"""Find, name and count the white blood cells in photographs of blood smears.
+
+{NOTICE}
+
+Try it without a picture of your own: wbcdet demo
+
+Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
+NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1", help="How sure a cell must be to be counted. Default: the detector's own."
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1",
+        help="How sure a name must be; below it a cell is unclassified. "
+        "Default: the classifier's own.",
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="Where the models run: auto, cpu or cuda.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"wbcdet {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command(
+    epilog=f"Exit code: 0 all pictures read, 1 some not read, 2 nothing to analyse. {NOTICE}"
+)
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Pictures, folders (with their subfolders), patterns such as 'day1/*.jpg', "
+            "http(s) addresses.",
+            show_default=False,
+        ),
+    ],
+    out: Out = Path("wbcdet-out"),
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Find and name the white blood cells in your pictures.
+
+    Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
+    picture) and OUT/annotated/ (the pictures with every cell boxed and named).
+    """
+    settings = _settings(confidence, min_score, device)
+
+    from wbcdet.fields import find_fields
+
+    found = find_fields(sources, exclude=[out / "annotated"])
+    problems = [item for item in found if item.problem is not None]
+    if len(problems) == len(found):
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        _stop(f"{problems[0].name}: {problems[0].problem}{more}" if found else "nothing to analyse")
+
+    def work() -> Run:
+        from wbcdet.predict import run
+        from wbcdet.report import Report
+
+        report = Report(out, annotate=not no_annotate)
+        return run(found, report, _analyzer(settings), quiet=quiet)
+
+    done = _writing(out, work)
+    _finish(done, out, annotated=not no_annotate, quiet=quiet, json=json)
+
+
+@app.command(epilog=NOTICE)
+def demo(
+    out: Out = Path("wbcdet-demo"),
+    fields: Annotated[int, typer.Option(min=1, max=1000, help="Number of fields to draw.")] = 4,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same fields.")] = 0,
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Analyse drawn smear fields: needs no picture.
+
+    Draws synthetic fields into OUT/fields, analyses them as predict does, and says how many of
+    the drawn cells were found and named right.
+    """
+    settings = _settings(confidence, min_score, device)
+
+    def work() -> tuple[Run, list[str]]:
+        from wbcdet.demo import run_demo
+        from wbcdet.report import Report
+
+        report = Report(out, annotate=not no_annotate)
+        done, score = run_demo(report, fields, seed, _analyzer(settings), quiet=quiet)
+        return done, score.lines()
+
+    done, lines = _writing(out, work)
+    _finish(done, out, annotated=not no_annotate, quiet=quiet, json=json, lines=lines)
+
+
+def main() -> None:
+    """Run the command; the console script."""
+    import warnings
+
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that lacks a letter of a file name shows a mark in its place.
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="replace")
+    # Odd metadata in a picture is no concern of the reader: pixels decide.
+    warnings.filterwarnings("ignore", module="PIL")
+    app()
+
+
+def _settings(confidence: float | None, min_score: float | None, device: str) -> Settings:
+    try:
+        return Settings(confidence=confidence, min_score=min_score, device=device)
+    except ValueError as error:
+        _stop(str(error).replace("min_score", "--min-score"))
+
+
+def _analyzer(settings: Settings) -> Analyzer:
+    from wbcdet.analyzer import Analyzer
+
+    try:
+        return Analyzer(settings)
+    except (OSError, RuntimeError, ValueError) as error:
+        _stop(f"models cannot be loaded: {error}")
+
+
+def _writing(out: Path, work: Callable[[], T]) -> T:
+    """Run work that writes into a folder; one line where it cannot or is stopped."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        _stop("stopped", EXIT_INTERRUPTED)
+    except OSError as error:
+        _stop(f"cannot write to {out}: {error.strerror or error}")
+
+
+def _finish(
+    done: Run,
+    out: Path,
+    *,
+    annotated: bool,
+    quiet: bool,
+    json: bool,
+    lines: list[str] | None = None,
+) -> NoReturn:
+    """Print what was asked for and end with the run's exit code."""
+    try:
+        if json:
+            from wbcdet.report import dump
+
+            # Bytes: the terminal's own encoding may lack a letter of a file name.
+            sys.stdout.buffer.write(dump(done.document).encode())
+        elif not quiet:
+            from rich.console import Console
+
+            from wbcdet.summary import print_summary
+
+            # In a pipe or file nothing is folded to a terminal's width.
+            console = Console() if sys.stdout.isatty() else Console(width=200)
+            print_summary(console, done.results, out, annotated=annotated)
+            for line in lines or []:
+                print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _close_pipe()
+    if done.interrupted:
+        _stop(f"stopped; what was done is in {out}", EXIT_INTERRUPTED)
+    if done.failures and (quiet or json):
+        print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
+    raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)
+
+
+def _close_pipe() -> None:
+    """The reader of our output has gone: say nothing more, not even while Python shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
+    print(f"wbcdet: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)

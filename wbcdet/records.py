@@ -1,0 +1,238 @@
+"""What wbcdet says about a field: cell types, cells, field results and their dict form."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import supervision as sv
+
+FORMAT = "wbcdet-results/1"
+NOTICE = "Research use only. Not a medical device."
+
+
+class CellType(str, Enum):
+    """The four labels that are the product, and the honest fifth."""
+
+    EOSINOPHIL = "eosinophil"
+    LYMPHOCYTE = "lymphocyte"
+    MONOCYTE = "monocyte"
+    NEUTROPHIL = "neutrophil"
+    UNCLASSIFIED = "unclassified"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+#: The four labels in the order of every table, CSV and score vector.
+LABELS: tuple[CellType, ...] = (
+    CellType.EOSINOPHIL,
+    CellType.LYMPHOCYTE,
+    CellType.MONOCYTE,
+    CellType.NEUTROPHIL,
+)
+
+#: The four labels, then unclassified: the ``class_id`` order of ``FieldResult.detections``.
+ALL_LABELS: tuple[CellType, ...] = (*LABELS, CellType.UNCLASSIFIED)
+
+#: Header of ``FieldResult.to_frame()`` and of ``cells.csv``.
+CELL_COLUMNS: tuple[str, ...] = (
+    "file",
+    "id",
+    "x_min",
+    "y_min",
+    "x_max",
+    "y_max",
+    "detection_score",
+    "label",
+    "label_score",
+    *(str(label) for label in LABELS),
+    "reason",
+    "touches_edge",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One white blood cell found in a field.
+
+    Attributes:
+        id: running number of the cell in its field, from 0.
+        box: ``(x_min, y_min, x_max, y_max)`` in pixels of the full field, origin top left.
+        detection_score: how sure the detector is that this is a white blood cell, 0..1.
+        label: one of the four labels, or ``unclassified``.
+        label_score: calibrated probability of the most probable of the four labels, 0..1.
+        scores: probability of each of the four labels; what is missing to 1 is "none of them".
+        reason: why the cell is unclassified (``basophil-like``, ``artefact``, ``low-score``),
+            else None.
+        touches_edge: the box reaches the border of the field, so the cell is cut.
+    """
+
+    id: int
+    box: tuple[float, float, float, float]
+    detection_score: float
+    label: CellType
+    label_score: float
+    scores: dict[str, float]
+    reason: str | None = None
+    touches_edge: bool = False
+
+    def to_dict(self) -> dict[str, Any]:
+        """The cell as it stands in ``results.json``."""
+        return {
+            "id": self.id,
+            "box": list(self.box),
+            "detection_score": self.detection_score,
+            "label": str(self.label),
+            "label_score": self.label_score,
+            "scores": {str(label): self.scores[str(label)] for label in LABELS},
+            "reason": self.reason,
+            "touches_edge": self.touches_edge,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Cell:
+        """The cell that ``to_dict`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the mapping is not a cell.
+        """
+        x_min, y_min, x_max, y_max = (float(value) for value in data["box"])
+        if not (x_max > x_min and y_max > y_min):
+            raise ValueError(f"box {list(data['box'])} is empty or turned around")
+        cell = cls(
+            id=int(data["id"]),
+            box=(x_min, y_min, x_max, y_max),
+            detection_score=_score("detection_score", data["detection_score"]),
+            label=CellType(data["label"]),
+            label_score=_score("label_score", data["label_score"]),
+            scores={str(label): _score(label, data["scores"][str(label)]) for label in LABELS},
+            reason=None if data["reason"] is None else str(data["reason"]),
+            touches_edge=bool(data["touches_edge"]),
+        )
+        if (cell.label is CellType.UNCLASSIFIED) != (cell.reason is not None):
+            raise ValueError("a cell has a reason exactly when it is unclassified")
+        return cell
+
+    def to_row(self, file: str) -> dict[str, Any]:
+        """The cell as one flat row under ``CELL_COLUMNS``."""
+        values = (
+            file,
+            self.id,
+            *self.box,
+            self.detection_score,
+            str(self.label),
+            self.label_score,
+            *(self.scores[str(label)] for label in LABELS),
+            self.reason,
+            self.touches_edge,
+        )
+        return dict(zip(CELL_COLUMNS, values, strict=True))
+
+
+@dataclass(frozen=True, slots=True)
+class FieldResult:
+    """The one record every input gives: its cells, or the reason it could not be read.
+
+    Attributes:
+        file: name of the field, unique in its run.
+        width, height: pixels of the upright field; 0 where it could not be read.
+        cells: the cells found; empty where there is none and where ``failure`` is set.
+        failure: why the field could not be read, in one line; None where it was read.
+    """
+
+    file: str
+    width: int
+    height: int
+    cells: tuple[Cell, ...] = field(default_factory=tuple)
+    failure: str | None = None
+
+    @classmethod
+    def failed(cls, file: str, reason: str) -> FieldResult:
+        """The record of an input that could not be read."""
+        return cls(file, 0, 0, (), " ".join(reason.split()))
+
+    @property
+    def detections(self) -> sv.Detections:
+        """The cells as ``supervision.Detections``.
+
+        ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) detection scores; ``class_id`` (N,)
+        index into ``ALL_LABELS``; ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
+        """
+        import numpy as np
+        import supervision as sv
+
+        if not self.cells:
+            empty = sv.Detections.empty()
+            empty.data = {
+                "class_name": np.array([], dtype=str),
+                "label_score": np.array([], dtype=np.float32),
+            }
+            return empty
+        return sv.Detections(
+            xyxy=np.array([cell.box for cell in self.cells], dtype=np.float32),
+            confidence=np.array([cell.detection_score for cell in self.cells], dtype=np.float32),
+            class_id=np.array([ALL_LABELS.index(cell.label) for cell in self.cells], dtype=int),
+            data={
+                "class_name": np.array([str(cell.label) for cell in self.cells]),
+                "label_score": np.array([cell.label_score for cell in self.cells], np.float32),
+            },
+        )
+
+    def counts(self) -> dict[str, int]:
+        """How many cells carry each label of ``ALL_LABELS``, zeros included."""
+        return count_labels([self])
+
+    def to_frame(self) -> pd.DataFrame:
+        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell."""
+        import pandas as pd
+
+        rows = [cell.to_row(self.file) for cell in self.cells]
+        return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+
+    def to_dict(self) -> dict[str, Any]:
+        """The field as it stands in ``results.json``."""
+        return {
+            "file": self.file,
+            "width": self.width,
+            "height": self.height,
+            "cells": [cell.to_dict() for cell in self.cells],
+            "failure": self.failure,
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> FieldResult:
+        """The field that ``to_dict`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the mapping is not a field.
+        """
+        failure = data["failure"]
+        cells = tuple(Cell.from_dict(cell) for cell in data["cells"])
+        if failure is not None and cells:
+            raise ValueError("a field that could not be read has no cells")
+        return cls(
+            file=str(data["file"]),
+            width=int(data["width"]),
+            height=int(data["height"]),
+            cells=cells,
+            failure=None if failure is None else str(failure),
+        )
+
+
+def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
+    """How many cells of all the results carry each label of ``ALL_LABELS``, zeros included."""
+    found = Counter(str(cell.label) for result in results for cell in result.cells)
+    return {str(label): found[str(label)] for label in ALL_LABELS}
+
+
+def _score(name: object, value: Any) -> float:
+    number = float(value)
+    if not 0.0 <= number <= 1.0:
+        raise ValueError(f"{name} {value} is not between 0 and 1")
+    return number

@@ -1,0 +1,185 @@
+"""The files of a run: results.json, cells.csv, fields.csv and annotated pictures."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wbcdet.records import ALL_LABELS, CELL_COLUMNS, FieldResult
+from wbcdet.results import build_document
+
+FIELD_COLUMNS: tuple[str, ...] = (
+    "file",
+    "width",
+    "height",
+    "cells",
+    *(str(label) for label in ALL_LABELS),
+    "failure",
+    "annotated",
+)
+
+#: Bytes of one file name, short of the 255 that file systems allow.
+_NAME_BYTES = 180
+
+
+class Report:
+    """The output folder of a run. Files appear whole or not at all.
+
+    Args:
+        out: the folder; made where it does not exist.
+        annotate: draw an annotated picture of every field that was read.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, out: str | Path, *, annotate: bool = True) -> None:
+        self.out = Path(out)
+        self.annotate = annotate
+        self.results: list[FieldResult] = []
+        self._pictures: dict[int, str] = {}
+        self._taken: set[str] = set()
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Find out before an hour of analysis that the folder cannot be written.
+        with tempfile.TemporaryFile(dir=self.out):
+            pass
+
+    @property
+    def annotated(self) -> Path:
+        """Folder of the annotated pictures."""
+        return self.out / "annotated"
+
+    def add(self, result: FieldResult, pixels: Any = None) -> None:
+        """Take the record of one field and draw its picture.
+
+        Args:
+            result: the record.
+            pixels: (height, width, 3) uint8 BGR; None where the field could not be read.
+
+        Raises:
+            OSError: the picture cannot be written.
+        """
+        if self.annotate and pixels is not None:
+            import cv2
+
+            from wbcdet.draw import annotate
+
+            done, data = cv2.imencode(
+                ".jpg", annotate(pixels, result.cells), [cv2.IMWRITE_JPEG_QUALITY, 92]
+            )
+            if not done:
+                raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
+            name = self._free(picture_name(result.file))
+            target = self.annotated / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            _write(target, data.tobytes())
+            self._pictures[len(self.results)] = f"annotated/{name}"
+        self.results.append(result)
+
+    def write(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Write ``results.json``, ``cells.csv`` and ``fields.csv``.
+
+        Args:
+            info: what ``Analyzer.info()`` gives.
+
+        Returns:
+            the results document.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        document = build_document(info, self.results)
+        cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
+        _write(self.out / "cells.csv", _csv(CELL_COLUMNS, cells))
+        _write(self.out / "fields.csv", _csv(FIELD_COLUMNS, self._field_rows()))
+        _write(self.out / "results.json", dump(document).encode())
+        return document
+
+    def _field_rows(self) -> Iterable[dict[str, Any]]:
+        for number, result in enumerate(self.results):
+            # A field that could not be read has no counts: zeros would say that it was empty.
+            read = result.failure is None
+            yield {
+                "file": result.file,
+                "width": result.width if read else None,
+                "height": result.height if read else None,
+                "cells": len(result.cells) if read else None,
+                **(result.counts() if read else {}),
+                "failure": result.failure,
+                "annotated": self._pictures.get(number),
+            }
+
+    def _free(self, name: str) -> str:
+        """The name, or the next one numbered; file systems may ignore case."""
+        free, number = name, 1
+        while free.casefold() in self._taken:
+            number += 1
+            free = f"{name.removesuffix('.jpg')}-{number}.jpg"
+        self._taken.add(free.casefold())
+        return free
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """The results document as JSON text, in UTF-8 letters."""
+    return json.dumps(document, ensure_ascii=False, indent=1) + "\n"
+
+
+def picture_name(file: str) -> str:
+    """The path below ``annotated/`` for a field: its own, made safe on every file system.
+
+    ``a/x.jpg`` stays ``a/x.jpg``; ``b/x.png`` becomes ``b/x.png.jpg``.
+    """
+    parts = [_safe(part) for part in PurePosixPath(file.replace("\\", "/")).parts if part != "/"]
+    name = "/".join(parts) or "field"
+    return name if name.lower().endswith(".jpg") else f"{name}.jpg"
+
+
+def _safe(part: str) -> str:
+    clean = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", part).rstrip(". ")
+    if clean.strip("._ ") == "":
+        clean = f"_{clean.strip('.')}"
+    data = clean.encode()
+    if len(data) > _NAME_BYTES:
+        mark = hashlib.sha256(data).hexdigest()[:8]
+        clean = f"{data[:_NAME_BYTES].decode(errors='ignore')}-{mark}"
+    return clean
+
+
+def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
+    text = io.StringIO(newline="")
+    table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
+    return text.getvalue().encode()
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write beside the target, then rename: a reader never meets half a file."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".wbcdet-", suffix=".part")
+    part = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        part.chmod(0o666 & ~_UMASK)
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def _read_umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+# Read once, at import: the only way to read it sets it, which no thread may see.
+_UMASK = _read_umask()

@@ -1,0 +1,68 @@
+"""Every default of the analysis in one typed place."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+DEVICES = ("auto", "cpu", "cuda")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How fields are read and analysed.
+
+    Attributes:
+        confidence: detector score below which a box is dropped, 0..1; None takes the threshold
+            on the detector's card.
+        min_score: label score below which a cell is ``unclassified`` (``low-score``), 0..1; None
+            takes the threshold on the classifier's card.
+        device: ``auto`` (CUDA where it works, else the processor), ``cpu`` or ``cuda``.
+        max_pixels: largest picture that is decoded, in pixels (width x height). It is checked
+            against the header, so a decompression bomb costs no memory.
+        fields_per_batch: how many fields share one pass through the classifier.
+        crops_per_batch: how many cell crops go through the classifier at once.
+        http_timeout_s: seconds without an answer after which a download is given up.
+        max_download_bytes: largest picture that is downloaded, in bytes.
+
+    Raises:
+        ValueError: a value is out of its range; the message is one line.
+    """
+
+    confidence: float | None = None
+    min_score: float | None = None
+    device: str = "auto"
+    max_pixels: int = 200_000_000
+    fields_per_batch: int = 4
+    crops_per_batch: int = 64
+    http_timeout_s: float = 30.0
+    max_download_bytes: int = 268_435_456
+
+    def __post_init__(self) -> None:
+        for name in ("confidence", "min_score"):
+            value = getattr(self, name)
+            if value is not None and not 0.0 <= value <= 1.0:
+                raise ValueError(f"{name} must lie between 0 and 1, not {value}")
+        if self.device not in DEVICES:
+            raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        for name in (
+            "max_pixels",
+            "fields_per_batch",
+            "crops_per_batch",
+            "http_timeout_s",
+            "max_download_bytes",
+        ):
+            value = getattr(self, name)
+            if not value > 0:
+                raise ValueError(f"{name} must be more than 0, not {value}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain JSON values."""
+        return asdict(self)
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the settings' JSON: equal settings, equal fingerprint."""
+        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()

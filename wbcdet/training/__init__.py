@@ -1,0 +1,1 @@
+"""Data sets, training, evaluation and export. Needs the extra ``wbcdet[train]``."""
