@@ -6,7 +6,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 from torch.utils.data import Dataset
@@ -60,7 +59,6 @@ class SceneDataset(Dataset):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, Any]:
-        cv2.setNumThreads(1)
         size = self.maker.size
         epoch = 1_000_000 if self.fixed else self.epoch
         image, boxes = self.maker.make((epoch, index))

@@ -17,6 +17,9 @@ import numpy as np
 
 from wbcdet.training.stains import change_light, change_optics, change_stain, density, from_density
 
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+cv2.setNumThreads(0)
+
 #: Longest side at which source fields are kept in memory; BCISC cells are then 100 px across.
 LONGEST_SOURCE = 1024
 #: Ground that letterboxing adds around a field at inference.
@@ -212,8 +215,24 @@ class SceneMaker:
             boxes = boxes[:, [1, 0, 3, 2]]
         return image, boxes
 
+    def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """A whole field as a telephone sees it through an eyepiece: small cells, round vignette.
+
+        Stands in for such photographs in evaluation. Returns what :meth:`make` returns.
+        """
+        rng = np.random.default_rng(seed)
+        image, boxes = self._window(rng, with_cell=True, largest=0.1, smallest=14.0)
+        image = change_stain(image, rng, 0.6)
+        image = change_light(image, rng)
+        image = change_optics(image, rng, largest_blur=0.8)
+        return self._eyepiece(image, boxes, rng)
+
     def _window(
-        self, rng: np.random.Generator, with_cell: bool, largest: float = 0.95
+        self,
+        rng: np.random.Generator,
+        with_cell: bool,
+        largest: float = 0.95,
+        smallest: float = 11.0,
     ) -> tuple[np.ndarray, np.ndarray]:
         """A window on the plane tiled with one laboratory's fields."""
         size = self.size
@@ -222,8 +241,8 @@ class SceneMaker:
         first = pool[rng.integers(len(pool))]
         cell = first.cells[rng.integers(len(first.cells))] if len(first.cells) else None
         diameter = self.diameter[laboratory]
-        target = float(np.exp(rng.uniform(np.log(11), np.log(largest * size))))
-        if rng.random() < 0.3:  # a whole field, as it meets the detector at inference
+        target = float(np.exp(rng.uniform(np.log(smallest), np.log(largest * size))))
+        if largest > 0.5 and rng.random() < 0.3:  # a whole field, as it meets the detector at inference
             scale = size / max(first.image.shape[:2])
         else:
             scale = target / diameter

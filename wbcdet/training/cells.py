@@ -1,0 +1,201 @@
+"""Labelled cells for the classifier: which there are, their patches, and how they are varied."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from wbcdet.crops import crop_cell, normalise
+from wbcdet.training.stains import change_light, change_optics, change_stain
+
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+cv2.setNumThreads(0)
+
+#: Class order of the network. Basophils and artefacts are taught so that they can be declined.
+CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
+#: Side of a crop in pixels and of its square over the longer side of the box.
+CROP_SIZE = 96
+CROP_PADDING = 1.25
+#: ImageNet weights of EfficientNet-Lite0 expect pixels in -1..1.
+MEAN = (0.498, 0.498, 0.498)
+STD = (0.502, 0.502, 0.502)
+#: Longer side at which a cell is kept in memory, px.
+LARGEST_CELL = 192
+
+
+@dataclass(slots=True)
+class LabelledCell:
+    """A cell with its surroundings.
+
+    Attributes:
+        patch: (H, W, 3) uint8 BGR, the part of the field around the cell.
+        box: of the cell within the patch, px.
+        label: index into ``CLASSES``.
+    """
+
+    laboratory: str
+    field: str
+    group: str
+    split: str
+    patch: np.ndarray
+    box: tuple[float, float, float, float]
+    label: int
+    silver: bool
+
+
+def _patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple]:
+    """The part of a field that any variation of the crop can reach, and the box in it."""
+    height, width = image.shape[:2]
+    centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
+    reach = side * 1.3
+    x0, y0 = np.maximum(centre - reach, 0).astype(int)
+    x1, y1 = np.minimum(centre + reach, (width, height)).astype(int)
+    patch = image[y0:y1, x0:x1]
+    factor = min(1.0, LARGEST_CELL / side)
+    if factor < 1:
+        patch = cv2.resize(patch, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    inside = (box - np.array([x0, y0, x0, y0])) * factor
+    return np.ascontiguousarray(patch), tuple(float(v) for v in inside)
+
+
+def load_cells(
+    prepared: Path,
+    splits: tuple[str, ...],
+    laboratories: tuple[str, ...] | None = None,
+    leave_out: tuple[str, ...] = (),
+    artefacts: int = 3,
+) -> list[LabelledCell]:
+    """Cells of the given classifier splits.
+
+    Args:
+        prepared: folder written by :func:`wbcdet.training.prepare.prepare`.
+        splits: values of the ``classify`` column to take.
+        laboratories: take these only.
+        leave_out: leave these out.
+        artefacts: how many red cells, platelets and bare spots at most to take from a field.
+    """
+    with (prepared / "boxes.csv").open(encoding="utf-8", newline="") as stream:
+        boxes: dict[str, list[dict[str, str]]] = {}
+        for row in csv.DictReader(stream):
+            boxes.setdefault(row["field"], []).append(row)
+    cells: list[LabelledCell] = []
+    with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
+        for number, row in enumerate(csv.DictReader(stream)):
+            lab = row["laboratory"]
+            if row["classify"] not in splits or lab in leave_out:
+                continue
+            if laboratories is not None and lab not in laboratories:
+                continue
+            rng = np.random.default_rng(number)
+            chosen = _choose(boxes.get(row["field"], []), row, artefacts, rng)
+            if not chosen:
+                continue
+            image = cv2.imread(str(prepared / "fields" / row["field"]))
+            assert image is not None, row["field"]
+            for box, label, silver in chosen:
+                patch, inside = _patch(image, box)
+                cells.append(
+                    LabelledCell(
+                        lab, row["field"], row["group"], row["classify"],
+                        patch, inside, label, silver,
+                    )
+                )  # fmt: skip
+    return cells
+
+
+def _choose(
+    boxes: list[dict[str, str]], row: dict[str, str], artefacts: int, rng: np.random.Generator
+) -> list[tuple[np.ndarray, int, bool]]:
+    """The labelled cells of a field, and some of what is not a white cell."""
+    chosen, red, white = [], [], []
+    for b in boxes:
+        box = np.array([float(b[k]) for k in ("x_min", "y_min", "x_max", "y_max")])
+        if min(box[2:] - box[:2]) < 6:
+            continue
+        if b["kind"] == "wbc":
+            white.append(box)
+            if b["cell_type"] in CLASSES:
+                chosen.append((box, CLASSES.index(b["cell_type"]), b["silver"] == "1"))
+        elif b["kind"] == "not_wbc":
+            chosen.append((box, CLASSES.index("artefact"), True))
+        elif b["kind"] in ("rbc", "platelet"):
+            red.append(box)
+    width, height = float(row["width"]), float(row["height"])
+    if white and red:
+        for _ in range(artefacts):
+            box = red[rng.integers(len(red))]
+            if rng.random() < 0.3:  # a window of a white cell's size anywhere in the field
+                side = max(white[0][2:] - white[0][:2])
+                corner = rng.uniform(0, 1, 2) * np.maximum((width - side, height - side), 1)
+                box = np.concatenate([corner, corner + side])
+            if all(_apart(box, other) for other in white):
+                chosen.append((box, CLASSES.index("artefact"), False))
+    return chosen
+
+
+def _apart(a: np.ndarray, b: np.ndarray) -> bool:
+    return bool(np.any(np.minimum(a[2:], b[2:]) <= np.maximum(a[:2], b[:2])))
+
+
+def plain_crop(cell: LabelledCell) -> np.ndarray:
+    """The crop as at inference, (S, S, 3) uint8 BGR."""
+    return crop_cell(cell.patch, cell.box, CROP_SIZE, CROP_PADDING)
+
+
+def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
+    """The crop as another slide, stain, camera and detector might give it."""
+    box = np.array(cell.box)
+    side = max(box[2:] - box[:2])
+    box += np.tile(rng.normal(0, 0.04, 2), 2) * side
+    padding = CROP_PADDING * float(np.exp(rng.normal(0.02, 0.1)))
+    crop = crop_cell(cell.patch, box, CROP_SIZE, padding, angle=float(rng.uniform(0, 360)))
+    if rng.random() < 0.5:
+        crop = np.ascontiguousarray(crop[:, ::-1])
+    if rng.random() < 0.3:  # a cell that is small in its field
+        side = int(np.exp(rng.uniform(np.log(20), np.log(80))))
+        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.85:
+        crop = change_stain(crop, rng, strength=float(rng.uniform(0.3, 1.1)))
+    if rng.random() < 0.7:
+        crop = change_light(crop, rng)
+    if rng.random() < 0.6:
+        crop = change_optics(crop, rng, largest_blur=1.5)
+    return crop
+
+
+class CellDataset(Dataset):
+    """Varied crops, drawn with replacement so that classes and laboratories come evenly.
+
+    Args:
+        cells: what to draw from.
+        length: crops in an epoch.
+    """
+
+    def __init__(self, cells: list[LabelledCell], length: int) -> None:
+        self.cells, self.length, self.epoch = cells, length, 0
+        count: dict[tuple[int, str], int] = {}
+        for c in cells:
+            count[c.label, c.laboratory] = count.get((c.label, c.laboratory), 0) + 1
+        by_class: dict[int, float] = {}
+        for (label, _), n in count.items():
+            by_class[label] = by_class.get(label, 0.0) + n**0.5
+        # Within a class a laboratory counts by the root of its cells; classes count alike.
+        weights = np.array([count[c.label, c.laboratory] ** -0.5 / by_class[c.label] for c in cells])
+        self.odds = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.epoch, index))
+        cell = self.cells[rng.choice(len(self.cells), p=self.odds)]
+        crop = varied_crop(cell, rng)
+        return {"crop": torch.from_numpy(normalise([crop], MEAN, STD)[0]), "label": cell.label}

@@ -1,0 +1,131 @@
+"""Trained networks to the files that ship: ONNX for inference, safetensors for fine-tuning."""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from wbcdet.training.archives import source
+from wbcdet.training.cells import CLASSES, CROP_PADDING, CROP_SIZE, MEAN, STD
+from wbcdet.training.classifier_training import load_network
+from wbcdet.training.scenes import LETTERBOX_GREY
+
+LICENCE = "AGPL-3.0-or-later"
+
+
+def _provenance(archives: tuple[str, ...]) -> list[dict[str, str]]:
+    found = [source(name) for name in archives]
+    return [
+        {"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found
+    ]
+
+
+def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
+    digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
+    card = {**card, "sha256": digest, "licence": LICENCE}
+    text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
+    (folder / f"{role}.json").write_text(text, encoding="utf-8")
+
+
+def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float) -> None:
+    """Write ``detector.onnx``, ``detector.safetensors`` and the card.
+
+    Args:
+        checkpoint: ultralytics checkpoint of our own training.
+        folder: where the models go.
+        size: longer side of the input in pixels.
+        confidence: threshold on the card.
+    """
+    from ultralytics import YOLO
+
+    model = YOLO(checkpoint)
+    tensors = {k: v.half().contiguous() for k, v in model.model.state_dict().items() if v.is_floating_point()}
+    save_file(tensors, folder / "detector.safetensors")
+    scratch = checkpoint.with_name("export.pt")
+    shutil.copy(checkpoint, scratch)
+    written = YOLO(scratch).export(format="onnx", imgsz=size, dynamic=True, simplify=True)
+    Path(written).replace(folder / "detector.onnx")
+    scratch.unlink()
+    _write_card(
+        folder,
+        "detector",
+        {
+            "name": "wbcdet-detector",
+            "version": "1",
+            "architecture": "ultralytics yolo26n, one class",
+            "file": "detector.onnx",
+            "training_file": "detector.safetensors",
+            "classes": ["wbc"],
+            "input_size": size,
+            "stride": 32,
+            "letterbox_grey": LETTERBOX_GREY,
+            "normalisation": "pixels / 255",
+            "colour_order": "RGB",
+            "confidence": confidence,
+            "nms_iou": 0.5,
+            "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            "splits": "datasets/splits.csv, detect = train (Tecom: classify = train)",
+        },
+    )
+
+
+def export_classifier(
+    weights: Path,
+    folder: Path,
+    temperature: float,
+    min_score: float,
+    stages: int = 5,
+    head: int = 320,
+) -> None:
+    """Write ``classifier.onnx``, ``classifier.safetensors`` and the card.
+
+    Args:
+        weights: safetensors of a training run.
+        folder: where the models go.
+        temperature: divisor of the logits that calibrates them.
+        min_score: threshold on the card.
+        stages, head: size of the network.
+    """
+    network = load_network(weights, stages, head)
+    tensors = {k: v.half().contiguous() for k, v in network.state_dict().items() if v.is_floating_point()}
+    save_file(tensors, folder / "classifier.safetensors")
+    torch.onnx.export(
+        copy.deepcopy(network).float(),
+        (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
+        str(folder / "classifier.onnx"),
+        input_names=["crops"],
+        output_names=["logits"],
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
+        dynamo=True,
+        external_data=False,
+    )
+    _write_card(
+        folder,
+        "classifier",
+        {
+            "name": "wbcdet-leucocytenet",
+            "version": "1",
+            "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
+            "stages": stages,
+            "head": head,
+            "file": "classifier.onnx",
+            "training_file": "classifier.safetensors",
+            "classes": list(CLASSES),
+            "input_size": CROP_SIZE,
+            "crop_padding": CROP_PADDING,
+            "mean": list(MEAN),
+            "std": list(STD),
+            "colour_order": "RGB",
+            "temperature": round(temperature, 4),
+            "min_score": min_score,
+            "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            "splits": "datasets/splits.csv, classify = train",
+        },
+    )

@@ -1,0 +1,81 @@
+"""The shipped models: where they are, their cards, and their sessions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class WeightsError(RuntimeError):
+    """A model is missing, damaged or cannot run on the device asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file with the card that says how to use it."""
+
+    name: str
+    path: Path
+    sha256: str
+    card: dict[str, Any]
+
+
+def weights_folder() -> Path:
+    """Where the models are: ``WBCDET_WEIGHTS``, the installed package, or the source tree."""
+    chosen = os.environ.get("WBCDET_WEIGHTS")
+    if chosen:
+        return Path(chosen)
+    installed = Path(__file__).parent / "_weights"
+    return installed if installed.is_dir() else Path(__file__).parent.parent / "weights"
+
+
+def load_model(role: str) -> Model:
+    """Read the card ``ROLE.json`` and check its model file.
+
+    Args:
+        role: ``detector`` or ``classifier``.
+
+    Raises:
+        WeightsError: card or file is missing, or the file is not the one on the card.
+    """
+    folder = weights_folder()
+    remedy = "reinstall wbcdet, or set WBCDET_WEIGHTS to a folder that holds the models"
+    try:
+        card = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
+        path = folder / card["file"]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    except (OSError, ValueError, KeyError) as error:
+        raise WeightsError(f"{folder / role}.json: cannot be used ({error}); {remedy}") from error
+    if digest != card["sha256"]:
+        raise WeightsError(f"{path}: differs from its card (sha256 {digest[:12]}…); {remedy}")
+    return Model(f"{card['name']} {card['version']}", path, digest, card)
+
+
+def open_session(model: Model, device: str) -> onnxruntime.InferenceSession:
+    """Start ONNX Runtime on a model.
+
+    Args:
+        model: what :func:`load_model` returned.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where the runtime has it.
+
+    Raises:
+        WeightsError: CUDA was asked for and this ONNX Runtime has none.
+    """
+    import onnxruntime
+
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise WeightsError("device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu")
+    providers = ["CPUExecutionProvider"]
+    if has_cuda and device != "cpu":
+        providers.insert(0, "CUDAExecutionProvider")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(model.path), options, providers=providers)
