@@ -7,7 +7,6 @@ read by eye for this project ("silver"), all others come with their data sets.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -40,9 +39,13 @@ def detector(
 ) -> None:
     """White cells found, box quality and false boxes on each test list."""
     from wbcdet.detector import Detector
-    from wbcdet.training.evaluation import empty_windows, judge_detector, load_test_fields
+    from wbcdet.training.evaluation import (
+        TestField,
+        empty_windows,
+        judge_detector,
+        load_test_fields,
+    )
     from wbcdet.training.scenes import SceneMaker, load_sources
-    from wbcdet.training.evaluation import TestField
 
     model = Detector()
     least = model.card["confidence"] if confidence is None else confidence
@@ -64,8 +67,9 @@ def detector(
             prepared, lambda r: r["laboratory"] == "cellavision"
         ),
     }
-    lists["empty windows 512x384 of BCISC test"] = empty_windows(lists["BCISC test"], 512, 384)
-    lists["empty windows 320x240 of BCCD test"] = empty_windows(lists["BCCD official test"], 320, 240)
+    bccd, bcisc = lists["BCCD official test"], lists["BCISC test"]
+    lists["empty windows 512x384 of BCISC test"] = empty_windows(bcisc, 512, 384)
+    lists["empty windows 320x240 of BCCD test"] = empty_windows(bccd, 320, 240)
     nothing = np.zeros((0, 4))
     maker = SceneMaker(load_sources(prepared, ("test",)), [], 416)
     phone = [maker.telephone((7, n)) for n in range(100)]
@@ -75,7 +79,10 @@ def detector(
     ]
     figures: dict[str, Any] = {"model": model.name, "sha256": model.sha256, "confidence": least}
     print(f"{model.name}  sha256 {model.sha256[:12]}  confidence {least}")
-    print("| list | fields | cells | AP50 | AP50-95 | recall % (95 %) | precision % | F1 | false boxes a field |")
+    print(
+        "| list | fields | cells | AP50 | AP50-95 | recall % (95 %) | precision % | F1 | "
+        "false boxes a field |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name, fields in lists.items():
         r = figures[name] = judge_detector(model.detect, fields, least)
@@ -228,7 +235,10 @@ def pipeline(prepared: Prepared = Path("prepared"), out: Out = None) -> None:
         "exact_counts": exact, "typed_cells": known, "found_and_named": right,
         "unclassified": open_,
     }  # fmt: skip
-    print("| fields | cells | found % (95 %) | false boxes a field | fields counted exactly % | found and named % (95 %) | unclassified |")
+    print(
+        "| fields | cells | found % (95 %) | false boxes a field | fields counted exactly % | "
+        "found and named % (95 %) | unclassified |"
+    )
     print("|---|---|---|---|---|---|---|")
     print(
         f"| {len(fields)} | {cells} | {_percent(found / cells, interval(found, cells))} | "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,29 +40,29 @@ def main(
     description = out / "scenes.yaml"  # ultralytics asks for a file even when the data is ours
     here = prepared.resolve()
     description.write_text(f"train: {here}\nval: {here}\nnc: 1\nnames: [wbc]\n", encoding="utf-8")
-    settings = dict(
-        data=str(description),
-        imgsz=size,
-        epochs=epochs,
-        time=hours,
-        batch=batch,
-        optimizer="AdamW",
-        lr0=rate,
-        lrf=0.02,
-        cos_lr=True,
-        weight_decay=0.01,
-        warmup_epochs=1.0,
-        nbs=batch,
-        amp=False,
-        plots=False,
-        workers=workers,
-        device=device,
-        project=str(out.parent.resolve()),
-        name=out.name,
-        exist_ok=True,
-        save_period=5,
-        close_mosaic=0,
-    )
+    settings: dict[str, Any] = {
+        "data": str(description),
+        "imgsz": size,
+        "epochs": epochs,
+        "time": hours,
+        "batch": batch,
+        "optimizer": "AdamW",
+        "lr0": rate,
+        "lrf": 0.02,
+        "cos_lr": True,
+        "weight_decay": 0.01,
+        "warmup_epochs": 1.0,
+        "nbs": batch,
+        "amp": False,
+        "plots": False,
+        "workers": workers,
+        "device": device,
+        "project": str(out.parent.resolve()),
+        "name": out.name,
+        "exist_ok": True,
+        "save_period": 5,
+        "close_mosaic": 0,
+    }
     if last.exists():
         YOLO(last).train(trainer=SceneTrainer, resume=True)
     elif weights is not None:

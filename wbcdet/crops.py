@@ -37,9 +37,11 @@ def crop_cell(
     if scale < 0.5:
         # Straight sampling at less than half the scale would skip pixels: shrink the part first.
         reach = side * 0.75
-        a, b = int(max(cx - reach, 0)), int(max(cy - reach, 0))
-        part = pixels[b : int(cy + reach) + 1, a : int(cx + reach) + 1]
-        factor = 1 / int(1 / scale)
+        height, width = pixels.shape[:2]
+        a, c = (int(min(max(v, 0), width - 1)) for v in (cx - reach, cx + reach))
+        b, d = (int(min(max(v, 0), height - 1)) for v in (cy - reach, cy + reach))
+        part = pixels[b : d + 1, a : c + 1]
+        factor = 1 / min(int(1 / scale), *part.shape[:2])  # a strip keeps at least one row
         small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
         fx, fy = small.shape[1] / part.shape[1], small.shape[0] / part.shape[0]
         cx, cy, scale, pixels = (cx - a) * fx, (cy - b) * fy, scale / factor, small

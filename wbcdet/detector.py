@@ -59,7 +59,9 @@ class Detector:
         height, width = pixels.shape[:2]
         boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, width)
         boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, height)
-        return boxes.astype(np.float32), scores.astype(np.float32)
+        # What lies in the padding alone has no pixel left.
+        seen = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
+        return boxes[seen].astype(np.float32), scores[seen].astype(np.float32)
 
 
 def letterbox(

@@ -51,11 +51,13 @@ def load_model(role: str) -> Model:
         card = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
         path = folder / card["file"]
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    except (OSError, ValueError, KeyError) as error:
-        raise WeightsError(f"{folder / role}.json: cannot be used ({error}); {remedy}") from error
-    if digest != card["sha256"]:
+        name, listed = f"{card['name']} {card['version']}", card["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{folder / role}.json: cannot be used ({why}); {remedy}") from error
+    if digest != listed:
         raise WeightsError(f"{path}: differs from its card (sha256 {digest[:12]}…); {remedy}")
-    return Model(f"{card['name']} {card['version']}", path, digest, card)
+    return Model(name, path, digest, card)
 
 
 def open_session(model: Model, device: str) -> onnxruntime.InferenceSession:
@@ -66,7 +68,7 @@ def open_session(model: Model, device: str) -> onnxruntime.InferenceSession:
         device: ``cpu``, ``cuda``, or ``auto`` for CUDA where the runtime has it.
 
     Raises:
-        WeightsError: CUDA was asked for and this ONNX Runtime has none.
+        WeightsError: CUDA was asked for and cannot be had.
     """
     import onnxruntime
 
@@ -78,4 +80,8 @@ def open_session(model: Model, device: str) -> onnxruntime.InferenceSession:
         providers.insert(0, "CUDAExecutionProvider")
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model.path), options, providers=providers)
+    session = onnxruntime.InferenceSession(str(model.path), options, providers=providers)
+    # The runtime falls back to the CPU in silence when the driver or a CUDA library is missing.
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise WeightsError("device cuda: CUDA cannot be started; check the driver, or use cpu")
+    return session

@@ -188,7 +188,9 @@ class CellDataset(Dataset):
         for (label, _), n in count.items():
             by_class[label] = by_class.get(label, 0.0) + n**0.5
         # Within a class a laboratory counts by the root of its cells; classes count alike.
-        weights = np.array([count[c.label, c.laboratory] ** -0.5 / by_class[c.label] for c in cells])
+        weights = np.array(
+            [count[c.label, c.laboratory] ** -0.5 / by_class[c.label] for c in cells]
+        )
         self.odds = weights / weights.sum()
 
     def __len__(self) -> int:

@@ -125,6 +125,7 @@ class Run:
             task = bar.add_task("train", total=self.steps, completed=self.step)
             for epoch in range(self.epoch, self.epochs):
                 self.data.epoch = epoch
+                torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole
                 loader = DataLoader(self.data, BATCH, num_workers=workers, drop_last=True)
                 losses = []
                 for batch in loader:
@@ -137,14 +138,13 @@ class Run:
 
     def _learn(self, crops: torch.Tensor, labels: torch.Tensor) -> float:
         progress = self.step / self.steps
-        rate = self.rate * min(1.0, self.step / 100) * (0.02 + 0.49 * (1 + math.cos(math.pi * progress)))
+        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
+        rate = self.rate * min(1.0, self.step / 100) * cosine
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.network.train()
         crops = crops.contiguous(memory_format=torch.channels_last)
-        with torch.autocast("cpu", torch.bfloat16):
-            logits = self.network(crops)
-        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=0.05)
+        loss = functional.cross_entropy(self.network(crops), labels, label_smoothing=0.05)
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
@@ -152,7 +152,8 @@ class Run:
         self.step += 1
         keep = 1 - 1 / min(self.step + 1, AVERAGE_STEPS)
         with torch.no_grad():
-            for mean, value in zip(self.average.parameters(), self.network.parameters(), strict=True):
+            values = self.network.parameters()
+            for mean, value in zip(self.average.parameters(), values, strict=True):
                 mean.lerp_(value, 1 - keep)
         return float(loss.detach())
 

@@ -96,9 +96,7 @@ class SceneTrainer(DetectionTrainer):
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
         """Scenes from the training fields, or a fixed set from the validation fields."""
         training = mode == "train"
-        sources = load_sources(
-            self.prepared, ("train",) if training else ("val",), self.leave_out
-        )
+        sources = load_sources(self.prepared, ("train",) if training else ("val",), self.leave_out)
         cutouts = load_cutouts(self.prepared, self.leave_out) if training else []
         maker = SceneMaker(sources, cutouts, self.args.imgsz)
         return SceneDataset(maker, self.scenes if training else 200, fixed=not training)
@@ -132,6 +130,11 @@ class SceneTrainer(DetectionTrainer):
         # The loader's workers are started anew in each epoch, so they see the new number.
         self.train_loader.dataset.epoch = self.epoch + 1
         return batch
+
+    def resume_training(self, ckpt: Any) -> None:
+        """Go on with the scenes of the epoch to come, not with those of the first."""
+        super().resume_training(ckpt)
+        self.train_loader.dataset.epoch = self.start_epoch
 
     def plot_training_labels(self) -> None:
         """Nothing to plot: scenes have no label files."""

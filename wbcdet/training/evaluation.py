@@ -47,9 +47,7 @@ def interval(hits: int, total: int) -> tuple[float, float]:
     return float(ci.low), float(ci.high)
 
 
-def load_test_fields(
-    prepared: Path, choose: Callable[[dict[str, str]], bool]
-) -> list[TestField]:
+def load_test_fields(prepared: Path, choose: Callable[[dict[str, str]], bool]) -> list[TestField]:
     """Fields of the prepared folder for which ``choose`` says yes of their row."""
     boxes: dict[str, list[dict[str, str]]] = {}
     with (prepared / "boxes.csv").open(encoding="utf-8", newline="") as stream:
@@ -70,14 +68,12 @@ def load_test_fields(
                 return np.array(found).reshape(-1, 4)
 
             types = [b["cell_type"] for b in boxes.get(row["field"], []) if b["kind"] == "wbc"]
-            fields.append(
-                TestField(row["field"], image, corners("wbc"), types, corners("ignore"))
-            )
+            fields.append(TestField(row["field"], image, corners("wbc"), types, corners("ignore")))
     return fields
 
 
 def empty_windows(fields: Sequence[TestField], width: int, height: int) -> list[TestField]:
-    """The windows of a regular grid on the fields that no white cell and no ignored spot reaches."""
+    """Windows of a regular grid on the fields that no white cell and no ignored spot reaches."""
     nothing = np.zeros((0, 4))
     windows = []
     for f in fields:
@@ -145,9 +141,7 @@ def judge_detector(
     return out
 
 
-def judge_labels(
-    probabilities: np.ndarray, labels: np.ndarray, min_score: float
-) -> dict[str, Any]:
+def judge_labels(probabilities: np.ndarray, labels: np.ndarray, min_score: float) -> dict[str, Any]:
     """Figures of the classifier.
 
     Args:

@@ -22,9 +22,7 @@ LICENCE = "AGPL-3.0-or-later"
 
 def _provenance(archives: tuple[str, ...]) -> list[dict[str, str]]:
     found = [source(name) for name in archives]
-    return [
-        {"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found
-    ]
+    return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
 
 
 def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
@@ -32,6 +30,12 @@ def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
     card = {**card, "sha256": digest, "licence": LICENCE}
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / f"{role}.json").write_text(text, encoding="utf-8")
+
+
+def _half(network: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The floating point tensors of a network in half precision."""
+    state = network.state_dict()
+    return {k: v.half().contiguous() for k, v in state.items() if v.is_floating_point()}
 
 
 def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float) -> None:
@@ -46,8 +50,7 @@ def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float
     from ultralytics import YOLO
 
     model = YOLO(checkpoint)
-    tensors = {k: v.half().contiguous() for k, v in model.model.state_dict().items() if v.is_floating_point()}
-    save_file(tensors, folder / "detector.safetensors")
+    save_file(_half(model.model), folder / "detector.safetensors")
     scratch = checkpoint.with_name("export.pt")
     shutil.copy(checkpoint, scratch)
     written = YOLO(scratch).export(format="onnx", imgsz=size, dynamic=True, simplify=True)
@@ -94,8 +97,7 @@ def export_classifier(
         stages, head: size of the network.
     """
     network = load_network(weights, stages, head)
-    tensors = {k: v.half().contiguous() for k, v in network.state_dict().items() if v.is_floating_point()}
-    save_file(tensors, folder / "classifier.safetensors")
+    save_file(_half(network), folder / "classifier.safetensors")
     torch.onnx.export(
         copy.deepcopy(network).float(),
         (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),

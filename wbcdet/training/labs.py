@@ -133,7 +133,8 @@ def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
     for item in csv.DictReader(io.StringIO(archive.read("annotations.csv").decode())):
         file = "images/" + item["image"]
         x0, y0, x1, y1 = (
-            min(max(float(item[k]), 0.0), 1.0) * ASLAN_SIDE for k in ("xmin", "ymin", "xmax", "ymax")
+            min(max(float(item[k]), 0.0), 1.0) * ASLAN_SIDE
+            for k in ("xmin", "ymin", "xmax", "ymax")
         )
         kind, verdict = item["label"].lower(), ""
         if min(x1 - x0, y1 - y0) < 4:
@@ -153,7 +154,9 @@ def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
 def _components(mask: np.ndarray, smallest: int) -> list[tuple[int, int, int, int]]:
     _, _, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
     return [
-        (int(x), int(y), int(x + w), int(y + h)) for x, y, w, h, area in stats[1:] if area >= smallest
+        (int(x), int(y), int(x + w), int(y + h))
+        for x, y, w, h, area in stats[1:]
+        if area >= smallest
     ]
 
 
@@ -214,11 +217,10 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
             x, y, _ = place_sub_image(image, archive.read_image(sub))
             mask = archive.read_image(sub.replace("/images/", "/masks/")[:-4] + ".png")[..., 0]
             found += [
-                (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d) for a, b, c, d in _components(mask, 100)
+                (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d)
+                for a, b, c, d in _components(mask, 100)
             ]
-        masks = re.compile(
-            rf"original-images/{folder}/{re.escape(stem)}(\(\d\)|_\d)?\.png"
-        )
+        masks = re.compile(rf"original-images/{folder}/{re.escape(stem)}(\(\d\)|_\d)?\.png")
         for name in sorted(filter(masks.fullmatch, names)):
             mask = archive.read_image(name)[..., 0]
             if mask.shape == image.shape[:2]:

@@ -37,7 +37,8 @@ def _cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
     if len(xs) < 200:
         return None
     # A cell cut by the border would teach that white cells have straight sides.
-    if xs.min() == 0 or ys.min() == 0 or xs.max() == mask.shape[1] - 1 or ys.max() == mask.shape[0] - 1:
+    height, width = mask.shape
+    if min(xs.min(), ys.min()) == 0 or xs.max() == width - 1 or ys.max() == height - 1:
         return None
     window = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
     alpha = cv2.GaussianBlur(mask.astype(np.float32) * 255, (0, 0), max(1.0, len(xs) ** 0.5 / 80))
@@ -103,12 +104,12 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
                 name = f"{laboratory}/{stem}"
                 (out_dir / "fields" / name).write_bytes(archive.read(record.file))
                 height, width = archive.read_image(record.file).shape[:2]
-                fields.append(
-                    (name, laboratory, record.file, record.group, record.detect, record.classify)
-                    + (width, height)
-                )
+                splits = (record.detect, record.classify)
+                fields.append((name, laboratory, record.file, record.group, *splits, width, height))
+                most = (width, height, width, height)
                 for b in record.boxes:
-                    corners = (round(min(max(v, 0), s), 2) for v, s in zip(b.box, (width, height) * 2, strict=True))
+                    inside = (min(max(v, 0), m) for v, m in zip(b.box, most, strict=True))
+                    corners = (round(v, 2) for v in inside)
                     boxes.append((name, *corners, b.kind, b.cell_type, int(b.silver)))
                 if "train" not in (record.classify if laboratory == "tecom" else record.detect):
                     continue

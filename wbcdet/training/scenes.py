@@ -242,7 +242,8 @@ class SceneMaker:
         cell = first.cells[rng.integers(len(first.cells))] if len(first.cells) else None
         diameter = self.diameter[laboratory]
         target = float(np.exp(rng.uniform(np.log(smallest), np.log(largest * size))))
-        if largest > 0.5 and rng.random() < 0.3:  # a whole field, as it meets the detector at inference
+        # A whole field, as it meets the detector at inference.
+        if largest > 0.5 and rng.random() < 0.3:
             scale = size / max(first.image.shape[:2])
         else:
             scale = target / diameter
@@ -269,10 +270,10 @@ class SceneMaker:
         canvas = np.full((size, size, 3), grounds[rng.choice(4, p=[0.6, 0.2, 0.1, 0.1])], np.uint8)
         found: list[np.ndarray] = []
         blanks = rng.choice([0.0, 0.6, 0.9])
-        nx = (0, 0) if alone else (int(np.floor(corner[0] / width)), int((corner[0] + span[0]) // width))
-        ny = (0, 0) if alone else (int(np.floor(corner[1] / height)), int((corner[1] + span[1]) // height))
-        for ty in range(max(ny[0], -4), min(ny[1], 4) + 1):
-            for tx in range(max(nx[0], -4), min(nx[1], 4) + 1):
+        first_tile = np.zeros(2) if alone else np.floor(corner / whole).clip(-4)
+        last_tile = np.zeros(2) if alone else np.floor((corner + span) / whole).clip(max=4)
+        for ty in range(int(first_tile[1]), int(last_tile[1]) + 1):
+            for tx in range(int(first_tile[0]), int(last_tile[0]) + 1):
                 if tx == 0 and ty == 0:
                     image, cells, ignored = first.image, first.cells, first.ignored
                     if not with_cell:
@@ -367,9 +368,7 @@ class SceneMaker:
             found.extend(seen)
         return image, np.array(found, np.float32).reshape(-1, 4)
 
-    def _strew(
-        self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
-    ) -> np.ndarray:
+    def _strew(self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Platelets and their clumps, stain dirt, dust and scratches, away from white cells."""
         size = self.size
         od = density(image)
@@ -385,17 +384,18 @@ class SceneMaker:
             clump = int(rng.integers(1, 14)) if rng.random() < 0.4 else 1
             for _ in range(clump):
                 r = grain * rng.uniform(0.4, 1.2)
-                px, py = (x, y) + rng.normal(0, grain * clump**0.5 * 0.9, 2)
+                px, py = np.array([x, y]) + rng.normal(0, grain * clump**0.5 * 0.9, 2)
                 reach = np.array([px - r, py - r, px + r, py + r])
                 if any(_shared(reach, b) > 0 for b in boxes):
                     continue
                 angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
                 radii = r * rng.uniform(0.5, 1.1, 10)
                 outline = np.stack([px + radii * np.cos(angles), py + radii * np.sin(angles)], 1)
-                cv2.fillPoly(layer, [np.round(outline).astype(np.int32)], float(rng.uniform(0.3, 1)))
+                corners = np.round(outline).astype(np.int32)
+                cv2.fillPoly(layer, [corners], float(rng.uniform(0.3, 1)))
         if rng.random() < 0.15 and not len(boxes):
-            ends = rng.uniform(0, size, (2, 2)).astype(int)
-            cv2.line(layer, tuple(map(int, ends[0])), tuple(map(int, ends[1])), 0.6, int(rng.integers(1, 4)))
+            start, end = rng.uniform(0, size, (2, 2)).astype(int).tolist()
+            cv2.line(layer, start, end, 0.6, int(rng.integers(1, 4)))
         texture = rng.uniform(0.3, 1.4, (max(2, int(size / max(grain / 2, 1))),) * 2)
         layer *= cv2.resize(texture.astype(np.float32), (size, size))
         layer = cv2.GaussianBlur(layer, (0, 0), max(0.6, grain / 12))

@@ -1,0 +1,55 @@
+"""Write the trained models and their cards to weights/."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
+Folder = Annotated[Path, typer.Option("--out", help="Folder for models and cards.")]
+Prepared = Annotated[Path, typer.Option(help="Folder of `wbcdet data prepare`.")]
+
+
+@app.command()
+def detector(
+    checkpoint: Annotated[Path, typer.Option(help="Checkpoint of the run.")] = Path(
+        "runs/detector/weights/last.pt"
+    ),
+    size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 512,
+    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.4,
+    out: Folder = Path("weights"),
+) -> None:
+    """The detector."""
+    from wbcdet.training.export import export_detector
+
+    export_detector(checkpoint, out, size, confidence)
+
+
+@app.command()
+def classifier(
+    run: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/classifier"),
+    stages: Annotated[int, typer.Option(help="Stages of the network.")] = 5,
+    head: Annotated[int, typer.Option(help="Channels of its head.")] = 320,
+    min_score: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.5,
+    prepared: Prepared = Path("prepared"),
+    out: Folder = Path("weights"),
+) -> None:
+    """The classifier; its temperature is fitted on the validation cells."""
+    from wbcdet.training.classifier_training import (
+        fit_temperature,
+        load_network,
+        validation_logits,
+    )
+    from wbcdet.training.export import export_classifier
+
+    weights = run / "classifier.safetensors"
+    network = load_network(weights, stages, head)
+    temperature = fit_temperature(*validation_logits(network, prepared, ()))
+    print(f"temperature {temperature:.3f}")
+    export_classifier(weights, out, temperature, min_score, stages, head)
+
+
+if __name__ == "__main__":
+    app()
