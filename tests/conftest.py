@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import subprocess
 import sys
@@ -41,6 +42,68 @@ def real_field(data_dir: Path) -> Callable[[str, str], np.ndarray]:
         return pixels
 
     return read
+
+
+@pytest.fixture(scope="session")
+def prepared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The training folder made from the real archives, once for all tests (20 s)."""
+    from wbcdet.training.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("prepared")
+    prepare(data_dir, folder, progress=False)
+    return folder
+
+
+#: Colours (BGR) of the made-up fields: ground, white cell, red cell.
+GROUND, PURPLE, RED = (215, 205, 220), (120, 30, 90), (120, 140, 220)
+WHITE_BOX, RED_BOX = (40, 30, 70, 60), (100, 80, 120, 100)
+
+
+@pytest.fixture(scope="session")
+def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A training folder of two made-up laboratories, for what needs no real cells.
+
+    Each has four fields of 160x120 px with one square white and one red cell: two to train (the
+    second with an ignored region and a mistaken cell, and in laboratory ``b`` a second white
+    cell of unsure type), one to validate, one to test. Laboratory ``b`` also has an empty field.
+    """
+    folder = tmp_path_factory.mktemp("made-up")
+    fields, boxes, cutouts = [], [], []
+    types = ("eosinophil", "lymphocyte", "monocyte", "basophil")
+    for lab in "ab":
+        (folder / "fields" / lab).mkdir(parents=True)
+        (folder / "cutouts" / lab).mkdir(parents=True)
+        for number, split in enumerate(("train", "train", "val", "test", "train")):
+            name = f"{lab}/{number}.png"
+            objects: list[tuple[tuple[int, ...], str, str, int]] = []
+            if number < 4:
+                objects += [(WHITE_BOX, "wbc", types[number], 0), (RED_BOX, "rbc", "", 0)]
+            elif lab == "a":
+                continue
+            if number == 1:
+                objects += [
+                    ((0, 0, 20, 20), "ignore", "", 1),
+                    ((125, 5, 145, 25), "not_wbc", "", 1),
+                ]
+                objects += [((10, 80, 40, 110), "wbc", "unsure", 1)] if lab == "b" else []
+            image = np.full((120, 160, 3), GROUND, np.uint8)
+            for (x0, y0, x1, y1), kind, _, _ in objects:
+                image[y0:y1, x0:x1] = PURPLE if kind == "wbc" else RED
+            cv2.imwrite(str(folder / "fields" / name), image)
+            fields.append((name, lab, name, name, split, split, 160, 120))
+            boxes += [(name, *box, *rest) for box, *rest in objects]
+        cell = np.full((30, 30, 4), (*PURPLE, 255), np.uint8)
+        cv2.imwrite(str(folder / "cutouts" / lab / "0.png"), cell)
+        cutouts.append((f"{lab}/0.png", lab, types[0], f"{lab}/0.png"))
+    tables = {
+        "fields": ("field,laboratory,file,group,detect,classify,width,height", fields),
+        "boxes": ("field,x_min,y_min,x_max,y_max,kind,cell_type,silver", boxes),
+        "cutouts": ("cutout,laboratory,cell_type,source", cutouts),
+    }
+    for table, (header, rows) in tables.items():
+        with (folder / f"{table}.csv").open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream).writerows([header.split(","), *rows])
+    return folder
 
 
 @pytest.fixture

@@ -192,14 +192,14 @@ class SceneMaker:
         """Draw one scene: (size, size, 3) uint8 BGR and (N, 4) float32 boxes in pixels."""
         rng = np.random.default_rng(seed)
         choice = rng.random()
-        if choice < 0.62:
-            image, boxes = self._window(rng, with_cell=True)
-        elif choice < 0.84:
+        if choice < 0.54:
+            image, boxes, _ = self._window(rng, with_cell=True)
+        elif choice < 0.74:
             image, boxes = self._planted(rng)
         else:
-            image, boxes = self._window(rng, with_cell=False)
-            if rng.random() < 0.6:
-                image = self._strew(image, boxes, rng)
+            image, boxes, diameter = self._window(rng, with_cell=False)
+            if rng.random() < 0.4:
+                image = self._strew(image, boxes, diameter, rng)
         if rng.random() < 0.8:
             image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3))
         if rng.random() < 0.7:
@@ -221,7 +221,7 @@ class SceneMaker:
         Stands in for such photographs in evaluation. Returns what :meth:`make` returns.
         """
         rng = np.random.default_rng(seed)
-        image, boxes = self._window(rng, with_cell=True, largest=0.1, smallest=14.0)
+        image, boxes, _ = self._window(rng, with_cell=True, largest=0.1, smallest=14.0)
         image = change_stain(image, rng, 0.6)
         image = change_light(image, rng)
         image = change_optics(image, rng, largest_blur=0.8)
@@ -232,9 +232,12 @@ class SceneMaker:
         rng: np.random.Generator,
         with_cell: bool,
         largest: float = 0.95,
-        smallest: float = 11.0,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """A window on the plane tiled with one laboratory's fields."""
+        smallest: float = 12.0,
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """A window on the plane tiled with one laboratory's fields.
+
+        Returns its picture, its boxes, and the diameter of a white cell at its magnification.
+        """
         size = self.size
         laboratory = self.laboratories[rng.choice(len(self.laboratories), p=self.weights)]
         pool = self.sources[laboratory]
@@ -293,7 +296,7 @@ class SceneMaker:
                     x0, y0, x1, y1 = np.clip(b, 0, size).astype(int)
                     canvas[y0:y1, x0:x1] = LETTERBOX_GREY
                 found.append(self._visible(cells * factor + offset, tile))
-        return canvas, np.concatenate(found)
+        return canvas, np.concatenate(found), diameter * scale
 
     def _paint(
         self, canvas: np.ndarray, image: np.ndarray, fx: float, fy: float, dx: float, dy: float
@@ -331,20 +334,18 @@ class SceneMaker:
 
     def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Masked cells of one laboratory set into a window of another."""
-        image, boxes = self._window(rng, with_cell=rng.random() < 0.3)
-        if rng.random() < 0.4:
-            image = self._strew(image, boxes, rng)
+        # White cells are as large as their magnification says: what is smaller is a platelet.
+        image, boxes, side = self._window(rng, with_cell=rng.random() < 0.3)
+        if rng.random() < 0.3:
+            image = self._strew(image, boxes, side, rng)
         size = self.size
         if rng.random() < 0.5:
             image = change_stain(image, rng)
         found = list(boxes)
-        side = float(np.exp(rng.uniform(np.log(14), np.log(0.9 * size))))
-        if found and rng.random() < 0.7:
-            side = float(max(found[0][2:] - found[0][:2])) * rng.uniform(0.7, 1.3)
         number = int(rng.integers(1, 2 + int(np.clip(size / side, 1, 5))))
         for _ in range(number if self.cutouts else 0):
             cell = self.cutouts[rng.integers(len(self.cutouts))]
-            diameter = np.clip(side * rng.uniform(0.75, 1.25), 10, 0.95 * size)
+            diameter = np.clip(side * rng.uniform(0.75, 1.3), 10, 0.95 * size)
             factor = diameter / max(cell.shape[:2])
             method = cv2.INTER_AREA if factor < 0.7 else cv2.INTER_LINEAR
             cell = cv2.resize(cell, None, fx=factor, fy=factor, interpolation=method)
@@ -368,8 +369,13 @@ class SceneMaker:
             found.extend(seen)
         return image, np.array(found, np.float32).reshape(-1, 4)
 
-    def _strew(self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Platelets and their clumps, stain dirt, dust and scratches, away from white cells."""
+    def _strew(
+        self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Platelets and their clumps, stain dirt, dust and scratches, away from white cells.
+
+        ``diameter`` is that of a white cell at this magnification, px.
+        """
         size = self.size
         od = density(image)
         layer = np.zeros((size, size), np.float32)
@@ -378,7 +384,7 @@ class SceneMaker:
         tint = purple if rng.random() < 0.7 else black
         if rng.random() < 0.2:
             tint = rng.uniform(0.1, 1.2, 3).astype(np.float32)
-        grain = float(np.exp(rng.uniform(np.log(2), np.log(size / 14))))
+        grain = float(np.clip(diameter * rng.uniform(0.05, 0.2), 1.5, size / 14))
         for _ in range(int(rng.integers(1, 7))):
             x, y = rng.uniform(0, size, 2)
             clump = int(rng.integers(1, 14)) if rng.random() < 0.4 else 1
