@@ -94,11 +94,11 @@ def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
             boxes += [(name, *box, *rest) for box, *rest in objects]
         cell = np.full((30, 30, 4), (*PURPLE, 255), np.uint8)
         cv2.imwrite(str(folder / "cutouts" / lab / "0.png"), cell)
-        cutouts.append((f"{lab}/0.png", lab, types[0], f"{lab}/0.png"))
+        cutouts.append((f"{lab}/0.png", lab, f"{lab}/0.png"))
     tables = {
         "fields": ("field,laboratory,file,group,detect,classify,width,height", fields),
         "boxes": ("field,x_min,y_min,x_max,y_max,kind,cell_type,silver", boxes),
-        "cutouts": ("cutout,laboratory,cell_type,source", cutouts),
+        "cutouts": ("cutout,laboratory,source", cutouts),
     }
     for table, (header, rows) in tables.items():
         with (folder / f"{table}.csv").open("w", encoding="utf-8", newline="") as stream:

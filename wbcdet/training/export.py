@@ -25,17 +25,18 @@ def _provenance(archives: tuple[str, ...]) -> list[dict[str, str]]:
     return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
 
 
+def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+    """Half precision safetensors that every user of an installed package may read."""
+    kept = {k: v.half().contiguous() for k, v in tensors.items() if v.is_floating_point()}
+    save_file(kept, path)
+    path.chmod(0o644)
+
+
 def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
     card = {**card, "sha256": digest, "licence": LICENCE}
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / f"{role}.json").write_text(text, encoding="utf-8")
-
-
-def _half(network: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """The floating point tensors of a network in half precision."""
-    state = network.state_dict()
-    return {k: v.half().contiguous() for k, v in state.items() if v.is_floating_point()}
 
 
 def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float) -> None:
@@ -50,7 +51,7 @@ def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float
     from ultralytics import YOLO
 
     model = YOLO(checkpoint)
-    save_file(_half(model.model), folder / "detector.safetensors")
+    _save(model.model.state_dict(), folder / "detector.safetensors")
     scratch = checkpoint.with_name("export.pt")
     shutil.copy(checkpoint, scratch)
     written = YOLO(scratch).export(format="onnx", imgsz=size, dynamic=True, simplify=True)
@@ -97,7 +98,7 @@ def export_classifier(
         stages, head: size of the network.
     """
     network = load_network(weights, stages, head)
-    save_file(_half(network), folder / "classifier.safetensors")
+    _save(network.state_dict(), folder / "classifier.safetensors")
     torch.onnx.export(
         copy.deepcopy(network).float(),
         (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),

@@ -22,6 +22,7 @@ from wbcdet.training.archives import Archive, datasets_folder
 
 #: What a box can hold. ``ignore`` is neither a cell to find nor background.
 KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore")
+SUB_IMAGE_SIDE = 256  # of BCISC, px
 ASLAN_SIDE = 256  # all its fields are squares of this side, px
 
 
@@ -212,26 +213,31 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         record = _blank(row)
         folder, stem = re.fullmatch(r"original-images/(\w+)/(.+)\.jpg", row["file"]).groups()  # type: ignore[union-attr]
         image = archive.read_image(row["file"])
-        found: list[tuple[int, int, int, int]] = []
+        # A class is said of the cell in the middle of a sub-image, or of a field's only cell; the
+        # neighbours that masks show too are of any type.
+        found: list[tuple[tuple[int, int, int, int], str]] = []
         for sub in sorted(sub_images[folder, stem]):
             x, y, _ = place_sub_image(image, archive.read_image(sub))
             mask = archive.read_image(sub.replace("/images/", "/masks/")[:-4] + ".png")[..., 0]
-            found += [
-                (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d)
-                for a, b, c, d in _components(mask, 100)
-            ]
+            for a, b, c, d in _components(mask, 100):
+                middle = a <= SUB_IMAGE_SIDE / 2 <= c and b <= SUB_IMAGE_SIDE / 2 <= d
+                box = (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d)
+                found.append((box, row["cell_types"] if middle else ""))
         masks = re.compile(rf"original-images/{folder}/{re.escape(stem)}(\(\d\)|_\d)?\.png")
         for name in sorted(filter(masks.fullmatch, names)):
             mask = archive.read_image(name)[..., 0]
             if mask.shape == image.shape[:2]:
-                found += _components(mask, 400)
-        kept: list[tuple[int, int, int, int]] = []
-        for box in found:  # the same cell stands in its sub-image's mask and in the field's
+                found += [(box, "") for box in _components(mask, 400)]
+        # The same cell stands in its sub-image's mask and in the field's: the named one stays.
+        kept: list[tuple[tuple[int, int, int, int], str]] = []
+        for box, cell_type in sorted(found, key=lambda item: item[1] == ""):
             if min(box[2] - box[0], box[3] - box[1]) >= 20 and not any(
-                _overlap(box, other) > 0.5 for other in kept
+                _overlap(box, other) > 0.5 for other, _ in kept
             ):
-                kept.append(box)
-        record.boxes = [LabBox(box, "wbc", row["cell_types"]) for box in kept] + added[row["file"]]
+                kept.append((box, cell_type))
+        if len(kept) == 1:
+            kept = [(kept[0][0], row["cell_types"])]
+        record.boxes = [LabBox(box, "wbc", t) for box, t in kept] + added[row["file"]]
         yield record
 
 

@@ -2,7 +2,7 @@
 
 ``fields/LAB/…`` holds every listed field, ``fields.csv`` one row a field, ``boxes.csv`` one row a
 labelled object, ``cutouts/LAB/…`` white cells cut out along their masks (BGRA), ``cutouts.csv``
-their cell types. The same archives give the same bytes.
+which field each is from. The same archives give the same bytes.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from wbcdet.training.labs import READERS, LabField, place_sub_image, read_split_
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
 BOX_COLUMNS = ("field", "x_min", "y_min", "x_max", "y_max", "kind", "cell_type", "silver")
-CUTOUT_COLUMNS = ("cutout", "laboratory", "cell_type", "source")
+CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
@@ -122,8 +122,7 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
                     if cell is not None:
                         target = f"{laboratory}/{Path(stem).stem}_{number}.png"
                         cv2.imwrite(str(out_dir / "cutouts" / target), cell)
-                        cell_type = record.boxes[0].cell_type
-                        cutouts.append((target, laboratory, cell_type, name))
+                        cutouts.append((target, laboratory, name))
     _write_csv(out_dir / "fields.csv", FIELD_COLUMNS, fields)
     _write_csv(out_dir / "boxes.csv", BOX_COLUMNS, boxes)
     _write_csv(out_dir / "cutouts.csv", CUTOUT_COLUMNS, cutouts)
