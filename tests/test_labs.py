@@ -243,3 +243,18 @@ def test_missing_archives_are_one_line_and_leave_no_tables(tmp_path: Path) -> No
         prepare(tmp_path / "none", tmp_path / "out", progress=False)
     assert "\n" not in str(caught.value)
     assert not list((tmp_path / "out").rglob("*.csv"))
+
+
+@pytest.mark.parametrize(
+    ("field", "types"),
+    [
+        ("baso_3-4", ["basophil", "neutrophil"]),  # corrected by eye
+        ("baso_3-1", ["", "", "basophil"]),  # neighbours of the middle cell
+        ("eosi_6-1", ["eosinophil", "eosinophil"]),  # one added by eye
+        ("mono_1-1", ["monocyte"]),  # a field's only cell
+    ],
+)
+def test_which_bcisc_cells_take_the_class_of_their_folder(
+    boxes: dict[str, Rows], field: str, types: list[str]
+) -> None:
+    assert sorted(b["cell_type"] for b in boxes[f"bcisc/{field}.jpg"]) == types
