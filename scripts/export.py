@@ -9,22 +9,24 @@ import typer
 
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Option("--out", help="Folder for models and cards.")]
+Recipe = Annotated[str, typer.Option(help="How it was trained, in a sentence for the card.")]
 Prepared = Annotated[Path, typer.Option(help="Folder of `wbcdet data prepare`.")]
 
 
 @app.command()
 def detector(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint of the run.")] = Path(
-        "runs/detector/weights/last.pt"
+        "runs/detector-416/weights/last.pt"
     ),
-    size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 512,
-    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.4,
+    size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 416,
+    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.45,
+    recipe: Recipe = "",
     out: Folder = Path("weights"),
 ) -> None:
     """The detector."""
     from wbcdet.training.export import export_detector
 
-    export_detector(checkpoint, out, size, confidence)
+    export_detector(checkpoint, out, size, confidence, recipe)
 
 
 @app.command()
@@ -33,6 +35,7 @@ def classifier(
     stages: Annotated[int, typer.Option(help="Stages of the network.")] = 5,
     head: Annotated[int, typer.Option(help="Channels of its head.")] = 320,
     min_score: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.5,
+    recipe: Recipe = "",
     prepared: Prepared = Path("prepared"),
     out: Folder = Path("weights"),
 ) -> None:
@@ -48,7 +51,7 @@ def classifier(
     network = load_network(weights, stages, head)
     temperature = fit_temperature(*validation_logits(network, prepared, ()))
     print(f"temperature {temperature:.3f}")
-    export_classifier(weights, out, temperature, min_score, stages, head)
+    export_classifier(weights, out, temperature, min_score, recipe, stages, head)
 
 
 if __name__ == "__main__":

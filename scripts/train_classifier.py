@@ -13,7 +13,7 @@ def main(
         "prepared"
     ),
     out: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("runs/classifier"),
-    epochs: Annotated[int, typer.Option(help="Epochs.")] = 30,
+    epochs: Annotated[int, typer.Option(help="Epochs.")] = 16,
     crops: Annotated[int, typer.Option(help="Crops in an epoch.")] = 2400,
     stages: Annotated[int, typer.Option(help="Stages of the network, 5 to 7.")] = 5,
     head: Annotated[int, typer.Option(help="Channels of the head.")] = 320,

@@ -20,7 +20,7 @@ def main(
     hours: Annotated[
         float | None, typer.Option(help="Train this long instead; the epochs are fitted to it.")
     ] = None,
-    scenes: Annotated[int, typer.Option(help="Scenes in an epoch.")] = 6000,
+    scenes: Annotated[int, typer.Option(help="Scenes in an epoch.")] = 5000,
     batch: Annotated[int, typer.Option(help="Scenes in a batch.")] = 16,
     rate: Annotated[float, typer.Option(help="Learning rate of AdamW.")] = 1e-3,
     workers: Annotated[int, typer.Option(help="Processes that compose scenes.")] = 2,

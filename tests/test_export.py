@@ -38,7 +38,7 @@ def test_exported_classifier_agrees_with_torch(
     save_file(network.state_dict(), tmp_path / "trained.safetensors")
     weights = tmp_path / "weights"
     weights.mkdir()
-    export_classifier(tmp_path / "trained.safetensors", weights, 1.5, 0.6, STAGES, HEAD)
+    export_classifier(tmp_path / "trained.safetensors", weights, 1.5, 0.6, "by hand", STAGES, HEAD)
 
     card = json.loads((weights / "classifier.json").read_text(encoding="utf-8"))
     digest = hashlib.sha256((weights / "classifier.onnx").read_bytes()).hexdigest()

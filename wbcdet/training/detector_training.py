@@ -85,7 +85,7 @@ class SceneTrainer(DetectionTrainer):
     """
 
     prepared: Path
-    scenes: int = 6000
+    scenes: int = 5000
     leave_out: tuple[str, ...] = ()
 
     def get_dataset(self) -> dict[str, Any]:

@@ -39,7 +39,9 @@ def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
     (folder / f"{role}.json").write_text(text, encoding="utf-8")
 
 
-def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float) -> None:
+def export_detector(
+    checkpoint: Path, folder: Path, size: int, confidence: float, recipe: str
+) -> None:
     """Write ``detector.onnx``, ``detector.safetensors`` and the card.
 
     Args:
@@ -47,6 +49,7 @@ def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float
         folder: where the models go.
         size: longer side of the input in pixels.
         confidence: threshold on the card.
+        recipe: how it was trained, in a sentence for the card.
     """
     from ultralytics import YOLO
 
@@ -76,6 +79,7 @@ def export_detector(checkpoint: Path, folder: Path, size: int, confidence: float
             "nms_iou": 0.5,
             "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
             "splits": "datasets/splits.csv, detect = train (Tecom: classify = train)",
+            "recipe": recipe,
         },
     )
 
@@ -85,6 +89,7 @@ def export_classifier(
     folder: Path,
     temperature: float,
     min_score: float,
+    recipe: str,
     stages: int = 5,
     head: int = 320,
 ) -> None:
@@ -95,6 +100,7 @@ def export_classifier(
         folder: where the models go.
         temperature: divisor of the logits that calibrates them.
         min_score: threshold on the card.
+        recipe: how it was trained, in a sentence for the card.
         stages, head: size of the network.
     """
     network = load_network(weights, stages, head)
@@ -130,5 +136,6 @@ def export_classifier(
             "min_score": min_score,
             "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
             "splits": "datasets/splits.csv, classify = train",
+            "recipe": recipe,
         },
     )
