@@ -13,6 +13,10 @@ def main(
         "prepared"
     ),
     out: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("runs/classifier"),
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="Safetensors to go on from, as weights/classifier.safetensors."),
+    ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 16,
     crops: Annotated[int, typer.Option(help="Crops in an epoch.")] = 2400,
     stages: Annotated[int, typer.Option(help="Stages of the network, 5 to 7.")] = 5,
@@ -26,7 +30,7 @@ def main(
     from wbcdet.training.classifier_training import Run
 
     cells = load_cells(prepared, ("train",), leave_out=tuple(leave_out or ()))
-    Run(out, cells, epochs, crops, stages, head, rate).train(workers)
+    Run(out, cells, epochs, crops, stages, head, rate, weights).train(workers)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,9 @@ def main(
     ),
     out: Annotated[Path, typer.Option(help="Folder for checkpoints.")] = Path("runs/detector"),
     model: Annotated[str, typer.Option(help="Network, an ultralytics YAML.")] = "yolo26n.yaml",
-    weights: Annotated[Path | None, typer.Option(help="Checkpoint to start from.")] = None,
+    weights: Annotated[
+        Path | None, typer.Option(help="Checkpoint or weights/detector.safetensors to start from.")
+    ] = None,
     size: Annotated[int, typer.Option(help="Side of a training scene, px.")] = 320,
     epochs: Annotated[int, typer.Option(help="Epochs.")] = 20,
     hours: Annotated[
@@ -65,6 +67,9 @@ def main(
     }
     if last.exists():
         YOLO(last).train(trainer=SceneTrainer, resume=True)
+    elif weights is not None and weights.suffix == ".safetensors":
+        SceneTrainer.start = weights
+        YOLO(model).train(trainer=SceneTrainer, **settings)
     elif weights is not None:
         YOLO(weights).train(trainer=SceneTrainer, **settings)
     else:

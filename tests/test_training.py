@@ -13,6 +13,8 @@ from conftest import grain
 
 pytest.importorskip("safetensors", reason="training needs safetensors: pip install wbcdet[train]")
 
+from safetensors.torch import load_file, save_file
+
 from wbcdet.network import LeucoCyteNet
 from wbcdet.training import classifier_training, detector_training
 from wbcdet.training.cells import CLASSES, CROP_SIZE, MEAN, STD, LabelledCell
@@ -25,8 +27,15 @@ from wbcdet.training.classifier_training import (
     predict_logits,
     validation_logits,
 )
-from wbcdet.training.detector_training import SceneDataset, SceneTrainer, to_float
+from wbcdet.training.detector_training import (
+    FastModel,
+    SceneDataset,
+    SceneTrainer,
+    load_tensors,
+    to_float,
+)
 from wbcdet.training.scenes import SceneMaker, load_cutouts, load_sources
+from wbcdet.weights import weights_folder
 
 EPOCHS, LENGTH, STAGES, HEAD = 2, 2 * BATCH, 2, 16
 
@@ -209,3 +218,28 @@ def test_to_float_reaches_every_tensor() -> None:
     assert out["a"][0].dtype == out["a"][1][0].dtype == torch.float32
     assert out["a"][1][1].dtype == torch.int64 and out["b"] == "text"
     assert isinstance(out["a"][1], tuple)
+
+
+def test_shipped_classifier_can_be_trained_further(tmp_path: Path) -> None:
+    shipped = weights_folder() / "classifier.safetensors"
+    run = Run(tmp_path, made_cells(), 1, BATCH, start=shipped)
+    expected = load_network(shipped).state_dict()
+    assert all(torch.equal(v, expected[k]) for k, v in run.network.state_dict().items())
+
+
+def test_shipped_detector_can_be_trained_further() -> None:
+    shipped = weights_folder() / "detector.safetensors"
+    model = FastModel("yolo26n.yaml", nc=1, ch=3, verbose=False)
+    load_tensors(model, shipped)
+    first = next(k for k, v in model.state_dict().items() if v.is_floating_point())
+    assert torch.equal(model.state_dict()[first], load_file(shipped)[first].float())
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    other = tmp_path / "other.safetensors"
+    save_file({"stem.conv.weight": torch.zeros(3, 3)}, other)
+    with pytest.raises(ValueError, match=r"other\.safetensors: is of a network of another size"):
+        load_network(other)
+    model = FastModel("yolo26n.yaml", nc=1, ch=3, verbose=False)
+    with pytest.raises(ValueError, match=r"other\.safetensors: is of another network"):
+        load_tensors(model, other)

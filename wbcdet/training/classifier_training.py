@@ -81,6 +81,7 @@ class Run:
         epochs, length: epochs, and crops in each.
         stages, head: size of the network, see :class:`wbcdet.network.LeucoCyteNet`.
         rate: highest learning rate of AdamW.
+        start: safetensors to go on from, such as the shipped ones; None starts from ImageNet.
     """
 
     def __init__(
@@ -92,12 +93,16 @@ class Run:
         stages: int = 5,
         head: int = 320,
         rate: float = 1e-3,
+        start: Path | None = None,
     ) -> None:
         torch.manual_seed(0)
         self.out, self.epochs, self.rate = out, epochs, rate
         self.data = CellDataset(cells, length)
-        self.network = LeucoCyteNet(len(CLASSES), stages, head)
-        load_imagenet(self.network)
+        if start is None:
+            self.network = LeucoCyteNet(len(CLASSES), stages, head)
+            load_imagenet(self.network)
+        else:
+            self.network = load_network(start, stages, head).train()
         self.network.to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=rate, weight_decay=0.02)
@@ -173,9 +178,20 @@ class Run:
 
 
 def load_network(path: Path, stages: int = 5, head: int = 320) -> LeucoCyteNet:
-    """A trained network from its safetensors."""
+    """A trained network from its safetensors, those of a run or the shipped ones.
+
+    Raises:
+        ValueError: the file is of a network of another size.
+    """
     network = LeucoCyteNet(len(CLASSES), stages, head)
-    network.load_state_dict(load_file(path))
+    # The counters of the fixed normalisation are no part of the shipped file.
+    given = {k: v for k, v in load_file(path).items() if not k.endswith("num_batches_tracked")}
+    try:
+        missing, unknown = network.load_state_dict(given, strict=False)
+    except RuntimeError as error:
+        raise ValueError(f"{path}: is of a network of another size") from error
+    if unknown or any(not name.endswith("num_batches_tracked") for name in missing):
+        raise ValueError(f"{path}: is of a network of another size")
     return network.eval()
 
 

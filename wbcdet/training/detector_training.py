@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch.utils.data import Dataset
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
@@ -25,6 +26,19 @@ def to_float(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(to_float(v) for v in value)
     return value
+
+
+def load_tensors(model: torch.nn.Module, path: Path) -> None:
+    """Fill a detector from its safetensors, in place.
+
+    Raises:
+        ValueError: the file is of another network.
+    """
+    given = load_file(path)
+    wanted = {k: v.shape for k, v in model.state_dict().items() if v.is_floating_point()}
+    if wanted != {k: v.shape for k, v in given.items()}:
+        raise ValueError(f"{path}: is of another network")
+    model.load_state_dict({k: v.float() for k, v in given.items()}, strict=False)
 
 
 class FastModel(DetectionModel):
@@ -80,13 +94,15 @@ class SceneDataset(Dataset):
 class SceneTrainer(DetectionTrainer):
     """Ultralytics' detection trainer fed with scenes instead of files.
 
-    ``prepared``, ``scenes`` (per epoch) and ``leave_out`` are set on the class before training,
+    ``prepared``, ``scenes`` (per epoch), ``leave_out`` and ``start`` (safetensors to go on from,
+    such as the shipped ones) are set on the class before training,
     because ultralytics builds its trainers itself and checks every argument against its own list.
     """
 
     prepared: Path
     scenes: int = 5000
     leave_out: tuple[str, ...] = ()
+    start: Path | None = None
 
     def get_dataset(self) -> dict[str, Any]:
         """The data description that ultralytics reads from a YAML otherwise."""
@@ -122,6 +138,8 @@ class SceneTrainer(DetectionTrainer):
         model = FastModel(cfg, nc=1, ch=3, verbose=verbose)
         if weights is not None:
             model.load(weights)
+        elif self.start is not None:
+            load_tensors(model, self.start)
         return model.to(memory_format=torch.channels_last)
 
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
