@@ -45,7 +45,8 @@ def detector(
         judge_detector,
         load_test_fields,
     )
-    from wbcdet.training.scenes import SceneMaker, load_sources
+    from wbcdet.training.scenes import SceneMaker
+    from wbcdet.training.sources import load_sources
 
     model = Detector()
     least = model.card["confidence"] if confidence is None else confidence

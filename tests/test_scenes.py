@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from conftest import PURPLE
 
-from wbcdet.training import scenes
-from wbcdet.training.scenes import SceneMaker, _tile, cover_cells, load_cutouts, load_sources
+from wbcdet.training import scenes, sources
+from wbcdet.training.scenes import SceneMaker, _tile
+from wbcdet.training.sources import cover_cells, load_cutouts, load_sources
 
 SIZE = 192
 GREY = (200, 200, 200)
@@ -74,7 +75,7 @@ def test_left_out_laboratory_gives_neither_fields_nor_cutouts(made_up: Path) -> 
 
 
 def test_large_fields_are_kept_smaller(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scenes, "LONGEST_SOURCE", 80)
+    monkeypatch.setattr(sources, "LONGEST_SOURCE", 80)
     source = load_sources(made_up, ("train",))["a"][0]
     assert source.image.shape == (60, 80, 3) and source.cells.tolist() == [[20, 15, 35, 30]]
 

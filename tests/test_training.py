@@ -34,7 +34,8 @@ from wbcdet.training.detector_training import (
     load_tensors,
     to_float,
 )
-from wbcdet.training.scenes import SceneMaker, load_cutouts, load_sources
+from wbcdet.training.scenes import SceneMaker
+from wbcdet.training.sources import load_cutouts, load_sources
 from wbcdet.weights import weights_folder
 
 EPOCHS, LENGTH, STAGES, HEAD = 2, 2 * BATCH, 2, 16

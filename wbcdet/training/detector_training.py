@@ -14,7 +14,8 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 
-from wbcdet.training.scenes import SceneMaker, load_cutouts, load_sources
+from wbcdet.training.scenes import SceneMaker
+from wbcdet.training.sources import load_cutouts, load_sources
 
 
 def to_float(value: Any) -> Any:
