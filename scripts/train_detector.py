@@ -66,7 +66,12 @@ def main(
         "close_mosaic": 0,
     }
     if last.exists():
-        YOLO(last).train(trainer=SceneTrainer, resume=True)
+        try:
+            YOLO(last).train(trainer=SceneTrainer, resume=True)
+        except AssertionError as error:
+            if "nothing to resume" not in " ".join(str(error).split()):
+                raise
+            print(f"{last}: this training is finished; give another --out to train anew")
     elif weights is not None and weights.suffix == ".safetensors":
         SceneTrainer.start = weights
         YOLO(model).train(trainer=SceneTrainer, **settings)
