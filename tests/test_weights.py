@@ -144,3 +144,10 @@ def test_shipped_cards_say_all_that_inference_reads(role: str) -> None:
     }
     assert not (every | own[role]) - set(card)
     assert all(s["repository"] and s["commit"] and s["licence"] for s in card["data"])
+
+
+@pytest.mark.parametrize("role", ["detector", "classifier"])
+def test_shipped_models_say_nothing_of_the_machine_that_made_them(role: str) -> None:
+    data = load_model(role).path.read_bytes()
+    for trace in (b"site-packages", b"/home/", b"/tmp/", b"File "):
+        assert trace not in data

@@ -32,6 +32,22 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     path.chmod(0o644)
 
 
+def _strip(path: Path) -> None:
+    """Take out of an ONNX file what the exporters note of the machine: paths, dates, call stacks."""
+    import onnx
+
+    model = onnx.load(path)
+    del model.metadata_props[:]
+    model.doc_string = ""
+    graph = model.graph
+    for item in (graph, *graph.node, *graph.initializer, *graph.value_info):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    for item in (*graph.input, *graph.output):
+        del item.metadata_props[:]
+    onnx.save(model, path)
+
+
 def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
     card = {**card, "sha256": digest, "licence": LICENCE}
@@ -60,6 +76,7 @@ def export_detector(
     written = YOLO(scratch).export(format="onnx", imgsz=size, dynamic=True, simplify=True)
     Path(written).replace(folder / "detector.onnx")
     scratch.unlink()
+    _strip(folder / "detector.onnx")
     _write_card(
         folder,
         "detector",
@@ -115,6 +132,7 @@ def export_classifier(
         dynamo=True,
         external_data=False,
     )
+    _strip(folder / "classifier.onnx")
     _write_card(
         folder,
         "classifier",
