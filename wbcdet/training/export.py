@@ -33,7 +33,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
 
 
 def _strip(path: Path) -> None:
-    """Take out of an ONNX file what the exporters note of the machine: paths, dates, call stacks."""
+    """Take out of an ONNX file what exporters note of the machine: paths, dates, call stacks."""
     import onnx
 
     model = onnx.load(path)
