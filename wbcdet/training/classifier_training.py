@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import math
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -207,15 +206,10 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     return float(min(candidates, key=loss))
 
 
-def validation_cells(prepared: Path, leave_out: tuple[str, ...]) -> Iterator[LabelledCell]:
-    """The cells that temperature and threshold are set on."""
-    yield from load_cells(prepared, ("val",), leave_out=leave_out)
-
-
 def validation_logits(
     network: nn.Module, prepared: Path, leave_out: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of the validation cells."""
-    cells = list(validation_cells(prepared, leave_out))
+    """Logits and labels of the cells that the temperature is fitted on."""
+    cells = load_cells(prepared, ("val",), leave_out=leave_out)
     logits = predict_logits(network, [plain_crop(c) for c in cells])
     return logits, np.array([c.label for c in cells])
