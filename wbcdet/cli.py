@@ -7,27 +7,33 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from io import TextIOWrapper
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from wbcdet import __version__
+from wbcdet.console import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Confidence,
+    Device,
+    Json,
+    MinScore,
+    NoAnnotate,
+    Out,
+    Quiet,
+    build_settings,
+    load_analyzer,
+    stop,
+    writing,
+)
 from wbcdet.records import NOTICE
-from wbcdet.settings import Settings
 from wbcdet.training.data_cli import app as data_app
 
 if TYPE_CHECKING:
-    from wbcdet.analyzer import Analyzer
     from wbcdet.predict import Run
-
-T = TypeVar("T")
-
-EXIT_SOME_FAILED = 1
-EXIT_USAGE = 2
-EXIT_INTERRUPTED = 130
 
 app = typer.Typer(
     name="wbcdet",
@@ -45,28 +51,6 @@ Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
-
-Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
-NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
-Confidence = Annotated[
-    float | None,
-    typer.Option(
-        metavar="0..1", help="How sure a cell must be to be counted. Default: the detector's own."
-    ),
-]
-MinScore = Annotated[
-    float | None,
-    typer.Option(
-        metavar="0..1",
-        help="How sure a name must be; below it a cell is unclassified. "
-        "Default: the classifier's own.",
-    ),
-]
-Device = Annotated[
-    str, typer.Option(metavar="auto|cpu|cuda", help="Where the models run: auto, cpu or cuda.")
-]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
 
 
 def _print_version(wanted: bool) -> None:
@@ -113,7 +97,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = _settings(confidence, min_score, device)
+    settings = build_settings(confidence, min_score, device)
 
     from wbcdet.fields import find_fields
 
@@ -121,16 +105,16 @@ def predict(
     problems = [item for item in found if item.problem is not None]
     if len(problems) == len(found):
         more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        _stop(f"{problems[0].name}: {problems[0].problem}{more}" if found else "nothing to analyse")
+        stop(f"{problems[0].name}: {problems[0].problem}{more}" if found else "nothing to analyse")
 
     def work() -> Run:
         from wbcdet.predict import run
         from wbcdet.report import Report
 
         report = Report(out, annotate=not no_annotate)
-        return run(found, report, _analyzer(settings), quiet=quiet)
+        return run(found, report, load_analyzer(settings), quiet=quiet)
 
-    done = _writing(out, work)
+    done = writing(out, work)
     _finish(done, out, annotated=not no_annotate, quiet=quiet, json=json)
 
 
@@ -151,17 +135,17 @@ def demo(
     Draws synthetic fields into OUT/fields, analyses them as predict does, and says how many of
     the drawn cells were found and named right.
     """
-    settings = _settings(confidence, min_score, device)
+    settings = build_settings(confidence, min_score, device)
 
     def work() -> tuple[Run, list[str]]:
         from wbcdet.demo import run_demo
         from wbcdet.report import Report
 
         report = Report(out, annotate=not no_annotate)
-        done, score = run_demo(report, fields, seed, _analyzer(settings), quiet=quiet)
+        done, score = run_demo(report, fields, seed, load_analyzer(settings), quiet=quiet)
         return done, score.lines()
 
-    done, lines = _writing(out, work)
+    done, lines = writing(out, work)
     _finish(done, out, annotated=not no_annotate, quiet=quiet, json=json, lines=lines)
 
 
@@ -176,32 +160,6 @@ def main() -> None:
     # Odd metadata in a picture is no concern of the reader: pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
     app()
-
-
-def _settings(confidence: float | None, min_score: float | None, device: str) -> Settings:
-    try:
-        return Settings(confidence=confidence, min_score=min_score, device=device)
-    except ValueError as error:
-        _stop(str(error).replace("min_score", "--min-score"))
-
-
-def _analyzer(settings: Settings) -> Analyzer:
-    from wbcdet.analyzer import Analyzer
-
-    try:
-        return Analyzer(settings)
-    except (OSError, RuntimeError, ValueError) as error:
-        _stop(f"models cannot be loaded: {error}")
-
-
-def _writing(out: Path, work: Callable[[], T]) -> T:
-    """Run work that writes into a folder; one line where it cannot or is stopped."""
-    try:
-        return work()
-    except KeyboardInterrupt:
-        _stop("stopped", EXIT_INTERRUPTED)
-    except OSError as error:
-        _stop(f"cannot write to {out}: {error.strerror or error}")
 
 
 def _finish(
@@ -234,7 +192,7 @@ def _finish(
     except BrokenPipeError:
         _close_pipe()
     if done.interrupted:
-        _stop(f"stopped; what was done is in {out}", EXIT_INTERRUPTED)
+        stop(f"stopped; what was done is in {out}", EXIT_INTERRUPTED)
     if done.failures and (quiet or json):
         print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
     raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)
@@ -243,8 +201,3 @@ def _finish(
 def _close_pipe() -> None:
     """The reader of our output has gone: say nothing more, not even while Python shuts down."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
-    print(f"wbcdet: {' '.join(message.split())}", file=sys.stderr)
-    raise SystemExit(code)

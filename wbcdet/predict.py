@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-
+from wbcdet.console import progress
 from wbcdet.fields import Source
 from wbcdet.records import FieldResult
 from wbcdet.report import Report
 
 if TYPE_CHECKING:
     from wbcdet.analyzer import Analyzer
-
-
-class Tick(Protocol):
-    """Called once after every field."""
-
-    def __call__(self) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +39,7 @@ def run(
     """
     interrupted = False
     try:
-        with _progress(len(sources), quiet) as tick:
+        with progress("Analysing", len(sources), quiet) as tick:
             for field, result in analyzer.analyze_fields(sources):
                 report.add(result, None if field is None else field.pixels)
                 tick()
@@ -55,19 +47,3 @@ def run(
         interrupted = True
     document = report.write(analyzer.info())
     return Run(report.results, document, interrupted)
-
-
-@contextmanager
-def _progress(total: int, quiet: bool) -> Iterator[Tick]:
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(
-        "Analysing", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console
-    )
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

@@ -1,0 +1,92 @@
+"""What the commands share: options, progress, one-line errors, exit codes."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+
+import typer
+
+from wbcdet.settings import Settings
+
+if TYPE_CHECKING:
+    from wbcdet.analyzer import Analyzer
+
+T = TypeVar("T")
+
+EXIT_SOME_FAILED = 1
+EXIT_USAGE = 2
+EXIT_INTERRUPTED = 130
+
+Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
+NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
+Confidence = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1", help="How sure a cell must be to be counted. Default: the detector's own."
+    ),
+]
+MinScore = Annotated[
+    float | None,
+    typer.Option(
+        metavar="0..1",
+        help="How sure a name must be; below it a cell is unclassified. "
+        "Default: the classifier's own.",
+    ),
+]
+Device = Annotated[
+    str, typer.Option(metavar="auto|cpu|cuda", help="Where the models run: auto, cpu or cuda.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
+
+
+def build_settings(confidence: float | None, min_score: float | None, device: str) -> Settings:
+    try:
+        return Settings(confidence=confidence, min_score=min_score, device=device)
+    except ValueError as error:
+        stop(str(error).replace("min_score", "--min-score"))
+
+
+def load_analyzer(settings: Settings) -> Analyzer:
+    from wbcdet.analyzer import Analyzer
+
+    try:
+        return Analyzer(settings)
+    except (OSError, RuntimeError, ValueError) as error:
+        stop(f"models cannot be loaded: {error}")
+
+
+def writing(out: Path, work: Callable[[], T]) -> T:
+    """Run work that writes into a folder; one line where it cannot or is stopped."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        stop("stopped", EXIT_INTERRUPTED)
+    except OSError as error:
+        stop(f"cannot write to {out}: {error.strerror or error}")
+
+
+def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
+    print(f"wbcdet: {' '.join(message.split())}", file=sys.stderr)
+    raise SystemExit(code)
+
+
+@contextmanager
+def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
+    """A progress bar on the terminal; yields what to call after every piece of work."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda: None
+        return
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+    bar = Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
+    with bar:
+        task = bar.add_task("", total=total)
+        yield lambda: bar.advance(task)
