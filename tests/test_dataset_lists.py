@@ -49,6 +49,15 @@ def test_no_group_crosses_a_split(column: str) -> None:
         assert len(found - {"heldout"}) <= 1 and not {"train", "heldout"} <= found, group
 
 
+def test_no_measured_cell_is_retyped() -> None:
+    """A test list keeps the classes that its data set publishes."""
+    part = {row["file"]: row["classify"] for row in rows_of("splits.csv")}
+    rows = rows_of("bccd_retyped.csv")
+    assert len(rows) == len({row["file"] for row in rows}) == 39
+    assert {part[row["file"]] for row in rows} <= {"train", "val"}
+    assert {row["cell_type"] for row in rows} == {"neutrophil", "unsure"}
+
+
 def test_masks_are_not_listed_as_fields() -> None:
     files = [row["file"] for row in rows_of("splits.csv") if row["laboratory"] == "bcisc"]
     assert len(files) == 247

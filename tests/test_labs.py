@@ -151,7 +151,11 @@ def test_bccd(fields: dict[str, Rows], boxes: dict[str, Rows]) -> None:
     assert len(fields["bccd"]) == 364
     assert Counter(b["kind"] for b in found) == {"wbc": 372, "rbc": 4153, "platelet": 361}
     assert min(min(sides(box)) for box in found) >= 4
-    assert not any(b["silver"] == "1" for b in found)
+    corrected = [b for b in found if b["silver"] == "1"]
+    assert all(b["published_type"] in ("eosinophil", "monocyte") for b in corrected)
+    types = Counter(b["cell_type"] for b in corrected)
+    assert types == {"neutrophil": 29, "unsure": 10}
+    assert not any(b["published_type"] for b in found if b["silver"] == "0")
 
 
 VOC = """<annotation>

@@ -34,6 +34,7 @@ class LabBox:
     kind: str
     cell_type: str = ""  # one of the four, "basophil", "unsure", or "" where nobody said
     silver: bool = False  # read for this project, not by an expert
+    published_type: str = ""  # what the data set says where ``cell_type`` corrects it
 
 
 @dataclass(slots=True)
@@ -61,8 +62,29 @@ def _blank(row: dict[str, str]) -> LabField:
     return LabField(row["laboratory"], row["file"], row["group"], row["detect"], row["classify"])
 
 
+def _retyped(name: str) -> dict[tuple[str, int | None], str]:
+    """Corrected types by file and left edge of the box (None where a file has one white cell)."""
+    with (datasets_folder() / name).open(encoding="utf-8", newline="") as stream:
+        return {
+            (row["file"], int(row["x_min"]) if "x_min" in row else None): row["cell_type"]
+            for row in csv.DictReader(stream)
+        }
+
+
+def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
+    """A white cell with its published type, or with the type that corrects it."""
+    if verdict is None:
+        return LabBox(box, "wbc", said)
+    return LabBox(box, "wbc", verdict, silver=True, published_type=said)
+
+
 def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree."""
+    """BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
+
+    ``datasets/bccd_retyped.csv`` corrects training cells whose published class is plainly wrong:
+    about half of the eosinophils show lobed nuclei and no granules. Test fields keep theirs.
+    """
+    retyped = _retyped("bccd_retyped.csv")
     kinds = {"WBC": "wbc", "RBC": "rbc", "Platelets": "platelet"}
     present = set(archive.names())
     for row in rows:
@@ -83,7 +105,10 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
             found.append(((x0, y0, x1, y1), kinds[item.findtext("name", "")]))
         white = sum(kind == "wbc" for _, kind in found)
         same = types[0] if len(set(types)) == 1 and len(types) == white else ""
-        record.boxes = [LabBox(b, kind, same if kind == "wbc" else "") for b, kind in found]
+        verdict = retyped.get((row["file"], None))
+        record.boxes = [
+            _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in found
+        ]
         yield record
 
 
@@ -204,10 +229,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
                     silver=True,
                 )
             )
-    retyped: dict[tuple[str, int], str] = {}
-    with (datasets_folder() / "bcisc_retyped.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            retyped[row["file"], int(row["x_min"])] = row["cell_type"]
+    retyped = _retyped("bcisc_retyped.csv")
     names = archive.names()
     sub_images: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
@@ -242,11 +264,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
                 kept.append((box, cell_type))
         if len(kept) == 1:
             kept = [(kept[0][0], row["cell_types"])]
-        for box, cell_type in kept:
-            verdict = retyped.get((row["file"], box[0]))
-            record.boxes.append(
-                LabBox(box, "wbc", verdict or cell_type, silver=verdict is not None)
-            )
+        record.boxes += [_typed(b, said, retyped.get((row["file"], b[0]))) for b, said in kept]
         record.boxes += added[row["file"]]
         yield record
 

@@ -18,7 +18,9 @@ from wbcdet.training.archives import Archive, open_archive
 from wbcdet.training.labs import READERS, LabField, place_sub_image, read_split_list
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
-BOX_COLUMNS = ("field", "x_min", "y_min", "x_max", "y_max", "kind", "cell_type", "silver")
+BOX_COLUMNS = (
+    "field", "x_min", "y_min", "x_max", "y_max", "kind", "cell_type", "silver", "published_type"
+)  # fmt: skip
 CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
 
 
@@ -110,7 +112,9 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
                 for b in record.boxes:
                     inside = (min(max(v, 0), m) for v, m in zip(b.box, most, strict=True))
                     corners = (round(v, 2) for v in inside)
-                    boxes.append((name, *corners, b.kind, b.cell_type, int(b.silver)))
+                    boxes.append(
+                        (name, *corners, b.kind, b.cell_type, int(b.silver), b.published_type)
+                    )
                 if "train" not in (record.classify if laboratory == "tecom" else record.detect):
                     continue
                 cells: list[np.ndarray | None] = []
