@@ -10,16 +10,15 @@ import numpy as np
 import pytest
 from conftest import PURPLE, WHITE_BOX, grain
 
-from wbcdet.crops import crop_cell
-from wbcdet.training.cells import (
-    CLASSES,
+from wbcdet.crops import crop_cell, even_stain
+from wbcdet.training.cells import CLASSES, LARGEST_CELL, LabelledCell, _patch, load_cells
+from wbcdet.training.variation import (
+    BLOOD_SHARES,
     CROP_PADDING,
     CROP_SIZE,
-    LARGEST_CELL,
+    STAIN,
     CellDataset,
-    LabelledCell,
-    _patch,
-    load_cells,
+    _cut_by_border,
     plain_crop,
     varied_crop,
 )
@@ -81,8 +80,8 @@ def test_plain_crop_is_that_of_inference(box: tuple[float, ...]) -> None:
     field = grain(480, 640)
     patch, inside = _patch(field, np.array(box, float))
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)
-    expected = crop_cell(field, box, CROP_SIZE, CROP_PADDING)
-    assert np.abs(plain_crop(cell).astype(int) - expected).max() <= 2
+    expected = even_stain(crop_cell(field, box, CROP_SIZE, CROP_PADDING), **STAIN)
+    assert np.abs(plain_crop(cell).astype(int) - expected).max() <= 8
 
 
 def test_large_cells_are_kept_smaller() -> None:
@@ -92,7 +91,7 @@ def test_large_cells_are_kept_smaller() -> None:
     assert inside[2] - inside[0] == pytest.approx(LARGEST_CELL)
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)
     expected = crop_cell(field, (200, 300, 700, 650), CROP_SIZE, CROP_PADDING)
-    assert np.abs(plain_crop(cell).astype(int) - expected).mean() < 1
+    assert np.abs(plain_crop(cell).astype(int) - even_stain(expected, **STAIN)).mean() < 2
 
 
 def test_patch_reaches_as_far_as_any_turn(made_up: Path, train: list[LabelledCell]) -> None:
@@ -111,6 +110,21 @@ def test_varied_crops(train: list[LabelledCell]) -> None:
     assert np.array_equal(again, crops[5])
 
 
+def test_a_cell_cut_by_the_border_of_its_field() -> None:
+    patch = grain(60, 80)
+    for n in range(40):
+        part, box = _cut_by_border(patch, np.array([20.0, 15, 60, 45]), np.random.default_rng(n))
+        height, width = part.shape[:2]
+        assert part.size < patch.size
+        assert min(box) >= 0 and box[2] <= width and box[3] <= height
+        # One side of the box lies on the new border, and at least half of the cell is left.
+        assert np.isclose([box[0], box[1], width - box[2], height - box[3]], 0, atol=1).any()
+        assert (box[2] - box[0]) * (box[3] - box[1]) >= 0.47 * 40 * 30
+    thin = np.zeros((8, 8, 3), np.uint8)
+    part, box = _cut_by_border(thin, np.array([0.0, 0, 8, 8]), np.random.default_rng(0))
+    assert part.shape == thin.shape and box.tolist() == [0, 0, 8, 8]
+
+
 def made(label: str, laboratory: str, number: int) -> list[LabelledCell]:
     index = CLASSES.index(label)
     patch = grain(60, 60, index)
@@ -118,11 +132,15 @@ def made(label: str, laboratory: str, number: int) -> list[LabelledCell]:
     return [LabelledCell(laboratory, "f", "g", "train", patch, box, index, False)] * number
 
 
-def test_classes_come_evenly_and_laboratories_by_their_root() -> None:
-    cells = made("eosinophil", "a", 4) + made("eosinophil", "b", 400) + made("monocyte", "a", 1)
+def test_types_come_by_the_root_of_their_share_and_laboratories_by_that_of_their_cells() -> None:
+    cells = made("lymphocyte", "a", 4) + made("lymphocyte", "b", 400) + made("eosinophil", "a", 1)
     odds = CellDataset(cells, 10).odds
-    assert odds[:404].sum() == pytest.approx(0.5) and odds[404] == pytest.approx(0.5)
+    assert odds[:404].sum() / odds[404] == pytest.approx((0.30 / 0.03) ** 0.5)
     assert odds[4:404].sum() / odds[:4].sum() == pytest.approx(10)
+    # Basophils and artefacts come as often as the four do on average.
+    odds = CellDataset(cells + made("artefact", "a", 7), 10).odds
+    mean = np.mean([share**0.5 for share in BLOOD_SHARES.values()])
+    assert odds[405:].sum() / odds[404] == pytest.approx(mean / 0.03**0.5)
 
 
 def test_dataset_items(train: list[LabelledCell]) -> None:

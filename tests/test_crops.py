@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import grain
 
-from wbcdet.crops import crop_cell, normalise
+from wbcdet.crops import DENSITY, crop_cell, even_stain, normalise
 
 
 def apart(a: np.ndarray, b: np.ndarray) -> float:
@@ -40,12 +40,14 @@ def test_fractions_of_a_pixel_count() -> None:
     assert np.array_equal(half, left + 1)  # the ramp rises by two a pixel
 
 
-def test_beyond_the_field_its_border_is_repeated() -> None:
-    pixels = grain(40, 50)
+def test_beyond_the_field_stands_its_ground() -> None:
+    pixels = np.full((40, 50, 3), (200, 210, 220), np.uint8)
+    pixels[:6, :6] = (120, 40, 90)  # a nucleus in the corner
     crop = crop_cell(pixels, (-8, -8, 8, 8), 16, 1.0)
     assert np.array_equal(crop[8:, 8:], pixels[:8, :8])
-    assert (crop[:8, :8] == pixels[0, 0]).all()
-    assert np.array_equal(crop[:8, 8:], np.repeat(pixels[:1, :8], 8, 0))
+    assert (crop[:8] == (200, 210, 220)).all() and (crop[:, :8] == (200, 210, 220)).all()
+    beside = crop_cell(pixels, (60, 60, 70, 70), 16, 1.0)
+    assert (beside == 255).all()
 
 
 def test_a_large_cell_is_averaged_not_sampled() -> None:
@@ -83,7 +85,7 @@ def test_a_quarter_turn(box: tuple[int, int, int, int], size: int) -> None:
 )
 def test_odd_boxes_give_a_crop(shape: tuple[int, int], box: tuple[float, ...]) -> None:
     crop = crop_cell(np.full((*shape, 3), 77, np.uint8), box, 32, 1.25)
-    assert crop.shape == (32, 32, 3) and (crop == 77).all()
+    assert crop.shape == (32, 32, 3) and np.isin(crop, (77, 255)).all()
 
 
 def test_one_pixel_box_shows_that_pixel() -> None:
@@ -101,3 +103,47 @@ def test_normalise_gives_rgb_by_mean_and_deviation() -> None:
     assert batch.flags.c_contiguous
     assert batch[0, :, 1, 2] == pytest.approx([2.0, 0.0, -1.0], abs=1e-6)
     assert batch[1, :, 3, 0] == pytest.approx([-2.0, 1.2, 9.0], abs=1e-5)
+
+
+EVEN = {"nucleus": (0.6, 1.2, 0.9), "ground": 0.1, "limits": (0.25, 8.0)}
+
+
+def stained(ground: tuple[int, ...], nucleus: tuple[int, ...]) -> np.ndarray:
+    """A crop with a round nucleus and a cytoplasm half as dense above the ground."""
+    picture = np.empty((96, 96, 3), np.float32)
+    low, high = DENSITY[list(ground)], DENSITY[list(nucleus)]
+    picture[:] = low
+    cv2.circle(picture, (48, 48), 34, ((low + high) / 2).tolist(), -1)
+    cv2.circle(picture, (48, 48), 22, high.tolist(), -1)
+    return np.clip(np.exp(-picture) * 256 - 1, 0, 255).round().astype(np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("ground", "nucleus"),
+    [
+        ((230, 230, 230), (160, 60, 110)),
+        ((120, 240, 250), (60, 70, 140)),  # yellow light
+        ((200, 190, 185), (170, 110, 150)),  # pale
+    ],
+)
+def test_even_stain_moves_ground_and_nucleus(
+    ground: tuple[int, ...], nucleus: tuple[int, ...]
+) -> None:
+    even = even_stain(stained(ground, nucleus), **EVEN)
+    assert DENSITY[even[2, 2]] == pytest.approx([0.1] * 3, abs=0.02)
+    found, wanted = DENSITY[even[48, 48]] - 0.1, np.array([0.9, 1.2, 0.6])
+    stretch = wanted / (DENSITY[list(nucleus)] - DENSITY[list(ground)])
+    mean = np.exp(np.log(stretch).mean())
+    # The amount is that of the wanted nucleus, the hue half way to it.
+    assert found == pytest.approx(wanted * (mean / stretch) ** 0.5, rel=0.06)
+    # What lies half way between ground and nucleus stays there.
+    assert DENSITY[even[48, 48 - 28]] == pytest.approx(0.1 + found / 2, abs=0.04)
+
+
+def test_even_stain_stretches_within_its_limits() -> None:
+    pale = stained((240, 240, 240), (232, 230, 233))
+    even = even_stain(pale, EVEN["nucleus"], 0.1, (0.5, 2.0))
+    assert DENSITY[even[48, 48]].max() < 0.25
+    for flat in (0, 128, 255):
+        blank = even_stain(np.full((96, 96, 3), flat, np.uint8), **EVEN)
+        assert DENSITY[blank] == pytest.approx(np.full((96, 96, 3), 0.1), abs=0.02)

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.crops import crop_cell, normalise
+from wbcdet.crops import crop_cell, even_stain, normalise
 from wbcdet.records import LABELS, CellType
 from wbcdet.weights import load_model, open_session
 
@@ -48,7 +48,8 @@ class Classifier:
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
-        return crop_cell(pixels, box, self.card["input_size"], self.card["crop_padding"])
+        crop = crop_cell(pixels, box, self.card["input_size"], self.card["crop_padding"])
+        return even_stain(crop, **self.card["stain"])
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Calibrated probability of every class on the card, (N, classes) float32."""

@@ -1,28 +1,19 @@
-"""Labelled cells for the classifier: which there are, their patches, and how they are varied."""
+"""Labelled cells for the classifier: which there are, and their patches."""
 
 from __future__ import annotations
 
 import csv
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
-import torch
-from torch.utils.data import Dataset
-
-from wbcdet.crops import crop_cell, normalise
-from wbcdet.training.stains import change_light, change_optics, change_stain
 
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
 cv2.setNumThreads(0)
 
 #: Class order of the network. Basophils and artefacts are taught so that they can be declined.
 CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
-#: Side of a crop in pixels and of its square over the longer side of the box.
-CROP_SIZE = 96
-CROP_PADDING = 1.25
 #: ImageNet weights of EfficientNet-Lite0 expect pixels in -1..1.
 MEAN = (0.498, 0.498, 0.498)
 STD = (0.502, 0.502, 0.502)
@@ -142,62 +133,3 @@ def _choose(
 
 def _apart(a: np.ndarray, b: np.ndarray) -> bool:
     return bool(np.any(np.minimum(a[2:], b[2:]) <= np.maximum(a[:2], b[:2])))
-
-
-def plain_crop(cell: LabelledCell) -> np.ndarray:
-    """The crop as at inference, (S, S, 3) uint8 BGR."""
-    return crop_cell(cell.patch, cell.box, CROP_SIZE, CROP_PADDING)
-
-
-def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
-    """The crop as another slide, stain, camera and detector might give it."""
-    box = np.array(cell.box)
-    side = max(box[2:] - box[:2])
-    box += np.tile(rng.normal(0, 0.04, 2), 2) * side
-    padding = CROP_PADDING * float(np.exp(rng.normal(0.02, 0.1)))
-    crop = crop_cell(cell.patch, box, CROP_SIZE, padding, angle=float(rng.uniform(0, 360)))
-    if rng.random() < 0.5:
-        crop = np.ascontiguousarray(crop[:, ::-1])
-    if rng.random() < 0.3:  # a cell that is small in its field
-        side = int(np.exp(rng.uniform(np.log(20), np.log(80))))
-        small = cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA)
-        crop = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.85:
-        crop = change_stain(crop, rng, strength=float(rng.uniform(0.3, 1.1)))
-    if rng.random() < 0.7:
-        crop = change_light(crop, rng)
-    if rng.random() < 0.6:
-        crop = change_optics(crop, rng, largest_blur=1.5)
-    return crop
-
-
-class CellDataset(Dataset):
-    """Varied crops, drawn with replacement so that classes and laboratories come evenly.
-
-    Args:
-        cells: what to draw from.
-        length: crops in an epoch.
-    """
-
-    def __init__(self, cells: list[LabelledCell], length: int) -> None:
-        self.cells, self.length, self.epoch = cells, length, 0
-        count: dict[tuple[int, str], int] = {}
-        for c in cells:
-            count[c.label, c.laboratory] = count.get((c.label, c.laboratory), 0) + 1
-        by_class: dict[int, float] = {}
-        for (label, _), n in count.items():
-            by_class[label] = by_class.get(label, 0.0) + n**0.5
-        # Within a class a laboratory counts by the root of its cells; classes count alike.
-        weights = np.array(
-            [count[c.label, c.laboratory] ** -0.5 / by_class[c.label] for c in cells]
-        )
-        self.odds = weights / weights.sum()
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, index: int) -> dict[str, Any]:
-        rng = np.random.default_rng((self.epoch, index))
-        cell = self.cells[rng.choice(len(self.cells), p=self.odds)]
-        crop = varied_crop(cell, rng)
-        return {"crop": torch.from_numpy(normalise([crop], MEAN, STD)[0]), "label": cell.label}

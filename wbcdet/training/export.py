@@ -12,17 +12,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from wbcdet.training.archives import source
-from wbcdet.training.cells import CLASSES, CROP_PADDING, CROP_SIZE, MEAN, STD
+from wbcdet.training.cards import LICENCE, provenance
+from wbcdet.training.cells import CLASSES, MEAN, STD
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.scenes import LETTERBOX_GREY
-
-LICENCE = "AGPL-3.0-or-later"
-
-
-def _provenance(archives: tuple[str, ...]) -> list[dict[str, str]]:
-    found = [source(name) for name in archives]
-    return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
+from wbcdet.training.variation import CROP_PADDING, CROP_SIZE, STAIN
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
@@ -94,7 +88,7 @@ def export_detector(
             "colour_order": "RGB",
             "confidence": confidence,
             "nms_iou": 0.5,
-            "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            "data": provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
             "splits": "datasets/splits.csv, detect = train (Tecom: classify = train)",
             "recipe": recipe,
         },
@@ -138,7 +132,7 @@ def export_classifier(
         "classifier",
         {
             "name": "wbcdet-leucocytenet",
-            "version": "1",
+            "version": "2",
             "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
             "stages": stages,
             "head": head,
@@ -147,12 +141,13 @@ def export_classifier(
             "classes": list(CLASSES),
             "input_size": CROP_SIZE,
             "crop_padding": CROP_PADDING,
+            "stain": STAIN,
             "mean": list(MEAN),
             "std": list(STD),
             "colour_order": "RGB",
             "temperature": round(temperature, 4),
             "min_score": min_score,
-            "data": _provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            "data": provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
             "splits": "datasets/splits.csv, classify = train",
             "recipe": recipe,
         },

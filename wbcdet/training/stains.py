@@ -9,14 +9,14 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-Image = np.ndarray  # (H, W, 3) uint8 BGR
+from wbcdet.crops import DENSITY
 
-_DENSITY = -np.log((np.arange(256, dtype=np.float32) + 1) / 256)
+Image = np.ndarray  # (H, W, 3) uint8 BGR
 
 
 def density(image: Image) -> np.ndarray:
     """Optical density, (H, W, 3) float32, 0 for white."""
-    return _DENSITY[image]
+    return DENSITY[image]
 
 
 def from_density(value: np.ndarray) -> Image:
