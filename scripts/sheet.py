@@ -22,13 +22,13 @@ def main(
     """Draw what wbcdet finds on test fields, one row a laboratory."""
     from wbcdet import Analyzer
     from wbcdet.draw import annotate
-    from wbcdet.training.evaluation import load_test_fields
+    from wbcdet.evaluation.lists import prepared_fields
 
     analyzer = Analyzer()
     rng = np.random.default_rng(seed)
     rows = []
     for laboratory in ("bccd", "bcisc", "txl-raabin", "txl-pbc", "tecom", "cellavision"):
-        fields = load_test_fields(
+        fields = prepared_fields(
             prepared,
             lambda r, lab=laboratory: (
                 r["laboratory"] == lab
@@ -37,7 +37,7 @@ def main(
         )
         row = []
         for index in rng.choice(len(fields), each, replace=False):
-            image = fields[index].image
+            image = fields[index].read()
             picture = annotate(image, analyzer.analyze(image).cells)
             scale = tile / max(picture.shape[:2])
             small = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)

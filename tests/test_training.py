@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -17,12 +18,11 @@ from safetensors.torch import load_file, save_file
 
 from wbcdet.network import LeucoCyteNet
 from wbcdet.training import classifier_training, detector_training
-from wbcdet.training.cells import CLASSES, CROP_SIZE, MEAN, STD, LabelledCell
+from wbcdet.training.architectures import load_imagenet
+from wbcdet.training.cells import CLASSES, MEAN, STD, LabelledCell
 from wbcdet.training.classifier_training import (
-    BATCH,
     Run,
     fit_temperature,
-    load_imagenet,
     load_network,
     predict_logits,
     validation_logits,
@@ -34,11 +34,16 @@ from wbcdet.training.detector_training import (
     load_tensors,
     to_float,
 )
+from wbcdet.training.recipes import ClassifierRecipe, TrainingError
 from wbcdet.training.scenes import SceneMaker
 from wbcdet.training.sources import load_cutouts, load_sources
+from wbcdet.training.variation import CROP_SIZE, CellDataset
 from wbcdet.weights import weights_folder
 
-EPOCHS, LENGTH, STAGES, HEAD = 2, 2 * BATCH, 2, 16
+BATCH, STAGES, HEAD = 8, 2, 16
+RECIPE = ClassifierRecipe(epochs=2, crops=2 * BATCH, batch=BATCH, stages=STAGES, head=HEAD)
+#: Fixed normalisation, normalisation of the batch.
+RECIPES = (RECIPE, replace(RECIPE, arch="leucocytenet-v1"))
 
 
 @pytest.fixture
@@ -59,21 +64,22 @@ def made_cells() -> list[LabelledCell]:
     ]
 
 
-def new_run(out: Path) -> Run:
-    return Run(out, made_cells(), EPOCHS, LENGTH, STAGES, HEAD)
+def new_run(out: Path, recipe: ClassifierRecipe = RECIPE) -> Run:
+    return Run(out, CellDataset(made_cells(), recipe.crops), recipe)
 
 
 def tensors(network: torch.nn.Module) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in network.state_dict().items()}
 
 
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda r: r.arch)
 def test_interrupted_and_resumed_equals_uninterrupted(
-    imagenet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    imagenet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, recipe: ClassifierRecipe
 ) -> None:
-    whole = new_run(tmp_path / "whole")
+    whole = new_run(tmp_path / "whole", recipe)
     start = tensors(whole.network)
     whole.train(workers=0)
-    assert (whole.epoch, whole.step) == (EPOCHS, whole.steps) == (2, 4)
+    assert (whole.epoch, whole.step) == (2, whole.steps) == (2, 4) and whole.finished
 
     # Stopped in the middle of the second epoch: that epoch starts anew from the checkpoint.
     learn, calls = Run._learn, []
@@ -86,28 +92,63 @@ def test_interrupted_and_resumed_equals_uninterrupted(
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(Run, "_learn", stop)
-        new_run(tmp_path / "cut").train(workers=0)
+        new_run(tmp_path / "cut", recipe).train(workers=0)
     torch.rand(7)  # chance in between must not matter
-    resumed = new_run(tmp_path / "cut")
-    assert (resumed.epoch, resumed.step) == (1, 2)
+    resumed = new_run(tmp_path / "cut", recipe)
+    assert (resumed.epoch, resumed.step) == (1, 2) and not resumed.finished
     resumed.train(workers=0)
     assert (resumed.epoch, resumed.step) == (whole.epoch, whole.step)
+    assert resumed.loss == pytest.approx(whole.loss)
 
     for one, other in ((whole.network, resumed.network), (whole.average, resumed.average)):
         for name, value in tensors(one).items():
             assert torch.isfinite(value).all()
             assert torch.allclose(value, tensors(other)[name], atol=1e-6), name
     moved = [name for name, value in tensors(whole.network).items() if not value.equal(start[name])]
-    assert "stem.conv.weight" in moved and "classify.weight" in moved
-    assert not any("running" in name for name in moved)
+    assert "classify.weight" in moved
+    # Statistics are fixed, or learnt and averaged like the weights.
+    statistics = {name for name in start if "running" in name}
+    averaged = {name for name in statistics if not tensors(whole.average)[name].equal(start[name])}
+    learnt = set() if recipe.arch == "leucocytenet" else statistics
+    assert averaged == learnt and statistics & set(moved) == learnt
 
     # A finished run trains no more, and its file is its averaged network.
-    again = new_run(tmp_path / "whole")
+    again = new_run(tmp_path / "whole", recipe)
     monkeypatch.setattr(Run, "_learn", stop)
     assert again.train(workers=0) is again.average
-    kept = load_network(tmp_path / "whole" / "classifier.safetensors", STAGES, HEAD)
-    assert all(v.equal(tensors(whole.average)[name]) for name, v in tensors(kept).items())
+    kept = load_network(tmp_path / "whole" / "classifier.safetensors", STAGES, HEAD, recipe.arch)
+    expected = {n: v for n, v in tensors(whole.average).items() if v.is_floating_point()}
+    assert all(value.equal(tensors(kept)[name]) for name, value in expected.items())
     assert not list(tmp_path.rglob("*.part"))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused(imagenet: None, tmp_path: Path) -> None:
+    new_run(tmp_path, replace(RECIPE, epochs=1)).train(workers=0)
+    with pytest.raises(TrainingError, match=r"last\.pt: .* epochs 1 \(asked for: 2\); .*--out"):
+        new_run(tmp_path)
+    with pytest.raises(TrainingError, match=r"arch leucocytenet \(asked for: leucocytenet-v1\)"):
+        new_run(tmp_path, replace(RECIPE, epochs=1, arch="leucocytenet-v1"))
+    before = (tmp_path / "last.pt").read_bytes()
+    (tmp_path / "last.pt").write_bytes(before[: len(before) // 2])
+    with pytest.raises(TrainingError, match=r"last\.pt: cannot be read; delete"):
+        new_run(tmp_path, replace(RECIPE, epochs=1))
+    torch.save({"step": 1}, tmp_path / "last.pt")
+    with pytest.raises(TrainingError, match="another version of wbcdet"):
+        new_run(tmp_path, replace(RECIPE, epochs=1))
+
+
+def test_a_run_that_cannot_learn_says_so(
+    imagenet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(TrainingError, match="an epoch must hold a batch at least"):
+        new_run(tmp_path, replace(RECIPE, crops=BATCH - 1))
+    with pytest.raises(TrainingError, match=r"nothing\.safetensors: no such file"):
+        new_run(tmp_path, replace(RECIPE, start=tmp_path / "nothing.safetensors"))
+    run = new_run(tmp_path)
+    torch.nn.init.constant_(run.network.classify.weight, float("nan"))
+    with pytest.raises(TrainingError, match="no number any more in step 1; give a lower --rate"):
+        run.train(workers=0)
+    assert not (tmp_path / "last.pt").exists()
 
 
 def test_imagenet_weights_reach_the_layers(imagenet: None) -> None:
@@ -223,7 +264,7 @@ def test_to_float_reaches_every_tensor() -> None:
 
 def test_shipped_classifier_can_be_trained_further(tmp_path: Path) -> None:
     shipped = weights_folder() / "classifier.safetensors"
-    run = Run(tmp_path, made_cells(), 1, BATCH, start=shipped)
+    run = new_run(tmp_path, ClassifierRecipe(epochs=1, crops=32, start=shipped))
     expected = load_network(shipped).state_dict()
     assert all(torch.equal(v, expected[k]) for k, v in run.network.state_dict().items())
 
@@ -239,8 +280,12 @@ def test_shipped_detector_can_be_trained_further() -> None:
 def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
     other = tmp_path / "other.safetensors"
     save_file({"stem.conv.weight": torch.zeros(3, 3)}, other)
-    with pytest.raises(ValueError, match=r"other\.safetensors: is of a network of another size"):
+    with pytest.raises(ValueError, match=r"other\.safetensors: is of another network"):
         load_network(other)
+    other.write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=r"other\.safetensors: is no readable safetensors file"):
+        load_network(other)
+    save_file({"stem.conv.weight": torch.zeros(3, 3)}, other)
     model = FastModel("yolo26n.yaml", nc=1, ch=3, verbose=False)
     with pytest.raises(ValueError, match=r"other\.safetensors: is of another network"):
         load_tensors(model, other)

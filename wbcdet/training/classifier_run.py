@@ -1,0 +1,95 @@
+"""From the prepared folder to a trained classifier with its card."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from wbcdet.training.architectures import architecture
+from wbcdet.training.cards import CARD, read_card, size_of, trained_on, write_card
+from wbcdet.training.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.training.classifier_training import (
+    WEIGHTS,
+    Run,
+    fit_temperature,
+    validation_logits,
+)
+from wbcdet.training.devices import pick_device
+from wbcdet.training.recipes import (
+    ClassifierRecipe,
+    TrainingError,
+    check_laboratories,
+    fingerprint,
+)
+from wbcdet.training.variation import CROP_PADDING, CROP_SIZE, STAIN, CellDataset
+
+
+def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "auto") -> Run:
+    """A run on the training cells of the prepared folder, new or going on from its checkpoint.
+
+    Args:
+        prepared: folder of ``wbcdet data prepare``.
+        out: folder of the run.
+        recipe: how to train; its ``data`` is filled in here.
+        device: ``auto``, ``cpu`` or ``cuda``.
+
+    Raises:
+        TrainingError: it cannot begin or go on.
+    """
+    architecture(recipe.arch)
+    recipe = replace(recipe, data=fingerprint(prepared))
+    check_laboratories(prepared, recipe.leave_out)
+    device = pick_device(device)
+    cells = load_cells(prepared, ("train",), leave_out=recipe.leave_out)
+    if not cells:
+        raise TrainingError(f"{prepared}: no training cell is left; leave out fewer laboratories")
+    return Run(out, CellDataset(cells, recipe.crops), recipe, device=device)
+
+
+def complete(run: Run, prepared: Path, workers: int = 2) -> dict[str, Any]:
+    """Train a run to its end, judge it on the validation cells, write its card.
+
+    Args:
+        workers: processes that vary the crops.
+
+    Returns:
+        The card; of a run that was complete before, the one that it has.
+    """
+    if run.finished and (run.out / CARD).exists():
+        return read_card(run.out)
+    run.train(workers)
+    return _card(run, prepared)
+
+
+def _card(run: Run, prepared: Path) -> dict[str, Any]:
+    recipe = run.recipe
+    network = run.average.eval()
+    logits, labels = validation_logits(network, prepared, recipe.leave_out)
+    # A laboratory left out may take all validation cells with it.
+    right = float((logits.argmax(1) == labels).mean()) if len(labels) else None
+    temperature = fit_temperature(logits, labels) if len(labels) else 1.0
+    assert isinstance(run.data, CellDataset)
+    return write_card(
+        run.out,
+        run.out / WEIGHTS,
+        {
+            "name": architecture(recipe.arch).title,
+            "arch": recipe.arch,
+            **size_of(network, CROP_SIZE),
+            "classes": list(CLASSES),
+            "input_size": CROP_SIZE,
+            "crop_padding": CROP_PADDING,
+            "stain": STAIN,
+            "mean": list(MEAN),
+            "std": list(STD),
+            "colour_order": "RGB",
+            "temperature": round(temperature, 4),
+            "validation": {"cells": len(labels), "accuracy": right},
+            "recipe": run.stamp,
+            "initialisation": run.initialisation,
+            "computed": run.computed,
+            "final_loss": round(run.loss, 4),
+            **trained_on([c.laboratory for c in run.data.cells], "classify"),
+        },
+    )

@@ -1,0 +1,30 @@
+"""Where a training runs, and in which precision."""
+
+from __future__ import annotations
+
+import torch
+
+from wbcdet.settings import DEVICES
+from wbcdet.training.recipes import TrainingError
+
+
+def pick_device(wanted: str) -> str:
+    """``auto``, ``cpu`` or ``cuda`` to what is trained on.
+
+    Raises:
+        TrainingError: it is not one of these, or there is no GPU that torch can use.
+    """
+    if wanted not in DEVICES:
+        raise TrainingError(f"--device must be one of {', '.join(DEVICES)}, not {wanted!r}")
+    found = torch.cuda.is_available()
+    if wanted == "cuda" and not found:
+        raise TrainingError(
+            "torch finds no GPU here: --device cpu, or install a torch built for CUDA"
+        )
+    return "cuda" if found and wanted != "cpu" else "cpu"
+
+
+def fast_bfloat16() -> bool:
+    """Whether this processor computes in bfloat16, so that large networks train faster in it."""
+    able = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
+    return bool(able and able())
