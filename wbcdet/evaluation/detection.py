@@ -1,0 +1,164 @@
+"""Figures of the detector: are the white cells found, and is anything else?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from wbcdet.evaluation.intervals import Groups
+
+#: Overlap (intersection over union) from which a box counts as the cell.
+LEAST_IOU = 0.5
+#: Edges of the cell sizes: longer side of the box over the longer side of the field.
+SIZE_EDGES = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.01)
+#: Points of the precision-recall curve that are kept.
+_CURVE_POINTS = 200
+
+
+@dataclass(slots=True)
+class FoundField:
+    """Boxes on one field beside those that must be found.
+
+    Attributes:
+        truth: (N, 4) corners, px.
+        boxes, scores: (M, 4) and (M,), down to a score near 0.
+        size: width and height, px.
+        group: see :class:`wbcdet.evaluation.samples.LabelledField`.
+    """
+
+    truth: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    size: tuple[int, int]
+    group: str
+
+
+def overlaps(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """Intersection over union of each pair, (N, M), of corners (N, 4) and (M, 4)."""
+    low = np.maximum(truth[:, None, :2], boxes[None, :, :2])
+    high = np.minimum(truth[:, None, 2:], boxes[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(2)
+    areas = [(b[:, 2:] - b[:, :2]).prod(1) for b in (truth, boxes)]
+    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
+
+
+def match(truth: np.ndarray, boxes: np.ndarray, least: float = LEAST_IOU) -> list[tuple[int, int]]:
+    """Pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
+    if not len(truth) or not len(boxes):
+        return []
+    iou = overlaps(truth, boxes)
+    pairs = []
+    while iou.max() >= least:
+        t, b = np.unravel_index(iou.argmax(), iou.shape)
+        pairs.append((int(t), int(b)))
+        iou[t, :] = iou[:, b] = -1
+    return pairs
+
+
+def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """(M,) bool: boxes (M, 4) whose centre lies in no ignored region (K, 4)."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    kept = np.ones(len(boxes), bool)
+    for region in ignored:
+        kept &= ~np.all((centre > region[:2]) & (centre < region[2:]), axis=1)
+    return kept
+
+
+def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str, Any]:
+    """AP50 and AP50-95 over all scores; recall, precision and false boxes at ``confidence``."""
+    found: list[np.ndarray] = []
+    false = []
+    for f in fields:
+        shown = f.boxes[f.scores >= confidence]
+        hit = np.zeros(len(f.truth), bool)
+        hit[[t for t, _ in match(f.truth, shown)]] = True
+        found.append(hit)
+        false.append(len(shown) - int(hit.sum()))
+    hits = np.concatenate(found) if found else np.zeros(0, bool)
+    cells, good, wrong = len(hits), int(hits.sum()), sum(false)
+    out: dict[str, Any] = {"fields": len(fields), "cells": cells, "found": good}
+    out |= {"confidence": confidence, "least_iou": LEAST_IOU}
+    if cells:
+        of_cell = Groups([f.group for f in fields for _ in f.truth])
+        out |= average_precision(fields)
+        out |= {"recall": good / cells, "recall_ci": of_cell.share(hits, np.ones(cells, bool))}
+        out |= {"precision": good / max(good + wrong, 1)}
+        out |= {"f1": 2 * good / max(cells + good + wrong, 1)}
+        out |= {"interval": of_cell.method, "by_size": _by_size(fields, hits, of_cell)}
+        out |= {"curve": _curve(fields)}
+    out |= {"false_boxes": wrong, "false_per_field": wrong / max(len(fields), 1)}
+    counts = np.array([[n, 1] for n in false], float).reshape(-1, 2)
+    spread = Groups([f.group for f in fields]).spread(counts, lambda d: d[:, 0] / d[:, 1])
+    return out | {"false_per_field_ci": spread}
+
+
+def average_precision(fields: Sequence[FoundField]) -> dict[str, float]:
+    """``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
+    import supervision as sv
+    from supervision.metrics import MeanAveragePrecision
+
+    def detections(boxes: np.ndarray, scores: np.ndarray | None = None) -> sv.Detections:
+        classes = np.zeros(len(boxes), int)
+        return sv.Detections(boxes.astype(np.float64), confidence=scores, class_id=classes)
+
+    metric = MeanAveragePrecision()
+    metric.update(
+        [detections(f.boxes, f.scores) for f in fields], [detections(f.truth) for f in fields]
+    )
+    result = metric.compute()
+    # COCO's code says -1 where there is nothing to average.
+    return {"ap50": max(0.0, float(result.map50)), "ap50_95": max(0.0, float(result.map50_95))}
+
+
+def _by_size(
+    fields: Sequence[FoundField], hits: np.ndarray, groups: Groups
+) -> list[dict[str, Any]]:
+    """Recall of cells of each size relative to their field; sizes without a cell are left out."""
+    parts = np.concatenate(
+        [(f.truth[:, 2:] - f.truth[:, :2]).max(1, initial=0) / max(f.size) for f in fields]
+    )
+    rows = []
+    for low, high in pairwise(SIZE_EDGES):
+        of = (parts >= low) & (parts < high)
+        if of.any():
+            ci = groups.share(hits, of)
+            rows.append(
+                {
+                    "from": low, "to": min(high, 1.0), "cells": int(of.sum()),
+                    "recall": float(hits[of].mean()), "recall_ci": ci,
+                }
+            )  # fmt: skip
+    return rows
+
+
+def _curve(fields: Sequence[FoundField]) -> list[dict[str, float]]:
+    """Precision and recall as the threshold falls; at most ``_CURVE_POINTS`` points."""
+    scores, right = [], []
+    for f in fields:
+        hit = np.zeros(len(f.boxes), bool)
+        free = np.ones(len(f.truth), bool)
+        iou = overlaps(f.truth, f.boxes)
+        # As at every threshold: a cell goes to the most certain box that meets it.
+        for b in np.argsort(-f.scores, kind="stable"):
+            open_ = np.where(free, iou[:, b], -1) if len(free) else np.zeros(0)
+            if len(open_) and open_.max() >= LEAST_IOU:
+                hit[b], free[open_.argmax()] = True, False
+        scores.append(f.scores)
+        right.append(hit)
+    score = np.concatenate(scores)
+    order = np.argsort(-score, kind="stable")
+    hits = np.cumsum(np.concatenate(right)[order])
+    cells = sum(len(f.truth) for f in fields)
+    chosen = np.unique(np.linspace(0, len(order) - 1, min(len(order), _CURVE_POINTS)).astype(int))
+    return [
+        {
+            "score": float(score[order[i]]),
+            "recall": float(hits[i] / cells),
+            "precision": float(hits[i] / (i + 1)),
+        }
+        for i in chosen
+    ]

@@ -1,0 +1,49 @@
+"""Which layout a labelled folder has, and the reader of each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from wbcdet.evaluation.formats.classes import has_classes, read_classes
+from wbcdet.evaluation.formats.coco import coco_document, read_coco
+from wbcdet.evaluation.formats.voc import is_voc, read_voc
+from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
+from wbcdet.evaluation.reading import LabelledError, Reading, path_key
+from wbcdet.evaluation.samples import LabelledField
+
+READERS: dict[str, Callable[[Reading], list[LabelledField]]] = {
+    "classes": read_classes,
+    "yolo": read_yolo,
+    "coco": read_coco,
+    "voc": read_voc,
+}
+
+
+def recognise(reading: Reading) -> str:
+    """The layout of a folder, by what lies in it.
+
+    Raises:
+        LabelledError: it is none of the four, or more than one.
+    """
+    seen = []
+    if any(coco_document(path) is not None for path in reading.files.get(".json", [])):
+        seen.append("coco")
+    if any(is_voc(path) for path in reading.files.get(".xml", [])):
+        seen.append("voc")
+    pictures = {path_key(source.name) for source in reading.pictures}
+    if any(path_key(reading.below(path)) in pictures for path in label_texts(reading)):
+        seen.append("yolo")
+    if len(seen) > 1:
+        raise LabelledError(
+            f"{reading.root}: holds labels in several formats ({', '.join(seen)}); "
+            "choose one with --format"
+        )
+    if seen:
+        return seen[0]
+    if has_classes(reading):
+        return "classes"
+    raise LabelledError(
+        f"{reading.root}: no labels found; wbcdet reads one folder a class (neutrophil, lymphocyte "
+        "and so on), YOLO text files, COCO JSON and Pascal VOC XML. If it is one of these, say "
+        "which with --format, and name your classes with --map"
+    )

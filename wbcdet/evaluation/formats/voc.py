@@ -1,0 +1,44 @@
+"""Pascal VOC: one XML file a picture."""
+
+from __future__ import annotations
+
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+from wbcdet.evaluation.reading import LabelledObject, Reading, finite
+from wbcdet.evaluation.samples import LabelledField
+
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def read_voc(reading: Reading) -> list[LabelledField]:
+    """All pictures with an XML file."""
+    return reading.paired([p for p in reading.files.get(".xml", []) if is_voc(p)], _objects)
+
+
+def is_voc(path: Path) -> bool:
+    """The file is, or was meant to be, a VOC annotation."""
+    with path.open("rb") as stream:
+        return b"<annotation" in stream.read(2000)
+
+
+def _objects(path: Path, size: tuple[int, int]) -> list[LabelledObject]:
+    try:
+        root = ET.parse(path).getroot()
+    except ET.ParseError as error:
+        raise ValueError(f"no whole XML ({error})") from error
+    given = tuple(finite(root.findtext(f"size/{side}") or "0") for side in ("width", "height"))
+    if all(given) and given != size:
+        raise ValueError(
+            f"made on {given[0]:g} x {given[1]:g} pixels, the picture has {size[0]} x {size[1]}"
+        )
+    objects = []
+    for item in root.iter("object"):
+        name = (item.findtext("name") or "").strip()
+        corners = [finite(item.findtext(f"bndbox/{corner}") or "") for corner in _CORNERS]
+        x0, y0, x1, y1 = corners
+        if not name or x0 is None or y0 is None or x1 is None or y1 is None:
+            raise ValueError("an object has no name or no whole box")
+        difficult = (item.findtext("difficult") or "").strip() == "1"
+        objects.append(LabelledObject(name, (x0, y0, x1, y1), difficult))
+    return objects

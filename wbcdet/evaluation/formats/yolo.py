@@ -1,0 +1,80 @@
+"""YOLO: one text file a picture, one box (or polygon) a line, in parts of the picture's sides."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+from wbcdet.evaluation.reading import LabelledObject, Reading, finite
+from wbcdet.evaluation.samples import LabelledField
+
+_NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+#: Text files that lie beside labels in many a YOLO folder.
+_NO_LABELS = frozenset(("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"))
+#: Parts of a side beyond which a number must be in pixels.
+_MOST_PARTS = 2.0
+
+
+def read_yolo(reading: Reading) -> list[LabelledField]:
+    """All pictures with a text file; an empty file says that there is no cell."""
+    names = _names(reading)
+    for name in names.values():
+        reading.class_of(name)
+    return reading.paired(label_texts(reading), partial(_objects, names=names))
+
+
+def label_texts(reading: Reading) -> list[Path]:
+    """Text files that may be labels."""
+    return [
+        path
+        for path in reading.files.get(".txt", [])
+        if path.name.lower() not in _NO_LABELS and not path.name.lower().startswith("readme")
+    ]
+
+
+def _names(reading: Reading) -> dict[int, str]:
+    """Class names by number, from the data set's own file, below the folder or just above it."""
+    import yaml
+
+    above = reading.root.resolve().parent
+    lists = [*reading.files.get(".yaml", []), *reading.files.get(".yml", [])]
+    for path in [*lists, *sorted(above.glob("*.yaml")), *sorted(above.glob("*.yml"))]:
+        try:
+            names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+            pairs = names.items() if isinstance(names, dict) else enumerate(names)
+            return {int(number): str(name) for number, name in pairs}
+        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+            continue
+    for name in _NAME_FILES:
+        for path in [*sorted(reading.root.rglob(name)), above / name]:
+            if path.is_file():
+                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+                return dict(enumerate(line.strip() for line in lines))
+    return {}
+
+
+def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[LabelledObject]:
+    width, height = size
+    objects = []
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
+    for line, text in enumerate(lines, 1):
+        values = [finite(part) for part in text.split()]
+        if not values:
+            continue
+        # A sixth number is a score; more are the corners of a polygon.
+        polygon = len(values) >= 7 and len(values) % 2 == 1
+        kind, *rest = (value for value in values if value is not None)
+        if len(rest) + 1 != len(values) or not (len(values) in (5, 6) or polygon):
+            raise ValueError(f"line {line} is no YOLO label: {text[:60]!r}")
+        if polygon:
+            x0, x1, y0, y1 = min(rest[::2]), max(rest[::2]), min(rest[1::2]), max(rest[1::2])
+        else:
+            x, y, w, h = rest[:4]
+            x0, x1, y0, y1 = x - w / 2, x + w / 2, y - h / 2, y + h / 2
+        if max(abs(value) for value in (x0, x1, y0, y1)) > _MOST_PARTS:
+            raise ValueError(f"line {line} is in pixels, not in parts of the picture's sides")
+        if kind != int(kind) or kind < 0:
+            raise ValueError(f"line {line} has no class number: {text[:60]!r}")
+        name = names.get(int(kind), str(int(kind)))
+        objects.append(LabelledObject(name, (x0 * width, y0 * height, x1 * width, y1 * height)))
+    return objects

@@ -1,0 +1,129 @@
+"""What an evaluation leaves: a page, JSON, CSV, and tables on the terminal."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from dataclasses import asdict
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as RichTable
+
+from wbcdet import __version__
+from wbcdet.analyzer import Analyzer
+from wbcdet.evaluation import problems, tables
+from wbcdet.evaluation.observe import box_threshold, label_threshold
+from wbcdet.evaluation.page import render
+from wbcdet.evaluation.run import Judged
+from wbcdet.records import NOTICE
+from wbcdet.report import csv_bytes, dump, write_whole
+from wbcdet.summary import one_line
+
+FORMAT = "wbcdet-evaluation/1"
+
+
+class Output:
+    """The output folder of an evaluation. Files appear whole or not at all.
+
+    Args:
+        out: the folder; made where it does not exist.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.judged: list[Judged] = []
+        self.document: dict[str, Any] = {}
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Find out before the models run that the folder cannot be written.
+        with tempfile.TemporaryFile(dir=self.out):
+            pass
+
+    @property
+    def problems(self) -> int:
+        """How many problems the labels have."""
+        return sum(len(one.problems) for one in self.judged)
+
+    @property
+    def left_out(self) -> bool:
+        """Some labels are in no figure."""
+        return any(problems.left_out(one.problems) for one in self.judged)
+
+    def write(self, analyzer: Analyzer) -> None:
+        """Write ``evaluation.html``, ``evaluation.json``, ``figures.csv`` and ``cells.csv``.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        info = {
+            "wbcdet": __version__,
+            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "notice": NOTICE,
+            **analyzer.info(),
+            "confidence": box_threshold(analyzer),
+            "min_score": label_threshold(analyzer),
+        }
+        lists = [
+            {
+                "name": one.name,
+                "title": one.title,
+                "note": one.note,
+                **one.figures,
+                "problems": [asdict(problem) for problem in one.problems],
+            }
+            for one in self.judged
+        ]
+        self.document = {"format": FORMAT, "info": info, "lists": lists}
+        rows = ({"list": one.name, **row} for one in self.judged for row in one.rows)
+        figures = tables.figure_rows(self.judged)
+        write_whole(self.out / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
+        write_whole(self.out / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
+        write_whole(self.out / "evaluation.json", self.json().encode())
+        write_whole(self.out / "evaluation.html", render(info, self.judged).encode())
+
+    def json(self) -> str:
+        """The document as text."""
+        return dump(self.document)
+
+    def markdown(self) -> str:
+        """All figures as Markdown tables."""
+        return tables.markdown(self.judged)
+
+    def print_tables(self) -> None:
+        """Print the short tables, what is wrong with the labels, and where the files are."""
+        # In a pipe or file nothing is folded to a terminal's width.
+        console = Console() if sys.stdout.isatty() else Console(width=200)
+        for table in tables.overview(self.judged):
+            _print_table(console, table)
+        for one in self.judged:
+            for line in problems.summarise(one.problems):
+                text = f"{one_line(one.title)}: {one_line(line)}"
+                console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+        names = "evaluation.html, evaluation.json, figures.csv, cells.csv"
+        for line in (f"Intervals in parentheses: 95 %. {NOTICE}", f"Files in {self.out}: {names}"):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_table(console: Console, table: tables.Table) -> None:
+    shown = RichTable(
+        title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False,
+        header_style="bold",
+    )  # fmt: skip
+    for number, name in enumerate(table.header):
+        if number:
+            shown.add_column(name, justify="right")
+        else:
+            shown.add_column(name, overflow="fold")
+    for row in table.rows:
+        shown.add_row(
+            escape(one_line(row[0].text)),
+            *(f"{e.text} ({e.interval})" if e.interval else e.text for e in row[1:]),
+        )
+    console.print(shown)
+    console.print()

@@ -1,0 +1,266 @@
+"""Figures as tables: short ones for the terminal and the page, full ones as Markdown and CSV."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from wbcdet.evaluation.naming import FOUR, OTHERS
+from wbcdet.evaluation.run import Judged
+
+Interval = tuple[float, float] | None
+
+#: Header of ``figures.csv`` and of ``cells.csv``.
+FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
+CELL_COLUMNS = (
+    "list", "file", "part", "group", "x_min", "y_min", "x_max", "y_max", "truth", "named",
+    *FOUR, "both_stages",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One cell of a table: its text and, where it has one, its interval."""
+
+    text: str
+    interval: str = ""
+
+
+@dataclass(slots=True)
+class Table:
+    """A table of text; the first column is the name of the row."""
+
+    title: str
+    header: tuple[str, ...]
+    rows: list[tuple[Entry, ...]] = field(default_factory=list)
+
+    def add(self, *entries: Entry | str) -> None:
+        """Add a row."""
+        self.rows.append(tuple(Entry(e) if isinstance(e, str) else e for e in entries))
+
+
+def percent(value: float | None, ci: Interval = None) -> Entry:
+    """A proportion in percent; a dash where there is none."""
+    if value is None:
+        return Entry("–")
+    return Entry(f"{100 * value:.1f}", f"{100 * ci[0]:.1f}–{100 * ci[1]:.1f}" if ci else "")
+
+
+def overview(judged: Sequence[Judged]) -> list[Table]:
+    """Short tables of all lists: cells found, cells named, both stages."""
+    tables = []
+    finding = [(one, one.figures["finding"]) for one in judged if "finding" in one.figures]
+    if finding:
+        header = (
+            "list",
+            "fields",
+            "cells",
+            "found %",
+            "precision %",
+            "AP50",
+            "false boxes a field",
+        )
+        table = Table("Finding white cells", header)
+        for one, r in finding:
+            false = _false(r)
+            if r["cells"]:
+                found = percent(r["recall"], r["recall_ci"])
+                table.add(
+                    one.title, str(r["fields"]), str(r["cells"]), found,
+                    percent(r["precision"]), f"{r['ap50']:.3f}", false,
+                )  # fmt: skip
+            else:
+                table.add(one.title, str(r["fields"]), "0", "–", "–", "–", false)
+        tables.append(table)
+    naming = [(one, one.figures["naming"]) for one in judged if "naming" in one.figures]
+    if naming:
+        header = (
+            "list", "cells", "named right %", "unclassified %", "right of those named %",
+            "macro F1 %", "ECE",
+        )  # fmt: skip
+        table = Table("Naming the four types", header)
+        for one, r in naming:
+            ece = r["calibration"]["ece"]
+            table.add(
+                one.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
+                percent(r["unclassified"]),
+                percent(r["accuracy_classified"], r["accuracy_classified_ci"]),
+                percent(r["macro"]["f1"], r["macro"]["f1_ci"]),
+                "–" if ece is None else f"{ece:.3f}",
+            )  # fmt: skip
+        tables.append(table)
+    both = [(one, one.figures["both"]) for one in judged if "both" in one.figures]
+    if both:
+        header = (
+            "list", "fields", "cells", "found %", "found and named right %",
+            "fields counted exactly %", "differential off by, points",
+        )  # fmt: skip
+        table = Table("Both stages together", header)
+        for one, r in both:
+            off = r["differential"]["mean_absolute_points"]
+            table.add(
+                one.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
+                percent(r["accuracy"], r["accuracy_ci"]), percent(r["exact"], r["exact_ci"]),
+                "–" if off is None else f"{off:.1f}",
+            )  # fmt: skip
+        tables.append(table)
+    return tables
+
+
+def by_class(naming: Mapping[str, Any]) -> Table:
+    """Precision, recall and F1 of each type; then means, then what must be unclassified."""
+    table = Table("", ("type", "cells", "precision %", "recall %", "F1 %"))
+    for name, r in naming["classes"].items():
+        table.add(name, str(r["cells"]), *_three(r))
+    present = sum(r["cells"] > 0 for r in naming["classes"].values())
+    if present:
+        table.add("mean, types alike (macro)", str(present) + " types", *_three(naming["macro"]))
+        table.add("mean by cells (weighted)", str(naming["cells"]), *_three(naming["weighted"]))
+    return table
+
+
+def to_decline(naming: Mapping[str, Any]) -> Table | None:
+    """How many of what is none of the four types came out unclassified, as they should."""
+    table = Table("None of the four types", ("type", "cells", "rightly unclassified %"))
+    for name in OTHERS:
+        r = naming[name]
+        if r["cells"]:
+            table.add(name, str(r["cells"]), percent(r["unclassified"], r["unclassified_ci"]))
+    return table if table.rows else None
+
+
+def differential(both: Mapping[str, Any]) -> Table | None:
+    """The differential counted beside the true one."""
+    r = both["differential"]
+    if not r["types"]:
+        return None
+    title = f"Differential over {r['fields']} fields of which every cell's type is known"
+    table = Table(title, ("type", "true", "counted", "true %", "counted %", "points off"))
+    for name, row in r["types"].items():
+        ci = row["points_ci"]
+        interval = f"{ci[0]:+.1f} to {ci[1]:+.1f}" if ci else ""
+        table.add(
+            name, str(row["true"]), str(row["counted"]), f"{row['true_percent']:.1f}",
+            f"{row['counted_percent']:.1f}", Entry(f"{row['points']:+.1f}", interval),
+        )  # fmt: skip
+    return table
+
+
+def markdown(judged: Sequence[Judged]) -> str:
+    """The tables of docs/results.md."""
+    parts = []
+    finding = [(one.title, one.figures["finding"]) for one in judged if "finding" in one.figures]
+    naming = [(one.title, one.figures["naming"]) for one in judged if "naming" in one.figures]
+    both = [(one.title, one.figures["both"]) for one in judged if "both" in one.figures]
+    for title, table in (
+        ("Finding white cells", [FINDING_HEAD, *(finding_row(*one) for one in finding)]),
+        ("Naming the four types", [NAMING_HEAD, *(naming_row(*one) for one in naming)]),
+        ("Means and calibration", [MEANS_HEAD, *(_means_row(*one) for one in naming)]),
+        ("Both stages together", [BOTH_HEAD, *(_both_row(*one) for one in both)]),
+    ):
+        if len(table) > 1:
+            parts += [f"### {title}", "", *table, ""]
+    return "\n".join(parts)
+
+
+FINDING_HEAD = (
+    "| list | fields | cells | AP50 | AP50-95 | recall % (95 %) | precision % | F1 | "
+    "false boxes a field |\n|---|---|---|---|---|---|---|---|---|"
+)
+NAMING_HEAD = (
+    "| list | cells | accuracy % (95 %) | unclassified % | eosinophil P / R / F1 (n) | "
+    "lymphocyte | monocyte | neutrophil | basophils unclassified % | artefacts unclassified % |\n"
+    "|---|---|---|---|---|---|---|---|---|---|"
+)
+MEANS_HEAD = (
+    "| list | macro precision % (95 %) | macro recall % | macro F1 % | right of those named % | "
+    "ECE (by chance) | AURC |\n|---|---|---|---|---|---|---|"
+)
+BOTH_HEAD = (
+    "| list | fields | cells | found % (95 %) | false boxes a field | fields counted exactly % | "
+    "found and named % (95 %) | unclassified | differential off by, points |\n"
+    "|---|---|---|---|---|---|---|---|---|"
+)
+
+
+def finding_row(title: str, r: Mapping[str, Any]) -> str:
+    """One list as a row under ``FINDING_HEAD``."""
+    middle = "- | - | - | - | -"
+    if r["cells"]:
+        middle = (
+            f"{r['ap50']:.3f} | {r['ap50_95']:.3f} | {_joined(r, 'recall')} | "
+            f"{_joined(r, 'precision')} | {r['f1']:.3f}"
+        )
+    return f"| {title} | {r['fields']} | {r['cells']} | {middle} | {_false(r)} |"
+
+
+def naming_row(title: str, r: Mapping[str, Any]) -> str:
+    """One list as a row under ``NAMING_HEAD``."""
+    classes = " | ".join(
+        f"{_plain(c['precision'])} / {_plain(c['recall'])} / {_plain(c['f1'])} ({c['cells']})"
+        for c in r["classes"].values()
+    )
+    return (
+        f"| {title} | {r['cells']} | {_joined(r, 'accuracy')} | {_plain(r['unclassified'])} | "
+        f"{classes} | {_plain(r['basophil']['unclassified'])} of {r['basophil']['cells']} | "
+        f"{_plain(r['artefact']['unclassified'])} of {r['artefact']['cells']} |"
+    )
+
+
+def _means_row(title: str, r: Mapping[str, Any]) -> str:
+    macro, calibration, aurc = r["macro"], r["calibration"], r["risk_coverage"]["aurc"]
+    ece = "-"
+    if calibration["ece"] is not None:
+        ece = f"{calibration['ece']:.3f} ({calibration['ece_by_chance']:.3f})"
+    return (
+        f"| {title} | {_joined(macro, 'precision')} | {_joined(macro, 'recall')} | "
+        f"{_joined(macro, 'f1')} | {_joined(r, 'accuracy_classified')} | {ece} | "
+        f"{'-' if aurc is None else f'{aurc:.4f}'} |"
+    )
+
+
+def _both_row(title: str, r: Mapping[str, Any]) -> str:
+    off = r["differential"]["mean_absolute_points"]
+    return (
+        f"| {title} | {r['fields']} | {r['cells']} | {_joined(r, 'recall')} | {_false(r)} | "
+        f"{_joined(r, 'exact')} | {_joined(r, 'accuracy')} of {r['typed_cells']} | "
+        f"{r['unclassified']} | {'-' if off is None else f'{off:.1f}'} |"
+    )
+
+
+def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
+    """All single figures of all lists as rows of ``figures.csv``."""
+    for one in judged:
+        for name, value, ci in _flat(one.figures):
+            low, high = ci or (None, None)
+            yield {"list": one.name, "figure": name, "value": value, "low": low, "high": high}
+
+
+def _flat(
+    figures: Mapping[str, Any], before: str = ""
+) -> Iterator[tuple[str, int | float | None, Interval]]:
+    for key, value in figures.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{before}{key}.")
+        elif not key.endswith("_ci") and (value is None or isinstance(value, int | float)):
+            yield f"{before}{key}", value, figures.get(f"{key}_ci")
+
+
+def _three(r: Mapping[str, Any]) -> tuple[Entry, ...]:
+    return tuple(percent(r[key], r[f"{key}_ci"]) for key in ("precision", "recall", "f1"))
+
+
+def _false(r: Mapping[str, Any]) -> str:
+    return f"{r['false_per_field']:.3f} ({r['false_boxes']})"
+
+
+def _plain(value: float | None) -> str:
+    return "-" if value is None else f"{100 * value:.1f}"
+
+
+def _joined(r: Mapping[str, Any], key: str) -> str:
+    ci = r.get(f"{key}_ci")
+    if r[key] is None:
+        return "-"
+    return f"{100 * r[key]:.1f}" + (f" ({100 * ci[0]:.1f}-{100 * ci[1]:.1f})" if ci else "")
