@@ -1,0 +1,107 @@
+"""What the columns of a manual count are called, matched generously."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_GROUP = {"group", "slide", "slideid", "smear", "patient", "patientid", "folder", "name"}
+_GROUP |= {"sample", "sampleid", "specimen", "subject", "case", "id"}
+_TOTAL = {"n", "total", "cells", "count", "counted", "cellscounted", "totalcells", "ncells", "sum"}
+_VALUE = {"count", "counts", "n", "number", "cells", "value", "percent", "percentage", "pct"}
+_LABEL = {"label", "class", "type", "celltype", "cell"}
+
+#: Beginnings of the words by which laboratories call a cell type, in English and German alike.
+_STARTS = (
+    ("eos", "eosinophil"),
+    ("lymph", "lymphocyte"),
+    ("mono", "monocyte"),
+    ("neut", "neutrophil"),
+    ("baso", "basophil"),
+)
+_SHORT = {
+    "eo": "eosinophil",
+    "ly": "lymphocyte",
+    "lym": "lymphocyte",
+    "mo": "monocyte",
+    "mon": "monocyte",
+    "ne": "neutrophil",
+    "neu": "neutrophil",
+    "pmn": "neutrophil",
+    "poly": "neutrophil",
+    "polys": "neutrophil",
+    "ba": "basophil",
+    "bas": "basophil",
+}
+#: Neutrophils that a manual count may tell apart; together they are one label here.
+_PARTS = ("seg", "band", "stab", "rod")
+
+
+@dataclass(frozen=True, slots=True)
+class Heading:
+    """What one column of a wide table, or one label of a long one, is.
+
+    Attributes:
+        role: ``label``, ``part`` (of the neutrophils), ``group``, ``total``, or empty where it is
+            nothing that is compared.
+        label: the cell type of a ``label`` or ``part``.
+        percent: the name says that the numbers are percentages.
+    """
+
+    role: str
+    label: str = ""
+    percent: bool = False
+
+
+def heading(text: str) -> Heading:
+    """What a column is, told from its name."""
+    word, percent = _word(text)
+    if word in _GROUP:
+        return Heading("group")
+    if word in _TOTAL:
+        return Heading("total")
+    # Analysers write NEUT# for cells per litre: neither cells counted nor a percentage.
+    if "#" in text or "10^" in text or re.search(r"/\s*[uµμmn]?l\b", text.casefold()):
+        return Heading("")
+    found = cell_type(text)
+    return Heading(found.role, found.label, percent)
+
+
+def cell_type(text: str) -> Heading:
+    """The cell type that a word names; an empty role where it names none."""
+    word, _ = _word(text)
+    if word.startswith(_PARTS) or (word.startswith("neut") and any(p in word for p in _PARTS)):
+        return Heading("part", "neutrophil")
+    if word in _SHORT:
+        return Heading("label", _SHORT[word])
+    for start, label in _STARTS:
+        if word.startswith(start):
+            return Heading("label", label)
+    return Heading("")
+
+
+def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | None:
+    """``(group, label, value, total)`` columns of a long table; None where it is a wide one."""
+    words = [_word(name)[0] for name in header]
+    label = _first(words, _LABEL)
+    group = _first(words, _GROUP)
+    value = _first(words, _VALUE)
+    if label is None or group is None or value is None:
+        return None
+    return group, label, value, _first(words, _TOTAL, value + 1)
+
+
+def says_percent(text: str) -> bool:
+    """The name of a column says that its numbers are percentages."""
+    return _word(text)[1]
+
+
+def _first(words: list[str], wanted: set[str], start: int = 0) -> int | None:
+    return next((at for at in range(start, len(words)) if words[at] in wanted), None)
+
+
+def _word(text: str) -> tuple[str, bool]:
+    """A name in small letters without signs, and whether it says percent."""
+    word = re.sub(r"[\W\d_]", "", text.casefold())
+    bare = re.sub("percentage|percent|pct|prozent", "", word)
+    return bare or word, bare != word or "%" in text

@@ -1,0 +1,170 @@
+"""The statistics of a method comparison; arrays in, plain numbers out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+
+#: Standard normal quantile of a 95 % interval.
+Z = 1.959963984540054
+
+
+@dataclass(frozen=True, slots=True)
+class Differences:
+    """Bland and Altman's description of ours minus manual, in the unit of the data.
+
+    Attributes:
+        bias: mean difference.
+        bias_low, bias_high: its 95 % interval; None with fewer than two pairs.
+        limit_low, limit_high: 95 % limits of agreement, bias -+ 1.96 standard deviations; None
+            with fewer than two pairs.
+    """
+
+    bias: float
+    bias_low: float | None
+    bias_high: float | None
+    limit_low: float | None
+    limit_high: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A Passing-Bablok line, ours = intercept + slope x manual, with 95 % intervals."""
+
+    slope: float
+    slope_low: float
+    slope_high: float
+    intercept: float
+    intercept_low: float
+    intercept_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class Kappa:
+    """Cohen's kappa with its large-sample 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def bland_altman(manual: Floats, ours: Floats) -> Differences:
+    """Bias and limits of agreement (Bland and Altman 1986).
+
+    Args:
+        manual, ours: (N,) pairs, N at least 1.
+    """
+    difference = ours - manual
+    bias = float(difference.mean())
+    count = len(difference)
+    if count < 2:
+        return Differences(bias, None, None, None, None)
+    from scipy.special import stdtrit
+
+    spread = float(difference.std(ddof=1))
+    half = float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count)
+    return Differences(bias, bias - half, bias + half, bias - Z * spread, bias + Z * spread)
+
+
+def binomial_limit(manual: Floats, ours: Floats, manual_cells: Floats, our_cells: Floats) -> Floats:
+    """How far two counts of one smear may lie apart by chance, 95 %.
+
+    The standard error of a difference of two binomial shares with the pooled share of both.
+
+    Args:
+        manual, ours: (N,) shares in percent.
+        manual_cells, our_cells: (N,) cells that they are of, more than 0.
+
+    Returns:
+        (N,) percentage points; the difference may be as much to either side.
+    """
+    pooled = (manual * manual_cells + ours * our_cells) / (manual_cells + our_cells) / 100
+    variance = pooled * (1 - pooled) * (1 / manual_cells + 1 / our_cells)
+    return 100 * Z * np.sqrt(np.clip(variance, 0, None))
+
+
+def passing_bablok(manual: Floats, ours: Floats) -> Line | None:
+    """The line of Passing and Bablok (1983), made for errors in both methods and for outliers.
+
+    Args:
+        manual, ours: (N,) pairs.
+
+    Returns:
+        None where there are too few different pairs for an interval, or the line is upright.
+    """
+    count = len(manual)
+    first, second = np.triu_indices(count, 1)
+    run, rise = manual[first] - manual[second], ours[first] - ours[second]
+    differ = (run != 0) | (rise != 0)
+    run, rise = run[differ], rise[differ]
+    slopes = np.copysign(np.inf, rise)
+    np.divide(rise, run, out=slopes, where=run != 0)
+    slopes = np.sort(slopes[slopes != -1])
+    total = len(slopes)
+    # Slopes below -1 are taken to belong to the other end: then the two methods may change places.
+    offset = int((slopes < -1).sum())
+    reach = Z * math.sqrt(count * (count - 1) * (2 * count + 5) / 18)
+    lower = round((total - reach) / 2)
+    upper = total - lower + 1
+    if lower < 1 or upper + offset > total:
+        return None
+    middle = (total - 1) / 2 + offset
+    pair = slopes[[math.floor(middle), math.ceil(middle)]]
+    low, high = slopes[lower + offset - 1], slopes[upper + offset - 1]
+    if not np.isfinite([*pair, low, high]).all():
+        return None
+    slope = float(pair.mean())
+    return Line(
+        slope,
+        float(low),
+        float(high),
+        float(np.median(ours - slope * manual)),
+        float(np.median(ours - high * manual)),
+        float(np.median(ours - low * manual)),
+    )
+
+
+def cohen_kappa(table: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Kappa | None:
+    """Cohen's kappa of a confusion table (Cohen 1960, 1968).
+
+    The standard error is the one of Fleiss, Cohen and Everitt (1969).
+
+    Args:
+        table: (K, K) counts, one side down, the other across.
+        weights: (K, K) agreement of each pair of categories, 1 on the diagonal; None gives plain
+            kappa.
+
+    Returns:
+        None where it is not defined: no counts, or both sides always say the same one thing.
+    """
+    counts = np.asarray(table, dtype=np.float64)
+    agree = np.eye(len(counts)) if weights is None else np.asarray(weights, dtype=np.float64)
+    total = counts.sum()
+    if not total:
+        return None
+    share = counts / total
+    down, across = share.sum(axis=1), share.sum(axis=0)
+    observed, expected = float((agree * share).sum()), float(down @ agree @ across)
+    if math.isclose(expected, 1.0):
+        return None
+    kappa = (observed - expected) / (1 - expected)
+    mean = (agree @ across)[:, None] + (down @ agree)[None, :]
+    inner = float((share * (agree - mean * (1 - kappa)) ** 2).sum())
+    variance = (inner - (kappa - expected * (1 - kappa)) ** 2) / (total * (1 - expected) ** 2)
+    half = Z * math.sqrt(max(0.0, variance))
+    return Kappa(kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
+
+
+def confusion(pairs: Sequence[tuple[str, str]], categories: Sequence[str]) -> npt.NDArray[np.int64]:
+    """(K, K) counts of ``(down, across)`` pairs, in the order of the categories."""
+    place = {name: number for number, name in enumerate(categories)}
+    table = np.zeros((len(categories), len(categories)), dtype=np.int64)
+    for down, across in pairs:
+        table[place[down], place[across]] += 1
+    return table
