@@ -16,8 +16,10 @@ import numpy as np
 from wbcdet.classifier import Classifier, Verdict
 from wbcdet.detector import Detector
 from wbcdet.fields import Field, FieldError, Source, as_source, read_field
+from wbcdet.large import Box, crop, find_in_tiles, find_whole
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
+from wbcdet.views import View, choose_view
 
 Input = str | Path | Source | Field | np.ndarray
 
@@ -81,7 +83,8 @@ class Analyzer:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
 
         The next fields are decoded while the models work; however many fields there are, only
-        those of two batches are in memory.
+        those of two batches are in memory. A large TIFF comes back as a field whose ``pixels`` are
+        a reduced overview; boxes are always in pixels of the whole field.
         """
         size = self.settings.fields_per_batch
         waiting: deque[Future[Field | FieldResult]] = deque()
@@ -123,29 +126,45 @@ class Analyzer:
     def _analyze_batch(
         self, batch: list[Field | FieldResult]
     ) -> Iterator[tuple[Field | None, FieldResult]]:
-        fields = [item for item in batch if isinstance(item, Field)]
-        found: list[list[tuple[tuple[float, float, float, float], float]]] = []
+        named: dict[int, list[tuple[Box, float, Verdict]]] = {}
+        whole: dict[int, list[tuple[Box, float]]] = {}
         crops: list[np.ndarray] = []
         with self._turn:
-            for item in fields:
-                boxes, scores = self.detector.detect(item.pixels, self.settings.confidence)
-                kept = list(_boxes_inside(boxes, scores, item.pixels.shape))
-                found.append(kept)
-                crops += [self.classifier.crop(item.pixels, np.array(box)) for box, _ in kept]
+            for number, item in enumerate(batch):
+                if isinstance(item, FieldResult):
+                    continue
+                try:
+                    view = self._view(item)
+                    if view is not None:
+                        named[number] = self._in_tiles(item, view)
+                        continue
+                    found = find_whole(item, self.detector, self.settings)
+                    own = [crop(item, box, self.classifier) for box, _ in found]
+                except FieldError as error:
+                    batch[number] = FieldResult.failed(item.name, str(error))
+                else:
+                    whole[number] = found
+                    crops += own
+                finally:
+                    item.release()
             verdicts = iter(self._classify(crops))
-        cells = iter(
-            tuple(
-                _cell(number, box, score, next(verdicts), item.pixels.shape)
-                for number, (box, score) in enumerate(kept)
-            )
-            for item, kept in zip(fields, found, strict=True)
-        )
-        for loaded in batch:
+        for number, found in whole.items():
+            named[number] = [(box, score, next(verdicts)) for box, score in found]
+        for number, loaded in enumerate(batch):
             if isinstance(loaded, FieldResult):
                 yield None, loaded
-            else:
-                height, width = loaded.pixels.shape[:2]
-                yield loaded, FieldResult(loaded.name, width, height, next(cells))
+                continue
+            size = loaded.width, loaded.height
+            cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named[number]))
+            yield loaded, FieldResult(loaded.name, *size, cells)
+
+    def _view(self, field: Field) -> View | None:
+        return choose_view(
+            field, self.detector.detect, self.detector.card["input_size"], self.settings
+        )
+
+    def _in_tiles(self, field: Field, view: View) -> list[tuple[Box, float, Verdict]]:
+        return find_in_tiles(field, view, self.detector, self.classifier, self.settings)
 
     def _classify(self, crops: list[np.ndarray]) -> list[Verdict]:
         size = self.settings.crops_per_batch
@@ -168,32 +187,13 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _boxes_inside(
-    boxes: np.ndarray, scores: np.ndarray, shape: tuple[int, ...]
-) -> Iterator[tuple[tuple[float, float, float, float], float]]:
-    """Boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
-    height, width = shape[:2]
-    limits = np.array([width, height, width, height], dtype=float)
-    inside = np.round(np.clip(np.asarray(boxes, dtype=float).reshape(-1, 4), 0, limits), 1)
-    for (x_min, y_min, x_max, y_max), score in zip(inside.tolist(), scores, strict=True):
-        if x_max - x_min >= 1 and y_max - y_min >= 1:
-            yield (x_min, y_min, x_max, y_max), _rounded(score)
-
-
-def _cell(
-    number: int,
-    box: tuple[float, float, float, float],
-    score: float,
-    verdict: Verdict,
-    shape: tuple[int, ...],
-) -> Cell:
-    height, width = shape[:2]
+def _cell(number: int, box: Box, score: float, verdict: Verdict, width: int, height: int) -> Cell:
     x_min, y_min, x_max, y_max = box
     scores = {str(name): value for name, value in verdict.scores.items()}
     return Cell(
         id=number,
         box=box,
-        detection_score=score,
+        detection_score=_rounded(score),
         label=verdict.label,
         label_score=_rounded(verdict.label_score),
         scores={str(label): _rounded(scores[str(label)]) for label in LABELS},

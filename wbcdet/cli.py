@@ -5,7 +5,6 @@ What a command needs is imported inside it, so that ``wbcdet --help`` answers at
 
 from __future__ import annotations
 
-import os
 import sys
 from io import TextIOWrapper
 from pathlib import Path
@@ -14,6 +13,10 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from wbcdet import __version__
+from wbcdet.agreement.cli import EPILOG as AGREE_EPILOG
+from wbcdet.agreement.cli import agree
+from wbcdet.batch.cli import EPILOG as COUNT_EPILOG
+from wbcdet.batch.cli import count
 from wbcdet.console import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
@@ -25,12 +28,18 @@ from wbcdet.console import (
     Out,
     Quiet,
     build_settings,
+    close_pipe,
     load_analyzer,
     stop,
     writing,
 )
+from wbcdet.evaluation.cli import EPILOG as EVALUATE_EPILOG
+from wbcdet.evaluation.cli import evaluate
+from wbcdet.exports.cli import EPILOG as EXPORT_EPILOG
+from wbcdet.exports.cli import export
 from wbcdet.records import NOTICE
 from wbcdet.training.data_cli import app as data_app
+from wbcdet.training.train_cli import app as train_app
 
 if TYPE_CHECKING:
     from wbcdet.predict import Run
@@ -51,6 +60,11 @@ Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
+app.add_typer(train_app, name="train", help="Train the classifier or the detector yourself.")
+app.command(epilog=AGREE_EPILOG)(agree)
+app.command(epilog=COUNT_EPILOG)(count)
+app.command(epilog=EVALUATE_EPILOG)(evaluate)
+app.command(epilog=EXPORT_EPILOG)(export)
 
 
 def _print_version(wanted: bool) -> None:
@@ -190,14 +204,9 @@ def _finish(
                 print(line)
         sys.stdout.flush()
     except BrokenPipeError:
-        _close_pipe()
+        close_pipe()
     if done.interrupted:
         stop(f"stopped; what was done is in {out}", EXIT_INTERRUPTED)
     if done.failures and (quiet or json):
         print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
     raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)
-
-
-def _close_pipe() -> None:
-    """The reader of our output has gone: say nothing more, not even while Python shuts down."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

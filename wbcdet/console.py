@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,6 +74,11 @@ def writing(out: Path, work: Callable[[], T]) -> T:
 def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
     print(f"wbcdet: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code)
+
+
+def close_pipe() -> None:
+    """The reader of our output has gone: say nothing more, not even while Python shuts down."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 @contextmanager

@@ -28,6 +28,9 @@ _OTHER_FILES = (
 )
 
 
+FRACTIONAL = "picture has 32-bit or fractional values; export it as 8 or 16 bit"
+
+
 class FieldError(Exception):
     """A field could not be read; the message is one line that names the remedy."""
 
@@ -80,6 +83,11 @@ def decode(data: bytes, max_pixels: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def is_tiff(data: bytes) -> bool:
+    """The bytes start as a TIFF or BigTIFF file does."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
 def _sniff(data: bytes) -> str:
     """Pillow's name of the format, by the first bytes: a file's ending may lie."""
     if data.startswith(b"\xff\xd8\xff"):
@@ -90,7 +98,7 @@ def _sniff(data: bytes) -> str:
         return "BMP"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
-    if data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+    if is_tiff(data):
         return "TIFF"
     if data[:6] in (b"GIF87a", b"GIF89a"):
         return "GIF"
@@ -154,7 +162,7 @@ def _is_deep(picture: Image.Image, data: bytes, kind: str) -> bool:
         depth = max(bits) if isinstance(bits, tuple) else int(bits)
         formats = picture.tag_v2.get(339, (1,))  # type: ignore[attr-defined]
         if depth > 16 or 3 in (formats if isinstance(formats, tuple) else (formats,)):
-            raise FieldError("picture has 32-bit or fractional values; export it as 8 or 16 bit")
+            raise FieldError(FRACTIONAL)
         return depth > 8
     return False
 
@@ -168,20 +176,41 @@ def _decode_deep(data: bytes) -> Pixels:
     if deep.shape[2] in (2, 4):
         alpha = deep[:, :, -1:].astype(np.float32) / np.iinfo(deep.dtype).max
         deep = deep[:, :, :-1]
-    brightest = int(deep.max())
-    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
-    # One scale for all channels: a stretch of each by itself would change the stain.
-    scaled = deep.astype(np.float32) * (255.0 / ((1 << bits) - 1))
-    if alpha is not None:
-        scaled = scaled * alpha + 255.0 * (1.0 - alpha)
-    pixels = np.rint(scaled).astype(np.uint8)
+    pixels = eight_bit(deep, sensor_factor(int(deep.max())), alpha)
     return np.repeat(pixels, 3, axis=2) if pixels.shape[2] == 1 else pixels
+
+
+def sensor_factor(brightest: int) -> float:
+    """What turns 16-bit values into 0..255: by the smallest sensor depth that holds them all."""
+    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
+    return 255.0 / ((1 << bits) - 1)
+
+
+def eight_bit(
+    deep: np.ndarray,
+    factor: float,
+    alpha: np.ndarray | None = None,
+    *,
+    premultiplied: bool = False,
+) -> Pixels:
+    """Values scaled to 8 bits and laid on white.
+
+    Args:
+        deep: (height, width, channels) of any depth.
+        factor: one for all channels, as a stretch of each by itself would change the stain.
+        alpha: (height, width, 1) float, 0 transparent to 1 opaque; None for an opaque picture.
+        premultiplied: the values have been multiplied by alpha already.
+    """
+    scaled = deep.astype(np.float32) * factor
+    if alpha is not None:
+        scaled = scaled * (1.0 if premultiplied else alpha) + 255.0 * (1.0 - alpha)
+    return np.rint(np.minimum(scaled, 255.0)).astype(np.uint8)
 
 
 def _decode_plain(picture: Image.Image) -> Pixels:
     picture.load()
     if picture.mode in ("I", "F") or picture.mode.startswith("I;"):
-        raise FieldError("picture has 32-bit or fractional values; export it as 8 or 16 bit")
+        raise FieldError(FRACTIONAL)
     upright = ImageOps.exif_transpose(picture)
     if upright.has_transparency_data:
         layer = upright.convert("RGBA")

@@ -11,9 +11,15 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from wbcdet.decode import FieldError, Pixels, decode
+import numpy as np
+
+from wbcdet.decode import FieldError, Pixels, decode, is_tiff
 from wbcdet.settings import Settings
+
+if TYPE_CHECKING:
+    from wbcdet.regions import TiffPicture
 
 __all__ = ["Field", "FieldError", "Source", "find_fields", "read_field"]
 
@@ -21,6 +27,10 @@ __all__ = ["Field", "FieldError", "Source", "find_fields", "read_field"]
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
 )
+_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+
+#: Largest TIFF that is read into memory whole, in pixels.
+_MOST_WHOLE = 25_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,23 +39,86 @@ class Source:
 
     Attributes:
         name: unique in its list and the same from run to run: the path below the folder that
-            was given, or the file's name.
+            was given, or the file's name; ``file.tif#2`` for the second picture of a TIFF file
+            that holds several.
         path: the file, or the URL as text.
         problem: why there is nothing to read (missing, empty folder), else None.
+        number: which picture of a TIFF file that holds several, from 1; None where it holds one.
     """
 
     name: str
     path: Path | str
     problem: str | None = None
+    number: int | None = None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
 class Field:
-    """One microscope field: ``pixels`` (height, width, 3) uint8, BGR, upright, C-contiguous."""
+    """One microscope field: its pixels, or for a large TIFF a reader of any part of them.
 
-    name: str
-    path: Path | str | None
-    pixels: Pixels
+    Args:
+        name: the field's name.
+        path: where it was read from; None for pixels that came as such.
+        pixels: (height, width, 3) uint8, BGR, upright, C-contiguous; or a picture that is read
+            region by region.
+    """
+
+    __slots__ = ("_source", "name", "path")
+
+    def __init__(self, name: str, path: Path | str | None, pixels: Pixels | TiffPicture) -> None:
+        self.name = name
+        self.path = path
+        self._source = pixels
+
+    @property
+    def width(self) -> int:
+        """Pixels of the whole field."""
+        source = self._source
+        return source.shape[1] if isinstance(source, np.ndarray) else source.width
+
+    @property
+    def height(self) -> int:
+        """Pixels of the whole field."""
+        source = self._source
+        return source.shape[0] if isinstance(source, np.ndarray) else source.height
+
+    @property
+    def pixels(self) -> Pixels:
+        """The field as BGR uint8, (height, width, 3).
+
+        Of a field that is read region by region: its overview, smaller than the field, longest
+        side at most 4096 px. It is made, by reading the whole file once, when first asked for.
+
+        Raises:
+            FieldError: the overview cannot be made because the file is damaged.
+        """
+        source = self._source
+        return source if isinstance(source, np.ndarray) else source.overview
+
+    @property
+    def reduction(self) -> int:
+        """Pixels of the field to one of ``pixels``, along a side; 1 for all but large TIFFs."""
+        source = self._source
+        return 1 if isinstance(source, np.ndarray) else source.reduction
+
+    def read(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
+        """A rectangle of the field in full resolution, ends excluded; cut to the field.
+
+        Returns:
+            (height, width, 3) uint8 BGR; of a field in memory a view into it.
+
+        Raises:
+            FieldError: the file is damaged there or cannot be read any more.
+        """
+        x0, y0, x1, y1 = max(0, x0), max(0, y0), min(x1, self.width), min(y1, self.height)
+        source = self._source
+        if isinstance(source, np.ndarray):
+            return source[y0:y1, x0:x1]
+        return source.read(x0, y0, x1, y1)
+
+    def release(self) -> None:
+        """Let go of memory that only speeds up the next ``read``."""
+        if not isinstance(self._source, np.ndarray):
+            self._source.release()
 
 
 def find_fields(
@@ -70,12 +143,15 @@ def find_fields(
             key = item.path if isinstance(item.path, str) else _real(item.path)
             if key not in seen:
                 seen.add(key)
-                found.append(item)
+                found += _pictures(item)
     return _with_unique_names(found)
 
 
 def read_field(source: str | Path | Source, settings: Settings | None = None) -> Field:
     """Read and decode one field.
+
+    TIFF files with several pictures, planes of channels or more than 25 megapixels are read
+    through tifffile; the largest only region by region, as :class:`Field` says.
 
     Raises:
         FieldError: it cannot be read; the message is one line that names the remedy.
@@ -84,13 +160,48 @@ def read_field(source: str | Path | Source, settings: Settings | None = None) ->
     item = source if isinstance(source, Source) else as_source(str(source))
     if item.problem is not None:
         raise FieldError(item.problem)
+    raw: Path | bytes
     if isinstance(item.path, str):
         from wbcdet.download import download
 
-        data = download(item.path, settings)
+        raw = download(item.path, settings)
     else:
-        data = _read_file(item.path, settings.max_pixels)
+        raw = item.path
+    if _is_tiff(raw):
+        picture = _read_tiff(raw, item.number or 1, settings)
+        if picture is not None:
+            return Field(item.name, item.path, picture)
+    data = raw if isinstance(raw, bytes) else _read_file(raw, settings.max_pixels)
     return Field(item.name, item.path, decode(data, settings.max_pixels))
+
+
+def _is_tiff(source: Path | bytes) -> bool:
+    if isinstance(source, bytes):
+        return is_tiff(source)
+    try:
+        if not source.is_file():  # opening a pipe would wait for its other end
+            return False
+        with source.open("rb") as file:
+            return is_tiff(file.read(4))
+    except (OSError, ValueError):
+        return False
+
+
+def _read_tiff(
+    source: Path | bytes, number: int, settings: Settings
+) -> Pixels | TiffPicture | None:
+    """A picture that is not for the plain decoder; None for one that is."""
+    from wbcdet.regions import TiffPicture
+    from wbcdet.tiffs import plain_pixels
+
+    limit = min(_MOST_WHOLE, settings.max_pixels)
+    plain = plain_pixels(source)
+    if plain is not None and plain <= limit:
+        return None
+    picture = TiffPicture(source, number, settings.max_tiff_pixels)
+    if picture.width * picture.height > limit:
+        return picture
+    return picture.read(0, 0, picture.width, picture.height)
 
 
 def is_url(text: str) -> bool:
@@ -160,6 +271,25 @@ def _expand(text: str, skip: set[str]) -> Iterator[Source]:
             yield Source(_printable(text), path, "no file matches this pattern; check it")
 
 
+def _pictures(item: Source) -> list[Source]:
+    """The pictures of a TIFF file that holds several, one by one; any other input as it is."""
+    path = item.path
+    if isinstance(path, str) or item.problem is not None:
+        return [item]
+    other = SUFFIXES - _TIFF_SUFFIXES
+    if path.suffix.lower() in other or not _is_tiff(path):
+        return [item]
+    from wbcdet.tiffs import count_pictures
+
+    try:
+        count = count_pictures(path)
+    except FieldError:
+        count = 1  # reading it says what is wrong
+    if count < 2:
+        return [item]
+    return [replace(item, name=f"{item.name}#{n}", number=n) for n in range(1, count + 1)]
+
+
 def _folder(root: Path, skip: set[str]) -> Iterator[Source]:
     empty = True
     for path, problem in _walk(root, skip, set()):
@@ -221,7 +351,8 @@ def _with_parents(item: Source, parents: int) -> str:
         parts = [url.netloc, *urllib.parse.unquote(url.path).strip("/").split("/")]
     else:
         parts = [part for part in item.path.absolute().parts[1:] if part != ".."]
-    return _printable("/".join(parts[-(item.name.count("/") + 1 + parents) :]))
+    name = "/".join(parts[-(item.name.count("/") + 1 + parents) :])
+    return _printable(name if item.number is None else f"{name}#{item.number}")
 
 
 def _numbered(names: list[str]) -> Iterator[tuple[str, int]]:

@@ -9,11 +9,13 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import Any, BinaryIO
 
-from wbcdet.records import ALL_LABELS, CELL_COLUMNS, FieldResult
+from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results import build_document
 
 FIELD_COLUMNS: tuple[str, ...] = (
@@ -25,6 +27,9 @@ FIELD_COLUMNS: tuple[str, ...] = (
     "failure",
     "annotated",
 )
+
+#: How the names of files that are being written start.
+PART_PREFIX = ".wbcdet-"
 
 #: Bytes of one file name, short of the 255 that file systems allow.
 _NAME_BYTES = 180
@@ -46,7 +51,7 @@ class Report:
         self.annotate = annotate
         self.results: list[FieldResult] = []
         self._pictures: dict[int, str] = {}
-        self._taken: set[str] = set()
+        self._names = PictureNames()
         self.out.mkdir(parents=True, exist_ok=True)
         # Find out before an hour of analysis that the folder cannot be written.
         with tempfile.TemporaryFile(dir=self.out):
@@ -68,19 +73,8 @@ class Report:
             OSError: the picture cannot be written.
         """
         if self.annotate and pixels is not None:
-            import cv2
-
-            from wbcdet.draw import annotate
-
-            done, data = cv2.imencode(
-                ".jpg", annotate(pixels, result.cells), [cv2.IMWRITE_JPEG_QUALITY, 92]
-            )
-            if not done:
-                raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
-            name = self._free(picture_name(result.file))
-            target = self.annotated / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            _write(target, data.tobytes())
+            name = self._names.take(result.file)
+            write_annotated(self.annotated / name, pixels, result)
             self._pictures[len(self.results)] = f"annotated/{name}"
         self.results.append(result)
 
@@ -98,9 +92,9 @@ class Report:
         """
         document = build_document(info, self.results)
         cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
-        _write(self.out / "cells.csv", _csv(CELL_COLUMNS, cells))
-        _write(self.out / "fields.csv", _csv(FIELD_COLUMNS, self._field_rows()))
-        _write(self.out / "results.json", dump(document).encode())
+        write_whole(self.out / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
+        write_whole(self.out / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
+        write_whole(self.out / "results.json", dump(document).encode())
         return document
 
     def _field_rows(self) -> Iterable[dict[str, Any]]:
@@ -117,14 +111,52 @@ class Report:
                 "annotated": self._pictures.get(number),
             }
 
-    def _free(self, name: str) -> str:
-        """The name, or the next one numbered; file systems may ignore case."""
-        free, number = name, 1
+
+class PictureNames:
+    """Names below ``annotated/``, no two of them the same file."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, file: str) -> str:
+        """The name of a field's picture, or the next one numbered; file systems may ignore case."""
+        name = free = picture_name(file)
+        number = 1
         while free.casefold() in self._taken:
             number += 1
             free = f"{name.removesuffix('.jpg')}-{number}.jpg"
         self._taken.add(free.casefold())
         return free
+
+
+def write_annotated(path: Path, pixels: Any, result: FieldResult) -> None:
+    """Draw a field with its cells into a JPEG file.
+
+    Args:
+        path: the file; its folder is made where it does not exist.
+        pixels: (height, width, 3) uint8 BGR; the field, or an overview of a large one.
+        result: the record of the field.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    import cv2
+
+    from wbcdet.draw import annotate
+
+    cells = result.cells
+    if pixels.shape[1] != result.width:
+        cells = tuple(_reduced(cell, result.width / pixels.shape[1]) for cell in cells)
+    done, data = cv2.imencode(".jpg", annotate(pixels, cells), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_whole(path, data.tobytes())
+
+
+def _reduced(cell: Cell, by: float) -> Cell:
+    x_min, y_min, x_max, y_max = (value / by for value in cell.box)
+    return replace(cell, box=(x_min, y_min, x_max, y_max))
 
 
 def dump(document: Mapping[str, Any]) -> str:
@@ -153,7 +185,7 @@ def _safe(part: str) -> str:
     return clean
 
 
-def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
+def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
     table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
     table.writeheader()
@@ -161,13 +193,20 @@ def _csv(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_whole(path: Path, data: bytes) -> None:
     """Write beside the target, then rename: a reader never meets half a file."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".wbcdet-", suffix=".part")
+    with whole(path) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write a piece at a time, that takes its name when all is written."""
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(data)
+            yield file
         part.chmod(0o666 & ~_UMASK)
         part.replace(path)
     except BaseException:

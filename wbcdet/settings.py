@@ -22,6 +22,12 @@ class Settings:
         device: ``auto`` (CUDA where it works, else the processor), ``cpu`` or ``cuda``.
         max_pixels: largest picture that is decoded, in pixels (width x height). It is checked
             against the header, so a decompression bomb costs no memory.
+        max_tiff_pixels: largest TIFF that is read region by region, in pixels (width x height).
+        tile_size: side of the tiles, in pixels, in which every field larger than that is looked
+            at; None looks at fields of up to 2600 px as a whole and chooses for larger ones by
+            the size of their cells.
+        tile_overlap: pixels that neighbouring tiles share, at least the largest cell and at most
+            half a tile; None takes a quarter of ``tile_size``, or twice the size of the cells.
         fields_per_batch: how many fields share one pass through the classifier.
         crops_per_batch: how many cell crops go through the classifier at once.
         http_timeout_s: seconds without an answer after which a download is given up.
@@ -35,6 +41,9 @@ class Settings:
     min_score: float | None = None
     device: str = "auto"
     max_pixels: int = 200_000_000
+    max_tiff_pixels: int = 20_000_000_000
+    tile_size: int | None = None
+    tile_overlap: int | None = None
     fields_per_batch: int = 4
     crops_per_batch: int = 64
     http_timeout_s: float = 30.0
@@ -47,8 +56,18 @@ class Settings:
                 raise ValueError(f"{name} must lie between 0 and 1, not {value}")
         if self.device not in DEVICES:
             raise ValueError(f"device must be one of {', '.join(DEVICES)}, not {self.device!r}")
+        if self.tile_size is not None and self.tile_size < 64:
+            raise ValueError(f"tile_size must be at least 64 pixels, not {self.tile_size}")
+        if self.tile_overlap is not None:
+            if self.tile_overlap < 1:
+                raise ValueError(f"tile_overlap must be more than 0, not {self.tile_overlap}")
+            if self.tile_size is not None and self.tile_overlap > self.tile_size // 2:
+                raise ValueError(
+                    f"tile_overlap must be at most half of tile_size, not {self.tile_overlap}"
+                )
         for name in (
             "max_pixels",
+            "max_tiff_pixels",
             "fields_per_batch",
             "crops_per_batch",
             "http_timeout_s",

@@ -1,0 +1,1 @@
+"""Count a folder: run, journal, resume, and the files of the report."""

@@ -1,0 +1,153 @@
+"""The tables and the results document of a count, written a field at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from wbcdet.batch.entry import Entry
+from wbcdet.batch.tally import DUPLICATE, Tally
+from wbcdet.differential import DIFFERENTIAL_COLUMNS
+from wbcdet.quality import FieldQuality
+from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
+from wbcdet.report import FIELD_COLUMNS, whole
+
+#: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
+COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "duplicate_of")
+
+#: The measures of quality.
+_MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
+
+#: Header of ``fields.csv``: as of ``wbcdet predict``, then what a count adds.
+COUNT_FIELD_COLUMNS: tuple[str, ...] = (
+    *FIELD_COLUMNS,
+    "group",
+    "left_out",
+    "duplicates",
+    "sha256",
+    "problems",
+    *_MEASURES,
+)
+
+
+def write_tables(out: Path, tally: Tally, *, annotated: bool) -> None:
+    """Write ``cells.csv``, ``fields.csv`` and ``differential.csv``.
+
+    Args:
+        out: the report folder.
+        tally: the counts.
+        annotated: there are annotated pictures.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    rows = (row for one in tally.differentials for row in one.rows())
+    _write_csv(out / "differential.csv", DIFFERENTIAL_COLUMNS, rows)
+    _write_csv(out / "cells.csv", COUNT_CELL_COLUMNS, _cell_rows(tally))
+    rows = (_field_row(tally, entry, annotated) for entry in tally.entries())
+    _write_csv(out / "fields.csv", COUNT_FIELD_COLUMNS, rows)
+
+
+def write_document(path: Path, tally: Tally, info: Mapping[str, Any]) -> None:
+    """Write ``results.json``, a field a line.
+
+    Args:
+        path: the file.
+        tally: the counts.
+        info: the header of the journal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    about = {
+        "wbcdet": info["wbcdet"],
+        "created": info["created"],
+        "notice": NOTICE,
+        **{name: info[name] for name in ("detector", "classifier", "settings")},
+        "count": tally.options.to_dict(),
+    }
+    with whole(path) as file:
+        file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n"fields": ['.encode())
+        for number, entry in enumerate(tally.entries()):
+            file.write(f"{',' * (number > 0)}\n{_json(_document_field(tally, entry))}".encode())
+        file.write(b"\n]}\n")
+
+
+def cell_name(file: str, number: int) -> str:
+    """A cell of another field, as ``duplicate_of`` names it."""
+    return f"{file}#cell{number}"
+
+
+def _cell_rows(tally: Tally) -> Iterator[dict[str, Any]]:
+    for entry in tally.entries():
+        file = entry.result.file
+        for cell in entry.result.cells:
+            reason = tally.left_out(entry, cell)
+            yield {
+                **cell.to_row(file),
+                "group": tally.group(file),
+                "left_out": reason,
+                "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
+                if reason == DUPLICATE
+                else None,
+            }
+
+
+def _field_row(tally: Tally, entry: Entry, annotated: bool) -> dict[str, Any]:
+    result = entry.result
+    row: dict[str, Any] = {
+        "file": result.file,
+        "group": tally.group(result.file),
+        "failure": result.failure,
+        "sha256": entry.stamp["sha256"] if entry.stamp else None,
+    }
+    if result.failure is not None:
+        # A field that could not be read has no counts: zeros would say that it was empty.
+        return row
+    reasons = [tally.left_out(entry, cell) for cell in result.cells]
+    quality = entry.quality or {}
+    return {
+        **row,
+        "width": result.width,
+        "height": result.height,
+        "cells": len(result.cells),
+        **result.counts(),
+        "annotated": entry.annotated if annotated else None,
+        "left_out": "bad-field" if tally.skips(entry) else None,
+        "duplicates": reasons.count(DUPLICATE) if tally.options.dedupe else None,
+        "problems": "; ".join(entry.problems),
+        **{name: quality.get(name) for name in _MEASURES},
+    }
+
+
+def _document_field(tally: Tally, entry: Entry) -> dict[str, Any]:
+    result = entry.result
+    data = result.to_dict()
+    for cell, values in zip(result.cells, data["cells"], strict=True):
+        values["left_out"] = tally.left_out(entry, cell)
+        if values["left_out"] == DUPLICATE:
+            file, number = tally.duplicate_of[result.file, cell.id]
+            values["duplicate_of"] = {"file": file, "id": number}
+    data["group"] = tally.group(result.file)
+    data["sha256"] = entry.stamp["sha256"] if entry.stamp else None
+    data["quality"] = entry.quality
+    return data
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    with whole(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        text.flush()
+        text.detach()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)
