@@ -21,7 +21,7 @@ def main(
     runs: Annotated[Path, typer.Option(help="Folder with one run a network.")] = Path(
         "runs/networks"
     ),
-    epochs: Annotated[int, typer.Option(help="Epochs of each.")] = 16,
+    epochs: Annotated[int, typer.Option(help="Epochs of each.")] = 12,
     crops: Annotated[int, typer.Option(help="Crops in an epoch.")] = 1600,
     arch: Annotated[list[str] | None, typer.Option(help="Network; default: all.")] = None,
     pretrained: Annotated[

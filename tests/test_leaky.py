@@ -15,7 +15,7 @@ pytest.importorskip("safetensors", reason="training needs safetensors: pip insta
 
 from wbcdet.records import LABELS
 from wbcdet.training import classifier_training
-from wbcdet.training.cells import CLASSES, LabelledCell
+from wbcdet.training.cells import CLASSES, LabelledCell, load_cells
 from wbcdet.training.leaky import (
     FOUR,
     Copies,
@@ -104,9 +104,14 @@ def test_macro_figures() -> None:
 def test_only_typed_bccd_cells_take_part(made_up: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="has no typed BCCD cell"):
         bccd_cells(made_up)
-    for name in ("fields.csv", "boxes.csv"):
-        text = (made_up / name).read_text(encoding="utf-8")
-        (tmp_path / name).write_text(text.replace(",a,", ",bccd,"), encoding="utf-8")
+    fields = (made_up / "fields.csv").read_text(encoding="utf-8")
+    (tmp_path / "fields.csv").write_text(fields.replace(",a,", ",bccd,"), encoding="utf-8")
+    # The eosinophil was corrected since it was published.
+    boxes = (made_up / "boxes.csv").read_text(encoding="utf-8").splitlines()
+    boxes = [f"{line}," for line in boxes]
+    boxes[0] += "published_type"
+    boxes = [b.replace("eosinophil,0,", "unsure,1,eosinophil") for b in boxes]
+    (tmp_path / "boxes.csv").write_text("\n".join(boxes), encoding="utf-8")
     (tmp_path / "fields").symlink_to(made_up / "fields")
     found = bccd_cells(tmp_path)
     # Of its five objects the basophil, the mistaken cell and the red cells are none of the four.
@@ -115,6 +120,8 @@ def test_only_typed_bccd_cells_take_part(made_up: Path, tmp_path: Path) -> None:
         ("bccd", "lymphocyte", "train"),
         ("bccd", "monocyte", "val"),
     ]
+    corrected = load_cells(tmp_path, ("train", "val"), laboratories=("bccd",), artefacts=0)
+    assert CLASSES.index("eosinophil") not in {c.label for c in corrected}
 
 
 def script() -> ModuleType:

@@ -105,8 +105,9 @@ class Ground:
         if not others:
             return []
         shape = self._frame
-        maps = np.fft.irfft2(np.stack([one._spectrum for one in others]) * self._mirrored, shape)
-        maps = maps.astype(np.float32) * self._as_second * np.stack([o._as_first for o in others])
+        spectra = np.stack([one._spectrum for one in others]) * self._mirrored
+        maps: Floats = np.fft.irfft2(spectra, shape).astype(np.float32)
+        maps = maps * self._as_second * np.stack([other._as_first for other in others])
         best = maps.reshape(len(others), -1).argmax(1)
         found: list[Shift | None] = []
         for other, values, at in zip(others, maps, best, strict=True):
