@@ -125,10 +125,11 @@ def main(
         row = []
         for view in (None, View(1024, 256), View(2048, 512), chosen):
             tiles = plan(width, height, view.size, view.overlap) if view else []
-            claims = [
-                claim(tile, *detector.detect(field.read(*tile.box)), width, height)
-                for tile in tiles
-            ]
+            claims = []
+            for tile in tiles:
+                boxes, scores = detector.detect(field.read(*tile.box))
+                corner = np.array([*tile.box[:2]] * 2)
+                claims.append(claim(tile, boxes + corner, scores, width, height))
             boxes = np.array([box for _, _, box in settle(claims)]).reshape(-1, 4)
             if view is None:
                 boxes = detector.detect(case.pixels)[0]

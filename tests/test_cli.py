@@ -52,14 +52,17 @@ def make_corpus(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def test_help_is_there_at_once(command: Run) -> None:
+    # Processor time: other work on the machine makes the clock run, not this.
     took = []
     for _ in range(3):
-        start = time.perf_counter()
+        start = os.times()
         answer = command("--help")
-        took.append(time.perf_counter() - start)
+        end = os.times()
+        took.append(sum(end[2:4]) - sum(start[2:4]))  # of the children, user and system
     assert answer.returncode == 0
     assert "Research use only. Not a medical device." in answer.stdout
-    for name in ("predict", "demo", "data"):
+    commands = "predict", "demo", "count", "agree", "export", "evaluate", "data", "train"
+    for name in commands:
         assert name in answer.stdout
     assert min(took) < 0.5
 

@@ -1,16 +1,10 @@
-"""``wbcdet count``: nothing lost whatever happens, and the files of the report."""
+"""``wbcdet count``: the files of the report, and what its options do."""
 
 from __future__ import annotations
 
-import csv
 import json
-import os
-import random
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,108 +12,20 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from conftest import GROUND, PURPLE, REPOSITORY
-from count_worker import PlainAnalyzer
+from counting import Count, draw, folder_of, rows
 from test_cli import one_line
 from test_records import schema
-from typer.testing import CliRunner, Result
 
-import wbcdet.batch.cli
 from wbcdet import Analyzer
 from wbcdet.batch.files import COUNT_CELL_COLUMNS, COUNT_FIELD_COLUMNS
-from wbcdet.cli import app
 from wbcdet.differential import DIFFERENTIAL_COLUMNS
 from wbcdet.fields import find_fields
 from wbcdet.settings import Settings
 from wbcdet.smear import render_smear
 
+pytest_plugins = ["counting"]
+
 FILES = ("report.html", "differential.csv", "cells.csv", "fields.csv", "results.json")
-WORKER = Path(__file__).with_name("count_worker.py")
-
-
-def draw(path: Path, seed: int, cells: int | None = None) -> None:
-    """A field of drawn cells: dark squares among pale ones."""
-    rng = np.random.default_rng(seed)
-    picture = np.full((120, 160, 3), GROUND, np.uint8)
-    for x, y in rng.integers(0, (150, 110), (25, 2)):
-        cv2.circle(picture, (int(x), int(y)), 7, (150, 150, 225), -1)
-    for _ in range(seed % 4 if cells is None else cells):
-        x, y = (int(v) for v in rng.integers(0, (140, 100)))
-        x = 0 if seed % 3 == 0 else x  # cut by the border
-        picture[y : y + 20, x : x + 20] = PURPLE
-    path.parent.mkdir(parents=True, exist_ok=True)
-    cv2.imwrite(str(path), picture)
-
-
-def folder_of(path: Path, fields: int = 12) -> Path:
-    for number in range(fields):
-        draw(path / ("anna", "boris")[number % 2] / f"{number}.png", number)
-    return path
-
-
-def rows(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def final_files(out: Path) -> dict[str, bytes]:
-    """All files of a report but the journal."""
-    return {
-        path.relative_to(out).as_posix(): path.read_bytes()
-        for path in sorted(out.rglob("*"))
-        if path.is_file() and path.relative_to(out).parts[0] != "journal"
-    }
-
-
-class Count:
-    """The command in this process, with plain arithmetic in place of the models."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
-        self.analyzer: PlainAnalyzer | None = None
-        monkeypatch.setattr(wbcdet.batch.cli, "load_analyzer", self._load)
-        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
-        monkeypatch.chdir(folder)
-
-    def _load(self, settings: Settings) -> PlainAnalyzer:
-        self.analyzer = PlainAnalyzer(settings)
-        return self.analyzer
-
-    def __call__(self, *arguments: object) -> Result:
-        return CliRunner().invoke(app, ["count", *map(str, arguments)])
-
-    @property
-    def analysed(self) -> list[str]:
-        assert self.analyzer is not None
-        return self.analyzer.analysed
-
-
-@pytest.fixture
-def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
-    return Count(monkeypatch, tmp_path)
-
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """The command in an own process, with plain arithmetic in place of the models."""
-
-    def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
-        environment = {
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(WORKER.parent)]),
-            "SOURCE_DATE_EPOCH": "1700000000",
-            "PYTHONIOENCODING": "utf-8",
-            **options.pop("environment", {}),  # type: ignore[dict-item]
-        }
-        return subprocess.Popen(
-            [sys.executable, str(WORKER), "count", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,  # type: ignore[call-overload]
-        )
-
-    return start
 
 
 def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
@@ -166,70 +72,6 @@ def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
     assert again.exit_code == 1 and count.analysed == ["anna/bad.jpg"]
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_killed_at_random_moments(
-    worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    folder_of(tmp_path / "in", 18)
-    (tmp_path / "in" / "bad.jpg").write_text("no picture")
-    options = ("in", "--dedupe", "--group-by", "folder", "--target", 100, "-q", "--out")
-    whole = worker(*options, "whole")
-    assert whole.wait(60) == 1
-    chance = random.Random(1)
-    journal = tmp_path / "killed" / "journal" / "fields.jsonl"
-    kills = lines = 0
-    for _ in range(4):
-        running = worker(*options, "killed", environment={"WORKER_SLEEP": "0.02"})
-        deadline = time.monotonic() + 60
-        while running.poll() is None and time.monotonic() < deadline:
-            size = journal.read_bytes().count(b"\n") if journal.exists() else 0
-            if size >= lines + 4:
-                break
-            time.sleep(0.002)
-        time.sleep(chance.uniform(0, 0.05))
-        kills += running.poll() is None
-        running.kill()
-        running.wait()
-        lines = journal.read_bytes().count(b"\n")
-    assert kills >= 2
-    with journal.open("ab") as file:  # and a line that the power failed in
-        file.write(b'{"file":"anna/0.png","res')
-    last = worker(*options, "killed")
-    assert last.wait(60) == 1, last.communicate()
-    assert final_files(tmp_path / "killed") == final_files(tmp_path / "whole")
-    assert len(final_files(tmp_path / "whole")) > 18 + len(FILES)
-
-
-def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None:
-    folder = folder_of(tmp_path / "in", 8)
-    (folder / "anna" / "bad.png").write_bytes(b"")
-    assert count("in", "--out", "out").exit_code == 1
-    assert len(count.analysed) == 9
-    untouched = count("in", "--out", "out")
-    assert count.analysed == ["anna/bad.png"]
-    assert "8 of 9 fields were counted before" in untouched.stderr
-    assert "1 field could not be read, tried again: anna/bad.png" in untouched.stderr
-    draw(folder / "anna" / "bad.png", 30, 2)
-    draw(folder / "anna" / "2.png", 31, 3)
-    draw(folder / "boris" / "9.png", 32)
-    os.utime(folder / "anna" / "0.png", (1, 1))
-    (folder / "boris" / "7.png").unlink()
-    answer = count("in", "--out", "out")
-    assert answer.exit_code == 0
-    assert count.analysed == ["anna/2.png", "anna/bad.png", "boris/9.png"]
-    for part in ("changed since, counted again: anna/2.png", "new: boris/9.png"):
-        assert part in answer.stderr
-    assert "1 field gone, left out: boris/7.png" in answer.stderr
-    assert not (tmp_path / "out" / "annotated" / "boris" / "7.jpg").exists()
-    count("in", "--out", "fresh")
-    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
-    # A picture of the report that someone has removed is drawn again.
-    (tmp_path / "out" / "annotated" / "anna" / "4.png.jpg").unlink()
-    count("in", "--out", "out")
-    assert count.analysed == ["anna/4.png"]
-    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
-
-
 def test_other_options_need_no_second_count(count: Count, tmp_path: Path) -> None:
     folder_of(tmp_path / "in")
     count("in", "--out", "out")
@@ -242,104 +84,6 @@ def test_other_options_need_no_second_count(count: Count, tmp_path: Path) -> Non
     # What dedupe compares was not kept: the fields are read once more.
     assert count("in", "--out", "out", "--dedupe").exit_code == 0 and len(count.analysed) == 12
     assert count("in", "--out", "out", "--dedupe").exit_code == 0 and count.analysed == []
-
-
-def test_other_settings_models_and_folders_are_refused(
-    count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    folder_of(tmp_path / "in", 4)
-    count("in", "--out", "out", "--confidence", 0.4)
-    before = final_files(tmp_path / "out")
-    journal = (tmp_path / "out" / "journal" / "fields.jsonl").read_bytes()
-    refused = count("in", "--out", "out", "--confidence", 0.5)
-    assert refused.exit_code == 2 and count.analysed == []
-    assert "confidence 0.4, now 0.5" in one_line(refused.stderr)
-    assert "--restart" in refused.stderr
-    monkeypatch.setenv("WORKER_MODEL", "plain 2")
-    refused = count("in", "--out", "out", "--confidence", 0.4)
-    assert refused.exit_code == 2 and "plain 1" in one_line(refused.stderr)
-    monkeypatch.delenv("WORKER_MODEL")
-    for number in range(4):
-        draw(tmp_path / "other" / "anna" / f"{number}.png", 50 + number)
-    refused = count("other", "--out", "out", "--confidence", 0.4)
-    assert refused.exit_code == 2 and "another folder" in one_line(refused.stderr)
-    assert final_files(tmp_path / "out") == before
-    assert (tmp_path / "out" / "journal" / "fields.jsonl").read_bytes() == journal
-    # The same files under another path are the same fields.
-    shutil.move(tmp_path / "in", tmp_path / "moved")
-    assert count("moved", "--out", "out", "--confidence", 0.4).exit_code == 0
-    assert count.analysed == []
-    again = count("moved", "--out", "out", "--confidence", 0.5, "--restart")
-    assert again.exit_code == 0 and len(count.analysed) == 4
-    count("moved", "--out", "fresh", "--confidence", 0.5)
-    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
-
-
-def test_one_run_at_a_time(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    folder_of(tmp_path / "in", 6)
-    first = worker("in", "--out", "out", "-q", environment={"WORKER_SLEEP": "0.5"})
-    journal = tmp_path / "out" / "journal" / "fields.jsonl"
-    deadline = time.monotonic() + 60
-    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
-        time.sleep(0.01)
-    second = count("in", "--out", "out")
-    assert second.exit_code == 2 and "another run" in one_line(second.stderr)
-    assert first.wait(60) == 0
-    count("in", "--out", "fresh")
-    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_keeps_what_is_done(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    folder_of(tmp_path / "in", 8)
-    running = worker("in", "--out", "out", environment={"WORKER_SLEEP": "0.3"})
-    journal = tmp_path / "out" / "journal" / "fields.jsonl"
-    deadline = time.monotonic() + 60
-    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
-    running.send_signal(signal.SIGINT)
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 130
-    assert "of 8 fields are kept in the journal; the same command goes on" in one_line(errors)
-    assert not (tmp_path / "out" / "report.html").exists()
-    assert count("in", "--out", "out").exit_code == 0 and 0 < len(count.analysed) < 7
-
-
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
-@pytest.mark.parametrize("limit", [2_000, 20_000])
-def test_a_full_disk(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path, limit: int
-) -> None:
-    import resource
-
-    folder_of(tmp_path / "in", 8)
-    running = worker(
-        *("in", "--out", "out", "--no-annotate"),
-        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
-    )
-    _, errors = running.communicate(timeout=60)
-    assert running.returncode == 2
-    assert "cannot write to out: File too large" in one_line(errors)
-    assert "fields are kept in the journal" in errors
-    assert not list((tmp_path / "out").rglob("*.part"))
-    assert count("in", "--out", "out", "--no-annotate").exit_code == 0
-    count("in", "--out", "fresh", "--no-annotate")
-    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
-
-
-def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:
-    folder_of(tmp_path / "in", 2)
-    (tmp_path / "file").write_text("x")
-    answer = count("in", "--out", "file")
-    assert answer.exit_code == 2 and "cannot write to file" in one_line(answer.stderr)
-    if Path("/sys/kernel").is_dir():  # read-only even for root
-        answer = count("in", "--out", "/sys/kernel/wbcdet")
-        assert answer.exit_code == 2 and "cannot write to /sys" in one_line(answer.stderr)
 
 
 def test_mistakes_are_found_before_anything_is_done(count: Count, tmp_path: Path) -> None:

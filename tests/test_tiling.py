@@ -62,7 +62,7 @@ class Eye:
         x0, y0, x1, y1 = tile.box
         sides = self.cells[:, 2:] - self.cells[:, :2]
         boxes = self.cells + self.rng.uniform(-0.04, 0.04, self.cells.shape) * np.tile(sides, 2)
-        boxes = boxes.clip([x0, y0, x0, y0], [x1, y1, x1, y1]) - [x0, y0, x0, y0]
+        boxes = boxes.clip([x0, y0, x0, y0], [x1, y1, x1, y1])
         shown = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(1) / sides.prod(1)
         seen = shown > self.rng.uniform(0.25, 0.6, len(shown))
         return boxes[seen], self.rng.uniform(0.45, 1, int(seen.sum()))
@@ -173,7 +173,6 @@ def test_the_view_follows_the_cells(analyzer: Analyzer, smear: SmearField) -> No
     view = choose_view(field, analyzer.detector.detect, 416, analyzer.settings)
     assert view is not None and view.size == 416 and view.overlap > 1.5 * median
     blank = Field("", None, np.full((1400, 2700, 3), 220, np.uint8))
-    assert cell_size(blank, analyzer.detector.detect, 416) is None
     assert choose_view(blank, analyzer.detector.detect, 416, analyzer.settings) == View(2048, 512)
 
 
@@ -218,6 +217,12 @@ def test_a_tiff_read_in_parts_gives_what_its_pixels_give(
     field, result = next(analyzer.analyze_fields([path]))
     assert field is not None and field.reduction == 6
     assert field.pixels.shape == (233, 450, 3)
+    assert found_once(smear, result)
+    # Tiles too large to be read are looked at in the overview.
+    monkeypatch.setattr("wbcdet.regions.OVERVIEW_SIDE", 1400)
+    monkeypatch.setattr("wbcdet.large.MOST_READ", 800)
+    field, result = next(Analyzer(Settings(tile_size=900), device="cpu").analyze_fields([path]))
+    assert field is not None and field.reduction == 2
     assert found_once(smear, result)
 
 

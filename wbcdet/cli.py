@@ -27,6 +27,7 @@ from wbcdet.console import (
     NoAnnotate,
     Out,
     Quiet,
+    Tile,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -103,6 +104,7 @@ def predict(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    tile: Tile = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -111,7 +113,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device)
+    settings = build_settings(confidence, min_score, device, tile)
 
     from wbcdet.fields import find_fields
 

@@ -41,15 +41,25 @@ MinScore = Annotated[
 Device = Annotated[
     str, typer.Option(metavar="auto|cpu|cuda", help="Where the models run: auto, cpu or cuda.")
 ]
+Tile = Annotated[
+    int | None,
+    typer.Option(
+        metavar="PIXELS",
+        help="Look at larger fields in tiles of this side. Default: fields of up to 2600 px as a "
+        "whole, larger ones in tiles that suit the size of their cells.",
+    ),
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
 
 
-def build_settings(confidence: float | None, min_score: float | None, device: str) -> Settings:
+def build_settings(
+    confidence: float | None, min_score: float | None, device: str, tile: int | None = None
+) -> Settings:
     try:
-        return Settings(confidence=confidence, min_score=min_score, device=device)
+        return Settings(confidence=confidence, min_score=min_score, device=device, tile_size=tile)
     except ValueError as error:
-        stop(str(error).replace("min_score", "--min-score"))
+        stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
 
 
 def load_analyzer(settings: Settings) -> Analyzer:

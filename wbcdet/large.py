@@ -11,7 +11,7 @@ from wbcdet.detector import Detector
 from wbcdet.fields import Field
 from wbcdet.settings import Settings
 from wbcdet.tiling import Claims, claim, plan, settle
-from wbcdet.views import MOST_WHOLE, View
+from wbcdet.views import MOST_READ, MOST_WHOLE, View, show
 
 Box = tuple[float, float, float, float]
 
@@ -70,7 +70,9 @@ def find_in_tiles(
     named: list[Verdict] = []
     crops: list[np.ndarray] = []
     for tile in plan(field.width, field.height, view.size, view.overlap):
-        boxes, scores = detector.detect(field.read(*tile.box), settings.confidence)
+        shown, by, corner = show(field, *tile.box, full=view.size <= MOST_READ)
+        boxes, scores = detector.detect(shown, settings.confidence)
+        boxes = boxes * by + np.array([*corner, *corner])
         claims.append(claim(tile, boxes, scores, field.width, field.height))
         crops += [crop(field, _tenths(box), classifier) for box in claims[-1].boxes]
         while len(crops) >= size:

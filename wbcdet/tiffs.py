@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 #: tifffile's TiffPage or TiffFrame: its types call nearly every attribute optional.
 Page = Any
 
+# What odd tags make tifffile say is no concern of the reader.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
 #: Largest strip or tile that is unpacked at once, in bytes.
 _MOST_BLOCK = 1 << 28
 #: Uncompressed rows are read in blocks of about this many bytes.
@@ -161,8 +164,6 @@ class _Tiff:
     def __init__(self, source: Path | BytesIO) -> None:
         from tifffile import TiffFile
 
-        # What odd tags make tifffile say is no concern of the reader.
-        logging.getLogger("tifffile").addHandler(logging.NullHandler())
         self.lock = Lock()
         self._file = TiffFile(source)
         with self.open():
@@ -209,7 +210,7 @@ def _of_series(file: TiffFile, series: Any) -> Iterator[tuple[Page, ...]]:
         for axis, length in zip(series.get_axes(False), series.get_shape(False), strict=True)
         if axis not in "YXS" and length > 1
     ]
-    if math.prod(length for _, length in lead) != len(own) and len(lead) + len(own) > 1:
+    if math.prod(length for _, length in lead) != len(own):
         raise FieldError(
             "TIFF stack that is spread over several files or has planes without a page; "
             "export its pictures one by one"
@@ -234,7 +235,7 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
     if key.dtype is None or key.dtype.kind not in "u" or key.dtype.itemsize > 2:
         raise FieldError(FRACTIONAL)
     photometric, samples, bits = int(key.photometric), key.samplesperpixel, key.bitspersample
-    if not isinstance(bits, int) or bits < 8 or key.imagedepth != 1:
+    if not isinstance(bits, int) or bits < 8:
         raise FieldError(f"TIFF with {bits} bits a sample is not read; export it as 8-bit RGB")
     if photometric == _YCBCR and int(key.compression) in _JPEG:
         photometric = _COLOUR  # the codec has turned it to RGB

@@ -95,12 +95,12 @@ def claim(tile: Tile, boxes: np.ndarray, scores: np.ndarray, width: int, height:
 
     Args:
         tile: the tile.
-        boxes: (N, 4) as the detector found them, pixels of the tile.
+        boxes: (N, 4) as the detector found them, pixels of the field.
         scores: (N,).
         width, height: pixels of the field.
     """
     x0, y0, x1, y1 = tile.box
-    boxes = np.asarray(boxes, float).reshape(-1, 4) + np.array([x0, y0, x0, y0])
+    boxes = np.asarray(boxes, float).reshape(-1, 4)
     low, high = boxes[:, :2], boxes[:, 2:]
     # Borders of the field are no seams: nothing lies beyond them.
     inner_low = np.array([x0 > 0, y0 > 0])

@@ -24,13 +24,16 @@ Detect = Callable[[Pixels], tuple[np.ndarray, np.ndarray]]
 
 #: Longest side, in pixels, up to which a field is looked at as a whole.
 MOST_WHOLE = 2600
+#: Longest side of a view that is read from the file, in pixels; of larger ones the overview is
+#: enough.
+MOST_READ = 4096
 #: Cells in a view: of about this size in the detector's input, and whole fields from this size on.
 #: Views are a whole number of times as large as that input: OpenCV reduces those ten times faster.
 _CELL, _LEAST_CELL = 45, 30
 #: Side of the tiles of a field in which no cell is found, px.
 _DEFAULT_TILE = 2048
 #: Views at one magnification, and among them such as need the file's own pixels.
-_MOST_VIEWS, _MOST_READ = 64, 16
+_MOST_VIEWS, _MOST_NEAR = 64, 16
 #: Longest side of the picture on which stain is looked for, px.
 _STAIN_SIDE = 1600
 #: Cells that settle the size, and how many found at one magnification are looked at again.
@@ -101,7 +104,7 @@ def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
 def _places(field: Field, side: int, input_size: int) -> list[tuple[int, int]]:
     """Corners of views of one size: over the whole field, or where the stain is strongest."""
     corners = [(x, y) for y in _starts(field.height, side) for x in _starts(field.width, side)]
-    most = _MOST_READ if _needs_file(field, side, input_size) else _MOST_VIEWS
+    most = _MOST_NEAR if _needs_file(field, side, input_size) else _MOST_VIEWS
     if len(corners) > most:
         stain, by = _nuclear_stain(field.pixels)
         by *= field.reduction
@@ -121,7 +124,25 @@ def _starts(length: int, side: int) -> list[int]:
 
 def _needs_file(field: Field, side: int, input_size: int) -> bool:
     """The overview holds fewer pixels of such a view than the detector takes."""
-    return side < field.reduction * input_size
+    return side < field.reduction * input_size and side <= MOST_READ
+
+
+def show(
+    field: Field, x0: int, y0: int, x1: int, y1: int, *, full: bool
+) -> tuple[Pixels, int, tuple[int, int]]:
+    """A rectangle of a field in full resolution, or as its overview shows it.
+
+    Returns:
+        its pixels, how much they are reduced, and its corner in pixels of the field.
+
+    Raises:
+        FieldError: the file is damaged there.
+    """
+    by = 1 if full else field.reduction
+    if by == 1:
+        return field.read(x0, y0, x1, y1), 1, (x0, y0)
+    view = field.pixels[y0 // by : -(-y1 // by), x0 // by : -(-x1 // by)]
+    return view, by, (x0 // by * by, y0 // by * by)
 
 
 def _look(
@@ -129,13 +150,8 @@ def _look(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Boxes in pixels of the field, and scores, of the cells that a square view shows whole."""
     x0, y0, x1, y1 = max(0, x), max(0, y), min(x + side, field.width), min(y + side, field.height)
-    by = 1
-    if _needs_file(field, side, input_size):
-        view = field.read(x0, y0, x1, y1)
-    else:
-        by = field.reduction
-        view = field.pixels[y0 // by : y1 // by, x0 // by : x1 // by]
-        x0, y0 = x0 // by * by, y0 // by * by
+    full = _needs_file(field, side, input_size)
+    view, by, (x0, y0) = show(field, x0, y0, x1, y1, full=full)
     boxes, scores = detect(view)
     boxes = boxes * by + np.array([x0, y0, x0, y0])
     near = side / 100

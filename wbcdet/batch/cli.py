@@ -20,6 +20,7 @@ from wbcdet.console import (
     NoAnnotate,
     Out,
     Quiet,
+    Tile,
     build_settings,
     load_analyzer,
     stop,
@@ -86,6 +87,7 @@ def count(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    tile: Tile = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -97,7 +99,7 @@ def count(
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
-    settings = replace(build_settings(confidence, min_score, device), fields_per_batch=1)
+    settings = replace(build_settings(confidence, min_score, device, tile), fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.batch.run import Job

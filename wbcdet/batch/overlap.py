@@ -22,6 +22,8 @@ Floats = npt.NDArray[np.float32]
 
 #: Longest side of the kept picture of a field, and of the coarse one, in pixels.
 _SIDE, _COARSE = 256, 64
+#: Sizes (sigma, in pixels) between which the patterns of the two lie.
+_FINE, _ROUGH = (0.7, 12.0), (0.5, 5.0)
 #: Least overlap that is looked for, as a share of the field.
 _LEAST_OVERLAP = 0.08
 #: Correlation from which a coarse shift is looked at closer. Of 363 BCCD fields, pairs that overlap
@@ -83,8 +85,7 @@ class Ground:
             raise ValueError("picture of a field in the journal is damaged")
         self.size = (width, height)
         self.scale = max(width, height) / _SIDE
-        self.fine = _pattern(grey.astype(np.float32), 0.7, 12.0)
-        self._grain = _grain(self.fine)
+        self.fine = _pattern(grey.astype(np.float32), *_FINE)
         self.clear = np.ones(grey.shape, np.uint8)
         for box in boxes:
             # A rim around each cell: what surrounds a white cell also looks alike.
@@ -92,9 +93,12 @@ class Ground:
             rim = 0.1 * max(x1 - x0, y1 - y0) + 1
             low = max(0, int(x0 - rim)), max(0, int(y0 - rim))
             self.clear[low[1] : int(y1 + rim) + 1, low[0] : int(x1 + rim) + 1] = 0
+        # Filled in with their surroundings: else cells would cast a halo on the ground around them.
+        self.ground = _pattern(_without(grey.astype(np.float32), self.clear), *_FINE)
+        self._grain = _grain(self.ground)
         rows, columns = (max(4, round(side * _COARSE / _SIDE)) for side in grey.shape)
         small = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
-        self._prepare(_pattern(small.astype(np.float32), 0.5, 5.0))
+        self._prepare(_pattern(small.astype(np.float32), *_ROUGH))
 
     def shift_to(self, others: Sequence[Ground]) -> list[Shift | None]:
         """Where this field, the second, lies on each of the others; None where it does not.
@@ -106,7 +110,7 @@ class Ground:
             return []
         shape = self._frame
         spectra = np.stack([one._spectrum for one in others]) * self._mirrored
-        maps: Floats = np.fft.irfft2(spectra, shape).astype(np.float32)
+        maps: np.ndarray = np.fft.irfft2(spectra, shape).astype(np.float32)
         maps = maps * self._as_second * np.stack([other._as_first for other in others])
         best = maps.reshape(len(others), -1).argmax(1)
         found: list[Shift | None] = []
@@ -149,7 +153,8 @@ class Ground:
         x0, y0, x1, y1 = _overlap(self.fine.shape, dx, dy)
         seen = (other.clear[y0:y1, x0:x1] & self.clear[y0 - dy : y1 - dy, x0 - dx : x1 - dx]) > 0
         match = _correlation(
-            other.fine[y0:y1, x0:x1][seen], self.fine[y0 - dy : y1 - dy, x0 - dx : x1 - dx][seen]
+            other.ground[y0:y1, x0:x1][seen],
+            self.ground[y0 - dy : y1 - dy, x0 - dx : x1 - dx][seen],
         )
         spots = float(seen.sum()) / max(self._grain, other._grain)
         sure = float(np.arctanh(min(match, 0.999))) * max(0.0, spots - 3) ** 0.5
@@ -176,6 +181,15 @@ def _pattern(grey: Floats, fine: float, coarse: float) -> Floats:
     band = cv2.GaussianBlur(grey, (0, 0), fine) - cv2.GaussianBlur(grey, (0, 0), coarse)
     band -= band.mean()
     return (band / max(float(band.std()), 1e-3)).astype(np.float32)
+
+
+def _without(grey: Floats, clear: Pixels) -> Floats:
+    """The picture with what is not clear filled in by the mean of what is clear around it."""
+    seen = clear.astype(np.float32)
+    weight = cv2.GaussianBlur(seen, (0, 0), _FINE[1])
+    mean = float(grey[clear > 0].mean()) if clear.any() else 0.0
+    around = cv2.GaussianBlur((grey - mean) * seen, (0, 0), _FINE[1]) / np.maximum(weight, 1e-3)
+    return np.where(clear > 0, grey, around + mean).astype(np.float32)
 
 
 def _grain(pattern: Floats) -> float:

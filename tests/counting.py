@@ -1,0 +1,108 @@
+"""What the tests of ``wbcdet count`` share: drawn fields, and the command without its models."""
+
+from __future__ import annotations
+
+import csv
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import GROUND, PURPLE, REPOSITORY
+from count_worker import PlainAnalyzer
+from typer.testing import CliRunner, Result
+
+import wbcdet.batch.cli
+from wbcdet.cli import app
+from wbcdet.settings import Settings
+
+WORKER = Path(__file__).with_name("count_worker.py")
+
+
+def draw(path: Path, seed: int, cells: int | None = None) -> None:
+    """A field of drawn cells: dark squares among pale ones."""
+    rng = np.random.default_rng(seed)
+    picture = np.full((120, 160, 3), GROUND, np.uint8)
+    for x, y in rng.integers(0, (150, 110), (25, 2)):
+        cv2.circle(picture, (int(x), int(y)), 7, (150, 150, 225), -1)
+    for _ in range(seed % 4 if cells is None else cells):
+        x, y = (int(v) for v in rng.integers(0, (140, 100)))
+        x = 0 if seed % 3 == 0 else x  # cut by the border
+        picture[y : y + 20, x : x + 20] = PURPLE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cv2.imwrite(str(path), picture)
+
+
+def folder_of(path: Path, fields: int = 12) -> Path:
+    for number in range(fields):
+        draw(path / ("anna", "boris")[number % 2] / f"{number}.png", number)
+    return path
+
+
+def rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def final_files(out: Path) -> dict[str, bytes]:
+    """All files of a report but the journal."""
+    return {
+        path.relative_to(out).as_posix(): path.read_bytes()
+        for path in sorted(out.rglob("*"))
+        if path.is_file() and path.relative_to(out).parts[0] != "journal"
+    }
+
+
+class Count:
+    """The command in this process, with plain arithmetic in place of the models."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+        self.analyzer: PlainAnalyzer | None = None
+        monkeypatch.setattr(wbcdet.batch.cli, "load_analyzer", self._load)
+        monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
+        monkeypatch.chdir(folder)
+
+    def _load(self, settings: Settings) -> PlainAnalyzer:
+        self.analyzer = PlainAnalyzer(settings)
+        return self.analyzer
+
+    def __call__(self, *arguments: object) -> Result:
+        return CliRunner().invoke(app, ["count", *map(str, arguments)])
+
+    @property
+    def analysed(self) -> list[str]:
+        assert self.analyzer is not None
+        return self.analyzer.analysed
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
+    return Count(monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
+    """The command in an own process, with plain arithmetic in place of the models."""
+
+    def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
+        environment = {
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(WORKER.parent)]),
+            "SOURCE_DATE_EPOCH": "1700000000",
+            "PYTHONIOENCODING": "utf-8",
+            **options.pop("environment", {}),  # type: ignore[dict-item]
+        }
+        return subprocess.Popen(
+            [sys.executable, str(WORKER), "count", *map(str, arguments)],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            **options,  # type: ignore[call-overload]
+        )
+
+    return start
