@@ -6,8 +6,8 @@ import csv
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -79,30 +79,26 @@ class Count:
         return self.analyzer.analysed
 
 
-@pytest.fixture
-def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
-    return Count(monkeypatch, tmp_path)
+def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[str]:
+    """The command in an own process, with plain arithmetic in place of the models.
 
-
-@pytest.fixture
-def worker(tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """The command in an own process, with plain arithmetic in place of the models."""
-
-    def start(*arguments: object, **options: object) -> subprocess.Popen[str]:
-        environment = {
-            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(WORKER.parent)]),
-            "SOURCE_DATE_EPOCH": "1700000000",
-            "PYTHONIOENCODING": "utf-8",
-            **options.pop("environment", {}),  # type: ignore[dict-item]
-        }
-        return subprocess.Popen(
-            [sys.executable, str(WORKER), "count", *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, **environment},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            **options,  # type: ignore[call-overload]
-        )
-
-    return start
+    Args:
+        folder: where it runs.
+        arguments: after ``wbcdet count``.
+        options: ``environment``, and what ``Popen`` takes.
+    """
+    environment = {
+        "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(WORKER.parent)]),
+        "SOURCE_DATE_EPOCH": "1700000000",
+        "PYTHONIOENCODING": "utf-8",
+        **options.pop("environment", {}),
+    }
+    return subprocess.Popen(
+        [sys.executable, str(WORKER), "count", *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, **environment},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )

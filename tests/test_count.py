@@ -23,9 +23,12 @@ from wbcdet.fields import find_fields
 from wbcdet.settings import Settings
 from wbcdet.smear import render_smear
 
-pytest_plugins = ["counting"]
-
 FILES = ("report.html", "differential.csv", "cells.csv", "fields.csv", "results.json")
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
+    return Count(monkeypatch, tmp_path)
 
 
 def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:

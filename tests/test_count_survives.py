@@ -6,32 +6,31 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from counting import Count, draw, final_files, folder_of
+from counting import Count, draw, final_files, folder_of, start
 from test_cli import one_line
 
-pytest_plugins = ["counting"]
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
+    return Count(monkeypatch, tmp_path)
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_killed_at_random_moments(
-    worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_killed_at_random_moments(tmp_path: Path) -> None:
     folder_of(tmp_path / "in", 18)
     (tmp_path / "in" / "bad.jpg").write_text("no picture")
     options = ("in", "--dedupe", "--group-by", "folder", "--target", 100, "-q", "--out")
-    whole = worker(*options, "whole")
+    whole = start(tmp_path, *options, "whole")
     assert whole.wait(60) == 1
     chance = random.Random(1)
     journal = tmp_path / "killed" / "journal" / "fields.jsonl"
     kills = lines = 0
     for _ in range(4):
-        running = worker(*options, "killed", environment={"WORKER_SLEEP": "0.02"})
+        running = start(tmp_path, *options, "killed", environment={"WORKER_SLEEP": "0.02"})
         deadline = time.monotonic() + 60
         while running.poll() is None and time.monotonic() < deadline:
             size = journal.read_bytes().count(b"\n") if journal.exists() else 0
@@ -46,7 +45,7 @@ def test_killed_at_random_moments(
     assert kills >= 2
     with journal.open("ab") as file:  # and a line that the power failed in
         file.write(b'{"file":"anna/0.png","res')
-    last = worker(*options, "killed")
+    last = start(tmp_path, *options, "killed")
     assert last.wait(60) == 1, last.communicate()
     assert final_files(tmp_path / "killed") == final_files(tmp_path / "whole")
     assert len(final_files(tmp_path / "whole")) > 18 + 5
@@ -113,11 +112,9 @@ def test_other_settings_models_and_folders_are_refused(
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 
-def test_one_run_at_a_time(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_one_run_at_a_time(count: Count, tmp_path: Path) -> None:
     folder_of(tmp_path / "in", 6)
-    first = worker("in", "--out", "out", "-q", environment={"WORKER_SLEEP": "0.5"})
+    first = start(tmp_path, "in", "--out", "out", "-q", environment={"WORKER_SLEEP": "0.5"})
     journal = tmp_path / "out" / "journal" / "fields.jsonl"
     deadline = time.monotonic() + 60
     while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
@@ -130,11 +127,9 @@ def test_one_run_at_a_time(
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
-def test_ctrl_c_keeps_what_is_done(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
+def test_ctrl_c_keeps_what_is_done(count: Count, tmp_path: Path) -> None:
     folder_of(tmp_path / "in", 8)
-    running = worker("in", "--out", "out", environment={"WORKER_SLEEP": "0.3"})
+    running = start(tmp_path, "in", "--out", "out", environment={"WORKER_SLEEP": "0.3"})
     journal = tmp_path / "out" / "journal" / "fields.jsonl"
     deadline = time.monotonic() + 60
     while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
@@ -150,13 +145,12 @@ def test_ctrl_c_keeps_what_is_done(
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
 @pytest.mark.parametrize("limit", [2_000, 20_000])
-def test_a_full_disk(
-    count: Count, worker: Callable[..., subprocess.Popen[str]], tmp_path: Path, limit: int
-) -> None:
+def test_a_full_disk(count: Count, tmp_path: Path, limit: int) -> None:
     import resource
 
     folder_of(tmp_path / "in", 8)
-    running = worker(
+    running = start(
+        tmp_path,
         *("in", "--out", "out", "--no-annotate"),
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,6 @@ from conftest import make_cell
 
 from wbcdet.batch.dedupe import View, find_duplicates
 from wbcdet.batch.overlap import Ground, keep_picture
-from wbcdet.records import Cell
 from wbcdet.smear import SmearField, render_smear
 
 Box = tuple[float, float, float, float]
@@ -24,7 +24,13 @@ def smear() -> SmearField:
 
 def view(name: str, pixels: np.ndarray, boxes: list[Box]) -> View:
     height, width = pixels.shape[:2]
-    cells = tuple(make_cell(number, box) for number, box in enumerate(boxes))
+    cells = tuple(
+        replace(
+            make_cell(number, box),
+            touches_edge=min(box[0], box[1], width - box[2], height - box[3]) < 1,
+        )
+        for number, box in enumerate(boxes)
+    )
     return View(name, cells, Ground(keep_picture(pixels), width, height, boxes))
 
 
@@ -94,7 +100,8 @@ def test_cells_alone_are_no_evidence() -> None:
 def test_copies_and_sizes(smear: SmearField) -> None:
     one = part(smear, 100, 100)
     copy = View("copy", one.cells, one.ground)
-    other = part(smear, 100, 100, 600, 480)
+    smaller = part(smear, 100, 100, 600, 480)
+    other = View("smaller", smaller.cells, smaller.ground)
     found = find_duplicates([one, copy, other])
     assert found.pairs == [(one.file, "copy")]
     assert found.duplicate_of == {("copy", n): (one.file, n) for n in range(len(one.cells))}
@@ -103,19 +110,11 @@ def test_copies_and_sizes(smear: SmearField) -> None:
 
 def test_the_whole_view_stays(smear: SmearField) -> None:
     one = part(smear, 100, 100)
-    cut: tuple[Cell, ...] = tuple(
-        Cell(
-            cell.id,
-            cell.box,
-            cell.detection_score,
-            cell.label,
-            cell.label_score,
-            cell.scores,
-            touches_edge=True,
-        )
-        for cell in one.cells
+    cut = tuple(replace(cell, touches_edge=True) for cell in one.cells)
+    whole = View(
+        one.file, tuple(replace(cell, touches_edge=False) for cell in one.cells), one.ground
     )
-    found = find_duplicates([View("cut", cut, one.ground), one])
+    found = find_duplicates([View("cut", cut, one.ground), whole])
     assert set(found.duplicate_of) == {("cut", n) for n in range(len(cut))}
 
 

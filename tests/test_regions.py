@@ -307,6 +307,7 @@ def test_a_cut_file_is_a_failure(
         read_field(tmp_path / "cut.tif").read(0, 0, 200, 150)
 
 
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow on damaged tags
 def test_random_damage_never_escapes_as_another_error(
     tmp_path: Path, everything_in_parts: None
 ) -> None:

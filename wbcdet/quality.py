@@ -99,6 +99,8 @@ def cell_width(cells: Sequence[Cell]) -> float | None:
 
 def _parts(field: Field, scale: float) -> Iterator[Pixels]:
     """The field at a scale, or squares on an even grid of it."""
+    if scale * field.reduction <= 1:
+        scale, field = scale * field.reduction, Field("", None, field.pixels)
     width, height = field.width, field.height
     side = max(width, height)
     starts = [(0, 0)]
