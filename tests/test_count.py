@@ -135,7 +135,7 @@ def test_json_and_bad_fields(count: Count, tmp_path: Path) -> None:
     assert fields["dark.png"]["left_out"] == "bad-field"
     assert "too dark" in fields["dark.png"]["problems"]
     assert (
-        "1 fields with quality problems, left out"
+        "1 field with quality problems, left out"
         in count("in", "--out", "out", "--skip-bad").output
     )
 

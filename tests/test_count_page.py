@@ -56,7 +56,7 @@ def notes() -> GroupNotes:
     )
 
 
-def shots(number: int, groups: tuple[str, ...] = (ALL,)) -> list[Shot]:
+def shots(number: int, groups: tuple[str | None, ...] = (None,)) -> list[Shot]:
     rng = np.random.default_rng(1)
     made = []
     for row in range(number):
@@ -71,7 +71,10 @@ def shots(number: int, groups: tuple[str, ...] = (ALL,)) -> list[Shot]:
 
 def page(found: list[Differential], made: list[Shot], title: str = "slide 7") -> str:
     by_group = {one.group: notes() for one in found}
-    content = Content(title, HEADER, ["Cells are counted."], found, by_group, make_sections(made))
+    grouped = found[0].group != ALL
+    content = Content(
+        title, grouped, HEADER, ["Cells are counted."], found, by_group, make_sections(made)
+    )
     return render(content, lambda place: PICTURE)
 
 

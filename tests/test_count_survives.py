@@ -172,3 +172,33 @@ def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:
     if Path("/sys/kernel").is_dir():  # read-only even for root
         answer = count("in", "--out", "/sys/kernel/wbcdet")
         assert answer.exit_code == 2 and "cannot write to /sys" in one_line(answer.stderr)
+
+
+def test_files_that_are_not_ours_stay(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 8)
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    (tmp_path / "out" / "cells" / "mine.jpg").write_text("x")
+    (tmp_path / "out" / "annotated").mkdir()
+    (tmp_path / "out" / "annotated" / "mine.jpg").write_text("x")
+    count("in", "--out", "out", "--group-by", "folder")
+    assert (tmp_path / "out" / "cells" / "anna").is_dir()
+    count("in", "--out", "out")  # its sheets have other names
+    count("in", "--out", "fresh")
+    assert not (tmp_path / "out" / "cells" / "anna").exists()
+    ours = final_files(tmp_path / "out")
+    assert ours.pop("cells/mine.jpg") == ours.pop("annotated/mine.jpg") == b"x"
+    assert ours == final_files(tmp_path / "fresh")
+    count("in", "--out", "out", "--restart", "--no-annotate")
+    assert (tmp_path / "out" / "cells" / "mine.jpg").exists()
+    assert [path.name for path in (tmp_path / "out" / "annotated").rglob("*.*")] == ["mine.jpg"]
+
+
+def test_a_broken_journal(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    count("in", "--out", "out")
+    journal = tmp_path / "out" / "journal" / "fields.jsonl"
+    journal.write_bytes(b"\0" * 99 + b"\n" + journal.read_bytes())
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 2 and "--restart" in one_line(answer.stderr)
+    assert count("in", "--out", "out", "--restart").exit_code == 0
+    assert len(count.analysed) == 2

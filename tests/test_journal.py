@@ -22,7 +22,8 @@ JPEG = b"\xff\xd8 picture"
 def write(folder: Path, names: list[str]) -> None:
     journal = Journal(folder)
     if journal.header is None:
-        journal.start({"wbcdet": "1"}, names)
+        journal.start({"wbcdet": "1"})
+        journal.note("fields", names)
     for number, name in enumerate(names):
         journal.append({"file": name, "n": number}, [JPEG + bytes([number]), JPEG * 2])
     journal.close()
@@ -33,7 +34,9 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     write(tmp_path / "new" / "j", names)
     journal = Journal(tmp_path / "new" / "j")
     assert journal.header == {"journal": FORMAT, "wbcdet": "1"}
-    assert list(journal) == names and journal.inputs == tuple(names) and len(journal) == 3
+    assert (
+        list(journal) == names and journal.lists == {"fields": tuple(names)} and len(journal) == 3
+    )
     for number, name in enumerate(names):
         record = journal.read(name)
         assert record["n"] == number and journal.has_pictures(record)
@@ -44,8 +47,8 @@ def test_what_is_written_can_be_read(tmp_path: Path) -> None:
     journal.close()
     again = Journal(tmp_path / "new" / "j")
     assert again.read("a.jpg")["n"] == 9 and list(again) == names
-    again.start({"wbcdet": "2"}, [])
-    assert len(again) == 0 and again.inputs == ()
+    again.start({"wbcdet": "2"})
+    assert len(again) == 0 and again.lists == {}
     again.close()
 
 

@@ -175,8 +175,10 @@ def _run(
         stop(f"stopped; {kept}; the same command goes on from there", EXIT_INTERRUPTED)
     except LockedError:
         stop(f"another run is counting into {job.out}; wait for it, or choose another --out")
-    except (PlanError, JournalError) as error:
-        stop(f"{job.out}: {error}" if isinstance(error, PlanError) else str(error))
+    except PlanError as error:
+        stop(f"{job.out}: {error}")
+    except JournalError as error:
+        stop(f"{error}; choose another --out, or begin anew with --restart")
     except OSError as error:
         why = f"cannot write to {job.out}: {error.strerror or error}"
         stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)

@@ -8,13 +8,12 @@ from pathlib import Path
 
 from wbcdet.batch.files import write_document, write_tables
 from wbcdet.batch.journal import Journal
-from wbcdet.batch.run import CELLS, Job
+from wbcdet.batch.run import CELLS, SHEETS, Job, drop
 from wbcdet.batch.tally import Options, Tally
-from wbcdet.count_page.contact import contact_sheets
+from wbcdet.count_page.contact import contact_sheets, sheets_for
 from wbcdet.count_page.gallery import Section, Shot, make_sections
 from wbcdet.count_page.page import Content, render
 from wbcdet.count_page.sheets import plural
-from wbcdet.differential import ALL
 from wbcdet.report import PictureNames, write_whole
 
 
@@ -39,6 +38,7 @@ def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -
     sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
     content = Content(
         title=job.folder.resolve().name or str(job.folder),
+        grouped=options.group_by is not None,
         info=journal.header,
         how=_how(options),
         differentials=tally.differentials,
@@ -58,7 +58,7 @@ def _shots(tally: Tally, *, annotated: bool) -> Iterator[Shot]:
             row += 1
             if tally.left_out(entry, cell) is None:
                 yield Shot(
-                    group=tally.group(file),
+                    group=tally.group(file) if tally.options.group_by else None,
                     label=str(cell.label),
                     score=cell.label_score,
                     reason=cell.reason,
@@ -72,28 +72,28 @@ def _shots(tally: Tally, *, annotated: bool) -> Iterator[Shot]:
 
 def _with_sheets(out: Path, sections: list[Section], journal: Journal) -> list[Section]:
     """Write the contact sheets, and drop those of an earlier report that are not among them."""
-    folder = out / CELLS
     names = PictureNames()
-    written = []
-    for number, section in enumerate(sections):
-        stem = section.label if section.group == ALL else f"{section.group}/{section.label}"
-        sheets = []
-        for count, sheet in enumerate(
-            contact_sheets(section.shots, section.label, journal.picture), 1
-        ):
-            name = names.take(f"{stem}-{count:03}.jpg")
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            write_whole(folder / name, sheet)
-            sheets.append(f"{CELLS}/{name}")
-        written += sheets
-        sections[number] = replace(section, sheets=tuple(sheets))
-    kept = {out / name for name in written}
-    for old in sorted(folder.rglob("*"), reverse=True):  # files before their folders
-        if old.is_file() and old not in kept:
-            old.unlink()
-        elif old.is_dir() and not any(old.iterdir()):
-            old.rmdir()
-    return sections
+    planned = [
+        replace(one, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(one)))
+        for one in sections
+    ]
+    written = [sheet for section in planned for sheet in section.sheets]
+    # Only what the journal knows is ever dropped: the folder may hold files of the user's own.
+    old = set(journal.lists.get(SHEETS, ())) - set(written)
+    journal.note(SHEETS, [*written, *sorted(old)])
+    for section in planned:
+        sheets = contact_sheets(section.shots, section.label, journal.picture)
+        for name, sheet in zip(section.sheets, sheets, strict=True):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            write_whole(out / name, sheet)
+    drop(out, old)
+    journal.note(SHEETS, written)
+    return planned
+
+
+def _sheet_names(section: Section) -> list[str]:
+    stem = section.label if section.group is None else f"{section.group}/{section.label}"
+    return [f"{stem}-{number:03}.jpg" for number in range(1, sheets_for(len(section.shots)) + 1)]
 
 
 def _how(options: Options) -> list[str]:

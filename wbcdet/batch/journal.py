@@ -42,7 +42,7 @@ class Journal:
 
     Attributes:
         header: what ``start`` was given; None where no run was begun.
-        inputs: names of all fields of the folder, when a run last looked.
+        lists: the last list of names under each key that ``note`` was given.
 
     Raises:
         OSError: the folder cannot be written.
@@ -54,7 +54,7 @@ class Journal:
         self._path = folder / "fields.jsonl"
         self._pictures_path = folder / "pictures.bin"
         self.header: dict[str, Any] | None = None
-        self.inputs: tuple[str, ...] = ()
+        self.lists: dict[str, tuple[str, ...]] = {}
         self._places: dict[str, Place] = {}
         self._synced = time.monotonic()
         self._lines = FileIO(self._path, "a+b")  # type: ignore[arg-type]
@@ -74,22 +74,22 @@ class Journal:
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
-    def start(self, header: Mapping[str, Any], inputs: Sequence[str]) -> None:
+    def start(self, header: Mapping[str, Any]) -> None:
         """Begin anew: drop every line and picture, and write a header."""
         self._places.clear()
         self._lines.truncate(0)
         self._pictures.truncate(0)
-        self.inputs = ()
+        self.lists.clear()
         self.header = {"journal": FORMAT, **header}
         self._append_line(self.header)
-        self.note_inputs(inputs)
-
-    def note_inputs(self, names: Sequence[str]) -> None:
-        """Write down which fields the folder holds, where that has changed."""
-        if tuple(names) != self.inputs:
-            self._append_line({"inputs": list(names)})
-            self.inputs = tuple(names)
         self.sync()
+
+    def note(self, key: str, names: Sequence[str]) -> None:
+        """Write down a list of names, where it is not the last one under its key."""
+        if tuple(names) != self.lists.get(key):
+            self._append_line({"list": key, "names": list(names)})
+            self.lists[key] = tuple(names)
+            self.sync()
 
     def append(self, record: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> None:
         """Add the line of one field; it stands in for an earlier line of the same field.
@@ -167,8 +167,8 @@ class Journal:
                 # A line that the disk has damaged is passed over: its field is done again.
                 elif isinstance(value, dict) and isinstance(value.get("file"), str):
                     self._places[value["file"]] = (end, len(line))
-                elif isinstance(value, dict) and isinstance(value.get("inputs"), list):
-                    self.inputs = tuple(map(str, value["inputs"]))
+                elif isinstance(value, dict) and isinstance(value.get("names"), list):
+                    self.lists[str(value.get("list"))] = tuple(map(str, value["names"]))
                 end += len(line)
         self._lines.truncate(end)
 

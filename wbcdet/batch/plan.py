@@ -13,6 +13,9 @@ from wbcdet.batch.inputs import Stamps
 from wbcdet.batch.journal import Journal
 from wbcdet.fields import Source
 
+#: The journal's list of the fields of the folder, when a run last looked.
+FIELDS = "fields"
+
 #: Files named in a line; the rest are counted.
 _MOST_NAMED = 3
 
@@ -122,7 +125,7 @@ def make_plan(
     changed: list[str] = []
     failed: list[str] = []
     more: list[str] = []
-    before = set(journal.inputs)
+    before = set(journal.lists.get(FIELDS, ()))
     new = [source.name for source in sources if before and source.name not in before]
     names = {source.name for source in sources}
     gone = [name for name in journal if name not in names]

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from wbcdet.batch.entry import Entry
 from wbcdet.batch.inputs import Stamps
-from wbcdet.batch.journal import Journal
+from wbcdet.batch.journal import Journal, JournalError
 from wbcdet.batch.lock import locked
-from wbcdet.batch.plan import Plan, check_folder, check_header, make_header, make_plan
+from wbcdet.batch.plan import FIELDS, Plan, check_folder, check_header, make_header, make_plan
 from wbcdet.batch.progress import counting
 from wbcdet.fields import Field, FieldError, Source, find_fields
 from wbcdet.records import FieldResult
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 #: Folders in the report that hold pictures or state, and are never counted themselves.
 ANNOTATED, CELLS, JOURNAL = "annotated", "cells", "journal"
+#: The journal's list of the contact sheets.
+SHEETS = "sheets"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,11 +65,23 @@ def opened(job: Job) -> Iterator[Journal]:
     """
     job.out.mkdir(parents=True, exist_ok=True)
     with locked(job.out / JOURNAL):
-        journal = Journal(job.out / JOURNAL)
+        journal = _open(job)
         try:
             yield journal
         finally:
             journal.close()
+
+
+def _open(job: Job) -> Journal:
+    try:
+        return Journal(job.out / JOURNAL)
+    except JournalError:
+        if not job.restart:
+            raise
+    for file in (job.out / JOURNAL).iterdir():
+        if file.suffix in (".jsonl", ".bin"):
+            file.unlink()
+    return Journal(job.out / JOURNAL)
 
 
 def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]) -> Plan:
@@ -77,19 +91,20 @@ def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, A
         PlanError: it is not; nothing is changed.
         OSError: the journal cannot be written.
     """
-    for part in job.out.rglob(f"{PART_PREFIX}*.part"):
-        part.unlink(missing_ok=True)  # of a run that was killed
+    _sweep(job.out)
     names = [source.name for source in sources]
+    pictures = picture_names(job, sources)
     if journal.header is None or job.restart:
-        _drop_pictures(job.out, journal, list(journal))
-        journal.start(make_header(info, job.folder, _now()), names)
+        drop(job.out, [*_pictures(journal, journal), *journal.lists.get(SHEETS, ())])
+        journal.start(make_header(info, job.folder, _now()))
     else:
         check_header(journal.header, info)
         check_folder(journal, sources, job.folder)
-    plan = make_plan(sources, journal, picture_names(job, sources), dedupe=job.dedupe, out=job.out)
-    known = set(names)
-    _drop_pictures(job.out, journal, [name for name in journal if name not in known])
-    journal.note_inputs(names)
+    plan = make_plan(sources, journal, pictures, dedupe=job.dedupe, out=job.out)
+    known, kept = set(names), {picture.casefold() for picture in pictures.values()}
+    gone = _pictures(journal, [name for name in journal if name not in known])
+    drop(job.out, [picture for picture in gone if picture.casefold() not in kept])
+    journal.note(FIELDS, names)
     return plan
 
 
@@ -164,11 +179,27 @@ def _keep(
     return len(result.cells)
 
 
-def _drop_pictures(out: Path, journal: Journal, names: Iterable[str]) -> None:
-    for name in names:
-        picture = journal.read(name)["annotated"]
-        if picture is not None:
-            (out / picture).unlink(missing_ok=True)
+def _sweep(out: Path) -> None:
+    """Remove what a killed run was writing."""
+    for folder in (out, out / ANNOTATED, out / CELLS):
+        find = folder.glob if folder == out else folder.rglob
+        for part in find(f"{PART_PREFIX}*.part"):
+            part.unlink(missing_ok=True)
+
+
+def _pictures(journal: Journal, names: Iterable[str]) -> list[str]:
+    """The annotated pictures of fields in the journal."""
+    found = (journal.read(name)["annotated"] for name in names)
+    return [picture for picture in found if picture is not None]
+
+
+def drop(out: Path, files: Iterable[str]) -> None:
+    """Remove files of the report, and the folders that they leave empty."""
+    for file in files:
+        (out / file).unlink(missing_ok=True)
+        for folder in list(Path(file).parents)[:-2]:
+            if (out / folder).is_dir() and not any((out / folder).iterdir()):
+                (out / folder).rmdir()
 
 
 def _now() -> str:

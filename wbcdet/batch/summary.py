@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from wbcdet.batch.tally import DUPLICATE, Tally
+from wbcdet.count_page.sheets import plural
 from wbcdet.differential import ALL, Differential
 from wbcdet.grouping import no_group_warning
 from wbcdet.records import LABELS, NOTICE
@@ -92,16 +93,16 @@ def _notes(tally: Tally) -> list[str]:
         pairs = sum(one.overlapping or 0 for one in notes)
         seen = sum(one.left_out[DUPLICATE] for one in notes)
         lines.append(
-            f"overlapping: {pairs} pairs of fields; {seen} cells seen again, counted once "
-            "(duplicate_of in cells.csv)"
+            f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
+            "counted once (duplicate_of in cells.csv)"
         )
     problems = sum(len(one.problems) for one in notes)
     if problems:
         what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"
-        lines.append(f"{problems} fields with quality problems, {what}")
+        lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
     if warning := no_group_warning(tally.ungrouped()):
         lines.append(warning)
     read, failed = sum(one.read for one in notes), sum(len(one.failures) for one in notes)
-    fields = f"{read} field{'s' * (read != 1)} counted"
+    fields = f"{plural(read, 'field')} counted"
     lines.append(f"{fields}, {failed} not read." if failed else f"{fields}.")
     return lines

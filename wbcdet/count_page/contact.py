@@ -17,6 +17,11 @@ _GAP, _CAPTION = 4, 16
 _QUALITY = 82
 
 
+def sheets_for(cells: int) -> int:
+    """How many sheets so many cells take."""
+    return -(-cells // (COLUMNS * ROWS))
+
+
 def contact_sheets(
     shots: Sequence[Shot], title: str, picture: Callable[[tuple[int, int]], bytes]
 ) -> Iterator[bytes]:

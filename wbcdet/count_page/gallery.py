@@ -16,7 +16,7 @@ class Shot:
     """A counted cell as the gallery lists it.
 
     Attributes:
-        group: the slide or patient.
+        group: the slide or patient; None where cells are not grouped.
         label: one of the four labels, or ``unclassified``.
         score: label score, 0..1.
         reason: why it is unclassified, else None.
@@ -27,7 +27,7 @@ class Shot:
         link: the annotated picture of its field, as a path below the report folder, or None.
     """
 
-    group: str
+    group: str | None
     label: str
     score: float
     reason: str | None
@@ -49,7 +49,7 @@ class Section:
         sheets: contact sheets with all of them, as paths below the report folder.
     """
 
-    group: str
+    group: str | None
     label: str
     shots: tuple[Shot, ...]
     shown: int
@@ -63,7 +63,7 @@ def make_sections(shots: Iterable[Shot], most: int = MOST_SHOWN) -> list[Section
         shots: the counted cells, in the order of the groups.
         most: thumbnails on the page.
     """
-    found: dict[str, dict[str, list[Shot]]] = {}
+    found: dict[str | None, dict[str, list[Shot]]] = {}
     for shot in shots:
         found.setdefault(shot.group, {}).setdefault(shot.label, []).append(shot)
     parts = [

@@ -17,7 +17,7 @@ from wbcdet.count_page.sheets import (
     colour_of,
     make_sheet,
 )
-from wbcdet.differential import ALL, Differential
+from wbcdet.differential import Differential
 from wbcdet.records import NOTICE
 from wbcdet.summary import one_line
 
@@ -38,6 +38,7 @@ class Content:
 
     Attributes:
         title: name of what was counted.
+        grouped: the cells were grouped to slides, each with its name.
         info: the header of the journal: versions, models, settings, date.
         how: how the cells were put together, a line each.
         differentials: one a slide.
@@ -46,6 +47,7 @@ class Content:
     """
 
     title: str
+    grouped: bool
     info: Mapping[str, Any]
     how: Sequence[str]
     differentials: Sequence[Differential]
@@ -73,7 +75,7 @@ def render(content: Content, picture: Picture) -> str:
     sheets = [
         make_sheet(
             number,
-            content.title if one.group == ALL else one.group,
+            one.group if content.grouped else content.title,
             one,
             content.notes[one.group],
             _strip(one, content, picture),
@@ -88,9 +90,7 @@ def render(content: Content, picture: Picture) -> str:
         "labels": OVERVIEW_LABELS,
         "sheets": sheets,
         "made": _made(content),
-        "sections": [
-            _section(number, one, content, picture) for number, one in enumerate(content.sections)
-        ],
+        "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
         "cells": sum(len(one.shots) for one in content.sections),
         "shown": sum(one.shown for one in content.sections),
         "lists": _lists(content, sheets),
@@ -110,7 +110,7 @@ def _strip(differential: Differential, content: Content, picture: Picture) -> li
             "cells": [_cell(shot, picture) for shot in section.shots[:_IN_STRIP]],
         }
         for section in content.sections
-        if section.group == differential.group
+        if not content.grouped or section.group == differential.group
     ]
 
 
@@ -140,11 +140,10 @@ def _made(content: Content) -> list[str]:
     return lines
 
 
-def _section(number: int, section: Section, content: Content, picture: Picture) -> dict[str, Any]:
-    several = len(content.differentials) > 1
+def _section(number: int, section: Section, picture: Picture) -> dict[str, Any]:
     return {
         "anchor": f"cells-{number}",
-        "title": one_line(f"{section.group}: {section.label}" if several else section.label),
+        "title": one_line(f"{section.group}: {section.label}" if section.group else section.label),
         "colour": colour_of(section.label),
         "total": len(section.shots),
         "shown": section.shown,
