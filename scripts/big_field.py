@@ -129,21 +129,23 @@ def run(command: list[str]) -> tuple[float, float, float]:
 
 def judge(cells: list[tuple[str, np.ndarray]], found: list[dict[str, Any]]) -> str:
     """How many cells have one box, several or none, and how many boxes have no cell."""
-    truth = np.array([box for _, box in cells])
     boxes = np.array([cell["box"] for cell in found]).reshape(-1, 4)
-    once = twice = named = four = on_cells = 0
+    once = twice = named = four = 0
+    on_cells: set[int] = set()
     for label, box in cells:
         middle = (boxes[:, :2] + boxes[:, 2:]) / 2
         hits = np.flatnonzero(((middle > box[:2]) & (middle < box[2:])).all(1))
-        on_cells += len(hits)
+        on_cells.update(hits.tolist())
         once += len(hits) == 1
         twice += len(hits) > 1
         four += len(hits) == 1 and label in found[hits[0]]["scores"]
         named += len(hits) == 1 and found[hits[0]]["label"] == label
-    missed = len(truth) - once - twice
+    missed = len(cells) - once - twice
+    elsewhere = [cell for i, cell in enumerate(found) if i not in on_cells]
+    certain = sum(cell["label"] != "unclassified" for cell in elsewhere)
     return (
-        f"{len(truth)} cells drawn: {once} counted once, {twice} more than once, {missed} missed; "
-        f"{len(boxes) - on_cells} boxes elsewhere; {named} of {four} named right"
+        f"{len(cells)} cells drawn: {once} counted once, {twice} more than once, {missed} missed; "
+        f"{len(elsewhere)} boxes elsewhere, {certain} of them named; {named} of {four} named right"
     )
 
 

@@ -61,9 +61,8 @@ def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
             pixels, size, interpolation=cv2.INTER_CUBIC if zoom > 1 else cv2.INTER_AREA
         )
     height, width = picture.shape[:2]
-    line = max(2, round(max(height, width) / 400))
-    font_size = max(15, round(max(height, width) / 50))
     boxes = [_scaled(cell, zoom, width, height) for cell in cells]
+    line, font_size = _strokes(boxes, max(height, width))
     for cell, box in zip(cells, boxes, strict=True):
         _draw_box(picture, box, cell.label, line)
     occupied = np.array(boxes, dtype=np.int64).reshape(-1, 4)
@@ -75,6 +74,18 @@ def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
         placed[number] = rect
         _draw_label(picture, mask, rect, cell.label)
     return picture
+
+
+def _strokes(boxes: Sequence[Rect], longest: int) -> tuple[int, int]:
+    """Width of lines and height of letters: by the picture, but no larger than small cells bear."""
+    line, font_size = max(2, round(longest / 400)), max(15, round(longest / 50))
+    if boxes:
+        cell = float(np.median([max(box[2] - box[0], box[3] - box[1]) for box in boxes]))
+        line, font_size = (
+            min(line, max(2, round(cell / 12))),
+            min(font_size, max(14, round(cell / 2))),
+        )
+    return line, font_size
 
 
 def label_text(cell: Cell) -> str:

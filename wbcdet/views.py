@@ -30,6 +30,9 @@ MOST_READ = 4096
 #: Cells in a view: of about this size in the detector's input, and whole fields from this size on.
 #: Views are a whole number of times as large as that input: OpenCV reduces those ten times faster.
 _CELL, _LEAST_CELL = 45, 30
+#: Tiles more than so many times as large as the input are taken only where cells would otherwise
+#: be larger than this in it: of strips, memory holds a whole row of tiles.
+_MOST_TIMES, _MOST_CELL = 5, 90
 #: Side of the tiles of a field in which no cell is found, px.
 _DEFAULT_TILE = 2048
 #: Views at one magnification, and among them such as need the file's own pixels.
@@ -74,7 +77,8 @@ def choose_view(field: Field, detect: Detect, input_size: int, settings: Setting
         elif width * input_size / longest >= _LEAST_CELL:
             return None
         else:
-            size, share = input_size * max(1, round(width / _CELL)), round(2 * width)
+            times = min(max(1, round(width / _CELL)), max(_MOST_TIMES, round(width / _MOST_CELL)))
+            size, share = input_size * times, round(2 * width)
     return View(size, min(settings.tile_overlap or share, size // 2))
 
 
