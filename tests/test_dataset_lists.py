@@ -58,6 +58,20 @@ def test_no_measured_cell_is_retyped() -> None:
     assert {row["cell_type"] for row in rows} == {"neutrophil", "unsure"}
 
 
+def test_only_test_lists_are_completed_or_doubted() -> None:
+    rows = {row["file"]: row for row in rows_of("splits.csv")}
+    unboxed = rows_of("test_unboxed.csv")
+    assert {row["kind"] for row in unboxed} == {"unboxed", "unboxed_part"}
+    for row in unboxed:
+        assert rows[row["file"]]["laboratory"] == row["laboratory"]
+        assert rows[row["file"]]["detect"] == "test"
+        corners = [int(row[k]) for k in ("x_min", "y_min", "x_max", "y_max")]
+        assert corners[0] < corners[2] and corners[1] < corners[3]
+    for row in rows_of("bccd_doubtful.csv"):
+        assert rows[row["file"]]["classify"] == "test"
+        assert rows[row["file"]]["cell_types"] == row["published_type"] != row["read_type"]
+
+
 def test_masks_are_not_listed_as_fields() -> None:
     files = [row["file"] for row in rows_of("splits.csv") if row["laboratory"] == "bcisc"]
     assert len(files) == 247

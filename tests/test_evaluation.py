@@ -400,6 +400,12 @@ def test_lists_of_real_fields(prepared: Path, data_dir: Path) -> None:
     assert len(lists["bccd-finding"].fields) == 72
     assert sum(len(f.boxes) for f in lists["bccd-finding"].fields) == 71
     assert sum(c.truth in FOUR for c in lists["bccd-naming"].crops) == 71
+    completed = lists["bccd-finding-completed"]
+    assert sum(len(f.boxes) for f in completed.fields) == 74
+    assert sum(len(f.ignored) for f in completed.fields) == 3
+    assert sum(len(f.boxes) for f in lists["raabin-finding-completed"].fields) == 51
+    assert "pbc-finding-completed" not in lists
+    assert sum(c.truth in FOUR for c in lists["bccd-naming-certain"].crops) == 68
     public = lists["kaggle-test"]
     assert len(public.fields) == 2487 and len({f.group for f in public.fields}) <= 71
     assert public.fields[0].read().shape == (240, 320, 3)
@@ -416,9 +422,16 @@ def test_lists_of_real_fields(prepared: Path, data_dir: Path) -> None:
         if row["original"] in learnt
     }
     # What was trained on is judged apart, and the list says so.
-    kept = {f.name for f in public.fields if not public.views or public.views[0].keep(f)}
-    assert kept == {f.name for f in public.fields} - copies
-    assert bool(public.views) == bool(copies)
+    kept = {f.name for f in public.fields if public.views[0].keep(f)}
+    assert kept == {f.name for f in public.fields} - copies and copies
+    doubtful = {row["file"] for row in _rows(REPOSITORY / "datasets" / "bccd_doubtful.csv")}
+    certain = {
+        row["file"]
+        for row in _rows(REPOSITORY / "datasets" / "kaggle_test.csv")
+        if row["original"] not in doubtful
+    }
+    assert {f.name for f in public.fields if public.views[1].keep(f)} == kept & certain != kept
+    assert all(public.views[-1].keep(f) for f in public.fields)
 
 
 def _rows(path: Path) -> list[dict[str, str]]:

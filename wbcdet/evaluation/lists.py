@@ -37,6 +37,7 @@ _LABORATORIES = {
 #: Grid windows of test fields in which a white cell would be false: width and height, px.
 _WINDOWS = {"bcisc": (512, 384), "bccd": (320, 240)}
 _SILVER = "Cell types were read by eye for this project, not by an expert (silver)."
+_DOUBTFUL = "Cells whose published class a reading by eye contradicts are left out (silver)."
 _TELEPHONE_VIEWS, _TELEPHONE_SIDE = 100, 416
 
 #: Names of all lists, in the order of the tables.
@@ -65,8 +66,13 @@ def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[
     return lists
 
 
-def prepared_fields(prepared: Path, choose: Callable[[Row], bool]) -> list[LabelledField]:
+def prepared_fields(
+    prepared: Path, choose: Callable[[Row], bool], *, completed: bool = False
+) -> list[LabelledField]:
     """Fields of the prepared folder for which ``choose`` says yes of their row.
+
+    Args:
+        completed: with the white cells for which the data set has no box.
 
     Raises:
         DataError: the folder is missing.
@@ -77,7 +83,8 @@ def prepared_fields(prepared: Path, choose: Callable[[Row], bool]) -> list[Label
     fields = []
     for row in filter(choose, _rows(prepared / "fields.csv")):
         own = boxes.get(row["field"], [])
-        white = [b for b in own if b["kind"] == "wbc"]
+        white = [b for b in own if b["kind"] in (("wbc", "unboxed") if completed else ("wbc",))]
+        aside = ("ignore", "unboxed_part") if completed else ("ignore",)
         fields.append(
             LabelledField(
                 row["field"],
@@ -85,7 +92,7 @@ def prepared_fields(prepared: Path, choose: Callable[[Row], bool]) -> list[Label
                 _corners(white),
                 # What the labels leave open is typed for nobody.
                 tuple("" if b["cell_type"] == "unsure" else b["cell_type"] for b in white),
-                _corners([b for b in own if b["kind"] == "ignore"]),
+                _corners([b for b in own if b["kind"] in aside]),
                 group=row["group"],
                 size=(int(row["width"]), int(row["height"])),
             )
@@ -118,10 +125,29 @@ def _laboratory(name: str, prepared: Path) -> list[TestList]:
     fields = prepared_fields(prepared, _of(laboratory, **{column: (part,)}))
     crops = _crops(prepared, laboratory, "crosslab" if laboratory == "cellavision" else "test")
     note = _SILVER if "silver" in naming else ""
-    return [
-        TestList(f"{name}-finding", finding, (FINDING,), fields),
-        TestList(f"{name}-naming", naming, (NAMING,), crops=crops, note=note),
-    ]
+    lists = [TestList(f"{name}-finding", finding, (FINDING,), fields)]
+    complete = prepared_fields(prepared, _of(laboratory, **{column: (part,)}), completed=True)
+    added = sum(len(f.boxes) for f in complete) - sum(len(f.boxes) for f in fields)
+    if added:
+        title = f"{finding}, with its {added} unboxed cells"
+        note_added = "White cells without a box in the data set were added by eye (silver)."
+        lists.append(
+            TestList(f"{name}-finding-completed", title, (FINDING,), complete, note=note_added)
+        )
+    lists.append(TestList(f"{name}-naming", naming, (NAMING,), crops=crops, note=note))
+    doubtful = {f"bccd/{Path(file).name}" for file in _doubtful()}
+    certain = [c for c in crops if c.file not in doubtful or c.truth == "artefact"]
+    if len(certain) < len(crops):
+        title = f"{naming}, without {len(crops) - len(certain)} of doubtful class"
+        lists.append(
+            TestList(f"{name}-naming-certain", title, (NAMING,), crops=certain, note=_DOUBTFUL)
+        )
+    return lists
+
+
+def _doubtful() -> set[str]:
+    """Test fields of BCCD whose published class a second reading contradicts."""
+    return {row["file"] for row in _rows(datasets_folder() / "bccd_doubtful.csv")}
 
 
 def _crops(prepared: Path, laboratory: str, part: str) -> list[LabelledCrop]:
@@ -136,7 +162,8 @@ def _crops(prepared: Path, laboratory: str, part: str) -> list[LabelledCrop]:
 def _empty(prepared: Path, _: Path | None) -> list[TestList]:
     lists = []
     for laboratory, (width, height) in _WINDOWS.items():
-        fields = prepared_fields(prepared, _of(laboratory, detect=("test",)))
+        test = _of(laboratory, detect=("test",))
+        fields = prepared_fields(prepared, test, completed=True)
         title = f"empty windows {width}x{height} of {laboratory.upper()} test"
         windows = empty_windows(fields, width, height)
         lists.append(TestList(f"empty-{laboratory}", title, (FINDING,), windows))
@@ -179,7 +206,8 @@ def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
                 group_of[row["file"]] = row["group"]
                 if {row["classify"], row["detect"]} & {"train", "val"}:
                     learnt.add(row["file"])
-    seen, fields = set(), []
+    doubtful = _doubtful()
+    seen, unsure, fields = set(), set(), []
     with (datasets_folder() / "kaggle_test.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             path = f"images/TEST/{row['file']}"
@@ -193,11 +221,13 @@ def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
             )
             if row["original"] in learnt:
                 seen.add(row["file"])
+            if row["original"] in doubtful:
+                unsure.add(row["file"])
     title = "public 4-class TEST"
-    if not seen:
-        return [TestList("kaggle-test", title, (BOTH,), fields)]
+    without = f"without {len(unsure)} copies of doubtful class"
     views = (
         View(f"{title}, originals not trained on", lambda f: f.name not in seen),
+        View(f"{title}, the same {without}", lambda f: f.name not in seen | unsure),
         View(f"{title}, all copies, {len(seen)} of originals trained on", lambda _: True),
     )
     return [TestList("kaggle-test", title, (BOTH,), fields, views=views)]

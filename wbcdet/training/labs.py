@@ -20,8 +20,10 @@ import numpy as np
 
 from wbcdet.training.archives import Archive, datasets_folder
 
-#: What a box can hold. ``ignore`` is neither a cell to find nor background.
-KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore")
+#: What a box can hold. ``ignore`` is neither a cell to find nor background. Of test fields alone:
+#: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
+#: smudge of one.
+KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
 SUB_IMAGE_SIDE = 256  # of BCISC, px
 ASLAN_SIDE = 256  # all its fields are squares of this side, px
 
@@ -71,6 +73,20 @@ def _retyped(name: str) -> dict[tuple[str, int | None], str]:
         }
 
 
+def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
+    """White cells of test fields that have no box in their data set, by file.
+
+    All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
+    """
+    found: dict[str, list[LabBox]] = defaultdict(list)
+    with (datasets_folder() / "test_unboxed.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["laboratory"] == laboratory:
+                x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
+                found[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
+    return found
+
+
 def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
     """A white cell with its published type, or with the type that corrects it."""
     if verdict is None:
@@ -87,6 +103,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
     retyped = _retyped("bccd_retyped.csv")
     kinds = {"WBC": "wbc", "RBC": "rbc", "Platelets": "platelet"}
     present = set(archive.names())
+    unboxed = _unboxed("bccd")
     for row in rows:
         annotation = row["file"].replace("JPEGImages", "Annotations").replace(".jpg", ".xml")
         if annotation not in present:  # three fields that only the class list knows
@@ -109,6 +126,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
         record.boxes = [
             _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in found
         ]
+        record.boxes += unboxed[row["file"]]
         yield record
 
 
@@ -118,6 +136,7 @@ def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]
     with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             verdicts[row["file"], int(row["box_line"])] = row["cell_type"]
+    unboxed = _unboxed("txl-raabin")
     for row in rows:
         record = _blank(row)
         height, width = archive.read_image(row["file"]).shape[:2]
@@ -141,6 +160,7 @@ def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]
             verdict = verdicts.get((row["file"], line), "")
             kind = "not_wbc" if verdict == "not_wbc" else "wbc"
             record.boxes.append(LabBox(box, kind, verdict if kind == "wbc" else "", silver=True))
+        record.boxes += unboxed[row["file"]]
         yield record
 
 
