@@ -13,7 +13,7 @@ import jsonschema
 import numpy as np
 import pytest
 from counting import Count, draw, folder_of, rows
-from test_cli import one_line
+from test_cli import make_corpus, one_line
 from test_records import schema
 
 from wbcdet import Analyzer
@@ -73,6 +73,22 @@ def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
     shutil.move(out, tmp_path / "in" / "out")
     again = count("in", "--out", "in/out", "--group-by", "folder", "-q")
     assert again.exit_code == 1 and count.analysed == ["anna/bad.jpg"]
+
+
+def test_a_folder_with_bad_files(count: Count, tmp_path: Path) -> None:
+    """Odd names and formats are counted, what is no picture is said and hides nothing else."""
+    good, bad = make_corpus(tmp_path / "in")
+    (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 1, answer.output
+    found = {row["file"]: row for row in rows(tmp_path / "out" / "fields.csv")}
+    assert sorted(found) == sorted([*good, *bad])
+    assert all(bool(row["failure"]) == (name in bad) for name, row in found.items())
+    assert all("\n" not in row["failure"] for row in found.values())
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "fields not read" in page and "cut.jpg" in page
+    again = count("in", "--out", "out")
+    assert again.exit_code == 1 and sorted(count.analysed) == sorted(bad)  # tried again
 
 
 def test_other_options_need_no_second_count(count: Count, tmp_path: Path) -> None:

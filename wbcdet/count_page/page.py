@@ -24,7 +24,7 @@ from wbcdet.summary import one_line
 #: Fields in a list; the rest is in fields.csv.
 _MOST_LISTED = 200
 #: What fits below a thumbnail of a field's name; its end tells fields apart.
-_FILE_LETTERS = 17
+_FILE_LETTERS = 14
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MOST_STRIPS = 6, 20
 
