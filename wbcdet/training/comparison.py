@@ -17,7 +17,6 @@ from torch import nn
 from wbcdet.crops import crop_cell, even_stain
 from wbcdet.evaluation.lists import load_lists
 from wbcdet.evaluation.naming import judge_names, named_cell
-from wbcdet.evaluation.observe import NAMING
 from wbcdet.report import write_whole
 from wbcdet.training.cells import CLASSES
 from wbcdet.training.classifier_run import begin, complete
@@ -52,7 +51,7 @@ def naming_lists(prepared: Path) -> list[NamingList]:
     """The test lists of the classifier, in the order of ``LISTS``."""
     found = []
     for name in LISTS:
-        [chosen] = [t for t in load_lists((name,), prepared, None) if NAMING in t.tasks]
+        [chosen] = [t for t in load_lists((name,), prepared, None) if t.name == f"{name}-naming"]
         crops = [
             even_stain(crop_cell(c.patch, c.box, CROP_SIZE, CROP_PADDING), **STAIN)
             for c in chosen.crops
