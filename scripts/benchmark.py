@@ -7,7 +7,6 @@ and, for the others' figures, `pip install '.[train]'`; what is missing is said 
 
 from __future__ import annotations
 
-import importlib.util
 import os
 import subprocess
 import sys
@@ -71,37 +70,6 @@ def _is_large(data: bytes) -> bool:
 
     with Image.open(BytesIO(data)) as picture:
         return picture.size == (2048, 1536)
-
-
-def make_checkpoint(path: Path) -> None:
-    """Our detector as a checkpoint that `yolo predict` reads, from its safetensors.
-
-    Raises:
-        RuntimeError: it does not find the boxes that ours finds.
-    """
-    import numpy as np
-    import torch
-    from ultralytics import YOLO
-    from ultralytics.nn.tasks import DetectionModel
-
-    from wbcdet.detector import Detector
-    from wbcdet.smear import render_field
-    from wbcdet.training.detector_training import load_tensors
-    from wbcdet.weights import weights_folder
-
-    detector = Detector("cpu")
-    network = DetectionModel("yolo26n.yaml", nc=1, ch=3, verbose=False)
-    load_tensors(network, weights_folder() / detector.card["training_file"])
-    network.names = {0: "wbc"}
-    network.args = {"imgsz": detector.card["input_size"], "task": "detect"}
-    torch.save({"model": network.half(), "train_args": network.args}, path)
-    pixels = render_field(0).pixels
-    theirs = YOLO(path)(pixels, conf=0.5, verbose=False, device="cpu")[0].boxes.xyxy.numpy()
-    ours, _ = detector.detect(pixels, 0.5)
-    # Ultralytics scales pictures down by another method: boxes differ by a pixel or two.
-    order = np.lexsort(ours.T), np.lexsort(theirs.T)
-    if ours.shape != theirs.shape or np.abs(ours[order[0]] - theirs[order[1]]).max() > 4:
-        raise RuntimeError(f"the checkpoint finds other boxes: {ours.tolist()} {theirs.tolist()}")
 
 
 def environment(work: Path) -> dict[str, str]:
@@ -173,7 +141,9 @@ def show(title: str, contenders: list[Contender], fields: int) -> None:
         )
 
 
-def whole_processes(source: Path, work: Path, checkpoint: Path | None, device: str) -> list:
+def whole_processes(
+    source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
+) -> list:
     """The contenders as commands."""
     python, out = sys.executable, work / "out"
     ours = [python, "-m", "wbcdet", "predict", str(source), "--quiet", "--out", str(out)]
@@ -181,7 +151,7 @@ def whole_processes(source: Path, work: Path, checkpoint: Path | None, device: s
         Contender("wbcdet predict", [*ours, "--device", device]),
         Contender("wbcdet predict --no-annotate", [*ours, "--device", device, "--no-annotate"]),
     ]
-    if _has_bf16():
+    if bf16:
         made.append(Contender("wbcdet predict --device cpu-bf16", [*ours, "--device", "cpu-bf16"]))
     if checkpoint is not None:
         yolo = "import sys; from ultralytics.cfg import entrypoint; entrypoint()"
@@ -199,10 +169,12 @@ def whole_processes(source: Path, work: Path, checkpoint: Path | None, device: s
     return made
 
 
-def warm_processes(source: Path, work: Path, checkpoint: Path | None, device: str) -> list:
+def warm_processes(
+    source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
+) -> list:
     """The contenders as processes that stay loaded."""
     names = {"wbcdet": "wbcdet", "wbcdet-plain": "wbcdet, no pictures"}
-    if _has_bf16():
+    if bf16:
         names["wbcdet-bf16"] = "wbcdet, cpu-bf16"
     if checkpoint is not None:
         names |= {"yolo": "ultralytics (detection only)", "two-stage": "plain two-stage script"}
@@ -217,12 +189,13 @@ def warm_processes(source: Path, work: Path, checkpoint: Path | None, device: st
     ]
 
 
-def _has_bf16() -> bool:
-    if importlib.util.find_spec("openvino") is None:
-        return False
-    import openvino
+def _runs(arguments: list[str], env: dict[str, str]) -> bool:
+    """Whether a Python process ends well.
 
-    return "BF16" in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    Large imports stay out of this process: the system counts its memory as that of its children.
+    """
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, env=env, capture_output=True, check=False).returncode == 0
 
 
 def main(
@@ -240,7 +213,6 @@ def main(
     with tempfile.TemporaryDirectory(prefix="wbcdet-benchmark-") as folder:
         work = Path(folder)
         env = environment(work)
-        os.environ["YOLO_CONFIG_DIR"] = str(work)
         try:
             small = pictures(work, "bccd", min(fields, SMALL))
             large = pictures(work, "bcisc", LARGE)
@@ -248,11 +220,15 @@ def main(
             print(f"benchmark: {error}", file=sys.stderr)
             raise typer.Exit(2) from error
         checkpoint: Path | None = work / "detector.pt"
-        if importlib.util.find_spec("ultralytics") and importlib.util.find_spec("safetensors"):
-            make_checkpoint(work / "detector.pt")
-        else:
+        if not _runs(
+            [str(REPOSITORY / "scripts" / "detector_checkpoint.py"), str(checkpoint)], env
+        ):
             checkpoint = None
-            print("ultralytics or safetensors is missing: without the others' figures")
+            print("no checkpoint (pip install '.[train]'?): without the others' figures")
+        half = "from wbcdet.detector import Detector; Detector('cpu-bf16')"
+        bf16 = device == "cpu" and _runs(["-c", half], env)
+        if not bf16:
+            print("no openvino, or a processor without bfloat16: without cpu-bf16")
         one = next(iter(sorted(small.iterdir())))
         cases = {
             Part.ONE: (one, "One field, whole process"),
@@ -265,7 +241,7 @@ def main(
             if parts and part not in parts:
                 continue
             number = len(list(source.iterdir())) if source.is_dir() else 1
-            given = source, work, checkpoint, device
+            given = source, work, checkpoint, bf16, device
             if part in (Part.WARM, Part.WARM_LARGE):
                 contenders = warm_processes(*given)
                 warm(contenders, env, rounds)
