@@ -23,6 +23,8 @@ import typer
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Fields of each set.
 SMALL, LARGE = 300, 60
+#: Numbers of fields whose cost is compared.
+MANY = (100, 1000, 10_000)
 
 
 class Part(str, Enum):
@@ -33,6 +35,7 @@ class Part(str, Enum):
     LARGE = "large"
     WARM = "warm"
     WARM_LARGE = "warm-large"
+    MANY = "many"
 
 
 @dataclass
@@ -189,6 +192,23 @@ def warm_processes(
     ]
 
 
+def many(source: Path, work: Path, env: dict[str, str], device: str) -> None:
+    """Print what a field costs in runs of more and more, under new names."""
+    print("\n| fields | ms a field | processor ms a field | peak MB |\n|---|---|---|---|")
+    files = sorted(source.iterdir())
+    for number in MANY:
+        folder = work / f"many-{number}"
+        folder.mkdir()
+        for one in range(number):
+            os.link(files[one % len(files)], folder / f"{one}.jpg")
+        command = [sys.executable, "-m", "wbcdet", "predict", str(folder), "--quiet"]
+        command += ["--no-annotate", "--device", device, "--out", str(work / "out")]
+        took = Contender("wbcdet", command)
+        measure(took, env)
+        each, processor = (1e3 * of[0] / number for of in (took.seconds, took.processor))
+        print(f"| {number} | {each:.1f} | {processor:.1f} | {took.peak_mb:.0f} |", flush=True)
+
+
 def _runs(arguments: list[str], env: dict[str, str]) -> bool:
     """Whether a Python process ends well.
 
@@ -251,6 +271,8 @@ def main(
                     for contender in contenders:
                         measure(contender, env)
             show(f"{title}: {number}", contenders, number)
+        if not parts or Part.MANY in parts:
+            many(small, work, env, device)
 
 
 if __name__ == "__main__":
