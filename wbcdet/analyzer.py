@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -20,12 +19,18 @@ from wbcdet.fields import Field, FieldError, Source, as_source, read_field
 from wbcdet.large import Box, crop, find_in_tiles, find_whole
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
-from wbcdet.views import MOST_WHOLE, choose_view
+from wbcdet.views import choose_view
 
 Input = str | Path | Source | Field | np.ndarray
+Done = tuple[Field | None, FieldResult]
 
 #: Fields analysed at the same time, at most: what they take of memory, and what more threads gain.
 _MOST_AT_ONCE = 8
+
+
+#: Larger fields, in pixels, are analysed one after the other, each by all cores: they fill the
+#: memory, and in the caller's thread Ctrl-C need not wait for their end.
+_MOST_SIDE_BY_SIDE = 25_000_000
 
 
 class Analyzer:
@@ -75,17 +80,15 @@ class Analyzer:
         Raises:
             ValueError: an array of another shape or type.
         """
-        [(_, result)] = self._analyze_batch([(0, source)])
-        return result
+        [done] = self._analyze_batch([(0, source)])
+        return self._finish(done)[1]
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
         """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
         for _, result in self.analyze_fields(sources):
             yield result
 
-    def analyze_fields(
-        self, sources: Iterable[Input]
-    ) -> Iterator[tuple[Field | None, FieldResult]]:
+    def analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
 
         Each processor core works on a field of its own, from decoding to naming, and they are
@@ -97,7 +100,7 @@ class Analyzer:
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self._at_once + 2
         for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
-            yield from batch
+            yield from map(self._finish, batch)
 
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""
@@ -121,37 +124,57 @@ class Analyzer:
         except FieldError as error:
             return FieldResult.failed(item.name, str(error))
 
-    def _analyze_batch(
-        self, sources: list[tuple[int, Input]]
-    ) -> list[tuple[Field | None, FieldResult]]:
+    def _analyze_batch(self, sources: list[tuple[int, Input]]) -> list[Done | Field]:
+        """Fields with their records; the largest as they are, for :meth:`_finish`."""
         batch = [self._load(source, number) for number, source in sources]
+        side_by_side = [
+            item
+            for item in batch
+            if isinstance(item, Field) and item.width * item.height <= _MOST_SIDE_BY_SIDE
+        ]
+        done = iter(self._analyze(side_by_side))
+        return [
+            (None, item)
+            if isinstance(item, FieldResult)
+            else next(done)
+            if item in side_by_side
+            else item
+            for item in batch
+        ]
+
+    def _finish(self, done: Done | Field) -> Done:
+        if not isinstance(done, Field):
+            return done
+        with self._turn:
+            return self._analyze([done])[0]
+
+    def _analyze(self, fields: list[Field]) -> list[Done]:
         named: dict[int, list[tuple[Box, float, Verdict]]] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
+        failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
-        for number, item in enumerate(batch):
-            if isinstance(item, FieldResult):
-                continue
-            # Large fields take turns: one alone may fill the memory, and keeps all cores busy.
-            large = max(item.width, item.height) > MOST_WHOLE
+        for number, field in enumerate(fields):
             try:
-                with self._turn if large else nullcontext():
-                    in_tiles = self._in_tiles(item)
-                    if in_tiles is not None:
-                        named[number] = in_tiles
-                        continue
-                    found = find_whole(item, self.detector, self.settings)
-                    own = [crop(item, box, self.classifier) for box, _ in found]
+                in_tiles = self._in_tiles(field)
+                if in_tiles is not None:
+                    named[number] = in_tiles
+                    continue
+                found = find_whole(field, self.detector, self.settings)
+                own = [crop(field, box, self.classifier) for box, _ in found]
             except FieldError as error:
-                batch[number] = FieldResult.failed(item.name, str(error))
+                failed[number] = FieldResult.failed(field.name, str(error))
             else:
                 whole[number] = found
                 crops += own
             finally:
-                item.release()
+                field.release()
         verdicts = iter(self._classify(crops))
         for number, found in whole.items():
             named[number] = [(box, score, next(verdicts)) for box, score in found]
-        return [_record(item, named.get(number, [])) for number, item in enumerate(batch)]
+        return [
+            (None, failed[number]) if number in failed else (field, _record(field, named[number]))
+            for number, field in enumerate(fields)
+        ]
 
     def _in_tiles(self, field: Field) -> list[tuple[Box, float, Verdict]] | None:
         """The cells of a field that is looked at in tiles; None for one looked at as a whole."""
@@ -182,14 +205,10 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _record(
-    item: Field | FieldResult, named: list[tuple[Box, float, Verdict]]
-) -> tuple[Field | None, FieldResult]:
-    if isinstance(item, FieldResult):
-        return None, item
-    size = item.width, item.height
+def _record(field: Field, named: list[tuple[Box, float, Verdict]]) -> FieldResult:
+    size = field.width, field.height
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
-    return item, FieldResult(item.name, *size, cells)
+    return FieldResult(field.name, *size, cells)
 
 
 def _cell(number: int, box: Box, score: float, verdict: Verdict, width: int, height: int) -> Cell:
