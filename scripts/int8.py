@@ -1,7 +1,7 @@
 """Write a folder of weights whose detector computes in 8-bit integers.
 
-It is calibrated on training fields. Not shipped: docs/performance.md says what it gains and loses. Judge one with
-`WBCDET_WEIGHTS=FOLDER python scripts/detector_choices.py`.
+It is calibrated on training fields. Not shipped: docs/performance.md says what it gains and loses.
+Judge one with `WBCDET_WEIGHTS=FOLDER python scripts/detector_choices.py`.
 """
 
 from __future__ import annotations
