@@ -45,7 +45,9 @@ class Classifier:
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
-        self._backend = open_backend(model, device, threads)
+        # Half precision would change names, and the detector takes ten times as long.
+        exact = "cpu" if device == "cpu-bf16" else device
+        self._backend = open_backend(model, exact, threads)
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""

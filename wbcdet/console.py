@@ -43,7 +43,7 @@ Device = Annotated[
     typer.Option(
         metavar="auto|cpu|cpu-bf16|cuda",
         help="Where the models run: auto (cuda where there is one, else cpu), cpu, cuda, or "
-        "cpu-bf16: half precision, faster on new processors, with slightly other scores.",
+        "cpu-bf16: half precision, faster on new processors, with slightly other boxes.",
     ),
 ]
 Tile = Annotated[

@@ -20,8 +20,8 @@ class Settings:
         min_score: label score below which a cell is ``unclassified`` (``low-score``), 0..1; None
             takes the threshold on the classifier's card.
         device: ``auto`` (CUDA where it works, else the processor), ``cpu``, ``cuda``, or
-            ``cpu-bf16`` for half precision on processors that have it: faster, with scores up to
-            0.03 apart from those of ``cpu``.
+            ``cpu-bf16`` for a detector in half precision on processors that have it: faster, with
+            boxes and scores slightly apart from those of ``cpu``.
         max_pixels: largest picture that is decoded, in pixels (width x height). It is checked
             against the header, so a decompression bomb costs no memory.
         max_tiff_pixels: largest TIFF that is read region by region, in pixels (width x height).
