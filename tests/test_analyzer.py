@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
+import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -75,7 +78,7 @@ def test_sources_are_read_as_they_are_needed(analyzer: Analyzer) -> None:
     for _ in range(10):
         next(stream)
     stream.close()  # type: ignore[attr-defined]
-    assert taken <= 10 + 2 * Settings().fields_per_batch + 2
+    assert taken <= 10 + 8 + 2  # the most that are analysed at the same time, and two more
 
 
 def test_info_names_models_and_settings() -> None:
@@ -109,3 +112,31 @@ def test_one_analyzer_for_many_threads(analyzer: Analyzer) -> None:
     with ThreadPoolExecutor(4) as pool:
         together = [result.cells for result in pool.map(analyzer.analyze, fields)]
     assert together == alone
+
+
+def test_tiles_of_fields_side_by_side() -> None:
+    field = np.tile(grain(100, 120), (3, 3, 1))
+    tiled = Analyzer(Settings(tile_size=100), device="cpu")
+    results = list(tiled.analyze_many([field] * 4))
+    assert results[0].cells and all(one.cells == results[0].cells for one in results)
+
+
+def test_ctrl_c_does_not_wait_for_the_end_of_a_large_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Analyzer(Settings(tile_size=500), device="cpu")
+
+    def look(pixels: np.ndarray, confidence: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        time.sleep(0.1)
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+    monkeypatch.setattr(slow.detector, "detect", look)
+    field = np.zeros((5100, 5100, 3), np.uint8)  # 196 tiles
+    # Tests may run where SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slow.analyze(field)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 4

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
+import zipfile
 import zlib
+from io import BytesIO
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -46,6 +49,42 @@ def test_formats_give_the_same_bgr_pixels(kind: str, options: dict[str, object])
     assert pixels.shape == (48, 64, 3)
     assert pixels.dtype == np.uint8 and pixels.flags.c_contiguous
     assert close_to(pixels, rgb)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"quality": 92},
+        {"quality": 60, "subsampling": 2},
+        {"quality": 95, "subsampling": 0},
+        {"progressive": True},
+        {"optimize": True, "restart_marker_rows": 1},
+    ],
+)
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+def test_jpeg_is_read_as_pillow_reads_it(mode: str, options: dict[str, object]) -> None:
+    data = encode(Image.fromarray(grain(99, 131)).convert(mode), "JPEG", **options)
+    expected = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+    assert np.array_equal(decode(data, Settings().max_pixels)[:, :, ::-1], expected)
+
+
+def test_a_damaged_jpeg_is_left_to_pillow() -> None:
+    data = encode(Image.fromarray(grain(99, 131)), "JPEG")
+    middle = len(data) * 3 // 4
+    odd = data[:middle] + bytes(value ^ 0x15 for value in data[middle : middle + 4])
+    odd += data[middle + 4 :]
+    expected = np.asarray(Image.open(BytesIO(odd)).convert("RGB"))
+    assert np.array_equal(decode(odd, Settings().max_pixels)[:, :, ::-1], expected)
+
+
+@pytest.mark.parametrize("archive", ["bccd", "bcisc", "txl-pbc"])
+def test_real_jpeg_is_read_as_pillow_reads_it(data_dir: Path, archive: str) -> None:
+    with zipfile.ZipFile(data_dir / f"{archive}.zip") as packed:
+        names = [name for name in sorted(packed.namelist()) if name.endswith(".jpg")]
+        for name in names[:: len(names) // 5]:
+            data = packed.read(name)
+            expected = np.asarray(Image.open(BytesIO(data)).convert("RGB"))
+            assert np.array_equal(decode(data, 10**8)[:, :, ::-1], expected), name
 
 
 def test_grey_and_palette_become_three_channels() -> None:

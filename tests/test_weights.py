@@ -1,17 +1,15 @@
-"""Models that are missing, damaged or on the wrong device are one clear line."""
+"""Models that are missing or damaged are one clear line."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
 
-import onnxruntime
 import pytest
 
 from wbcdet import weights
-from wbcdet.weights import Model, WeightsError, load_model, open_session
+from wbcdet.weights import WeightsError, load_model
 
 MODEL = b"a model"
 CARD = {
@@ -84,53 +82,6 @@ def test_folder_is_that_of_the_source_tree_or_of_the_package(
     assert weights.weights_folder() == tmp_path / "weights"
     (tmp_path / "wbcdet" / "_weights").mkdir(parents=True)
     assert weights.weights_folder() == tmp_path / "wbcdet" / "_weights"
-
-
-class Session:
-    """Stands in for ONNX Runtime's, on a machine whose CUDA starts or does not."""
-
-    starts = True
-
-    def __init__(self, path: str, options: Any, providers: list[str]) -> None:
-        self.asked = providers
-
-    def get_providers(self) -> list[str]:
-        return self.asked if self.starts else ["CPUExecutionProvider"]
-
-
-CPU, CUDA = "CPUExecutionProvider", "CUDAExecutionProvider"
-
-
-@pytest.mark.parametrize(
-    ("device", "available", "starts", "expected"),
-    [
-        ("cpu", [CPU], True, [CPU]),
-        ("auto", [CPU], True, [CPU]),
-        ("cpu", [CUDA, CPU], True, [CPU]),
-        ("auto", [CUDA, CPU], True, [CUDA, CPU]),
-        ("auto", [CUDA, CPU], False, [CPU]),
-        ("cuda", [CUDA, CPU], True, [CUDA, CPU]),
-        ("cuda", [CPU], True, "install onnxruntime-gpu"),
-        ("cuda", [CUDA, CPU], False, "check the driver"),
-    ],
-)
-def test_device(
-    monkeypatch: pytest.MonkeyPatch,
-    device: str,
-    available: list[str],
-    starts: bool,
-    expected: list[str] | str,
-) -> None:
-    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: available)
-    monkeypatch.setattr(onnxruntime, "InferenceSession", Session)
-    monkeypatch.setattr(Session, "starts", starts)
-    model = Model("a 3", Path("detector.onnx"), "", {})
-    if isinstance(expected, str):
-        with pytest.raises(WeightsError, match=expected) as caught:
-            open_session(model, device)
-        assert "device cuda" in str(caught.value) and "\n" not in str(caught.value)
-    else:
-        assert open_session(model, device).get_providers() == expected
 
 
 @pytest.mark.parametrize("role", ["detector", "classifier"])

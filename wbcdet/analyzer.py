@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,29 +11,39 @@ from typing import Any
 
 import numpy as np
 
+from wbcdet.ahead import work_ahead
+from wbcdet.backends import cores
 from wbcdet.classifier import Classifier, Verdict
 from wbcdet.detector import Detector
 from wbcdet.fields import Field, FieldError, Source, as_source, read_field
 from wbcdet.large import Box, crop, find_in_tiles, find_whole
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
-from wbcdet.views import View, choose_view
+from wbcdet.views import choose_view
 
 Input = str | Path | Source | Field | np.ndarray
+Done = tuple[Field | None, FieldResult]
 
-#: Threads that read and decode ahead of the models; two keep one processor core fed.
-_READERS = 2
+#: Fields analysed at the same time, at most: what they take of memory, and what more threads gain.
+_MOST_AT_ONCE = 8
+
+
+#: Larger fields, in pixels, are analysed one after the other, each by all cores: they fill the
+#: memory, and in the caller's thread Ctrl-C need not wait for their end.
+_MOST_SIDE_BY_SIDE = 25_000_000
 
 
 class Analyzer:
     """Finds and names the white blood cells of microscope fields.
 
-    The models are loaded once, at construction. One analyzer may be shared between threads: calls
-    take turns at the models and hold no state between fields.
+    The models are loaded once, at construction. One analyzer may be shared between threads: it
+    holds no state between fields.
 
     Args:
         settings: every default in one place.
         confidence, min_score, device: shortcuts that override the settings.
+        threads: processor threads that share the work of one call of a model. With 1, many fields
+            are done fastest, a core for each; with all cores, one field that comes by itself.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -49,12 +57,14 @@ class Analyzer:
         confidence: float | None = None,
         min_score: float | None = None,
         device: str | None = None,
+        threads: int = 1,
     ) -> None:
         given = {"confidence": confidence, "min_score": min_score, "device": device}
         changes = {name: value for name, value in given.items() if value is not None}
         self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-        self.detector = Detector(device=self.settings.device)
-        self.classifier = Classifier(device=self.settings.device)
+        self.detector = Detector(self.settings.device, threads)
+        self.classifier = Classifier(self.settings.device, threads)
+        self._at_once = max(1, min(cores() // threads, _MOST_AT_ONCE))
         self._turn = threading.Lock()
 
     def analyze(self, source: Input) -> FieldResult:
@@ -70,36 +80,27 @@ class Analyzer:
         Raises:
             ValueError: an array of another shape or type.
         """
-        return next(self.analyze_many([source]))
+        [done] = self._analyze_batch([(0, source)])
+        return self._finish(done)[1]
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
         """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
         for _, result in self.analyze_fields(sources):
             yield result
 
-    def analyze_fields(
-        self, sources: Iterable[Input]
-    ) -> Iterator[tuple[Field | None, FieldResult]]:
+    def analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
 
-        The next fields are decoded while the models work; however many fields there are, only
-        those of two batches are in memory. A large TIFF comes back as a field whose ``pixels`` are
-        a reduced overview; boxes are always in pixels of the whole field.
+        Each processor core works on a field of its own, from decoding to naming, and they are
+        handed back in order; however many fields there are, only two more than there are cores
+        (8 at most) are in memory. A large TIFF comes back as a field whose ``pixels`` are a
+        reduced overview; boxes are always in pixels of the whole field.
         """
-        size = self.settings.fields_per_batch
-        waiting: deque[Future[Field | FieldResult]] = deque()
         pending = enumerate(sources)
-        with ThreadPoolExecutor(_READERS, thread_name_prefix="wbcdet-read") as pool:
-            try:
-                while True:
-                    for number, source in islice(pending, size + _READERS - len(waiting)):
-                        waiting.append(pool.submit(self._load, source, number))
-                    if not waiting:
-                        return
-                    batch = [waiting.popleft().result() for _ in range(min(size, len(waiting)))]
-                    yield from self._analyze_batch(batch)
-            finally:
-                pool.shutdown(wait=False, cancel_futures=True)
+        batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
+        ahead = self._at_once + 2
+        for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
+            yield from map(self._finish, batch)
 
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""
@@ -123,48 +124,65 @@ class Analyzer:
         except FieldError as error:
             return FieldResult.failed(item.name, str(error))
 
-    def _analyze_batch(
-        self, batch: list[Field | FieldResult]
-    ) -> Iterator[tuple[Field | None, FieldResult]]:
+    def _analyze_batch(self, sources: list[tuple[int, Input]]) -> list[Done | Field]:
+        """Fields with their records; the largest as they are, for :meth:`_finish`."""
+        batch = [self._load(source, number) for number, source in sources]
+        side_by_side = [
+            item
+            for item in batch
+            if isinstance(item, Field) and item.width * item.height <= _MOST_SIDE_BY_SIDE
+        ]
+        done = iter(self._analyze(side_by_side))
+        return [
+            (None, item)
+            if isinstance(item, FieldResult)
+            else next(done)
+            if item in side_by_side
+            else item
+            for item in batch
+        ]
+
+    def _finish(self, done: Done | Field) -> Done:
+        if not isinstance(done, Field):
+            return done
+        with self._turn:
+            return self._analyze([done])[0]
+
+    def _analyze(self, fields: list[Field]) -> list[Done]:
         named: dict[int, list[tuple[Box, float, Verdict]]] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
+        failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
-        with self._turn:
-            for number, item in enumerate(batch):
-                if isinstance(item, FieldResult):
+        for number, field in enumerate(fields):
+            try:
+                in_tiles = self._in_tiles(field)
+                if in_tiles is not None:
+                    named[number] = in_tiles
                     continue
-                try:
-                    view = self._view(item)
-                    if view is not None:
-                        named[number] = self._in_tiles(item, view)
-                        continue
-                    found = find_whole(item, self.detector, self.settings)
-                    own = [crop(item, box, self.classifier) for box, _ in found]
-                except FieldError as error:
-                    batch[number] = FieldResult.failed(item.name, str(error))
-                else:
-                    whole[number] = found
-                    crops += own
-                finally:
-                    item.release()
-            verdicts = iter(self._classify(crops))
+                found = find_whole(field, self.detector, self.settings)
+                own = [crop(field, box, self.classifier) for box, _ in found]
+            except FieldError as error:
+                failed[number] = FieldResult.failed(field.name, str(error))
+            else:
+                whole[number] = found
+                crops += own
+            finally:
+                field.release()
+        verdicts = iter(self._classify(crops))
         for number, found in whole.items():
             named[number] = [(box, score, next(verdicts)) for box, score in found]
-        for number, loaded in enumerate(batch):
-            if isinstance(loaded, FieldResult):
-                yield None, loaded
-                continue
-            size = loaded.width, loaded.height
-            cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named[number]))
-            yield loaded, FieldResult(loaded.name, *size, cells)
+        return [
+            (None, failed[number]) if number in failed else (field, _record(field, named[number]))
+            for number, field in enumerate(fields)
+        ]
 
-    def _view(self, field: Field) -> View | None:
-        return choose_view(
-            field, self.detector.detect, self.detector.card["input_size"], self.settings
-        )
-
-    def _in_tiles(self, field: Field, view: View) -> list[tuple[Box, float, Verdict]]:
-        return find_in_tiles(field, view, self.detector, self.classifier, self.settings)
+    def _in_tiles(self, field: Field) -> list[tuple[Box, float, Verdict]] | None:
+        """The cells of a field that is looked at in tiles; None for one looked at as a whole."""
+        detector, settings = self.detector, self.settings
+        view = choose_view(field, detector.detect, detector.card["input_size"], settings)
+        if view is None:
+            return None
+        return find_in_tiles(field, view, detector, self.classifier, settings, self._at_once)
 
     def _classify(self, crops: list[np.ndarray]) -> list[Verdict]:
         size = self.settings.crops_per_batch
@@ -185,6 +203,12 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.ascontiguousarray(array)
+
+
+def _record(field: Field, named: list[tuple[Box, float, Verdict]]) -> FieldResult:
+    size = field.width, field.height
+    cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
+    return FieldResult(field.name, *size, cells)
 
 
 def _cell(number: int, box: Box, score: float, verdict: Verdict, width: int, height: int) -> Cell:

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from wbcdet.backends import open_backend
 from wbcdet.crops import crop_cell, even_stain, normalise
 from wbcdet.records import LABELS, CellType
-from wbcdet.weights import load_model, open_session
+from wbcdet.weights import load_model
 
 #: Why a cell is unclassified, by the class that won over the four.
 REASONS = {"basophil": "basophil-like", "artefact": "artefact"}
@@ -32,19 +33,21 @@ class Classifier:
     Everything about its input, its classes and its thresholds is read from the model's card.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: one of ``wbcdet.settings.DEVICES``.
+        threads: processor threads that share the work of one call.
 
     Raises:
         WeightsError: the model is missing, damaged or cannot run on the device.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", threads: int = 1) -> None:
         model = load_model("classifier")
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
-        self._session = open_session(model, device)
-        self._input = self._session.get_inputs()[0].name
+        # Half precision would change names, and the detector takes ten times as long.
+        exact = "cpu" if device == "cpu-bf16" else device
+        self._backend = open_backend(model, exact, threads)
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
@@ -56,7 +59,7 @@ class Classifier:
         if not crops:
             return np.zeros((0, len(self.card["classes"])), np.float32)
         batch = normalise(crops, self.card["mean"], self.card["std"])
-        logits = self._session.run(None, {self._input: batch})[0] / self.card["temperature"]
+        logits = self._backend.run(batch) / self.card["temperature"]
         odds = np.exp(logits - logits.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 

@@ -1,7 +1,8 @@
 """Bytes of a picture file to upright BGR pixels, or one clear reason why not.
 
-Pillow decodes everything but 16-bit data: it is as fast as ``cv2.imdecode`` on JPEG and PNG
-(measured on 640x480 and 2048x1536 fields), and unlike it says when a file is cut short.
+Pillow reads every header and decodes everything but 16-bit data and plain JPEG: it says when a file
+is cut short, as ``cv2.imdecode`` does not. Plain JPEG, which is most fields, takes libjpeg-turbo at
+a half to a third of the time; the pixels are the same.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ Pixels = npt.NDArray[np.uint8]
 
 #: Depths of camera sensors, in bits: 16-bit files mostly hold fewer.
 _SENSOR_BITS = (8, 10, 12, 14, 16)
+#: EXIF's tag for how the camera was held.
+_ORIENTATION = 0x0112
 
 _OTHER_FILES = (
     (b"%PDF", "a PDF document; export the picture itself"),
@@ -70,7 +73,9 @@ def decode(data: bytes, max_pixels: int) -> Pixels:
         if not _is_whole(data, kind):
             raise FieldError("file is cut short; copy it again from its source")
         deep = _is_deep(picture, data, kind)
-        pixels = _decode_deep(data) if deep else _decode_plain(picture)
+        pixels = _decode_deep(data) if deep else _decode_turbo(picture, data)
+        if pixels is None:
+            pixels = _decode_plain(picture)
     except FieldError:
         raise
     except MemoryError as error:
@@ -205,6 +210,20 @@ def eight_bit(
     if alpha is not None:
         scaled = scaled * (1.0 if premultiplied else alpha) + 255.0 * (1.0 - alpha)
     return np.rint(np.minimum(scaled, 255.0)).astype(np.uint8)
+
+
+def _decode_turbo(picture: Image.Image, data: bytes) -> Pixels | None:
+    """The pixels of a JPEG without peculiarities; None for all others, for Pillow to judge."""
+    if picture.format != "JPEG" or picture.mode not in ("RGB", "L"):
+        return None
+    if picture.getexif().get(_ORIENTATION, 1) != 1:
+        return None
+    import simplejpeg
+
+    try:
+        return simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+    except ValueError:
+        return None
 
 
 def _decode_plain(picture: Image.Image) -> Pixels:

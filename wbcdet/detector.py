@@ -7,7 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wbcdet.weights import load_model, open_session
+from wbcdet.backends import open_backend
+from wbcdet.weights import load_model
 
 
 class Detector:
@@ -16,19 +17,19 @@ class Detector:
     Everything about its input is read from the model's card.
 
     Args:
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: one of ``wbcdet.settings.DEVICES``.
+        threads: processor threads that share the work of one call.
 
     Raises:
         WeightsError: the model is missing, damaged or cannot run on the device.
     """
 
-    def __init__(self, device: str = "auto") -> None:
+    def __init__(self, device: str = "auto", threads: int = 1) -> None:
         model = load_model("detector")
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
-        self._session = open_session(model, device)
-        self._input = self._session.get_inputs()[0].name
+        self._backend = open_backend(model, device, threads)
 
     def detect(
         self, pixels: np.ndarray, confidence: float | None = None
@@ -48,7 +49,7 @@ class Detector:
             pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
         )
         # (N, 5): centre, width and height in input pixels, score.
-        found = self._session.run(None, {self._input: tensor})[0][0].T
+        found = self._backend.run(tensor)[0].T
         found = found[found[:, 4] >= least]
         found = found[np.argsort(-found[:, 4], kind="stable")]
         half = found[:, 2:4] / 2
@@ -86,10 +87,11 @@ def letterbox(
         pixels = cv2.resize(pixels, new, interpolation=method)
     padded_w, padded_h = (-(-side // stride) * stride for side in new)
     left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
-    canvas = np.full((padded_h, padded_w, 3), grey, np.uint8)
-    canvas[top : top + new[1], left : left + new[0]] = pixels
-    tensor = canvas[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
-    return np.ascontiguousarray(tensor), scale, left, top
+    canvas = cv2.copyMakeBorder(
+        pixels, top, padded_h - new[1] - top, left, padded_w - new[0] - left,
+        cv2.BORDER_CONSTANT, value=(grey, grey, grey),
+    )  # fmt: skip
+    return cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), scale, left, top
 
 
 def suppress(boxes: np.ndarray, most_shared: float) -> list[int]:

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from wbcdet.ahead import work_ahead
 from wbcdet.classifier import Classifier, Verdict
 from wbcdet.detector import Detector
 from wbcdet.fields import Field
 from wbcdet.settings import Settings
-from wbcdet.tiling import Claims, claim, plan, settle
+from wbcdet.tiling import Claims, Tile, claim, plan, settle
 from wbcdet.views import MOST_READ, MOST_WHOLE, View, show
 
 Box = tuple[float, float, float, float]
@@ -55,12 +56,17 @@ def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
 
 
 def find_in_tiles(
-    field: Field, view: View, detector: Detector, classifier: Classifier, settings: Settings
+    field: Field,
+    view: View,
+    detector: Detector,
+    classifier: Classifier,
+    settings: Settings,
+    threads: int = 1,
 ) -> list[tuple[Box, float, Verdict]]:
     """The cells of a field that is looked at tile by tile, each once, best first.
 
-    One tile is in memory at a time. The cells that a tile claims are named at once, while what
-    surrounds them is at hand.
+    As many tiles as ``threads`` are in memory at a time. The cells that a tile claims are named at
+    once, while what surrounds them is at hand.
 
     Raises:
         FieldError: as :func:`find_whole`.
@@ -69,11 +75,16 @@ def find_in_tiles(
     claims: list[Claims] = []
     named: list[Verdict] = []
     crops: list[np.ndarray] = []
-    for tile in plan(field.width, field.height, view.size, view.overlap):
+
+    def look(tile: Tile) -> Claims:
         shown, by, corner = show(field, *tile.box, full=view.size <= MOST_READ)
         boxes, scores = detector.detect(shown, settings.confidence)
         boxes = boxes * by + np.array([*corner, *corner])
-        claims.append(claim(tile, boxes, scores, field.width, field.height))
+        return claim(tile, boxes, scores, field.width, field.height)
+
+    tiles = plan(field.width, field.height, view.size, view.overlap)
+    for claimed in work_ahead(look, tiles, threads, threads):
+        claims.append(claimed)
         crops += [crop(field, _tenths(box), classifier) for box in claims[-1].boxes]
         while len(crops) >= size:
             named += classifier.classify(crops[:size], settings.min_score)

@@ -9,12 +9,15 @@ import json
 import os
 import re
 import tempfile
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
+from wbcdet.backends import cores
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results import build_document
 
@@ -31,12 +34,17 @@ FIELD_COLUMNS: tuple[str, ...] = (
 #: How the names of files that are being written start.
 PART_PREFIX = ".wbcdet-"
 
+#: Fields that may wait to be drawn, each with its pixels in memory.
+_MOST_WAITING = 3
+
 #: Bytes of one file name, short of the 255 that file systems allow.
 _NAME_BYTES = 180
 
 
 class Report:
     """The output folder of a run. Files appear whole or not at all.
+
+    Pictures are drawn in a thread while the next fields are analysed; ``write`` waits for them.
 
     Args:
         out: the folder; made where it does not exist.
@@ -52,6 +60,9 @@ class Report:
         self.results: list[FieldResult] = []
         self._pictures: dict[int, str] = {}
         self._names = PictureNames()
+        self._drawing: deque[Future[None]] = deque()
+        # One thread draws as fast as six cores analyse.
+        self._pool = ThreadPoolExecutor(max(1, cores() // 4), thread_name_prefix="wbcdet-draw")
         self.out.mkdir(parents=True, exist_ok=True)
         # Find out before an hour of analysis that the folder cannot be written.
         with tempfile.TemporaryFile(dir=self.out):
@@ -63,18 +74,21 @@ class Report:
         return self.out / "annotated"
 
     def add(self, result: FieldResult, pixels: Any = None) -> None:
-        """Take the record of one field and draw its picture.
+        """Take the record of one field and have its picture drawn.
 
         Args:
             result: the record.
             pixels: (height, width, 3) uint8 BGR; None where the field could not be read.
 
         Raises:
-            OSError: the picture cannot be written.
+            OSError: a picture cannot be written, this one or one before it.
         """
         if self.annotate and pixels is not None:
             name = self._names.take(result.file)
-            write_annotated(self.annotated / name, pixels, result)
+            while len(self._drawing) > _MOST_WAITING:
+                self._drawing.popleft().result()
+            path = self.annotated / name
+            self._drawing.append(self._pool.submit(write_annotated, path, pixels, result))
             self._pictures[len(self.results)] = f"annotated/{name}"
         self.results.append(result)
 
@@ -90,6 +104,8 @@ class Report:
         Raises:
             OSError: a file cannot be written.
         """
+        while self._drawing:
+            self._drawing.popleft().result()
         document = build_document(info, self.results)
         cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
         write_whole(self.out / "cells.csv", csv_bytes(CELL_COLUMNS, cells))

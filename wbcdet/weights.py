@@ -1,4 +1,4 @@
-"""The shipped models: where they are, their cards, and their sessions."""
+"""The shipped models: where they are, and their cards."""
 
 from __future__ import annotations
 
@@ -7,10 +7,7 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    import onnxruntime
+from typing import Any
 
 
 class WeightsError(RuntimeError):
@@ -58,30 +55,3 @@ def load_model(role: str) -> Model:
     if digest != listed:
         raise WeightsError(f"{path}: differs from its card (sha256 {digest[:12]}…); {remedy}")
     return Model(name, path, digest, card)
-
-
-def open_session(model: Model, device: str) -> onnxruntime.InferenceSession:
-    """Start ONNX Runtime on a model.
-
-    Args:
-        model: what :func:`load_model` returned.
-        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where the runtime has it.
-
-    Raises:
-        WeightsError: CUDA was asked for and cannot be had.
-    """
-    import onnxruntime
-
-    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
-    if device == "cuda" and not has_cuda:
-        raise WeightsError("device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu")
-    providers = ["CPUExecutionProvider"]
-    if has_cuda and device != "cpu":
-        providers.insert(0, "CUDAExecutionProvider")
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model.path), options, providers=providers)
-    # The runtime falls back to the CPU in silence when the driver or a CUDA library is missing.
-    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
-        raise WeightsError("device cuda: CUDA cannot be started; check the driver, or use cpu")
-    return session

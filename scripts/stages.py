@@ -1,0 +1,78 @@
+"""Where the time of one field goes, and how long one field takes from pixels to result."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+T = TypeVar("T")
+
+
+def main(
+    archive: Annotated[str, typer.Option(help="bccd (640x480) or bcisc (2048x1536).")] = "bccd",
+    fields: Annotated[int, typer.Option(min=1, help="Number of fields.")] = 60,
+    device: Annotated[str, typer.Option(help="Where the models run.")] = "cpu",
+) -> None:
+    """Print the processor time of each stage and the latency with one thread and with all cores."""
+    from wbcdet import Analyzer
+    from wbcdet.backends import cores
+    from wbcdet.decode import decode
+    from wbcdet.detector import letterbox
+    from wbcdet.report import write_annotated
+    from wbcdet.training.archives import open_archive
+
+    opened = open_archive(archive)
+    names = [name for name in opened.names() if name.endswith(".jpg") and "ubimage" not in name]
+    analyzer = Analyzer(device=device)
+    detector, classifier = analyzer.detector, analyzer.classifier
+    shape = [detector.card[key] for key in ("input_size", "stride", "letterbox_grey")]
+    spent: dict[str, list[float]] = defaultdict(list)
+
+    def timed(stage: str, work: Callable[[], T]) -> T:
+        start = time.process_time()
+        result = work()
+        spent[stage].append(time.process_time() - start)
+        return result
+
+    target = Path(tempfile.mkdtemp()) / "field.jpg"
+    pictures: list[Any] = []
+    for name in names[: fields + 3]:
+        data = opened.read(name)
+        pixels = timed("decode", lambda data=data: decode(data, 10**9))
+        pictures = [*pictures[-20:], pixels]
+        tensor = timed("letterbox", lambda pixels=pixels: letterbox(pixels, *shape)[0])
+        timed("detector's graph", lambda tensor=tensor: detector._backend.run(tensor))
+        boxes = detector.detect(pixels)[0]
+        crops = timed("crop", lambda p=pixels, b=boxes: [classifier.crop(p, one) for one in b])
+        timed("classifier", lambda crops=crops: classifier.classify(crops))
+        result = analyzer.analyze(pixels)
+        timed("draw, write", lambda p=pixels, r=result: write_annotated(target, p, r))
+    stages = {stage: sum(took[3:]) / len(took[3:]) * 1e3 for stage, took in spent.items()}
+    whole = sum(stages.values())
+    print("| stage | ms a field | share % |\n|---|---|---|")
+    for stage, took in stages.items():
+        print(f"| {stage} | {took:.2f} | {100 * took / whole:.1f} |")
+    print(f"| together | {whole:.2f} | 100 |")
+    for threads in sorted({1, cores()}):
+        one = Analyzer(device=device, threads=threads)
+        took = []
+        for pixels in pictures:
+            start = time.perf_counter()
+            one.analyze(pixels)
+            took.append((time.perf_counter() - start) * 1e3)
+        took = sorted(took[3:])
+        late = took[int(len(took) * 0.95)]
+        print(
+            f"\npixels to result, threads={threads}: median {median(took):.1f} ms, 95 % {late:.1f}"
+        )
+
+
+if __name__ == "__main__":
+    typer.run(main)
