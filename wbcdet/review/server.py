@@ -178,12 +178,14 @@ def build(session: Session) -> FastAPI:
     def events(request: Request) -> Response:
         return StreamingResponse(_events(session, request), media_type="text/event-stream")
 
+    @app.get("/reviewed/{path:path}")
+    async def signed_report(path: str, request: Request) -> Response:
+        folder = session.reviewed_folder
+        if not folder.is_dir():
+            raise PictureError("nothing is signed yet")
+        return await StaticFiles(directory=folder).get_response(path, request.scope)
+
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
-    app.mount(
-        "/reviewed",
-        StaticFiles(directory=session.reviewed_folder, check_dir=False),
-        name="reviewed",
-    )
     return app
 
 
