@@ -282,13 +282,13 @@ function setUpActions() {
     button("other", "O", callOther),
     button("delete", "Del", () => call(DELETED)),
     button("Field", "Enter", () => (field.open ? closeField() : openField())),
-    button("Undo", "Ctrl Z", () => back("/api/undo", "Undone:")),
-    button("Redo", "Ctrl Y", () => back("/api/redo", "Redone:")),
   );
 }
 
 function setUpButtons() {
   const on = (id, does) => part(id).addEventListener("click", does);
+  on("undo", () => back("/api/undo", "Undone:"));
+  on("redo", () => back("/api/redo", "Redone:"));
   on("help-button", () => part("help").showModal());
   on("sign-button", () => signing.open());
   on("field-close", closeField);
