@@ -84,7 +84,7 @@ def review(
     """
     if pictures is not None and not pictures.exists():
         stop(f"--pictures {pictures}: there is no such folder")
-    session = _open(report, pictures, reviewer)
+    session = open_session(report, pictures, reviewer)
     try:
         if check:
             _check(session)
@@ -94,7 +94,8 @@ def review(
         session.close()
 
 
-def _open(report: Path, pictures: Path | None, reviewer: str | None) -> Session:
+def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> Session:
+    """A session on a report; ends the program with one line where there can be none."""
     from wbcdet.batch.journal import JournalError
     from wbcdet.batch.lock import LockedError
     from wbcdet.results import ResultsError

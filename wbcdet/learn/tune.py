@@ -1,0 +1,112 @@
+"""Fine-tuning: the last layers of the classifier, held close to where they came from.
+
+A few dozen cells of one laboratory say how its cells look, not how cells look in general. So the
+first blocks stay as they are, and the last ones are pulled back to their old weights by a penalty
+(L2-SP: Li, Grandvalet and Davoine 2018), so that a type which the laboratory has not shown is not
+forgotten. What the first blocks make of a crop and its variations is computed once; that is why
+minutes on two cores are enough, cross-validation included.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from wbcdet.crops import normalise
+from wbcdet.network import LeucoCyteNet
+from wbcdet.training.cells import CLASSES, MEAN, STD, LabelledCell
+from wbcdet.training.variation import plain_crop, varied_crop
+
+#: Blocks, counted from the end, that learn, with the head and the dense layer.
+TAIL = 5
+#: Variations of a cell, the first of them the crop as it is.
+VIEWS = 16
+STEPS, BATCH, RATE = 200, 32, 1e-3
+#: Weight of the pull back to the old weights.
+PULL = 0.01
+_SMOOTHING = 0.05
+_WARM_UP = 10
+
+
+class Features:
+    """What the fixed part of the network makes of every cell and its variations.
+
+    Args:
+        network: the classifier to start from.
+        cells: the cells.
+        tick: called after every cell.
+    """
+
+    def __init__(
+        self, network: LeucoCyteNet, cells: Sequence[LabelledCell], tick: Callable[[], None]
+    ) -> None:
+        rng = np.random.default_rng(0)
+        self.labels = torch.tensor([cell.label for cell in cells], dtype=torch.long)
+        made = []
+        with torch.inference_mode():
+            for cell in cells:
+                crops = [plain_crop(cell), *(varied_crop(cell, rng) for _ in range(VIEWS - 1))]
+                x = network.stem(torch.from_numpy(normalise(crops, MEAN, STD)))
+                for block in network.blocks[: len(network.blocks) - TAIL]:
+                    x = block(x)
+                made.append(x)
+                tick()
+        #: (N, VIEWS, channels, height, width)
+        self.views = torch.stack(made).clone()
+
+    def logits(self, network: LeucoCyteNet, which: np.ndarray) -> np.ndarray:
+        """Logits (n, classes) of the plain crops of some cells, by a tuned network."""
+        network.eval()
+        with torch.inference_mode():
+            return np.asarray(_tail(network, self.views[torch.from_numpy(which), 0]).numpy())
+
+
+def tune(network: LeucoCyteNet, features: Features, which: np.ndarray) -> LeucoCyteNet:
+    """A copy of a network, fine-tuned on some of the cells.
+
+    Args:
+        network: the classifier to start from.
+        features: of all cells.
+        which: indices of those to learn from.
+    """
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    tuned = copy.deepcopy(network)
+    parts: list[nn.Module] = [*tuned.blocks[-TAIL:], tuned.head, tuned.classify]
+    learning = [value for part in parts for value in part.parameters()]
+    start = [value.detach().clone() for value in learning]
+    optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.0)
+    odds = _odds(features.labels.numpy()[which])
+    tuned.train()
+    for step in range(STEPS):
+        for group in optimizer.param_groups:
+            cosine = 0.5 * (1 + math.cos(math.pi * step / STEPS))
+            group["lr"] = RATE * min(1.0, (step + 1) / _WARM_UP) * cosine
+        drawn = torch.from_numpy(rng.choice(which, BATCH, p=odds))
+        view = torch.from_numpy(rng.integers(0, VIEWS, BATCH))
+        logits = _tail(tuned, features.views[drawn, view])
+        loss = functional.cross_entropy(logits, features.labels[drawn], label_smoothing=_SMOOTHING)
+        away = sum(((now - old) ** 2).sum() for now, old in zip(learning, start, strict=True))
+        optimizer.zero_grad()
+        (loss + PULL * away).backward()
+        optimizer.step()
+    return tuned.eval()
+
+
+def _tail(network: LeucoCyteNet, x: torch.Tensor) -> torch.Tensor:
+    for block in network.blocks[-TAIL:]:
+        x = block(x)
+    return network.classify(network.dropout(network.head(x).mean((2, 3))))
+
+
+def _odds(labels: np.ndarray) -> np.ndarray:
+    """How often each cell is drawn: half way between all cells alike and all types alike."""
+    count = np.bincount(labels, minlength=len(CLASSES))
+    weights = 1 / np.sqrt(count[labels])
+    return np.asarray(weights / weights.sum())
