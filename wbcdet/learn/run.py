@@ -150,8 +150,8 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
         "version": card["version"],
         "data": card.get("data", []),
         "recipe": (
-            f"From {model.name}: the last {tune.TAIL} blocks, head and dense layer, {tune.STEPS} "
-            f"steps of {tune.BATCH} crops, pulled back to their old weights ({tune.PULL})."
+            f"From {model.name}: head and dense layer, {tune.STEPS} steps of {tune.BATCH} crops, "
+            f"pulled back to their old weights ({tune.PULL})."
         ),
         "learned": {
             "from_sha256": model.sha256,
