@@ -130,9 +130,8 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any) -> None:
     page.says("1 cell: deleted")
     page.progress(f"4 of {CELLS - 1} reviewed")
     page.press("Enter")
-    page.tab.wait_for_function(
-        "[...document.querySelectorAll('#tiles img')].some((one) => one.naturalWidth > 0)"
-    )
+    tile = page.tab.locator("#tiles img").first
+    sync_api.expect(tile).to_have_js_property("naturalWidth", 320)
     page.shot("field")
     page.press("d")
     view = page.tab.locator("#view").bounding_box()
