@@ -20,6 +20,7 @@ from typer.testing import CliRunner
 
 from wbcdet.cli import app
 from wbcdet.results import load_document
+from wbcdet.review.session import Session
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -141,6 +142,14 @@ def test_pictures(server: Server, report: Path) -> None:
         assert again.request("/thumb/{}/{}".format(*drawn["drawn"]))[0] == 404
     finally:
         again.kill()
+
+
+def test_a_report_that_was_moved_with_its_pictures(report: Path, tmp_path: Path) -> None:
+    (report.parent / "fields").rename(report / "fields")
+    report.rename(tmp_path / "elsewhere")
+    session = Session(tmp_path / "elsewhere")
+    assert session.notes == [] and session.pictures.field(0).width == 320
+    session.close()
 
 
 def test_a_killed_server_loses_nothing(server: Server, report: Path) -> None:

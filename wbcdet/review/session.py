@@ -68,11 +68,8 @@ class Session:
         self._closing.callback(self.store.close)
         if pictures is not None:
             self.store.set_note("pictures", str(pictures.resolve()))
-        known = self.store.note("pictures")
-        if known is None and journal is not None and journal.header is not None:
-            known = journal.header.get("folder")
         self.board = Board(report, self.store)
-        self.pictures = Pictures(self.board, self.store, journal, Path(known) if known else None)
+        self.pictures = Pictures(self.board, self.store, journal, self._pictures_folder())
         self._log = Log(folder)
         self.board.listen(self._tell)
         if self.board.strays:
@@ -80,7 +77,23 @@ class Session:
                 f"{self.board.strays} earlier decisions are about cells that this report does not "
                 "have any more; they are kept, and not applied."
             )
+        if "stream" in report.info:
+            self.notes.append(
+                "Frames of a stream overlap: a cell without a box is mostly counted in another "
+                "frame. Mark it as missed only if none has it."
+            )
         self._check_pictures()
+
+    def _pictures_folder(self) -> Path | None:
+        """Where the fields are, as far as is known."""
+        known = self.store.note("pictures")
+        if known is None and self.journal is not None and self.journal.header is not None:
+            known = self.journal.header.get("folder")
+        if known is None:
+            return None
+        # A stream keeps its pictures in the report itself, which may have been moved.
+        inside = self.folder / Path(known).name
+        return inside if inside.is_dir() and not Path(known).exists() else Path(known)
 
     def _check_pictures(self) -> None:
         read = [one.number for one in self.board.report.fields if one.result.failure is None]
