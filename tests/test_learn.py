@@ -26,8 +26,8 @@ from wbcdet.learn.judge import (
 from wbcdet.records import LABELS, Cell, CellType, FieldResult
 from wbcdet.report import dump
 from wbcdet.results import build_document
-from wbcdet.review.board import DELETED, Wish
 from wbcdet.review.session import Session
+from wbcdet.review.standing import DELETED, Wish
 from wbcdet.smear import render_field
 from wbcdet.training.cells import CLASSES
 from wbcdet.weights import learned_home, load_model, load_shipped

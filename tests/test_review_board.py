@@ -11,8 +11,9 @@ from reviewing import make_report
 from wbcdet.differential import differentials
 from wbcdet.results import load_document
 from wbcdet.review import counts
-from wbcdet.review.board import DELETED, Board, ChangeError, ConflictError, Key, Wish
+from wbcdet.review.board import Board
 from wbcdet.review.document import MachineReport, load_report
+from wbcdet.review.standing import DELETED, ChangeError, ConflictError, Key, Wish
 from wbcdet.review.store import Store
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 
 from wbcdet.fields import FieldError
-from wbcdet.review.board import ARTEFACT, DELETED, Key, Standing
 from wbcdet.review.pictures import PictureError
 from wbcdet.review.session import Session
+from wbcdet.review.standing import ARTEFACT, DELETED, Key, Standing
 from wbcdet.training.cells import CLASSES, REACH, LabelledCell, cut_patch
 
 

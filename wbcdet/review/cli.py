@@ -99,9 +99,9 @@ def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> S
     from wbcdet.batch.journal import JournalError
     from wbcdet.batch.lock import LockedError
     from wbcdet.results import ResultsError
-    from wbcdet.review.board import MOST_LETTERS
     from wbcdet.review.session import Session
     from wbcdet.review.signing import SigningError
+    from wbcdet.review.standing import MOST_LETTERS
     from wbcdet.review.store import StoreError
 
     folder = report.parent if report.name == "results.json" else report

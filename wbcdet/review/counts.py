@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from wbcdet.differential import Differential, Share, clopper_pearson, differentials
-from wbcdet.review.board import UNCLASSIFIED, Board, Standing
+from wbcdet.review.board import Board
 from wbcdet.review.document import ReviewField
+from wbcdet.review.standing import UNCLASSIFIED, Standing
 
 #: Reason of a cell that a person left unclassified and the machine did not.
 BY_PERSON = "by-reviewer"

@@ -17,7 +17,8 @@ from wbcdet.crops import crop_cell
 from wbcdet.decode import Pixels
 from wbcdet.fields import Field, FieldError, Source, read_field
 from wbcdet.records import Cell, CellType
-from wbcdet.review.board import Board, Key
+from wbcdet.review.board import Board
+from wbcdet.review.standing import Key
 from wbcdet.review.store import Store
 
 #: Side of a tile in pixels.

@@ -16,9 +16,10 @@ from wbcdet.batch.run import Job
 from wbcdet.batch.tally import Tally
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report import csv_bytes, write_whole
-from wbcdet.review.board import Board, Key, Standing
+from wbcdet.review.board import Board
 from wbcdet.review.counts import reason_of
 from wbcdet.review.pictures import PictureError
+from wbcdet.review.standing import Key, Standing
 
 if TYPE_CHECKING:
     from wbcdet.review.session import Session

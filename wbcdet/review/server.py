@@ -14,10 +14,10 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from wbcdet.records import NOTICE
-from wbcdet.review.board import ChangeError, ConflictError, Key, Wish
 from wbcdet.review.pictures import CROP_SIDES, TILE, PictureError
 from wbcdet.review.session import Session
 from wbcdet.review.signing import SigningError
+from wbcdet.review.standing import ChangeError, ConflictError, Key, Wish
 from wbcdet.review.wire import cell_row, label_row, report_page
 
 _STATIC = Path(__file__).parent / "static"

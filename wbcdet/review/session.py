@@ -13,10 +13,11 @@ from wbcdet.batch.lock import locked
 from wbcdet.batch.run import JOURNAL
 from wbcdet.differential import Differential
 from wbcdet.review import counts
-from wbcdet.review.board import Board, Key
+from wbcdet.review.board import Board
 from wbcdet.review.document import load_report
 from wbcdet.review.pictures import PictureError, Pictures
 from wbcdet.review.signing import Log, SigningError, sign
+from wbcdet.review.standing import Key
 from wbcdet.review.store import Box, Store
 
 #: Folder of the regenerated report, in the report folder.

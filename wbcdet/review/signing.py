@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from wbcdet import __version__
 from wbcdet.records import NOTICE
-from wbcdet.review.board import checked_name
 from wbcdet.review.counts import machine, progress, reviewed
+from wbcdet.review.standing import checked_name
 from wbcdet.review.store import Decision
 
 if TYPE_CHECKING:

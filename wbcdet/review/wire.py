@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from wbcdet.differential import ALL
 from wbcdet.draw import colour_of
 from wbcdet.records import LABELS
-from wbcdet.review.board import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Board, Key
+from wbcdet.review.board import Board
 from wbcdet.review.counts import reason_of
+from wbcdet.review.standing import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Key
 
 if TYPE_CHECKING:
     from wbcdet.review.session import Session

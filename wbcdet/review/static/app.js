@@ -3,6 +3,7 @@
 import { Refused, get, listen, post } from "./api.js";
 import { FieldView } from "./field.js";
 import { Gallery } from "./gallery.js";
+import { setUpKeys } from "./keys.js";
 import { DELETED, Model, UNCLASSIFIED } from "./model.js";
 import { showClasses, showDifferential } from "./panel.js";
 import { setUpSigning } from "./sign.js";
@@ -28,7 +29,7 @@ async function start() {
   setUpSlides();
   setUpActions();
   setUpButtons();
-  document.addEventListener("keydown", onKey);
+  setUpKeys({ gallery, field, call, callOther, back, toggleDrawing, openField, closeField, stepClass, showTargets });
   take(report);
   gallery.element.focus();
   if (report.notes.length) banner(report.notes.join(" "));
@@ -314,76 +315,6 @@ function showTargets() {
     ? "missed cell:"
     : cells.length > 1 ? `${cells.length} selected:` : cells.length ? `${cells[0].label}:` : "nothing selected";
   part("zoom").value = gallery.size;
-}
-
-const LETTERS = { n: "neutrophil", e: "eosinophil", l: "lymphocyte", m: "monocyte", b: "basophil", a: "artefact", u: UNCLASSIFIED };
-
-function onKey(event) {
-  if (event.target.matches("input, select, textarea") || document.querySelector("dialog[open]")) return;
-  const control = event.ctrlKey || event.metaKey, key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-  const does = control ? controlKey(key, event) : event.altKey ? null : plainKey(key, event);
-  if (!does) return;
-  event.preventDefault();
-  does();
-}
-
-function controlKey(key, event) {
-  if (key === "z" && !event.shiftKey) return () => back("/api/undo", "Undone:");
-  if (key === "y" || key === "z") return () => back("/api/redo", "Redone:");
-  if (key === "a" && !field.open) return () => gallery.chooseAll();
-  return null;
-}
-
-function plainKey(key, event) {
-  if (LETTERS[key]) return () => call(LETTERS[key]);
-  const onButton = event.target.matches("button, a");
-  const common = {
-    o: callOther,
-    d: toggleDrawing,
-    "?": () => part("help").showModal(),
-    Delete: () => call(DELETED),
-    Backspace: () => call(DELETED),
-    ...(onButton ? {} : { " ": () => call(null) }),
-  };
-  return common[key] || (field.open ? fieldKey(key, event) : galleryKey(key, event, onButton));
-}
-
-function galleryKey(key, event, onButton) {
-  const select = event.shiftKey ? "range" : "none";
-  const keys = {
-    ArrowLeft: () => gallery.move(-1, 0, select),
-    ArrowRight: () => gallery.move(1, 0, select),
-    ArrowUp: () => gallery.move(0, -1, select),
-    ArrowDown: () => gallery.move(0, 1, select),
-    PageUp: () => gallery.page(-1, select),
-    PageDown: () => gallery.page(1, select),
-    Home: () => gallery.end(false, select),
-    End: () => gallery.end(true, select),
-    Escape: () => gallery.clear(),
-    "+": () => gallery.zoom(1),
-    "-": () => gallery.zoom(-1),
-    "[": () => stepClass(-1),
-    "]": () => stepClass(1),
-    ...(onButton ? {} : { Enter: () => openField() }),
-  };
-  return keys[key];
-}
-
-function fieldKey(key, event) {
-  const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] || [0, 0];
-  if (dx || dy) {
-    if (field.drawing) return () => field.moveBox(dx, dy, event.shiftKey);
-    if (event.shiftKey) return () => field.pan(dx, dy);
-    return dx ? () => field.cellStep(dx) : () => field.step(dy);
-  }
-  const keys = {
-    Escape: () => (field.drawing ? (field.stopDrawing(), showTargets()) : closeField()),
-    "+": () => field.zoom(1.4),
-    "-": () => field.zoom(1 / 1.4),
-    0: () => field.fit(),
-    x: () => field.toggleBoxes(),
-  };
-  return keys[key];
 }
 
 start().catch((error) => banner(`The report cannot be shown: ${error.message}`));

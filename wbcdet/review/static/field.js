@@ -1,17 +1,18 @@
-// A cell within its field: tiles of the picture, boxes over them, and a box to draw.
+// A cell within its field: the picture, boxes over it, and a box to draw.
 
 import { keyOf } from "./model.js";
+import { Tiles } from "./tiles.js";
 
 const SVG = "http://www.w3.org/2000/svg";
 const MOST_NAMED = 400;
 
 export class FieldView {
   constructor(model, tile, does) {
-    Object.assign(this, { model, tile, does });
+    Object.assign(this, { model, does });
     const part = (id) => document.getElementById(id);
     this.section = part("field");
     this.view = part("view");
-    this.tiles = part("tiles");
+    this.tiles = new Tiles(part("tiles"), tile, (number, text) => number === this.number && this.#say(text));
     this.svg = part("boxes");
     this.note = part("view-note");
     this.says = part("field-says");
@@ -39,7 +40,7 @@ export class FieldView {
     this.focus = key;
     this.section.hidden = false;
     if (other) {
-      this.tiles.replaceChildren();
+      this.tiles.clear();
       this.stopDrawing();
       this.note.hidden = true;
       this.scale = null;
@@ -59,7 +60,7 @@ export class FieldView {
     this.number = null;
     this.section.hidden = true;
     this.stopDrawing();
-    this.tiles.replaceChildren();
+    this.tiles.clear();
   }
 
   // The next field with something to see: cells or not, but readable.
@@ -152,47 +153,12 @@ export class FieldView {
 
   draw() {
     if (!this.open || this.scale === null) return;
-    this.#drawTiles();
+    this.tiles.draw(this);
     this.#drawBoxes();
     const cell = this.focus && this.model.cells.get(this.focus);
     this.says.textContent = this.drawing
       ? "Missed cell: draw a box around it, or move this one with the arrows (Shift: size); then press the key of its type."
       : cell ? describe(cell) : "";
-  }
-
-  #drawTiles() {
-    const { width, height } = this.model.fields[this.number];
-    const sharp = Math.max(0, Math.floor(Math.log2(1 / (this.scale * (window.devicePixelRatio || 1)))));
-    const rough = Math.max(sharp, Math.ceil(Math.log2(Math.max(width, height) / this.tile)), 0);
-    const keep = new Set();
-    for (const level of new Set([rough, sharp])) {
-      const span = this.tile * 2 ** level;
-      const first = (at) => Math.max(0, Math.floor(at / span));
-      const right = Math.min(width, this.x + this.view.clientWidth / this.scale);
-      const bottom = Math.min(height, this.y + this.view.clientHeight / this.scale);
-      for (let row = first(this.y); row * span < bottom; row += 1) {
-        for (let column = first(this.x); column * span < right; column += 1) {
-          const source = `/tile/${this.number}/${level}/${column}/${row}`;
-          keep.add(source);
-          let node = this.tiles.querySelector(`[src="${source}"]`);
-          if (!node) {
-            node = document.createElement("img");
-            node.alt = "";
-            node.draggable = false;
-            node.addEventListener("error", () => this.#failed(source));
-            node.src = source;
-            // Rough ones lie below, and show while sharp ones are on their way.
-            if (level === sharp && level !== rough) this.tiles.append(node);
-            else this.tiles.prepend(node);
-          }
-          node.style.width = `${Math.min(span, width - column * span) * this.scale}px`;
-          node.style.height = `${Math.min(span, height - row * span) * this.scale}px`;
-          const left = (column * span - this.x) * this.scale, top = (row * span - this.y) * this.scale;
-          node.style.transform = `translate(${left}px, ${top}px)`;
-        }
-      }
-    }
-    for (const node of [...this.tiles.children]) if (!keep.has(node.getAttribute("src"))) node.remove();
   }
 
   #drawBoxes() {
@@ -231,13 +197,6 @@ export class FieldView {
     node.setAttribute("width", Math.abs(box[2] - box[0]) * this.scale);
     node.setAttribute("height", Math.abs(box[3] - box[1]) * this.scale);
     return node;
-  }
-
-  async #failed(source) {
-    const number = this.number;
-    const response = await fetch(source, { credentials: "same-origin" }).catch(() => null);
-    const said = response && !response.ok ? await response.text() : "the field cannot be loaded";
-    if (this.number === number) this.#say(said);
   }
 
   #say(text) {
