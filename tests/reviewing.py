@@ -71,8 +71,9 @@ class Server:
 
     def kill(self) -> None:
         """As a power cut would."""
-        self.process.kill()
-        self.process.communicate(timeout=20)
+        if self.process.returncode is None:
+            self.process.kill()
+            self.process.communicate(timeout=20)
 
     def request(
         self, path: str, body: Any = None, **headers: str

@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import torch
 from test_records import INFO
 from typer.testing import CliRunner
 
@@ -43,6 +44,8 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    # Threads of torch wait for each other busily where the tests share their processor.
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

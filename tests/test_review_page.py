@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 FIELDS = 50
 CELLS = FIELDS * ACROSS * DOWN
+Serve = Callable[..., Server]
 SHOTS = os.environ.get("WBCDET_SCREENSHOTS")
 
 
@@ -45,6 +46,20 @@ def report(counted: Path, tmp_path: Path) -> Path:
     """The counted report, not reviewed yet."""
     shutil.copytree(counted, tmp_path / "report")
     return tmp_path / "report"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers; none outlives its test."""
+    started: list[Server] = []
+
+    def start(*arguments: object) -> Server:
+        started.append(Server(*arguments))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
 
 
 class Page:
@@ -87,8 +102,8 @@ class Page:
         self.tab.close()
 
 
-def test_a_review_from_start_to_signature(report: Path, browser: Any) -> None:
-    server = Server(report, "--reviewer", "Ann Example")
+def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann Example")
     page = Page(browser, server.url)
     page.progress(f"0 of {CELLS} reviewed")
     open_, neutrophils = page.count("unclassified"), page.count("neutrophil")
@@ -153,7 +168,7 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any) -> None:
     port = server.port
     server.kill()
     sync_api.expect(page.tab.locator("#banner")).to_contain_text("does not answer", timeout=15000)
-    server = Server(report, "--port", port, "--reviewer", "Ann Example")
+    server = serve(report, "--port", port, "--reviewer", "Ann Example")
     sync_api.expect(page.tab.locator("#banner")).to_be_hidden(timeout=15000)
     again = Page(browser, server.url)
     again.progress(f"5 of {CELLS} reviewed")
@@ -175,7 +190,6 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any) -> None:
     again.press("Escape")
     sync_api.expect(again.tab.locator("#signed")).to_contain_text("Signed by Ann Example")
     again.close()
-    server.kill()
 
     entry = json.loads((report / "review-log.jsonl").read_text())
     assert entry["name"] == "Ann Example" and entry["note"] == "Slide 2 is thick"
@@ -187,8 +201,8 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any) -> None:
     assert {row["by"] for row in rows(report / "reviewed" / "changes.csv")} == {"Ann Example"}
 
 
-def test_mouse_slides_and_names(report: Path, browser: Any) -> None:
-    server = Server(report, "--reviewer", "Ann")
+def test_mouse_slides_and_names(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann")
     page = Page(browser, server.url)
     tiles = page.tab.locator(".tile")
     tiles.nth(0).click()
@@ -217,11 +231,10 @@ def test_mouse_slides_and_names(report: Path, browser: Any) -> None:
     page.press("Enter")
     page.says("1 cell: neutrophil")
     page.close()
-    server.kill()
 
 
-def test_on_a_tablet(report: Path, browser: Any) -> None:
-    server = Server(report, "--reviewer", "Ann")
+def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann")
     page = Page(
         browser, server.url, viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True
     )
@@ -234,10 +247,9 @@ def test_on_a_tablet(report: Path, browser: Any) -> None:
     page.says("3 cells: basophil")
     assert page.count("basophil") == 3
     page.close()
-    server.kill()
 
 
-def test_names_are_text(report: Path, browser: Any) -> None:
+def test_names_are_text(report: Path, browser: Any, serve: Serve) -> None:
     """A field or slide whose name is markup stays a name."""
     evil = "<img src=x onerror=alert(1)>"
     text = (report / "results.json").read_text()
@@ -246,7 +258,7 @@ def test_names_are_text(report: Path, browser: Any) -> None:
         field["file"], field["group"] = f"{evil}{number}.png", evil
     (report / "results.json").write_text(json.dumps(document))
     shutil.rmtree(report / "journal")
-    server = Server(report)
+    server = serve(report)
     page = Page(browser, server.url)
     assert page.tab.locator("#slide option").nth(1).inner_text() == evil
     page.press("Enter")
@@ -254,4 +266,3 @@ def test_names_are_text(report: Path, browser: Any) -> None:
     sync_api.expect(page.tab.locator("#view-note")).to_contain_text("--pictures")
     assert page.tab.locator("img[src=x]").count() == 0
     page.close()
-    server.kill()

@@ -110,8 +110,9 @@ def test_a_token_elsewhere(report: Path) -> None:
         assert server.request("/api/report")[0] == 403
         assert server.request("/")[0] == 403
         assert server.request("/?token=wrong")[0] == 403
-        assert server.request("/api/report", Cookie="wbcdet-review=wrong")[0] == 403
-        assert server.request("/api/report", Cookie=f"wbcdet-review={token}")[0] == 200
+        name = f"wbcdet-review-{server.port}"
+        assert server.request("/api/report", Cookie=f"{name}=wrong")[0] == 403
+        assert server.request("/api/report", Cookie=f"{name}={token}")[0] == 200
         raw = socket.create_connection(("127.0.0.1", server.port), timeout=10)
         with raw:
             raw.sendall(f"GET /?token={token} HTTP/1.1\r\nHost: lab\r\n\r\n".encode())

@@ -28,6 +28,8 @@ STEPS, BATCH, RATE = 120, 32, 2e-3
 #: Weight of the pull back to the old weights.
 PULL = 1.0
 _SMOOTHING = 0.05
+#: Cells that go through the blocks at once.
+_AT_ONCE = 8
 _WARM_UP = 10
 
 
@@ -51,12 +53,16 @@ class Features:
         self.labels = torch.tensor([cell.label for cell in cells], dtype=torch.long)
         made = []
         with torch.no_grad():
-            for cell in cells:
-                crops = [plain_crop(cell), *(varied_crop(cell, rng) for _ in range(VIEWS - 1))]
+            for start in range(0, len(cells), _AT_ONCE):
+                crops = []
+                for cell in cells[start : start + _AT_ONCE]:
+                    crops += [plain_crop(cell)]
+                    crops += [varied_crop(cell, rng) for _ in range(VIEWS - 1)]
+                    tick()
                 batch = torch.from_numpy(normalise(crops, MEAN, STD))
-                made.append(network.blocks(network.stem(batch)))
-                tick()
-        self.views = torch.stack(made)
+                seen = network.blocks(network.stem(batch))
+                made.append(seen.unflatten(0, (-1, VIEWS)))
+        self.views = torch.cat(made)
 
     def logits(self, network: LeucoCyteNet, which: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of the plain crops of some cells, by a tuned network."""

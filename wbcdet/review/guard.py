@@ -16,7 +16,6 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 #: Names under which a browser reaches this computer only.
 LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
-_COOKIE = "wbcdet-review"
 _POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -47,6 +46,8 @@ class Guard:
     def __init__(self, app: App, port: int, token: str | None) -> None:
         self._app, self._token = app, token
         self._hosts = {f"{name}:{port}" for name in LOOPBACK}
+        # Cookies know no ports: each server of a computer has its own.
+        self._name = f"wbcdet-review-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -90,7 +91,7 @@ class Guard:
             if not headers.get("content-type", "").startswith("application/json"):
                 return "Refused: not JSON."
         if self._token is not None:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(_COOKIE)
+            cookie = SimpleCookie(headers.get("cookie", "")).get(self._name)
             if cookie is None or not self._is_token(cookie.value):
                 return "Refused: open the address that wbcdet review has printed, with its token."
         return None
@@ -101,7 +102,7 @@ class Guard:
         )
 
     def _cookie(self) -> tuple[bytes, bytes]:
-        value = f"{_COOKIE}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+        value = f"{self._name}={self._token}; HttpOnly; SameSite=Strict; Path=/"
         return b"set-cookie", value.encode()
 
 

@@ -11,7 +11,7 @@ import cv2
 
 from wbcdet.batch.entry import Entry
 from wbcdet.batch.inputs import Stamps
-from wbcdet.batch.journal import Journal
+from wbcdet.batch.journal import Journal, Place
 from wbcdet.batch.thumbnails import cut_thumbnail, to_jpeg
 from wbcdet.crops import crop_cell
 from wbcdet.decode import Pixels
@@ -54,6 +54,7 @@ class Pictures:
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
         self._cut: OrderedDict[Key, bytes] = OrderedDict()
+        self._places: dict[str, dict[int, Place]] = {}
         self._stamps = Stamps()
 
     def thumbnail(self, key: Key) -> bytes:
@@ -167,12 +168,23 @@ class Pictures:
         file = self._board.report.fields[key[0]].result.file
         if self._board.cells[key].cell is None:
             return self._store.thumbnail(file, key[1])
-        if self._journal is not None and file in self._journal:
-            entry = self._entry(file)
-            ids = [cell.id for cell in entry.result.cells]
-            if key[1] in ids and len(entry.pictures) >= len(ids):
-                return self._journal.picture(entry.pictures[ids.index(key[1])])
+        if self._journal is not None:
+            place = self._places_of(file).get(key[1])
+            if place is not None:
+                return self._journal.picture(place)
         return self._cut.get(key)
+
+    def _places_of(self, file: str) -> dict[int, Place]:
+        """Where the journal has the thumbnails of a field, by cell; its line is read once."""
+        if file not in self._places:
+            assert self._journal is not None
+            places: dict[int, Place] = {}
+            if file in self._journal:
+                entry = self._entry(file)
+                ids = [cell.id for cell in entry.result.cells]
+                places = dict(zip(ids, entry.pictures, strict=False))
+            self._places[file] = places
+        return self._places[file]
 
     def _cut_now(self, key: Key) -> bytes:
         """Cut all thumbnails of a field, since it has to be read for one."""

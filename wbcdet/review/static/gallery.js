@@ -55,6 +55,7 @@ export class Gallery {
       }
     }
     this.space.style.height = `${top + GAP}px`;
+    this.space.classList.toggle("empty", !this.flat.length);
     for (const key of this.chosen) if (!this.places.has(key)) this.chosen.delete(key);
     if (this.focus !== null && !this.places.has(this.focus)) this.focus = null;
     if (this.focus === null && this.flat.length) this.focus = this.flat[0].key;
