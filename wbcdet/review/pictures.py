@@ -30,6 +30,8 @@ _PADDING = 1.4
 _QUALITY = 88
 #: Fields kept decoded, and cut thumbnails kept (about 3 kB each).
 _MOST_FIELDS, _MOST_CUT = 6, 20_000
+#: Cells of a field up to which all are cut when one is asked for.
+_MOST_AT_ONCE = 200
 
 
 class PictureError(ValueError):
@@ -187,9 +189,13 @@ class Pictures:
         return self._places[file]
 
     def _cut_now(self, key: Key) -> bytes:
-        """Cut all thumbnails of a field, since it has to be read for one."""
+        """Cut all thumbnails of a field, since it has to be read for one; of a scan with many
+        cells only the one."""
         field = self.field(key[0])
-        for other, standing in self._board.of_field(key[0]):
+        cells = dict(self._board.of_field(key[0]))
+        if len(cells) > _MOST_AT_ONCE:
+            cells = {key: cells[key]}
+        for other, standing in cells.items():
             self._cut[other] = _thumbnail(field, standing.box)
         while len(self._cut) > _MOST_CUT:
             self._cut.popitem(last=False)

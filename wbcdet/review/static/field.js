@@ -49,7 +49,7 @@ export class FieldView {
     const count = this.model.ofField(number).length;
     const about = field.problems.length ? `; ${field.problems.join(", ")}` : "";
     document.getElementById("field-name").textContent =
-      `${field.file} (${number + 1} of ${this.model.fields.length}), ${count} cells${about}`;
+      `${field.file} (${number + 1} of ${this.model.fields.length}), ${count} ${count === 1 ? "cell" : "cells"}${about}`;
     if (field.failure !== null) this.#say(`This field could not be read: ${field.failure}`);
     if (this.scale === null) this.#place();
     else if (key) this.#center(key);

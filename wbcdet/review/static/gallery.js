@@ -249,6 +249,7 @@ export class Gallery {
     this.size = Math.min(SIZES.length - 1, Math.max(0, this.size + step));
     this.layout();
     this.reveal();
+    this.does.selected();
   }
 
   #key(event) {
