@@ -70,7 +70,7 @@ class Page:
         self.tab = browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **options})
         self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
         self.tab.goto(url)
-        self.tab.wait_for_selector(".tile.focus img")
+        self.tab.wait_for_selector(".tile.focus")
 
     def press(self, *keys: str) -> None:
         for key in keys:
@@ -168,6 +168,8 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Ser
     port = server.port
     server.kill()
     sync_api.expect(page.tab.locator("#banner")).to_contain_text("does not answer", timeout=15000)
+    page.press("b")  # shown at once, and taken back, as nobody keeps it
+    sync_api.expect(page.tab.locator("#classes [data-label='basophil'] b")).to_have_text("1")
     server = serve(report, "--port", port, "--reviewer", "Ann Example")
     sync_api.expect(page.tab.locator("#banner")).to_be_hidden(timeout=15000)
     again = Page(browser, server.url)

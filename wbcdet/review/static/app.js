@@ -35,8 +35,20 @@ async function start() {
   if (report.notes.length) banner(report.notes.join(" "));
   listen(
     async (last) => { if (last > model.last) take(await get(`/api/changes?${new URLSearchParams(since())}`)); },
-    (up) => banner(up ? report.notes.join(" ") : "The server does not answer: nothing is kept now. Start wbcdet review again; this page goes on by itself."),
+    line,
   );
+}
+
+let down = false;
+
+// After a break everything is asked for again: what was shown at once may not have been kept.
+async function line(up) {
+  banner(up ? report.notes.join(" ") : "The server does not answer: nothing is kept now. Start wbcdet review again; this page goes on by itself.");
+  if (up && down) {
+    model.take(await get("/api/report"));
+    take(await get(`/api/changes?${new URLSearchParams(since())}`));
+  }
+  down = !up;
 }
 
 const groupName = () => (model.group === null ? null : report.groups[model.group]);
@@ -99,7 +111,7 @@ async function call(label) {
   if (!cells.length) return;
   if (!(await named())) return;
   const wanted = cells.map((cell) => ({ cell, label: label ?? cell.label }));
-  const before = cells.map(({ label, reviewed }) => ({ label, reviewed }));
+  const before = cells.map(({ label, reviewed, seen }) => ({ label, reviewed, seen }));
   const keys = new Set(cells.map((cell) => cell.key));
   const next = field.open ? null : gallery.after(keys);
   // Shown at once; what the server answers has the last word.
@@ -117,7 +129,7 @@ async function call(label) {
     })),
   }));
   if (done) say(label === null ? `${count} confirmed` : `${count}: ${label}`);
-  else cells.forEach((cell, at) => cell.seen === 0 && Object.assign(cell, before[at]));
+  else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
   if (!done) show();
 }
 
