@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 from wbcdet.cli import app
 from wbcdet.results import load_document
 from wbcdet.review.session import Session
+from wbcdet.review.standing import Wish
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -250,6 +251,27 @@ def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command
     (report / "reviewed" / "cells.csv").write_text("")
     tampered = CliRunner().invoke(app, ["review", str(report), "--check"])
     assert tampered.exit_code == 1 and "was changed since it was signed" in tampered.output
+
+
+def test_a_review_that_changes_nothing_changes_no_figure(tmp_path: Path) -> None:
+    """All options of a count hold in the reviewed report too."""
+    options = (
+        "--group-by",
+        "folder",
+        "--exclude-edge",
+        "--dedupe",
+        "--skip-bad",
+        "--target",
+        "100",
+    )
+    report = make_report(tmp_path, 3, *options)
+    session = Session(report, who="Ann")
+    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    session.board.change("Ann", [Wish(key, 0, "unclassified") for key in open_])
+    session.sign("Ann", "", session.board.last)
+    session.close()
+    for name in ("differential.csv", "cells.csv", "fields.csv"):
+        assert (report / "reviewed" / name).read_bytes() == (report / name).read_bytes(), name
 
 
 def test_the_log_holds_together(server: Server, report: Path) -> None:
