@@ -57,7 +57,7 @@ def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str
     part.mkdir()
     journal = _Reviewed(session, signature)
     tally = _ReviewedTally([one.result.file for one in session.board.report.fields], journal)
-    job = Job(Path(session.title), part, annotate=False)
+    job = Job(Path(session.counted()), part, annotate=False)
     write_report(job, tally, journal, _remarks(signature))  # type: ignore[arg-type]
     write_whole(part / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
     files = {

@@ -148,6 +148,13 @@ class Session:
         """All signatures."""
         return self._log.entries
 
+    def counted(self) -> str:
+        """What was analysed, as the heading of the reviewed report: the folder of the count."""
+        header = self.journal.header if self.journal else None
+        if header is None or "stream" in self.board.report.info:
+            return self.title
+        return Path(header.get("folder", "")).name or self.title
+
     @contextmanager
     def waiting(self) -> Iterator[asyncio.Event]:
         """An event, for the running loop, that is set after every decision."""
