@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -219,6 +220,17 @@ def test_what_there_must_be(smears: Path, tmp_path: Path) -> None:
     shutil.rmtree(report / "fields")
     code, out = run(report)
     assert code == 2 and "0 reviewed cells" in out and "is not in" in out
+
+
+def test_without_the_train_extra(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 70)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, out = run(report)
+    assert code == 2 and "learning needs onnx" in out and "wbcdet[train]" in out
+    assert len(out.splitlines()) == 1
 
 
 def test_labels_that_are_not_learnt(smears: Path, tmp_path: Path) -> None:

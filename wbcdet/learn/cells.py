@@ -9,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 
-from wbcdet.fields import FieldError
+from wbcdet.fields import Field, FieldError
 from wbcdet.review.pictures import PictureError
 from wbcdet.review.session import Session
 from wbcdet.review.standing import ARTEFACT, DELETED, Key, Standing
 from wbcdet.training.cells import CLASSES, REACH, LabelledCell, cut_patch
+
+#: Cells that are learnt from at most: more take memory and time and teach little.
+MOST_CELLS = 2000
 
 
 @dataclass(slots=True)
@@ -24,11 +27,13 @@ class Reviewed:
         cells: the reviewed cells whose label the classifier knows.
         unknown: reviewed cells with other labels, by label; they are not learnt.
         missing: why fields could not be read, a line each.
+        offered: how many there were to choose from, ``MOST_CELLS`` of them by chance.
     """
 
     cells: list[LabelledCell] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
+    offered: int = 0
 
     def by_class(self) -> dict[str, int]:
         """Number of cells of each class, in the order of the classes."""
@@ -47,17 +52,25 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
         sessions: one a report.
     """
     found = Reviewed()
-    for session in sessions:
-        for one in session.board.report.fields:
-            chosen = [
-                (key, standing)
-                for key, standing in session.board.of_field(one.number)
-                if standing.reviewed and key[1] not in one.duplicate_of
-            ]
-            known = [(key, standing) for key, standing in chosen if _class(standing) is not None]
-            found.unknown.update(str(s.label) for _, s in chosen if _class(s) is None)
-            if known:
-                _read_field(session, one.number, known, found)
+    chosen: list[tuple[int, Key]] = []
+    for number, session in enumerate(sessions):
+        for key, standing in session.board.cells.items():
+            field = session.board.report.fields[key[0]]
+            if not standing.reviewed or key[1] in field.duplicate_of:
+                continue
+            if _class(standing) is None:
+                found.unknown[str(standing.label)] += 1
+            else:
+                chosen.append((number, key))
+    found.offered = len(chosen)
+    if len(chosen) > MOST_CELLS:
+        drawn = np.random.default_rng(0).choice(len(chosen), MOST_CELLS, replace=False)
+        chosen = [chosen[place] for place in sorted(drawn)]
+    by_field: dict[tuple[int, int], list[Key]] = {}
+    for number, key in chosen:
+        by_field.setdefault((number, key[0]), []).append(key)
+    for (number, _), keys in by_field.items():
+        _read_field(sessions[number], keys, found)
     return found
 
 
@@ -66,14 +79,14 @@ def report_name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _read_field(
-    session: Session, number: int, known: Sequence[tuple[Key, Standing]], found: Reviewed
-) -> None:
+def _read_field(session: Session, keys: Sequence[Key], found: Reviewed) -> None:
+    """Cut the cells of one field."""
     report = report_name(session.folder)
-    file = session.board.report.fields[number].result.file
+    file = session.board.report.fields[keys[0][0]].result.file
     try:
-        picture = session.pictures.field(number)
-        for _, standing in known:
+        picture = session.pictures.field(keys[0][0])
+        for key in keys:
+            standing = session.board.cells[key]
             patch, box = _patch(picture, standing.box)
             label = _class(standing)
             assert label is not None
@@ -85,12 +98,12 @@ def _read_field(
 
 
 def _patch(
-    picture: object, box: tuple[float, float, float, float]
+    picture: Field, box: tuple[float, float, float, float]
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
     x_min, y_min, x_max, y_max = box
     reach = int(max(x_max - x_min, y_max - y_min) * REACH) + 2
     left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
-    part = picture.read(left, top, int(x_max) + reach, int(y_max) + reach)  # type: ignore[attr-defined]
+    part = picture.read(left, top, int(x_max) + reach, int(y_max) + reach)
     return cut_patch(part, np.array(box) - np.array([left, top, left, top]))
 
 

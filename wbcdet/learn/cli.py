@@ -164,6 +164,8 @@ def _cells(reports: list[Path], pictures: Path | None) -> Reviewed:
 
 
 def _say_cells(found: Reviewed, model: Model, *, quiet: bool) -> None:
+    from wbcdet.learn.cells import MOST_CELLS
+
     for line in found.missing[:_MOST_NAMED]:
         typer.echo(f"wbcdet: left out: {line}", err=True)
     if len(found.missing) > _MOST_NAMED:
@@ -172,7 +174,10 @@ def _say_cells(found: Reviewed, model: Model, *, quiet: bool) -> None:
     if quiet:
         return
     counts = ", ".join(f"{count} {name}" for name, count in found.by_class().items() if count)
-    print(f"Learning from {len(found.cells)} reviewed cells ({counts}), starting at {model.name}.")
+    number = f"{len(found.cells)} reviewed cells"
+    if found.offered > MOST_CELLS:
+        number = f"{len(found.cells)} of {found.offered} reviewed cells, drawn by chance"
+    print(f"Learning from {number} ({counts}), starting at {model.name}.")
     if found.unknown:
         others = ", ".join(f"{count} {label}" for label, count in found.unknown.most_common())
         print(f"Not learnt, as the classifier has no such class: {others}.")
