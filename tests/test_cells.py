@@ -11,7 +11,7 @@ import pytest
 from conftest import PURPLE, WHITE_BOX, grain
 
 from wbcdet.crops import crop_cell, even_stain
-from wbcdet.training.cells import CLASSES, LARGEST_CELL, LabelledCell, _patch, load_cells
+from wbcdet.training.cells import CLASSES, LARGEST_CELL, LabelledCell, cut_patch, load_cells
 from wbcdet.training.variation import (
     BLOOD_SHARES,
     CROP_PADDING,
@@ -78,7 +78,7 @@ def test_the_same_cells_each_time(made_up: Path, train: list[LabelledCell]) -> N
 )
 def test_plain_crop_is_that_of_inference(box: tuple[float, ...]) -> None:
     field = grain(480, 640)
-    patch, inside = _patch(field, np.array(box, float))
+    patch, inside = cut_patch(field, np.array(box, float))
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)
     expected = even_stain(crop_cell(field, box, CROP_SIZE, CROP_PADDING), **STAIN)
     assert np.abs(plain_crop(cell).astype(int) - expected).max() <= 8
@@ -86,7 +86,7 @@ def test_plain_crop_is_that_of_inference(box: tuple[float, ...]) -> None:
 
 def test_large_cells_are_kept_smaller() -> None:
     field = grain(1000, 1000)
-    patch, inside = _patch(field, np.array([200, 300, 700, 650], float))
+    patch, inside = cut_patch(field, np.array([200, 300, 700, 650], float))
     assert max(patch.shape) <= 2.6 * LARGEST_CELL + 2
     assert inside[2] - inside[0] == pytest.approx(LARGEST_CELL)
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)

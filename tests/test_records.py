@@ -87,7 +87,7 @@ def broken(change: str) -> Any:
     if change == "format":
         document["format"] = "wbcdet-results/9"
     elif change == "label":
-        cell["label"] = "blast"
+        cell["label"] = ""
     elif change == "score":
         cell["detection_score"] = 1.2
     elif change == "box":
@@ -129,3 +129,15 @@ def test_public_names() -> None:
     assert {"Analyzer", "Cell", "CellType", "FieldResult"} <= set(dir(wbcdet))
     with pytest.raises(AttributeError):
         wbcdet.Nothing  # noqa: B018
+
+
+def test_a_label_that_a_person_gave() -> None:
+    document = build_document(INFO, results())
+    document["fields"][0]["cells"][0]["label"] = "blast"
+    document["fields"][0]["cells"][0]["reason"] = None
+    jsonschema.validate(document, schema())
+    _, loaded = parse_document(document)
+    assert loaded[0].cells[0].label == "blast"
+    assert loaded[0].detections.class_id[0] == len(ALL_LABELS)
+    assert loaded[0].detections.data["class_name"][0] == "blast"
+    assert loaded[0].to_dict() == document["fields"][0]

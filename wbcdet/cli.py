@@ -38,7 +38,11 @@ from wbcdet.evaluation.cli import EPILOG as EVALUATE_EPILOG
 from wbcdet.evaluation.cli import evaluate
 from wbcdet.exports.cli import EPILOG as EXPORT_EPILOG
 from wbcdet.exports.cli import export
+from wbcdet.learn.cli import EPILOG as LEARN_EPILOG
+from wbcdet.learn.cli import learn
 from wbcdet.records import NOTICE
+from wbcdet.review.cli import EPILOG as REVIEW_EPILOG
+from wbcdet.review.cli import review
 from wbcdet.training.data_cli import app as data_app
 from wbcdet.training.train_cli import app as train_app
 
@@ -66,6 +70,8 @@ app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=COUNT_EPILOG)(count)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=LEARN_EPILOG)(learn)
+app.command(epilog=REVIEW_EPILOG)(review)
 
 
 def _print_version(wanted: bool) -> None:

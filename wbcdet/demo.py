@@ -85,7 +85,7 @@ def compare(results: Sequence[FieldResult], truth: Sequence[Sequence[SmearCell]]
             label = str(real.label)
             found[label] += 1
             right = label if label in LABELS else CellType.UNCLASSIFIED.value
-            named[label] += cell.label.value == right
+            named[label] += cell.label == right
     return Score(drawn, found, named, extra)
 
 

@@ -30,12 +30,27 @@ COLOURS: dict[CellType, tuple[int, int, int]] = {
     CellType.NEUTROPHIL: (0, 158, 115),
     CellType.UNCLASSIFIED: (225, 225, 225),
 }
+#: Colours of what only a person calls a cell: two of the same palette, and a grey.
+_GIVEN = {"basophil": (0, 114, 178), "artefact": (120, 120, 120), "deleted": (120, 120, 120)}
+_OTHER = (204, 121, 167)
 
 #: Longest side, in pixels, that an annotated picture has at least: on less, text that can be
 #: read would hide the cells.
 _LEAST_SIDE = 800
 #: Longest side of an annotated picture; JPEG ends at 65535.
 _MOST_SIDE = 16_384
+
+
+def rgb_of(label: str) -> tuple[int, int, int]:
+    """The colour of any label, red, green, blue."""
+    if label in [str(one) for one in COLOURS]:
+        return COLOURS[CellType(label)]
+    return _GIVEN.get(str(label), _OTHER)
+
+
+def colour_of(label: str) -> str:
+    """The colour of any label, as ``#rrggbb``."""
+    return "#{:02x}{:02x}{:02x}".format(*rgb_of(label))
 
 
 def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
@@ -100,12 +115,12 @@ def _scaled(cell: Cell, zoom: float, width: int, height: int) -> Rect:
     return max(0, x_min), max(0, y_min), min(width - 1, x_max), min(height - 1, y_max)
 
 
-def _bgr(label: CellType) -> tuple[int, int, int]:
-    red, green, blue = COLOURS[label]
+def _bgr(label: str) -> tuple[int, int, int]:
+    red, green, blue = rgb_of(label)
     return blue, green, red
 
 
-def _draw_box(picture: Pixels, box: Rect, label: CellType, line: int) -> None:
+def _draw_box(picture: Pixels, box: Rect, label: str, line: int) -> None:
     # A dark rim keeps the light colours visible on white and yellow grounds.
     rim = max(1, line // 2)
     x_min, y_min, x_max, y_max = box
@@ -191,9 +206,7 @@ def _overlap(rect: Rect, others: npt.NDArray[np.int64]) -> float:
     return float(np.clip(sides, 0, None).prod(axis=1).sum())
 
 
-def _draw_label(
-    picture: Pixels, mask: npt.NDArray[np.float32], rect: Rect, label: CellType
-) -> None:
+def _draw_label(picture: Pixels, mask: npt.NDArray[np.float32], rect: Rect, label: str) -> None:
     colour = np.array(_bgr(label), dtype=np.float32)
     luminance = float(colour @ np.array([0.114, 0.587, 0.299], dtype=np.float32))
     ink = 0.0 if luminance > 110 else 255.0

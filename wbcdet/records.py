@@ -65,7 +65,8 @@ class Cell:
         id: running number of the cell in its field, from 0.
         box: ``(x_min, y_min, x_max, y_max)`` in pixels of the full field, origin top left.
         detection_score: how sure the detector is that this is a white blood cell, 0..1.
-        label: one of the four labels, or ``unclassified``.
+        label: one of the four labels, or ``unclassified``; in a reviewed report also what a person
+            calls it, such as ``basophil`` or ``artefact``, as plain text.
         label_score: calibrated probability of the most probable of the four labels, 0..1.
         scores: probability of each of the four labels; what is missing to 1 is "none of them".
         reason: why the cell is unclassified (``basophil-like``, ``artefact``, ``low-score``),
@@ -76,7 +77,7 @@ class Cell:
     id: int
     box: tuple[float, float, float, float]
     detection_score: float
-    label: CellType
+    label: CellType | str
     label_score: float
     scores: dict[str, float]
     reason: str | None = None
@@ -109,7 +110,7 @@ class Cell:
             id=int(data["id"]),
             box=(x_min, y_min, x_max, y_max),
             detection_score=_score("detection_score", data["detection_score"]),
-            label=CellType(data["label"]),
+            label=_label(data["label"]),
             label_score=_score("label_score", data["label_score"]),
             scores={str(label): _score(label, data["scores"][str(label)]) for label in LABELS},
             reason=None if data["reason"] is None else str(data["reason"]),
@@ -162,7 +163,8 @@ class FieldResult:
         """The cells as ``supervision.Detections``.
 
         ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) detection scores; ``class_id`` (N,)
-        index into ``ALL_LABELS``; ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
+        index into ``ALL_LABELS``, one more for what only a person calls so;
+        ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
         """
         import numpy as np
         import supervision as sv
@@ -177,7 +179,7 @@ class FieldResult:
         return sv.Detections(
             xyxy=np.array([cell.box for cell in self.cells], dtype=np.float32),
             confidence=np.array([cell.detection_score for cell in self.cells], dtype=np.float32),
-            class_id=np.array([ALL_LABELS.index(cell.label) for cell in self.cells], dtype=int),
+            class_id=np.array([_number(cell.label) for cell in self.cells], dtype=int),
             data={
                 "class_name": np.array([str(cell.label) for cell in self.cells]),
                 "label_score": np.array([cell.label_score for cell in self.cells], np.float32),
@@ -229,6 +231,17 @@ def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
     """How many cells of all the results carry each label of ``ALL_LABELS``, zeros included."""
     found = Counter(str(cell.label) for result in results for cell in result.cells)
     return {str(label): found[str(label)] for label in ALL_LABELS}
+
+
+def _label(name: Any) -> CellType | str:
+    """A label; the machine's own as ``CellType``."""
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"label {name!r} is no text")
+    return CellType(name) if name in ALL_LABELS else name
+
+
+def _number(label: str) -> int:
+    return ALL_LABELS.index(CellType(label)) if label in ALL_LABELS else len(ALL_LABELS)
 
 
 def _score(name: object, value: Any) -> float:

@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import Any
 
 
+#: List of the learned classifiers that were put in use, in their home; the last one is.
+IN_USE = "in-use.txt"
+
+
 class WeightsError(RuntimeError):
     """A model is missing, damaged or cannot run on the device asked for."""
 
@@ -33,6 +37,24 @@ def weights_folder() -> Path:
     return installed if installed.is_dir() else Path(__file__).parent.parent / "weights"
 
 
+def learned_home() -> Path:
+    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    import typer
+
+    return Path(typer.get_app_dir("wbcdet")) / "learned"
+
+
+def _folder_of(role: str) -> Path:
+    """Where a model is: a learned classifier stands in for the shipped one."""
+    if role == "classifier" and not os.environ.get("WBCDET_WEIGHTS"):
+        home = learned_home()
+        try:
+            return home / (home / IN_USE).read_text(encoding="utf-8").split()[-1]
+        except (OSError, IndexError):
+            pass
+    return weights_folder()
+
+
 def load_model(role: str) -> Model:
     """Read the card ``ROLE.json`` and check its model file.
 
@@ -42,8 +64,19 @@ def load_model(role: str) -> Model:
     Raises:
         WeightsError: card or file is missing, or the file is not the one on the card.
     """
-    folder = weights_folder()
+    folder = _folder_of(role)
+    if folder == weights_folder():
+        return load_shipped(role)
+    return _load(folder, role, "go back to the shipped classifier with 'wbcdet learn --restore'")
+
+
+def load_shipped(role: str) -> Model:
+    """As :func:`load_model`, but never a learned classifier."""
     remedy = "reinstall wbcdet, or set WBCDET_WEIGHTS to a folder that holds the models"
+    return _load(weights_folder(), role, remedy)
+
+
+def _load(folder: Path, role: str, remedy: str) -> Model:
     try:
         card = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
         path = folder / card["file"]

@@ -70,6 +70,7 @@ def write_document(path: Path, tally: Tally, info: Mapping[str, Any]) -> None:
         "notice": NOTICE,
         **{name: info[name] for name in ("detector", "classifier", "settings")},
         "count": tally.options.to_dict(),
+        **({"review": info["review"]} if "review" in info else {}),
     }
     with whole(path) as file:
         file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n"fields": ['.encode())

@@ -31,22 +31,37 @@ def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -
     Raises:
         OSError: a file cannot be written.
     """
-    assert journal.header is not None
     tally = Tally(names, journal, options)
+    write_report(job, tally, journal)
+    return tally
+
+
+def write_report(job: Job, tally: Tally, journal: Journal, remarks: Sequence[str] = ()) -> None:
+    """Write the files of a report from its counts.
+
+    Args:
+        job: where to; its folder gives the title.
+        tally: the counts.
+        journal: holds the thumbnails and the header.
+        remarks: what the page says besides of how it came about, a line each.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    assert journal.header is not None
     write_tables(job.out, tally, annotated=job.annotate)
     write_document(job.out / "results.json", tally, journal.header)
     sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
     content = Content(
         title=job.folder.resolve().name or str(job.folder),
-        grouped=options.group_by is not None,
+        grouped=tally.options.group_by is not None,
         info=journal.header,
-        how=_how(options),
+        how=[*_how(tally.options), *remarks],
         differentials=tally.differentials,
         notes=tally.notes,
         sections=sections,
     )
     write_whole(job.out / "report.html", render(content, journal.picture).encode())
-    return tally
 
 
 def _shots(tally: Tally, *, annotated: bool) -> Iterator[Shot]:

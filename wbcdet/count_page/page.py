@@ -11,13 +11,9 @@ from urllib.parse import quote
 
 from wbcdet.batch.tally import GroupNotes
 from wbcdet.count_page.gallery import Section, Shot
-from wbcdet.count_page.sheets import (
-    OVERVIEW_LABELS,
-    Sheet,
-    colour_of,
-    make_sheet,
-)
+from wbcdet.count_page.sheets import OVERVIEW_LABELS, Sheet, make_sheet
 from wbcdet.differential import Differential
+from wbcdet.draw import colour_of
 from wbcdet.records import NOTICE
 from wbcdet.summary import one_line
 

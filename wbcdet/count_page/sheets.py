@@ -9,14 +9,12 @@ from typing import Any
 
 from wbcdet.batch.tally import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.differential import Differential, Share
-from wbcdet.draw import COLOURS
-from wbcdet.records import LABELS, CellType
+from wbcdet.draw import colour_of
+from wbcdet.records import LABELS
 from wbcdet.summary import one_line
 
 #: The chart: where 0 % lies and how wide 1 % is, in its own units.
 _ZERO, _PERCENT = 6.0, 2.5
-#: Colour of a label that only a person gives.
-_OTHER_COLOUR = (204, 121, 167)
 _MARKS = {"low": ("▼", "below reference"), "high": ("▲", "above reference")}
 #: Share of the counted cells from which the unclassified ones are warned of.
 _MANY_UNCLASSIFIED = 0.1
@@ -106,13 +104,6 @@ def make_sheet(
         strip=strip,
         last=last,
     )
-
-
-def colour_of(label: str) -> str:
-    """The colour of a label, for CSS."""
-    known = [str(one) for one in COLOURS]
-    red, green, blue = COLOURS[CellType(label)] if label in known else _OTHER_COLOUR
-    return f"#{red:02x}{green:02x}{blue:02x}"
 
 
 def plural(number: int, noun: str) -> str:

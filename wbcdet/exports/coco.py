@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet import __version__
-from wbcdet.exports.items import CLASSES, Item
+from wbcdet.exports.items import Item, classes_of
 from wbcdet.records import NOTICE
 from wbcdet.report import write_whole
 
@@ -22,12 +22,13 @@ def write(items: Sequence[Item], out: Path) -> None:
 
     Boxes are ``[x, y, width, height]`` in pixels; ``score`` is the detection score.
     """
+    classes = classes_of(items)
     document = {
         "info": {"description": f"wbcdet {__version__}. {NOTICE}", "version": __version__},
         "licenses": [],
         "categories": [
             {"id": number, "name": name, "supercategory": "leukocyte"}
-            for number, name in enumerate(CLASSES, 1)
+            for number, name in enumerate(classes, 1)
         ],
         "images": [
             {
@@ -38,14 +39,14 @@ def write(items: Sequence[Item], out: Path) -> None:
             }
             for number, item in enumerate(items, 1)
         ],
-        "annotations": _annotations(items),
+        "annotations": _annotations(items, classes),
     }
     path = out / "annotations" / "instances_default.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     write_whole(path, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def _annotations(items: Sequence[Item]) -> list[dict[str, Any]]:
+def _annotations(items: Sequence[Item], classes: Sequence[str]) -> list[dict[str, Any]]:
     annotations: list[dict[str, Any]] = []
     for image, item in enumerate(items, 1):
         for cell in item.result.cells:
@@ -62,7 +63,7 @@ def _annotations(items: Sequence[Item]) -> list[dict[str, Any]]:
                 {
                     "id": len(annotations) + 1,
                     "image_id": image,
-                    "category_id": CLASSES.index(str(cell.label)) + 1,
+                    "category_id": classes.index(str(cell.label)) + 1,
                     "bbox": [x_min, y_min, width, height],
                     "area": round(width * height, 4),
                     "segmentation": [],

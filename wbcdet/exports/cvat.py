@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from wbcdet.exports.items import CLASSES, Item
-from wbcdet.records import Cell, CellType
+from wbcdet.exports.items import Item, classes_of
+from wbcdet.records import Cell
 from wbcdet.report import write_whole
 
 #: Attributes of a box; a task has to declare them to show them.
@@ -18,7 +18,7 @@ def write(items: Sequence[Item], out: Path) -> None:
     """Write ``annotations.xml``: boxes in pixels, with reason and scores as attributes."""
     root = ElementTree.Element("annotations")
     ElementTree.SubElement(root, "version").text = "1.1"
-    root.append(_meta(len(items)))
+    root.append(_meta(len(items), classes_of(items)))
     for number, item in enumerate(items):
         image = ElementTree.SubElement(
             root,
@@ -34,19 +34,18 @@ def write(items: Sequence[Item], out: Path) -> None:
     write_whole(out / "annotations.xml", data + b"\n")
 
 
-def _meta(size: int) -> ElementTree.Element:
-    from wbcdet.draw import COLOURS
+def _meta(size: int, classes: Sequence[str]) -> ElementTree.Element:
+    from wbcdet.draw import colour_of
 
     meta = ElementTree.Element("meta")
     task = ElementTree.SubElement(meta, "task")
     for name, text in (("name", "wbcdet"), ("size", str(size)), ("mode", "annotation")):
         ElementTree.SubElement(task, name).text = text
     labels = ElementTree.SubElement(task, "labels")
-    for name in CLASSES:
+    for name in classes:
         label = ElementTree.SubElement(labels, "label")
         ElementTree.SubElement(label, "name").text = name
-        colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[CellType(name)])
-        ElementTree.SubElement(label, "color").text = colour
+        ElementTree.SubElement(label, "color").text = colour_of(name)
         attributes = ElementTree.SubElement(label, "attributes")
         for attribute in _ATTRIBUTES:
             node = ElementTree.SubElement(attributes, "attribute")

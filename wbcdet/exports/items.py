@@ -9,12 +9,16 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from wbcdet.fields import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.report import picture_name, whole
 
-#: Class names in the order of every format: ``FieldResult.detections`` numbers them so.
+if TYPE_CHECKING:
+    import supervision as sv
+
+#: Class names that every export has, in order.
 CLASSES: tuple[str, ...] = tuple(str(label) for label in ALL_LABELS)
 
 #: Bytes of an exported name, short of the 255 that file systems allow with an ending.
@@ -82,6 +86,22 @@ def make_items(
                 placed = True
         items.append(Item(result, stem, name, placed))
     return items, problems
+
+
+def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
+    """Class names in the order of every format: ``CLASSES``, then what only a person has given."""
+    found = {str(cell.label) for item in items for cell in item.result.cells}
+    return (*CLASSES, *sorted(found - set(CLASSES)))
+
+
+def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
+    """The cells of a field with ``class_id`` as index into the classes."""
+    import numpy as np
+
+    detections = result.detections
+    if result.cells:
+        detections.class_id = np.array([classes.index(str(cell.label)) for cell in result.cells])
+    return detections
 
 
 def find_picture(folder: Path, result: FieldResult) -> tuple[Path | None, str]:

@@ -10,8 +10,8 @@ from urllib.parse import quote
 from xml.etree import ElementTree
 
 from wbcdet import __version__
-from wbcdet.exports.items import CLASSES, Item
-from wbcdet.records import Cell, CellType, FieldResult
+from wbcdet.exports.items import Item, classes_of
+from wbcdet.records import Cell, FieldResult
 from wbcdet.report import write_whole
 
 
@@ -24,7 +24,7 @@ def write(items: Sequence[Item], out: Path) -> None:
     tasks = [_task(item) for item in items]
     text = json.dumps(tasks, ensure_ascii=False, indent=1)
     write_whole(out / "tasks.json", f"{text}\n".encode())
-    write_whole(out / "labels.xml", _configuration())
+    write_whole(out / "labels.xml", _configuration(classes_of(items)))
 
 
 def _task(item: Item) -> dict[str, Any]:
@@ -67,14 +67,13 @@ def _region(result: FieldResult, cell: Cell) -> dict[str, Any]:
     return region
 
 
-def _configuration() -> bytes:
-    from wbcdet.draw import COLOURS
+def _configuration(classes: Sequence[str]) -> bytes:
+    from wbcdet.draw import colour_of
 
     view = ElementTree.Element("View")
     ElementTree.SubElement(view, "Image", name="image", value="$image", zoom="true")
     labels = ElementTree.SubElement(view, "RectangleLabels", name="label", toName="image")
-    for name in CLASSES:
-        colour = "#{:02x}{:02x}{:02x}".format(*COLOURS[CellType(name)])
-        ElementTree.SubElement(labels, "Label", value=name, background=colour)
+    for name in classes:
+        ElementTree.SubElement(labels, "Label", value=name, background=colour_of(name))
     ElementTree.indent(view)
     return ElementTree.tostring(view, encoding="utf-8") + b"\n"

@@ -26,13 +26,13 @@ def write(items: Sequence[Item], out: Path) -> None:
 
 
 def _feature(file: str, cell: Cell) -> dict[str, Any]:
-    from wbcdet.draw import COLOURS
+    from wbcdet.draw import rgb_of
 
     x_min, y_min, x_max, y_max = cell.box
     ring = [[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max], [x_min, y_min]]
     properties: dict[str, Any] = {
         "objectType": "detection",
-        "classification": {"name": str(cell.label), "color": list(COLOURS[cell.label])},
+        "classification": {"name": str(cell.label), "color": list(rgb_of(cell.label))},
         "measurements": {
             "detection score": cell.detection_score,
             "label score": cell.label_score,

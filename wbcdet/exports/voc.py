@@ -7,7 +7,7 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from wbcdet import __version__
-from wbcdet.exports.items import CLASSES, Item
+from wbcdet.exports.items import Item, classes_of, numbered
 from wbcdet.records import CellType
 from wbcdet.report import write_whole
 
@@ -20,26 +20,27 @@ def write(items: Sequence[Item], out: Path) -> None:
 
     Unclassified cells are marked ``difficult``, cells cut by the border ``truncated``.
     """
-    from wbcdet.draw import COLOURS
+    from wbcdet.draw import rgb_of
 
     annotations, lists = out / "Annotations", out / "ImageSets" / "Main"
     for folder in (annotations, lists):
         folder.mkdir(parents=True, exist_ok=True)
+    classes = classes_of(items)
     for item in items:
-        write_whole(annotations / f"{item.stem}.xml", _annotation(item))
+        write_whole(annotations / f"{item.stem}.xml", _annotation(item, classes))
     write_whole(lists / "default.txt", "".join(f"{item.stem}\n" for item in items).encode())
     # Readers without it know only the twenty classes of the first VOC.
-    colours = (f"{name}:{','.join(map(str, COLOURS[CellType(name)]))}::\n" for name in CLASSES)
+    colours = (f"{name}:{','.join(map(str, rgb_of(name)))}::\n" for name in classes)
     write_whole(out / "labelmap.txt", "".join(colours).encode())
 
 
-def _annotation(item: Item) -> bytes:
+def _annotation(item: Item, classes: Sequence[str]) -> bytes:
     # The writer of one field: `DetectionDataset.as_pascal_voc` would read every picture.
     from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
 
     result = item.result
     shape = (result.height, result.width, 3)
-    text = detections_to_pascal_voc(result.detections, list(CLASSES), item.name, shape)
+    text = detections_to_pascal_voc(numbered(result, classes), list(classes), item.name, shape)
     root = ElementTree.fromstring(text)
     # supervision names its own maker as the source of the pictures.
     _set(root, "folder", PICTURES if item.placed else "")

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from wbcdet.exports.items import CLASSES, Item
+from wbcdet.exports.items import Item, classes_of, numbered
 from wbcdet.report import write_whole
 
 
@@ -17,12 +17,13 @@ def write(items: Sequence[Item], out: Path) -> None:
 
     labels = out / "labels"
     labels.mkdir(parents=True, exist_ok=True)
+    classes = classes_of(items)
     for item in items:
         shape = (item.result.height, item.result.width, 3)
-        lines = detections_to_yolo_annotations(item.result.detections, shape)
+        lines = detections_to_yolo_annotations(numbered(item.result, classes), shape)
         text = "".join(f"{line}\n" for line in lines)
         write_whole(labels / f"{item.stem}.txt", text.encode())
     # Without a `path` the folder of the file counts, wherever the export is moved.
-    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(CLASSES))
-    head = f"train: images\nval: images\nnc: {len(CLASSES)}\nnames:\n"
+    names = "".join(f"  {number}: {json.dumps(name)}\n" for number, name in enumerate(classes))
+    head = f"train: images\nval: images\nnc: {len(classes)}\nnames:\n"
     write_whole(out / "data.yaml", f"{head}{names}".encode())

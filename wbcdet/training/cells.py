@@ -19,6 +19,8 @@ MEAN = (0.498, 0.498, 0.498)
 STD = (0.502, 0.502, 0.502)
 #: Longer side at which a cell is kept in memory, px.
 LARGEST_CELL = 192
+#: What varied crops reach from the middle of a cell, over the longer side of its box.
+REACH = 1.3
 
 
 @dataclass(slots=True)
@@ -41,11 +43,16 @@ class LabelledCell:
     silver: bool
 
 
-def _patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple]:
-    """The part of a field that any variation of the crop can reach, and the box in it."""
+def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple]:
+    """The part of a field that any variation of the crop can reach, and the box in it.
+
+    Args:
+        image: (H, W, 3) uint8 BGR, the field or a part of it.
+        box: (4,) pixels of the image.
+    """
     height, width = image.shape[:2]
     centre, side = (box[:2] + box[2:]) / 2, float(max(box[2:] - box[:2]))
-    reach = side * 1.3
+    reach = side * REACH
     x0, y0 = np.maximum(centre - reach, 0).astype(int)
     x1, y1 = np.minimum(centre + reach, (width, height)).astype(int)
     patch = image[y0:y1, x0:x1]
@@ -95,7 +102,7 @@ def load_cells(
             image = cv2.imread(str(prepared / "fields" / row["field"]))
             assert image is not None, row["field"]
             for box, label, silver in chosen:
-                patch, inside = _patch(image, box)
+                patch, inside = cut_patch(image, box)
                 cells.append(
                     LabelledCell(
                         lab, row["field"], row["group"], row["classify"],

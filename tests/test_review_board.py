@@ -1,0 +1,153 @@
+"""Decisions: kept, replayed, undone, and never lost or overwritten."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+from reviewing import make_report
+
+from wbcdet.differential import differentials
+from wbcdet.results import load_document
+from wbcdet.review import counts
+from wbcdet.review.board import Board
+from wbcdet.review.document import MachineReport, load_report
+from wbcdet.review.standing import DELETED, ChangeError, ConflictError, Key, Wish
+from wbcdet.review.store import Store
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_report(tmp_path_factory.mktemp("board"), 3, "--group-by", "folder")
+
+
+@pytest.fixture
+def board(counted: Path, tmp_path: Path) -> Board:
+    return Board(load_report(counted), Store(tmp_path))
+
+
+def again(board: Board, folder: Path, report: MachineReport | None = None) -> Board:
+    """The board after a restart."""
+    return Board(report or board.report, Store(folder))
+
+
+def call(board: Board, label: str, *keys: Key, who: str = "Ann") -> None:
+    board.change(who, [Wish(key, board.cells[key].seen, label) for key in keys])
+
+
+def labels(board: Board) -> dict[Key, tuple[str | None, bool]]:
+    return {key: (one.label, one.reviewed) for key, one in board.cells.items()}
+
+
+def test_decisions_are_kept_and_undone(board: Board, tmp_path: Path) -> None:
+    start = labels(board)
+    call(board, "Basophil ", (0, 0), (0, 1))
+    call(board, "lymphocyte", (0, 1))
+    assert board.cells[0, 0].label == "basophil" and board.cells[0, 0].reviewed
+    assert labels(again(board, tmp_path)) == labels(board)
+    after = labels(board)
+    assert board.undo("Ann") == [(0, 1)]
+    assert board.cells[0, 1].label == "basophil"
+    board = again(board, tmp_path)  # undo goes on where the server was killed
+    assert board.undo("Ann") == [(0, 0), (0, 1)]
+    assert labels(board) == start
+    assert board.undo("Ann") == []
+    board.redo("Ann")
+    board = again(board, tmp_path)
+    board.redo("Ann")
+    assert labels(board) == after and board.redo("Ann") == []
+    board.undo("Ann")
+    call(board, "monocyte", (0, 5))
+    assert board.redo("Ann") == []  # a new step forgets what was undone
+    rows = Store(tmp_path).decisions()
+    assert [row.id for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[0].before == {"label": start[0, 0][0], "reviewed": False}
+    assert rows[0].after == {"label": "basophil", "reviewed": True} and rows[0].who == "Ann"
+
+
+def test_two_tabs_do_not_overwrite_each_other(board: Board) -> None:
+    wish = Wish((0, 2), 0, "monocyte")
+    board.change("Ann", [wish])
+    before = labels(board)
+    with pytest.raises(ConflictError):
+        board.change("Bob", [Wish((0, 3), 0, "monocyte"), Wish((0, 2), 0, "eosinophil")])
+    assert labels(board) == before  # all or none
+    call(board, "eosinophil", (0, 2), who="Bob")
+    with pytest.raises(ConflictError):
+        board.undo("Ann")  # it would take Bob's away
+    assert board.undo("Bob") == [(0, 2)] and board.undo("Ann") == [(0, 2)]
+
+
+@pytest.mark.parametrize("label", ["", "   ", "x" * 41, "a\x00b"])
+def test_what_no_label_is(board: Board, label: str) -> None:
+    with pytest.raises(ChangeError):
+        call(board, label, (0, 0))
+    with pytest.raises(ChangeError):
+        board.change("Ann", [Wish((9, 9), 0, "monocyte")])
+    assert board.last == 0
+
+
+def test_a_missed_cell_and_a_false_one(board: Board, tmp_path: Path) -> None:
+    field = board.report.fields[0]
+    cells = len(field.result.cells)
+    key = board.draw("Ann", 0, (-5, 10, 30.04, 50), "neutrophil", b"jpeg")
+    assert key == (0, cells) and board.cells[key].box == (0.0, 10, 30.0, 50)
+    assert board.cells[key].touches_edge
+    second = board.draw("Ann", 0, (10, 10, 60, 50), "blast", None)
+    call(board, DELETED, (0, 0))
+    assert not board.counts((0, 0)) and board.counts(key)
+    board = again(board, tmp_path)
+    assert board.cells[key].label == "neutrophil" and board.cells[second].label == "blast"
+    assert Store(tmp_path).thumbnail(field.result.file, key[1]) == b"jpeg"
+    board.undo("Ann")
+    board.undo("Ann")
+    assert board.cells[second].label is None and not board.counts(second)
+    third = board.draw("Ann", 0, (10, 10, 60, 50), "monocyte", None)
+    assert third == (0, cells + 2)  # a number is never given twice
+    with pytest.raises(ChangeError, match="too small"):
+        board.draw("Ann", 0, (1, 1, 3, 90), "monocyte", None)
+    with pytest.raises(ChangeError, match="no such field"):
+        board.draw("Ann", 7, (1, 1, 30, 90), "monocyte", None)
+
+
+def test_rows_cannot_be_changed(board: Board, tmp_path: Path) -> None:
+    call(board, "monocyte", (0, 0))
+    with sqlite3.connect(tmp_path / "review.sqlite") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        for action in ("UPDATE decisions SET who = 'Eve'", "DELETE FROM decisions"):
+            with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+                database.execute(action)
+
+
+def test_a_report_that_was_counted_anew(board: Board, counted: Path, tmp_path: Path) -> None:
+    call(board, "monocyte", (0, 0), (2, 1))
+    report = load_report(counted)
+    kept = report.fields[:2]
+    fewer = MachineReport(report.folder, "0" * 64, report.info, report.options, kept)
+    board = again(board, tmp_path, fewer)
+    assert board.strays == 1 and board.cells[0, 0].label == "monocyte"
+    assert board.undo("Ann") == [(0, 0)]
+
+
+def test_the_differential_of_the_page(board: Board, counted: Path) -> None:
+    _, results = load_document(counted / "results.json")
+    (machine,) = differentials(results)
+    assert counts.machine(board).counts == machine.counts
+    assert counts.reviewed(board).counts == machine.counts
+    first = [key for key, one in board.cells.items() if one.label == "neutrophil"][:3]
+    call(board, "basophil", first[0])
+    call(board, "artefact", first[1])
+    call(board, DELETED, first[2])
+    shown = counts.side_by_side(board, None, machine)
+    rows = {row["label"]: row for row in shown["rows"]}
+    before = machine.counts["neutrophil"]
+    assert rows["neutrophil"]["reviewed"]["count"] == before - 3
+    assert rows["neutrophil"]["machine"]["count"] == before
+    assert rows["basophil"]["reviewed"]["count"] == 1
+    assert rows["basophil"]["machine"]["percent"] == 0.0
+    assert shown["reviewed"]["artefacts"] == 1
+    assert shown["reviewed"]["classified"] == machine.classified - 2
+    assert shown["cells"] == len(board.cells) - 1 and shown["unreviewed"] == shown["cells"] - 2
+    anna, boris = (counts.reviewed(board, group) for group in board.report.groups)
+    assert anna.group == "anna" and anna.classified + boris.classified == machine.classified - 2

@@ -1,0 +1,270 @@
+"""The review page in a real browser: 2,000 cells, by keyboard, mouse and touch."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from counting import rows
+from reviewing import ACROSS, DOWN, Server, make_report
+
+sync_api = pytest.importorskip(
+    "playwright.sync_api", reason="the page is driven by playwright: pip install wbcdet[test]"
+)
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+pytestmark = pytest.mark.skipif(
+    CHROMIUM is None, reason="the page needs a browser: apt-get install chromium"
+)
+
+FIELDS = 50
+CELLS = FIELDS * ACROSS * DOWN
+Serve = Callable[..., Server]
+SHOTS = os.environ.get("WBCDET_SCREENSHOTS")
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_report(tmp_path_factory.mktemp("page"), FIELDS, "--group-by", "folder")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with sync_api.sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM)
+        yield running
+        running.close()
+
+
+@pytest.fixture
+def report(counted: Path, tmp_path: Path) -> Path:
+    """The counted report, not reviewed yet."""
+    shutil.copytree(counted, tmp_path / "report")
+    return tmp_path / "report"
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[..., Server]]:
+    """Starts servers; none outlives its test."""
+    started: list[Server] = []
+
+    def start(*arguments: object) -> Server:
+        started.append(Server(*arguments))  # type: ignore[arg-type]
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.kill()
+
+
+class Page:
+    """A tab on the review page; what goes wrong in it fails the test."""
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.wrong: list[str] = []
+        self.tab = browser.new_page(**{"viewport": {"width": 1400, "height": 900}, **options})
+        self.tab.on("pageerror", lambda error: self.wrong.append(str(error)))
+        self.tab.goto(url)
+        self.tab.wait_for_selector(".tile.focus")
+
+    def press(self, *keys: str) -> None:
+        for key in keys:
+            self.tab.keyboard.press(key)
+
+    def says(self, text: str) -> None:
+        sync_api.expect(self.tab.locator("#says")).to_contain_text(text)
+
+    def progress(self, text: str) -> None:
+        sync_api.expect(self.tab.locator("#progress-text")).to_contain_text(text)
+
+    def focus(self) -> str:
+        return str(self.tab.locator(".tile.focus").get_attribute("data-key"))
+
+    def count(self, label: str) -> int:
+        return int(self.tab.locator(f"#classes [data-label='{label}'] b").inner_text())
+
+    def reviewed(self, label: str) -> int:
+        row = self.tab.locator("#differential tr", has_text=re.compile(f"^{label}")).first
+        return int(row.locator("td").nth(1).locator(".count").inner_text())
+
+    def shot(self, name: str) -> None:
+        if SHOTS:
+            self.tab.wait_for_timeout(400)
+            self.tab.screenshot(path=f"{SHOTS}/{name}.png")
+
+    def close(self) -> None:
+        assert self.wrong == []
+        self.tab.close()
+
+
+def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann Example")
+    page = Page(browser, server.url)
+    page.progress(f"0 of {CELLS} reviewed")
+    open_, neutrophils = page.count("unclassified"), page.count("neutrophil")
+    assert open_ > 100 and page.reviewed("neutrophil") == neutrophils
+    # Only what is in sight is in the page.
+    assert page.tab.locator(".tile").count() < 250
+    assert page.tab.locator(".head b").first.inner_text() == "unclassified"
+    page.shot("gallery")
+
+    # By key: each press names the cell in focus and goes to the next.
+    first = page.focus()
+    page.press("n")
+    assert page.focus() != first
+    page.press("b", "Space", "ArrowRight", "Shift+ArrowRight", "Shift+ArrowRight", "a")
+    page.says("3 cells: artefact")
+    page.progress(f"6 of {CELLS} reviewed")
+    assert page.count("unclassified") == open_ - 5 and page.count("artefact") == 3
+    assert page.reviewed("neutrophil") == neutrophils + 1 and page.reviewed("basophil") == 1
+    page.press("Control+z")
+    page.says("Undone: 3 cells")
+    assert page.count("artefact") == 0
+    page.press("Control+z", "Control+z", "Control+y")
+    page.says("Redone: 1 cell")
+    page.progress(f"2 of {CELLS} reviewed")
+
+    # Another tab sees it, and neither overwrites the other.
+    other = Page(browser, server.url)
+    other.progress(f"2 of {CELLS} reviewed")
+    other.press("e")
+    page.progress(f"3 of {CELLS} reviewed")
+    other.close()
+
+    # A label of one's own, a false cell, and one that was missed.
+    page.press("Home", "o")
+    page.tab.keyboard.type("Plasma cell")
+    page.press("Enter")
+    page.says("1 cell: plasma cell")
+    page.press("Delete")
+    page.says("1 cell: deleted")
+    page.progress(f"4 of {CELLS - 1} reviewed")
+    page.press("Enter")
+    tile = page.tab.locator("#tiles img").first
+    sync_api.expect(tile).to_have_js_property("naturalWidth", 320)
+    page.shot("field")
+    page.press("d")
+    view = page.tab.locator("#view").bounding_box()
+    assert view is not None
+    x, y = view["x"] + view["width"] / 2, view["y"] + view["height"] / 2
+    page.tab.mouse.move(x - 60, y - 50)
+    page.tab.mouse.down()
+    page.tab.mouse.move(x, y)
+    page.tab.mouse.move(x + 60, y + 50)
+    page.tab.mouse.up()
+    page.shot("drawing")
+    page.press("l")
+    page.says("Missed cell added: lymphocyte")
+    page.progress(f"5 of {CELLS} reviewed")
+    page.press("ArrowRight", "ArrowDown", "+", "0", "x", "x", "Escape")
+    assert page.tab.locator("#gallery").is_visible()
+
+    # Killed and started anew: the page in the browser goes on by itself.
+    port = server.port
+    server.kill()
+    sync_api.expect(page.tab.locator("#banner")).to_contain_text("does not answer", timeout=15000)
+    page.press("b")  # shown at once, and taken back, as nobody keeps it
+    sync_api.expect(page.tab.locator("#classes [data-label='basophil'] b")).to_have_text("1")
+    server = serve(report, "--port", port, "--reviewer", "Ann Example")
+    sync_api.expect(page.tab.locator("#banner")).to_be_hidden(timeout=15000)
+    again = Page(browser, server.url)
+    again.progress(f"5 of {CELLS} reviewed")
+    assert again.count("plasma cell") == 1 and again.count("deleted") == 1
+    page.close()
+
+    # Sign-off asks for the unclassified first.
+    again.tab.click("#sign-button")
+    again.tab.wait_for_selector("#sign-open:not([hidden])")
+    assert again.tab.locator("#sign-go").is_disabled()
+    again.tab.click("#sign-show")
+    again.press("Control+a", "m")
+    again.says("cells: monocyte")
+    again.tab.click("#sign-button")
+    again.tab.fill("#sign-note", "Slide 2 is thick")
+    again.shot("sign-off")
+    again.tab.click("#sign-go")
+    sync_api.expect(again.tab.locator("#sign-error")).to_have_text("Signed.", timeout=60000)
+    again.press("Escape")
+    sync_api.expect(again.tab.locator("#signed")).to_contain_text("Signed by Ann Example")
+    again.close()
+
+    entry = json.loads((report / "review-log.jsonl").read_text())
+    assert entry["name"] == "Ann Example" and entry["note"] == "Slide 2 is thick"
+    table = rows(report / "reviewed" / "cells.csv")
+    assert len(table) == CELLS  # one deleted, one drawn
+    labels = [row["label"] for row in table]
+    assert labels.count("plasma cell") == 1 and "unclassified" not in labels
+    assert len(rows(report / "cells.csv")) == CELLS
+    assert {row["by"] for row in rows(report / "reviewed" / "changes.csv")} == {"Ann Example"}
+
+
+def test_mouse_slides_and_names(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(browser, server.url)
+    tiles = page.tab.locator(".tile")
+    tiles.nth(0).click()
+    tiles.nth(2).click(modifiers=["Control"])
+    assert page.tab.locator("#count").inner_text() == "2 selected:"
+    tiles.nth(4).click(modifiers=["Shift"])
+    assert page.tab.locator("#count").inner_text() == "3 selected:"
+    tiles.nth(3).drag_to(page.tab.locator("#classes [data-label='eosinophil']"))
+    page.says("3 cells: eosinophil")
+    page.tab.select_option("#slide", label="boris")
+    page.progress(f"of {CELLS // 2} reviewed")
+    page.tab.click("#classes [data-label='lymphocyte']")
+    assert page.tab.locator(".head b").all_inner_texts() == ["lymphocyte"]
+    page.press("]")
+    assert page.tab.locator(".head b").all_inner_texts() == ["monocyte"]
+    page.press("End")
+    assert int(page.tab.locator(".tile.focus").get_attribute("aria-posinset")) > 100
+    page.press("Home", "+", "+", "PageDown", "-", "?")
+    assert page.tab.locator("#help").is_visible()
+    page.press("Escape")
+    page.tab.fill("#who", "")
+    page.tab.locator("#gallery").focus()
+    page.press("n")  # who is it?
+    assert page.tab.locator("#ask").is_visible()
+    page.tab.keyboard.type("Bob")
+    page.press("Enter")
+    page.says("1 cell: neutrophil")
+    page.close()
+
+
+def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(
+        browser, server.url, viewport={"width": 820, "height": 1180}, has_touch=True, is_mobile=True
+    )
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= 820
+    page.tab.locator("#several").tap()
+    for number in (0, 1, 3):
+        page.tab.locator(".tile").nth(number).tap()
+    page.shot("tablet")
+    page.tab.locator("#actions [data-label='basophil']").tap()
+    page.says("3 cells: basophil")
+    assert page.count("basophil") == 3
+    page.close()
+
+
+def test_names_are_text(report: Path, browser: Any, serve: Serve) -> None:
+    """A field or slide whose name is markup stays a name."""
+    evil = "<img src=x onerror=alert(1)>"
+    text = (report / "results.json").read_text()
+    document = json.loads(text)
+    for number, field in enumerate(document["fields"]):
+        field["file"], field["group"] = f"{evil}{number}.png", evil
+    (report / "results.json").write_text(json.dumps(document))
+    shutil.rmtree(report / "journal")
+    server = serve(report)
+    page = Page(browser, server.url)
+    assert page.tab.locator("#slide option").nth(1).inner_text() == evil
+    page.press("Enter")
+    sync_api.expect(page.tab.locator("#field-name")).to_contain_text(evil)
+    sync_api.expect(page.tab.locator("#view-note")).to_contain_text("--pictures")
+    assert page.tab.locator("img[src=x]").count() == 0
+    page.close()

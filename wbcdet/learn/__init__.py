@@ -1,0 +1,1 @@
+"""Fine-tune the classifier for one laboratory from the cells that were reviewed there."""

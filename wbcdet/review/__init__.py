@@ -1,0 +1,1 @@
+"""Review a report in the browser: a person has the last word."""

@@ -1,0 +1,153 @@
+"""The differential while it is reviewed: the machine's and the person's, side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from wbcdet.differential import Differential, Share, clopper_pearson, differentials
+from wbcdet.review.board import Board
+from wbcdet.review.document import ReviewField
+from wbcdet.review.standing import UNCLASSIFIED, Standing
+
+#: Reason of a cell that a person left unclassified and the machine did not.
+BY_PERSON = "by-reviewer"
+
+
+@dataclass(frozen=True, slots=True)
+class _Seen:
+    """A cell as ``differentials`` reads it."""
+
+    label: str
+    reason: str | None
+    touches_edge: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _SeenField:
+    file: str
+    cells: list[_Seen]
+    failure: str | None
+
+
+def reason_of(standing: Standing) -> str | None:
+    """Why a cell is unclassified; None where it has a name."""
+    if standing.label != UNCLASSIFIED:
+        return None
+    return (standing.cell.reason if standing.cell else None) or BY_PERSON
+
+
+def reviewed(board: Board, group: str | None = None) -> Differential:
+    """The differential as it is reviewed, of one slide or (None) of all together."""
+    return _differential(board, group, _reviewed_fields(board, _of(board, group)))
+
+
+def machine(board: Board, group: str | None = None) -> Differential:
+    """The machine's differential, of one slide or (None) of all together."""
+    fields = (
+        _SeenField(
+            one.result.file,
+            [
+                _Seen(str(cell.label), cell.reason, cell.touches_edge)
+                for cell in one.result.cells
+                if one.left_out.get(cell.id) in (None, "edge")
+            ],
+            one.result.failure,
+        )
+        for one in _of(board, group)
+    )
+    return _differential(board, group, fields)
+
+
+def progress(board: Board, group: str | None = None) -> dict[str, int]:
+    """How far the review is: counted cells, those not reviewed, and those among them that are
+    unclassified."""
+    cells = unreviewed = open_ = 0
+    for one in _of(board, group):
+        for key, standing in board.of_field(one.number):
+            if board.counts(key):
+                cells += 1
+                unreviewed += not standing.reviewed
+                open_ += not standing.reviewed and standing.label == UNCLASSIFIED
+    return {"cells": cells, "unreviewed": unreviewed, "open": open_}
+
+
+def side_by_side(board: Board, group: str | None, before: Differential) -> dict[str, Any]:
+    """Both differentials as the page shows them.
+
+    Args:
+        board: the cells.
+        group: the slide, or None for all together.
+        before: the machine's; it never changes, so the caller keeps it.
+    """
+    after = reviewed(board, group)
+    left = {share.label: share for share in before.shares()}
+    none = _none_of(before.classified)
+    rows = [
+        {
+            "label": share.label,
+            "machine": _share(left[share.label]) if share.label in left else none,
+            "reviewed": _share(share),
+            "range": [share.range.low, share.range.high] if share.range else None,
+            "flag": share.flag,
+        }
+        for share in after.shares()
+    ]
+    return {
+        "rows": rows,
+        "machine": _total(before),
+        "reviewed": _total(after),
+        "warning": after.warning(),
+        **progress(board, group),
+    }
+
+
+def _of(board: Board, group: str | None) -> Iterator[ReviewField]:
+    return (one for one in board.report.fields if group is None or one.group == group)
+
+
+def _reviewed_fields(board: Board, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
+    for one in fields:
+        cells = [
+            _Seen(standing.label or "", reason_of(standing), standing.touches_edge)
+            for key, standing in board.of_field(one.number)
+            if standing.there and one.left_out.get(key[1]) in (None, "edge")
+        ]
+        yield _SeenField(one.result.file, cells, one.result.failure)
+
+
+def _differential(board: Board, group: str | None, fields: Iterable[_SeenField]) -> Differential:
+    options = board.report.options
+    (found,) = differentials(
+        fields,
+        exclude_edge=options.exclude_edge,
+        target=options.target,
+        ranges=options.ranges,
+    )
+    return found if group is None else replace(found, group=group)
+
+
+def _none_of(total: int) -> dict[str, Any]:
+    """The share of a type that the machine does not name."""
+    if not total:
+        return {"count": 0, "percent": None, "low": None, "high": None}
+    low, high = clopper_pearson(0, total)
+    return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {
+        "count": share.count,
+        "percent": share.percent,
+        "low": share.ci_low,
+        "high": share.ci_high,
+    }
+
+
+def _total(found: Differential) -> dict[str, int]:
+    return {
+        "classified": found.classified,
+        "unclassified": sum(found.unclassified.values()),
+        "artefacts": found.artefacts,
+    }

@@ -1,0 +1,206 @@
+"""The server of the review page: what it answers, and nothing about how cells are reviewed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+
+from wbcdet.records import NOTICE
+from wbcdet.review.pictures import CROP_SIDES, TILE, PictureError
+from wbcdet.review.session import Session
+from wbcdet.review.signing import SigningError
+from wbcdet.review.standing import ChangeError, ConflictError, Key, Wish
+from wbcdet.review.wire import cell_row, label_row, report_page
+
+_STATIC = Path(__file__).parent / "static"
+
+#: Cells in one change, and levels of a field's tiles.
+_MOST_CELLS, _MOST_LEVEL = 100_000, 16
+#: Seconds after which a quiet stream of events says that it is alive.
+_ALIVE_S = 20.0
+_PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+
+Name = Annotated[str, Field(min_length=1, max_length=40)]
+Coordinate = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class CellWish(BaseModel):
+    """One cell to be called something."""
+
+    field: int
+    cell: int
+    seen: int
+    label: Name
+
+
+class Ask(BaseModel):
+    """What every write says: who, and what the page has and shows."""
+
+    who: Name
+    since: int = 0
+    group: str | None = None
+
+
+class ChangeAsk(Ask):
+    cells: Annotated[list[CellWish], Field(min_length=1, max_length=_MOST_CELLS)]
+
+
+class DrawAsk(Ask):
+    field: int
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+    label: Name
+
+
+class SignAsk(Ask):
+    note: Annotated[str, Field(max_length=500)] = ""
+
+
+def build(session: Session) -> FastAPI:
+    """The application for one report."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="wbcdet review")
+    board, pictures = session.board, session.pictures
+
+    def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
+        """What has changed since a decision, with the differential as it is now."""
+        with board.turn:
+            return {
+                "last": board.last,
+                "cells": [cell_row(board, key) for key in board.since(since)],
+                "differential": session.differential(group),
+                "signed": session.signed(),
+                **more,
+            }
+
+    def picture(data: bytes) -> Response:
+        return Response(data, media_type="image/jpeg", headers=_PICTURE_HEADERS)
+
+    def key_of(field: int, cell: int) -> Key:
+        if (field, cell) not in board.cells:
+            raise PictureError("there is no such cell")
+        return field, cell
+
+    @app.exception_handler(ChangeError)
+    def refused(_request: Request, error: Exception) -> Response:
+        status = 409 if isinstance(error, ConflictError) else 400
+        return JSONResponse({"error": str(error), **news(0, None)}, status)
+
+    @app.exception_handler(SigningError)
+    def unsigned(_request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 409)
+
+    @app.exception_handler(PictureError)
+    def no_picture(_request: Request, error: Exception) -> Response:
+        return Response(str(error), 404, media_type="text/plain; charset=utf-8")
+
+    @app.exception_handler(OSError)
+    def no_disk(_request: Request, error: Exception) -> Response:
+        why = getattr(error, "strerror", None) or str(error)
+        return JSONResponse({"error": f"cannot be written: {why}"}, 507)
+
+    @app.get("/")
+    def page() -> Response:
+        return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/api/report")
+    def report() -> Response:
+        with board.turn:
+            start = {
+                **report_page(session),
+                **news(0, None),
+                "cells": [cell_row(board, key) for key in board.cells],
+                "labels": label_row(),
+                "notice": NOTICE,
+                "tile": TILE,
+                "crops": CROP_SIDES,
+            }
+        # Plain dumps: the encoder of the framework takes a second for 10,000 cells.
+        return Response(json.dumps(start), media_type="application/json")
+
+    @app.get("/api/changes")
+    def changes(since: int = 0, group: str | None = None) -> dict[str, Any]:
+        return news(since, group)
+
+    @app.post("/api/change")
+    def change(ask: ChangeAsk) -> dict[str, Any]:
+        wishes = [Wish((one.field, one.cell), one.seen, one.label) for one in ask.cells]
+        board.change(ask.who, wishes)
+        return news(ask.since, ask.group)
+
+    @app.post("/api/draw")
+    def draw(ask: DrawAsk) -> dict[str, Any]:
+        key = session.draw(ask.who, ask.field, ask.box, ask.label)
+        return news(ask.since, ask.group, drawn=key)
+
+    @app.post("/api/undo")
+    def undo(ask: Ask) -> dict[str, Any]:
+        touched = board.undo(ask.who)
+        return news(ask.since, ask.group, touched=touched)
+
+    @app.post("/api/redo")
+    def redo(ask: Ask) -> dict[str, Any]:
+        touched = board.redo(ask.who)
+        return news(ask.since, ask.group, touched=touched)
+
+    @app.post("/api/sign")
+    def sign(ask: SignAsk) -> dict[str, Any]:
+        entry = session.sign(ask.who, ask.note, ask.since)
+        return news(ask.since, ask.group, entry=entry)
+
+    @app.get("/api/log")
+    def log() -> list[dict[str, Any]]:
+        return session.log()
+
+    @app.get("/thumb/{field}/{cell}")
+    def thumb(field: int, cell: int) -> Response:
+        return picture(pictures.thumbnail(key_of(field, cell)))
+
+    @app.get("/crop/{field}/{cell}/{side}")
+    def crop(field: int, cell: int, side: int) -> Response:
+        if side not in CROP_SIDES:
+            raise PictureError("there is no crop of that size")
+        return picture(pictures.crop(key_of(field, cell), side))
+
+    @app.get("/tile/{field}/{level}/{column}/{row}")
+    def tile(field: int, level: int, column: int, row: int) -> Response:
+        if not 0 <= level <= _MOST_LEVEL or column < 0 or row < 0:
+            raise PictureError("there is no such part of the field")
+        return picture(pictures.tile(field, level, column, row))
+
+    @app.get("/api/events")
+    def events(request: Request) -> Response:
+        return StreamingResponse(_events(session, request), media_type="text/event-stream")
+
+    @app.get("/reviewed/{path:path}")
+    async def signed_report(path: str, request: Request) -> Response:
+        folder = session.reviewed_folder
+        if not folder.is_dir():
+            raise PictureError("nothing is signed yet")
+        return await StaticFiles(directory=folder).get_response(path, request.scope)
+
+    app.mount("/static", StaticFiles(directory=_STATIC), name="static")
+    return app
+
+
+async def _events(session: Session, request: Request) -> AsyncIterator[str]:
+    """The number of the last decision, whenever it changes; pages fetch the rest themselves."""
+    last = -1
+    with session.waiting() as changed:
+        while not await request.is_disconnected():
+            changed.clear()
+            if session.board.last != last:
+                last = session.board.last
+                yield f"data: {last}\n\n"
+            else:
+                yield ": alive\n\n"
+            try:
+                await asyncio.wait_for(changed.wait(), _ALIVE_S)
+            except asyncio.TimeoutError:
+                continue

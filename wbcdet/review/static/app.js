@@ -1,0 +1,332 @@
+// The page: keys, buttons and what they do to the cells.
+
+import { Refused, get, listen, post } from "./api.js";
+import { FieldView } from "./field.js";
+import { Gallery } from "./gallery.js";
+import { setUpKeys } from "./keys.js";
+import { DELETED, Model, UNCLASSIFIED } from "./model.js";
+import { showClasses, showDifferential } from "./panel.js";
+import { setUpSigning } from "./sign.js";
+
+const part = (id) => document.getElementById(id);
+let model, gallery, field, report, signing;
+let differential = null;
+
+async function start() {
+  report = await get("/api/report");
+  document.title = `${report.title}: wbcdet review`;
+  part("title").textContent = report.title;
+  part("notice").textContent = report.notice;
+  part("made").textContent = report.models.join("; ");
+  part("who").value = localStorage.getItem("wbcdet-who") || report.who;
+  model = new Model(report);
+  gallery = new Gallery(model, part("gallery"), { selected: showTargets, open: openField });
+  field = new FieldView(model, report.tile, { focused: showTargets, drawn: () => field.draw() });
+  signing = setUpSigning({
+    ask: () => ({ last: model.last, group: groupName() }),
+    who, take, showOpen, differential: () => differential,
+  });
+  setUpSlides();
+  setUpActions();
+  setUpButtons();
+  setUpKeys({ gallery, field, call, callOther, back, toggleDrawing, openField, closeField, stepClass, showTargets });
+  take(report);
+  gallery.element.focus();
+  if (report.notes.length) banner(report.notes.join(" "));
+  listen(
+    async (last) => { if (last > model.last) take(await get(`/api/changes?${new URLSearchParams(since())}`)); },
+    line,
+  );
+}
+
+let down = false;
+
+// After a break everything is asked for again: what was shown at once may not have been kept.
+async function line(up) {
+  banner(up ? report.notes.join(" ") : "The server does not answer: nothing is kept now. Start wbcdet review again; this page goes on by itself.");
+  if (up && down) {
+    model.take(await get("/api/report"));
+    take(await get(`/api/changes?${new URLSearchParams(since())}`));
+  }
+  down = !up;
+}
+
+const groupName = () => (model.group === null ? null : report.groups[model.group]);
+
+function since() {
+  const group = groupName();
+  return group === null ? { since: model.last } : { since: model.last, group };
+}
+
+// Shows what the server says has changed.
+function take(news) {
+  model.take(news);
+  show(news);
+}
+
+function show(news) {
+  if (news?.differential) {
+    differential = news.differential;
+    const name = groupName() ?? (report.groups.length ? "All slides" : "Differential");
+    showDifferential(model, differential, name);
+  }
+  if (news && "signed" in news) signing.show(news.signed);
+  gallery.rebuild();
+  showClasses(model, gallery.sections, gallery.only, { only: showOnly, drop: (label) => call(label) });
+  if (field.open) field.show(field.number, field.focus && model.cells.get(field.focus).label !== DELETED ? field.focus : null);
+  showTargets();
+}
+
+function who() {
+  const name = part("who").value.trim();
+  if (name) localStorage.setItem("wbcdet-who", name);
+  return name;
+}
+
+function say(text) {
+  part("says").textContent = text;
+  part("says").classList.add("on");
+  clearTimeout(say.timer);
+  say.timer = setTimeout(() => part("says").classList.remove("on"), 6000);
+}
+
+function banner(text) {
+  part("banner").textContent = text;
+  part("banner").hidden = !text;
+}
+
+// The cells that a key acts on.
+function targets() {
+  if (field.open) {
+    const cell = field.focus && model.cells.get(field.focus);
+    return cell && cell.label !== DELETED && cell.label !== null ? [cell] : [];
+  }
+  return gallery.targets();
+}
+
+// Calls the selected cells something; null confirms each as it is.
+async function call(label) {
+  if (field.open && field.drawing) return label === null || label === DELETED ? undefined : draw(label);
+  const cells = targets().filter((cell) => label !== null || cell.label !== DELETED);
+  if (!cells.length) return;
+  if (!(await named())) return;
+  const wanted = cells.map((cell) => ({ cell, label: label ?? cell.label }));
+  const before = cells.map(({ label, reviewed, seen }) => ({ label, reviewed, seen }));
+  const keys = new Set(cells.map((cell) => cell.key));
+  const next = field.open ? null : gallery.after(keys);
+  // Shown at once; what the server answers has the last word.
+  for (const one of wanted) Object.assign(one.cell, { label: one.label, reviewed: true });
+  gallery.chosen.clear();
+  gallery.focus = next ?? gallery.focus;
+  gallery.anchor = gallery.focus;
+  show();
+  gallery.reveal();
+  if (field.open && label === DELETED) field.focus = null;
+  const count = cells.length === 1 ? "1 cell" : `${cells.length} cells`;
+  const done = await send("/api/change", () => ({
+    cells: wanted.map((one) => ({
+      field: one.cell.field, cell: one.cell.id, seen: one.cell.seen, label: one.label,
+    })),
+  }));
+  if (done) say(label === null ? `${count} confirmed` : `${count}: ${label}`);
+  else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
+  if (!done) show();
+}
+
+async function draw(label) {
+  const box = field.box, number = field.number;
+  if (!box || !(await named())) return;
+  const done = await send("/api/draw", () => ({ field: number, box, label }));
+  if (!done) return;
+  field.drawnAs(...done.drawn);
+  say(`Missed cell added: ${label}`);
+}
+
+async function back(path, word) {
+  if (!(await named())) return;
+  const done = await send(path, () => ({}));
+  if (!done) return;
+  say(done.touched.length ? `${word} ${done.touched.length === 1 ? "1 cell" : `${done.touched.length} cells`}` : `Nothing to ${path.slice(5)}`);
+  const key = done.touched[0]?.join("/");
+  if (key && !field.open) gallery.go(key);
+  if (key && field.open && model.cells.get(key).field === field.number) field.show(field.number, model.cells.get(key).label ? key : null);
+}
+
+async function send(path, make) {
+  try {
+    const news = await post(path, () => ({ who: who(), ...since(), ...make() }));
+    take(news);
+    return news;
+  } catch (error) {
+    if (error instanceof Refused) {
+      if (error.answer.cells) take(error.answer);
+      say(`Not done: ${error.message}`);
+    } else {
+      banner("The server does not answer: this was not kept. Start wbcdet review again.");
+    }
+    return null;
+  }
+}
+
+// Asks for the name of the person where there is none yet.
+async function named() {
+  if (who()) return true;
+  const name = await ask("Your name, as it is kept with every decision");
+  if (name) part("who").value = name;
+  return Boolean(who());
+}
+
+function ask(title) {
+  const dialog = part("ask");
+  part("ask-title").textContent = title;
+  part("ask-text").value = "";
+  dialog.returnValue = "";
+  dialog.showModal();
+  part("ask-text").focus();
+  return new Promise((resolve) => {
+    dialog.addEventListener(
+      "close", () => resolve(dialog.returnValue === "ok" ? part("ask-text").value.trim().toLowerCase() : ""), { once: true },
+    );
+  });
+}
+
+async function callOther() {
+  if (!targets().length && !field.drawing) return;
+  const label = await ask("What is it?");
+  if (label) call(label);
+}
+
+function showOnly(label) {
+  gallery.only = label;
+  gallery.chosen.clear();
+  gallery.focus = null;
+  gallery.element.scrollTop = 0;
+  closeField();
+  show();
+}
+
+function showOpen() {
+  part("only-open").checked = model.onlyOpen = true;
+  showOnly(UNCLASSIFIED);
+}
+
+function stepClass(by) {
+  const labels = [null, ...gallery.sections.map((one) => one.label)];
+  showOnly(labels[(labels.indexOf(gallery.only) + by + labels.length) % labels.length]);
+}
+
+function openField(key) {
+  const cell = model.cells.get(key ?? gallery.focus);
+  if (!cell) return;
+  part("gallery").hidden = true;
+  field.show(cell.field, cell.key);
+  part("view").focus();
+  showTargets();
+}
+
+function closeField() {
+  if (!field.open) return;
+  const key = field.focus;
+  field.close();
+  part("gallery").hidden = false;
+  gallery.layout();
+  if (key && gallery.places.has(key)) gallery.go(key);
+  else gallery.reveal();
+  gallery.element.focus();
+  showTargets();
+}
+
+function toggleDrawing() {
+  if (!field.open) {
+    openField();
+    if (!field.open) return;
+  }
+  if (field.drawing) field.stopDrawing();
+  else field.startDrawing();
+  part("view").focus();
+  showTargets();
+}
+
+function setUpSlides() {
+  if (!report.groups.length) return;
+  part("slide-choice").hidden = false;
+  part("slide").append(new Option("all slides", ""), ...report.groups.map((name, at) => new Option(name, at)));
+  part("slide").addEventListener("change", async () => {
+    const chosen = part("slide").value;
+    model.group = chosen === "" ? null : Number(chosen);
+    gallery.focus = null;
+    gallery.chosen.clear();
+    gallery.element.scrollTop = 0;
+    closeField();
+    take(await get(`/api/changes?${new URLSearchParams(since())}`));
+  });
+}
+
+const button = (text, key, does, label) => {
+  const node = document.createElement("button");
+  node.type = "button";
+  if (label) {
+    const swatch = document.createElement("i");
+    swatch.className = "swatch";
+    swatch.style.background = model.colour(label);
+    node.append(swatch);
+    node.dataset.label = label;
+  }
+  node.append(text, " ");
+  if (key) node.append(Object.assign(document.createElement("kbd"), { textContent: key }));
+  node.addEventListener("click", does);
+  return node;
+};
+
+function setUpActions() {
+  const names = report.labels.filter(({ label }) => label !== DELETED);
+  const several = button("Select several", "", () => {
+    gallery.several = !gallery.several;
+    several.setAttribute("aria-pressed", String(gallery.several));
+    if (!gallery.several) gallery.clear();
+  });
+  several.id = "several";
+  several.setAttribute("aria-pressed", "false");
+  const count = Object.assign(document.createElement("span"), { id: "count" });
+  part("actions").append(
+    count, several,
+    button("Confirm", "Space", () => call(null)),
+    ...names.map(({ label, key }) => button(label, key, () => call(label), label)),
+    button("other", "O", callOther),
+    button("delete", "Del", () => call(DELETED)),
+    button("Field", "Enter", () => (field.open ? closeField() : openField())),
+  );
+}
+
+function setUpButtons() {
+  const on = (id, does) => part(id).addEventListener("click", does);
+  on("undo", () => back("/api/undo", "Undone:"));
+  on("redo", () => back("/api/redo", "Redone:"));
+  on("help-button", () => part("help").showModal());
+  on("sign-button", () => signing.open());
+  on("field-close", closeField);
+  on("field-back", () => field.step(-1));
+  on("field-next", () => field.step(1));
+  on("field-draw", toggleDrawing);
+  on("field-boxes", () => field.toggleBoxes());
+  on("field-in", () => field.zoom(1.4));
+  on("field-out", () => field.zoom(1 / 1.4));
+  on("field-fit", () => field.fit());
+  part("zoom").value = gallery.size;
+  part("zoom").addEventListener("input", () => gallery.zoom(Number(part("zoom").value) - gallery.size));
+  part("only-open").addEventListener("change", () => {
+    model.onlyOpen = part("only-open").checked;
+    show();
+  });
+  part("who").addEventListener("change", who);
+}
+
+function showTargets() {
+  const cells = targets();
+  part("count").textContent = field.drawing
+    ? "missed cell:"
+    : cells.length > 1 ? `${cells.length} selected:` : cells.length ? `${cells[0].label}:` : "nothing selected";
+  part("zoom").value = gallery.size;
+}
+
+start().catch((error) => banner(`The report cannot be shown: ${error.message}`));

@@ -1,0 +1,115 @@
+// The cells as they stand, sorted into types; knows nothing of how they are shown.
+
+export const UNCLASSIFIED = "unclassified";
+export const DELETED = "deleted";
+export const ARTEFACT = "artefact";
+
+export const keyOf = (field, cell) => `${field}/${cell}`;
+
+function fromRow(row) {
+  const [field, id, label, reviewed, seen, box, machine, score, reason, left, who] = row;
+  return {
+    key: keyOf(field, id), field, id, label, reviewed: Boolean(reviewed), seen, box, machine,
+    score, reason, left, who,
+  };
+}
+
+// Doubt: of the unclassified those first that nearly had a name, of the others the lowest score.
+function byDoubt(a, b) {
+  if (a.machine !== b.machine) return a.machine < b.machine ? -1 : 1;
+  if (a.machine === UNCLASSIFIED) {
+    if (a.reason !== b.reason) return (a.reason || "") < (b.reason || "") ? -1 : 1;
+    return b.score - a.score || a.field - b.field;
+  }
+  return a.score - b.score || a.field - b.field;
+}
+
+export class Model {
+  constructor(report) {
+    this.labels = report.labels.map((one) => one.label);
+    this.keys = new Map(report.labels.map((one) => [one.label, one.key]));
+    this.colours = new Map(report.labels.map((one) => [one.label, one.colour]));
+    this.fields = report.fields;
+    this.cells = new Map();
+    this.order = [];
+    this.last = report.last;
+    this.group = null; // number of the slide that is shown; null shows all
+    this.onlyOpen = false;
+    for (const row of report.cells) this.put(fromRow(row));
+    this.order.sort(byDoubt);
+    this.byField = null;
+  }
+
+  put(cell) {
+    const known = this.cells.get(cell.key);
+    if (known) Object.assign(known, cell);
+    else {
+      this.cells.set(cell.key, cell);
+      this.order.push(cell);
+      this.byField = null;
+    }
+  }
+
+  // Takes what the server says has changed.
+  take(news) {
+    for (const row of news.cells) this.put(fromRow(row));
+    this.last = Math.max(this.last, news.last);
+  }
+
+  colour(label) {
+    return this.colours.get(label) || "#cc79a7";
+  }
+
+  letter(label) {
+    if (label === DELETED) return "✕";
+    return this.keys.get(label) || (label || "?")[0].toUpperCase();
+  }
+
+  inGroup(cell) {
+    return this.group === null || this.fields[cell.field].group === this.group;
+  }
+
+  counted(cell) {
+    return cell.label !== null && cell.label !== DELETED && !cell.left;
+  }
+
+  // Sections of the gallery: label, how many cells it has, and those that are shown.
+  sections() {
+    const found = new Map(this.labels.map((label) => [label, { own: [], moved: [], total: 0, open: 0 }]));
+    for (const cell of this.order) {
+      if (cell.label === null || !this.inGroup(cell)) continue;
+      if (cell.left && cell.label !== DELETED) continue;
+      if (!found.has(cell.label)) found.set(cell.label, { own: [], moved: [], total: 0, open: 0 });
+      const part = found.get(cell.label);
+      part.total += 1;
+      part.open += !cell.reviewed;
+      if (this.onlyOpen && cell.reviewed) continue;
+      (cell.label === cell.machine ? part.own : part.moved).push(cell);
+    }
+    const rank = (label) => {
+      const at = this.labels.indexOf(label);
+      return at < 0 ? this.labels.length - 2.5 : at;
+    };
+    return [...found]
+      .sort(([a], [b]) => rank(a) - rank(b) || (a < b ? -1 : 1))
+      .map(([label, part]) => ({
+        label,
+        total: part.total,
+        open: label === DELETED ? 0 : part.open,
+        cells: [...part.own, ...part.moved.sort((a, b) => a.seen - b.seen)],
+      }));
+  }
+
+  // Cells of a field, from top to bottom, those that are left out too.
+  ofField(number) {
+    if (this.byField === null) {
+      this.byField = new Map();
+      for (const cell of this.cells.values()) {
+        if (!this.byField.has(cell.field)) this.byField.set(cell.field, []);
+        this.byField.get(cell.field).push(cell);
+      }
+      for (const cells of this.byField.values()) cells.sort((a, b) => a.box[1] - b.box[1] || a.id - b.id);
+    }
+    return (this.byField.get(number) || []).filter((cell) => cell.label !== null && cell.label !== DELETED);
+  }
+}

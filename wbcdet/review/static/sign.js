@@ -1,0 +1,95 @@
+// The sign-off: what is still open, the name, and the signatures so far.
+
+import { Refused, get, post } from "./api.js";
+
+const part = (id) => document.getElementById(id);
+
+export function setUpSigning({ ask, who, take, showOpen, differential }) {
+  const dialog = part("sign");
+
+  async function open() {
+    part("sign-error").textContent = "";
+    part("sign-name").value = who();
+    if (!dialog.open) dialog.showModal();
+    await state();
+  }
+
+  // All slides are signed together, whichever is shown.
+  async function state() {
+    const { differential: all } = await get("/api/changes?since=1000000000");
+    const done = all.cells - all.unreviewed;
+    part("sign-state").textContent =
+      `${done} of ${all.cells} cells were looked at by a person.` +
+      (all.unreviewed ? ` ${all.unreviewed} stay as the machine named them.` : "");
+    part("sign-open").hidden = part("sign-show").hidden = !all.open;
+    part("sign-open").textContent = all.open
+      ? `${all.open} unclassified ${all.open === 1 ? "cell is" : "cells are"} not settled: name each, or confirm with U that it cannot be named.`
+      : "";
+    part("sign-go").disabled = all.open > 0;
+    showLog(await get("/api/log"));
+  }
+
+  function showLog(entries) {
+    const lines = entries.slice().reverse().map((entry) => {
+      const line = document.createElement("p");
+      line.className = "small";
+      line.textContent =
+        `${entry.number}. ${entry.name}, ${entry.time.slice(0, 16).replace("T", " ")} UTC: ` +
+        `${entry.cells} cells, ${entry.unreviewed} not reviewed${entry.note ? `; ${entry.note}` : ""}`;
+      return line;
+    });
+    if (entries.length) {
+      const link = document.createElement("a");
+      link.href = "/reviewed/report.html";
+      link.target = "_blank";
+      link.rel = "noopener";
+      link.textContent = "Open the signed report";
+      const where = document.createElement("p");
+      where.append(link);
+      lines.unshift(where);
+    }
+    part("sign-log").replaceChildren(...lines);
+  }
+
+  async function go() {
+    const name = part("sign-name").value.trim();
+    if (!name) {
+      part("sign-error").textContent = "Write your name.";
+      part("sign-name").focus();
+      return;
+    }
+    part("sign-go").disabled = true;
+    part("sign-error").textContent = "Writing the reviewed report …";
+    const { last, group } = ask();
+    const body = { who: name, since: last, note: part("sign-note").value, ...(group === null ? {} : { group }) };
+    try {
+      take(await post("/api/sign", () => body));
+      part("sign-error").textContent = "Signed.";
+      part("sign-note").value = "";
+    } catch (error) {
+      part("sign-error").textContent = error instanceof Refused ? `Not signed: ${error.message}` : "Not signed: the server does not answer.";
+    }
+    await state().catch(() => {});
+  }
+
+  part("sign-go").addEventListener("click", go);
+  part("sign-form").addEventListener("submit", (event) => {
+    if (event.submitter?.value !== "") return;
+    dialog.close();
+  });
+  part("sign-show").addEventListener("click", () => {
+    dialog.close();
+    showOpen();
+  });
+
+  return {
+    open,
+    show(signed) {
+      part("signed").textContent = signed
+        ? `Signed by ${signed.name}, ${signed.time.slice(0, 16).replace("T", " ")} UTC${signed.current ? "" : "; changed since, so sign again"}.`
+        : "Not signed yet.";
+      part("signed").classList.toggle("warn", Boolean(signed && !signed.current));
+    },
+    differential,
+  };
+}
