@@ -39,6 +39,8 @@ from wbcdet.evaluation.cli import evaluate
 from wbcdet.exports.cli import EPILOG as EXPORT_EPILOG
 from wbcdet.exports.cli import export
 from wbcdet.records import NOTICE
+from wbcdet.stream.cli import EPILOG as STREAM_EPILOG
+from wbcdet.stream.cli import cameras, stream
 from wbcdet.training.data_cli import app as data_app
 from wbcdet.training.train_cli import app as train_app
 
@@ -66,6 +68,8 @@ app.command(epilog=AGREE_EPILOG)(agree)
 app.command(epilog=COUNT_EPILOG)(count)
 app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=EXPORT_EPILOG)(export)
+app.command(epilog=STREAM_EPILOG)(stream)
+app.command()(cameras)
 
 
 def _print_version(wanted: bool) -> None:
@@ -169,10 +173,10 @@ def main() -> None:
     """Run the command; the console script."""
     import warnings
 
-    for stream in (sys.stdout, sys.stderr):
+    for pipe in (sys.stdout, sys.stderr):
         # A terminal that lacks a letter of a file name shows a mark in its place.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        if isinstance(pipe, TextIOWrapper):
+            pipe.reconfigure(errors="replace")
     # Odd metadata in a picture is no concern of the reader: pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
     app()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
-from wbcdet.batch.files import write_document, write_tables
+from wbcdet.batch.files import More, write_document, write_tables
 from wbcdet.batch.journal import Journal
 from wbcdet.batch.run import CELLS, SHEETS, Job, drop
 from wbcdet.batch.tally import Options, Tally
@@ -17,7 +18,30 @@ from wbcdet.count_page.sheets import plural
 from wbcdet.report import PictureNames, write_whole
 
 
-def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -> Tally:
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What a report says that is not of a folder.
+
+    Attributes:
+        title: name of what was counted.
+        how: how the cells were put together, a line each.
+        info: what ``results.json`` and the page say of the run, beside the journal's header.
+        more: further columns of ``cells.csv``.
+    """
+
+    title: str
+    how: Sequence[str]
+    info: Mapping[str, Any]
+    more: More
+
+
+def finish(
+    job: Job,
+    names: Sequence[str],
+    journal: Journal,
+    options: Options,
+    extra: Extra | None = None,
+) -> Tally:
     """Write the files of a report from its journal.
 
     The same journal and options give the same bytes.
@@ -27,20 +51,25 @@ def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -
         names: the fields, in order.
         journal: holds all of them.
         options: how they are put together.
+        extra: where it is not the count of a folder.
 
     Raises:
         OSError: a file cannot be written.
     """
     assert journal.header is not None
+    if extra is None:
+        title = job.folder.resolve().name or str(job.folder)
+        extra = Extra(title, _how(options), {}, ((), {}))
+    info = {**journal.header, **extra.info}
     tally = Tally(names, journal, options)
-    write_tables(job.out, tally, annotated=job.annotate)
-    write_document(job.out / "results.json", tally, journal.header)
+    write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
+    write_document(job.out / "results.json", tally, info)
     sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
     content = Content(
-        title=job.folder.resolve().name or str(job.folder),
+        title=extra.title,
         grouped=options.group_by is not None,
-        info=journal.header,
-        how=_how(options),
+        info=info,
+        how=extra.how,
         differentials=tally.differentials,
         notes=tally.notes,
         sections=sections,

@@ -37,18 +37,19 @@ _LEAST_Z = 6.0
 _MARGIN = 6
 
 
-def keep_picture(pixels: Pixels) -> bytes:
+def keep_picture(pixels: Pixels, *, colour: bool = False) -> bytes:
     """A field reduced to what ``Ground`` needs, as a JPEG file.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.
+        colour: keep its colours too, which ``Ground`` does not look at.
     """
     height, width = pixels.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    picture = pixels if colour else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    _, data = cv2.imencode(".jpg", cv2.resize(grey, size, interpolation=method))
+    _, data = cv2.imencode(".jpg", cv2.resize(picture, size, interpolation=method))
     return data.tobytes()
 
 
