@@ -197,7 +197,8 @@ def _grain(pattern: Floats) -> float:
     """Pixels of a pattern that vary together: its area over this is its number of independent
     values, which a correlation is judged by."""
     power = np.abs(np.fft.rfft2(pattern)) ** 2
-    return float((power**2).mean() / power.mean() ** 2)
+    mean = float(power.mean())
+    return float((power**2).mean()) / mean**2 if mean else 1.0
 
 
 def _weight(energy: np.ndarray, enough: npt.NDArray[np.bool_]) -> Floats:

@@ -51,7 +51,8 @@ def stream(
             metavar="[SOURCE]",
             help="What to watch: a video file; a camera number such as 0; an rtsp:// or http:// "
             "address; a folder that fills with pictures; mm:demo or mm:FILE.cfg for a "
-            "Micro-Manager camera. Without it, the files are written again from what was counted into OUT.",
+            "Micro-Manager camera. Without it, the files are written again from what was counted "
+            "into OUT.",
             show_default=False,
         ),
     ] = None,
@@ -237,7 +238,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
             outcome = None
             if wish.source is not None:
                 outcome = _watch(wish, wish.source, analyzer, keeper)
-            if not keeper.run.get("totals") or not (outcome is None or outcome.frames):
+            if not keeper.views() or (outcome is not None and not outcome.frames):
                 stop(
                     (outcome and outcome.failure)
                     or f"{out}: holds no count yet; name a SOURCE to watch"
@@ -258,6 +259,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
 
 def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper) -> Outcome:
     from wbcdet.stream.events import Events
+    from wbcdet.stream.overlay import Overlay
     from wbcdet.stream.run import Runner, Surface
     from wbcdet.stream.session import Session
 
@@ -265,6 +267,7 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
     if counted:
         wish.say(f"goes on with the {counted} cells that were counted before")
     surfaces: list[Surface] = []
+    overlay = Overlay()
     with ExitStack() as stack:
         events = Events(wish.out, None if wish.quiet else wish.say)
         stack.callback(events.close)
@@ -275,17 +278,23 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
 
             surfaces.append(StatusLine())
         if wish.display:
-            from wbcdet.stream.window import Window
+            from wbcdet.stream.window import Window, WindowError
 
-            surfaces.append(Window(source.name, runner.ask))
+            try:
+                surfaces.append(Window(source.name, runner.ask, overlay))
+            except WindowError as error:
+                stop(str(error))
         if wish.save_video:
             from wbcdet.stream.video_file import VideoWriter
 
-            surfaces.append(VideoWriter(wish.out / "video.mp4"))
+            surfaces.append(VideoWriter(wish.out, overlay))
         if wish.page is not None:
-            from wbcdet.stream.serve import Server
+            from wbcdet.stream.serve import ServeError, Server
 
-            server = Server(source.name, runner.ask, wish.page.host, wish.page.port)
+            try:
+                server = Server(source.name, runner.ask, overlay, wish.page.host, wish.page.port)
+            except ServeError as error:
+                stop(str(error))
             surfaces.append(server)
             wish.say(f"the live page is at {server.url}")
         events.add("begin", f"watching {source.name}; Ctrl-C ends and writes the report", -1)

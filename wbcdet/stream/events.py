@@ -33,12 +33,12 @@ class Events:
             self._table.writerow(COLUMNS)
             self._file.flush()
 
-    def add(self, event: str, text: str, frame: int) -> None:
-        """Say and write down what happened after a frame (-1: before the first)."""
+    def add(self, event: str, text: str, frame: int, *, silent: bool = False) -> None:
+        """Write down, and unless ``silent`` say, what happened after a frame (-1: before any)."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         self._table.writerow((now, frame if frame >= 0 else "", event, text))
         self._file.flush()
-        if self._say is not None:
+        if self._say is not None and not silent:
             self._say(text)
 
     def beep(self) -> None:

@@ -36,6 +36,7 @@ COLUMNS = (
     "best_frame",
     "views",
     "chances",
+    "certainty",
     "votes",
     "map",
     "map_x",
@@ -77,7 +78,7 @@ def finish(
     Raises:
         OSError: a file cannot be written.
     """
-    views = [view for view in keeper.views() if any(track.real for track in view.tracks)]
+    views = [view for view in keeper.views() if view.listed]
     made: list[str] = []
     for view in views:
         made += _pictures(out, view, wanted.annotate)
@@ -144,6 +145,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
                 "best_frame": int(Path(track.best).stem),
                 "views": track.hits,
                 "chances": track.chances,
+                "certainty": round(track.certainty / max(track.chances, 1), 3),
                 "votes": "; ".join(
                     f"{label} {count}"
                     for label, count in sorted(

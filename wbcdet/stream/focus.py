@@ -49,7 +49,7 @@ class Focus:
         """Sharpness of the next frame over the best so far; about 1 for a sharp frame."""
         self._recent.append(value)
         best = float(np.percentile(self._recent, _PERCENTILE))
-        return value / max(best, 1e-6)
+        return value / best if best > 1e-6 else 1.0
 
     @staticmethod
     def is_sharp(share: float) -> bool:

@@ -37,13 +37,29 @@ _MAP, _RUN = "map/", "run"
 
 @dataclass(slots=True)
 class View:
-    """A frame that is kept for the cells that it shows best."""
+    """A frame that is kept for the cells that it shows best.
+
+    Attributes:
+        name: below ``views/`` and in every table.
+        slide: number of its slide.
+        size: width and height, px.
+        quality: what ``quality.measure`` says of it.
+        first: the first one of its slide, kept even without a cell: a slide without white cells is
+            a result too.
+        tracks: those cells.
+    """
 
     name: str
     slide: int
     size: tuple[int, int]
     quality: dict[str, Any]
+    first: bool = False
     tracks: list[Track] = field(default_factory=list)
+
+    @property
+    def listed(self) -> bool:
+        """It stands in the report: some cells are its own, or it shows that the slide was seen."""
+        return self.first or any(track.real for track in self.tracks)
 
 
 class Keeper:
@@ -107,7 +123,8 @@ class Keeper:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_whole(path, to_jpeg(pixels, _QUALITY))
         quality = asdict(measure(pixels, cell_width(cells)))
-        view = self._views[name] = View(name, self.slide, (width, height), quality)
+        view = View(name, self.slide, (width, height), quality, first=not self.has_view())
+        self._views[name] = view
         places = self._journal.keep(cut_thumbnails(Field(name, None, pixels), cells))
         for track, place in zip(tracks, places, strict=True):
             self._leave(track)
@@ -115,6 +132,10 @@ class Keeper:
             view.tracks.append(track)
             self._by_track[id(track)] = view
         self._changed[name] = None
+
+    def has_view(self) -> bool:
+        """There is a view of the current slide."""
+        return any(view.slide == self.slide for view in self._views.values())
 
     def changed(self, tracks: Iterable[Track]) -> None:
         """More is known of these cells."""
@@ -154,7 +175,7 @@ class Keeper:
         for name in names:
             view = self._views[name]
             self._journal.append(self._record(view))
-            if not view.tracks:
+            if not (view.tracks or view.first):
                 del self._views[name]
                 (self._out / VIEWS / name).unlink(missing_ok=True)
         self._changed.clear()
@@ -184,6 +205,7 @@ class Keeper:
         )
         return {
             **entry.to_record(),
+            "first": view.first,
             "pictures": [track.picture for track in tracks],
             "tracks": [track.to_record() for track in tracks],
         }
@@ -208,13 +230,14 @@ class Keeper:
                     for key, value in record.items()
                     if key not in ("file", "slide", "pictures")
                 }
-            elif not name.startswith(_MAP) and record["tracks"]:
+            elif not name.startswith(_MAP) and (record["tracks"] or record["first"]):
                 result = record["result"]
                 view = View(
                     name,
                     int(name.split("/")[0].removeprefix("slide-")),
                     (result["width"], result["height"]),
                     record["quality"],
+                    record["first"],
                 )
                 self._views[name] = view
                 for values in record["tracks"]:
@@ -231,7 +254,7 @@ class Keeper:
         seen = (int(Path(name).stem) for name in self._views)
         last = max((track.last for track, _ in newest.values()), default=-1)
         self.next_frame = 1 + max(last, max(seen, default=-1), self.run.get("last_frame", -1))
-        self._changed = dict.fromkeys(name for name, view in self._views.items() if not view.tracks)
+        self._changed = dict.fromkeys(self._views)
         self._sweep()
         self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
 

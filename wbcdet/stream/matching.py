@@ -15,6 +15,8 @@ from wbcdet.stream.tracks import Track, on_island
 _SAME = 0.3
 #: ...a cut one and another where they share this much of the smaller.
 _SAME_CUT = 0.5
+#: Of two boxes in one frame that share this much of the smaller, only the surer is a cell.
+_NESTED = 0.7
 #: A box must lie this far inside the frame, over its longer side, for its frame to be one that
 #: should have shown the cell whole.
 _INSIDE = 0.12
@@ -58,17 +60,26 @@ def likeness(one: Box, other: Box, *, whole: bool) -> float:
         one, other: the boxes.
         whole: both are of whole cells; else what they share counts over the smaller of the two.
     """
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
+    shared, areas = _shared(one, other)
+    if not shared:
         return 0.0
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (one, other)]
-    shared = width * height
     iou = shared / (sum(areas) - shared)
     if whole:
         return iou if iou >= _SAME else 0.0
     part = shared / min(areas)
     return (part + iou) / 2 if part >= _SAME_CUT else 0.0
+
+
+def apart(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of a frame without boxes that lie around or inside one of higher score.
+
+    The detector keeps such a pair where the two differ much in size.
+    """
+    kept: list[Cell] = []
+    for cell in sorted(cells, key=lambda one: -one.detection_score):
+        if all(_part(cell.box, one.box) < _NESTED for one in kept):
+            kept.append(cell)
+    return kept
 
 
 def shown(track: Track, spot: Spot, size: tuple[int, int]) -> bool:
@@ -87,6 +98,20 @@ def touches(track: Track, spot: Spot, size: tuple[int, int]) -> bool:
     """A frame shows a part of the place of a cell."""
     x0, y0, x1, y1 = track.box
     return x1 > spot.x and y1 > spot.y and x0 < spot.x + size[0] and y0 < spot.y + size[1]
+
+
+def _shared(one: Box, other: Box) -> tuple[float, tuple[float, float]]:
+    """The area that two boxes share, and their own."""
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    first, second = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return width * height, (first, second)
+
+
+def _part(one: Box, other: Box) -> float:
+    """What two boxes share, over the smaller."""
+    shared, areas = _shared(one, other)
+    return shared / min(areas)
 
 
 def _cut(box: Box, frame: Box) -> Box:

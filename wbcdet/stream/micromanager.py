@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,7 +62,9 @@ class MicroManager:
         except RuntimeError as error:
             raise SourceError(f"{self.name}: {error}") from error
         finally:
-            core.reset()
+            with suppress(RuntimeError):  # a camera that was unplugged cannot be stopped
+                core.stopSequenceAcquisition()
+                core.reset()
 
     def close(self) -> None:
         """Stop after the current frame."""

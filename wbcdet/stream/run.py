@@ -181,7 +181,9 @@ class Runner:
         self._at_target()
 
     def _notice(self, notice: Notice) -> None:
-        self._events.add(notice.kind, notice.text, self._index)
+        # Without a single frame the failure is all that there is to say, and is said at the end.
+        none_yet = notice.kind == "failed" and not self._session.frames
+        self._events.add(notice.kind, notice.text, self._index, silent=none_yet)
         self.status.message = notice.text
         if notice.kind == "lost":
             self._lost_times += 1

@@ -11,7 +11,7 @@ from wbcdet.batch.overlap import Ground, keep_picture
 from wbcdet.records import Cell
 from wbcdet.stream.chart import Chart, Keyframe, Spot
 from wbcdet.stream.focus import Focus, sharpness
-from wbcdet.stream.matching import likeness, match, shown, touches
+from wbcdet.stream.matching import apart, likeness, match, shown, touches
 from wbcdet.stream.sources import Frame
 from wbcdet.stream.tracks import Track, on_island
 
@@ -134,7 +134,7 @@ class Session:
         ):
             return Look(frame, STILL, spot, self._known(spot, size))
         self._last = spot, value
-        cells = self._analyzer.analyze(pixels).cells
+        cells = apart(self._analyzer.analyze(pixels).cells)
         seen = self._take(frame, cells, spot, size, sharp)
         if chart.wants(spot, size):
             self._add_keyframe(spot, picture, size, cells)
@@ -165,7 +165,7 @@ class Session:
             track.chances += not cell.touches_edge
             seen.append(Seen(cell, track))
         self._keeper.changed(around)
-        if better:
+        if better or not self._keeper.has_view():
             self._keeper.view(number, frame.pixels, better)
         self._drop_parts([track for track in better if track.whole])
         return tuple(seen)

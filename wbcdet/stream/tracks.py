@@ -28,6 +28,7 @@ class Track:
         first_s, last_s: their times, s.
         hits: sharp frames in which it was found whole.
         chances: sharp frames that showed its place whole.
+        certainty: sum of its detection scores over all hits.
         views: by label, how many hits had it.
         weights: by label, the sum of what these views are worth.
         scores: by label of the four, the sum of its scores over all hits.
@@ -52,6 +53,7 @@ class Track:
     worth: float
     hits: int = 0
     chances: int = 0
+    certainty: float = 0.0
     views: dict[str, int] = field(default_factory=dict)
     weights: dict[str, float] = field(default_factory=dict)
     scores: dict[str, float] = field(default_factory=dict)
@@ -89,6 +91,7 @@ class Track:
         if cell.touches_edge:
             return
         self.hits += 1
+        self.certainty += cell.detection_score
         label = str(cell.label)
         worth = vote(cell)
         self.views[label] = self.views.get(label, 0) + 1
@@ -137,6 +140,7 @@ class Track:
         self.last, self.last_s = max(self.last, other.last), max(self.last_s, other.last_s)
         self.hits += other.hits
         self.chances += other.chances
+        self.certainty += other.certainty
         self.undone |= other.undone
         for mine, more in (
             (self.views, other.views),

@@ -37,7 +37,7 @@ class VideoFile:
         """
         import av
 
-        number = 0
+        number, first = 0, 0.0
         try:
             with av.open(str(self._path)) as container:
                 stream = _video(container, self.name)
@@ -49,7 +49,9 @@ class VideoFile:
                     if frame is None:
                         damaged += 1
                         continue
-                    yield _frame(frame, number, stream)
+                    seconds = _time(frame, number, stream)
+                    first = first if number else seconds
+                    yield Frame(_upright(frame), number, seconds - first)
                     number += 1
         except (av.error.FFmpegError, OSError) as error:
             raise SourceError(
@@ -84,7 +86,7 @@ class NetworkStream:
         options = {"fflags": "nobuffer", "flags": "low_delay"}
         if self._url.lower().startswith("rtsp"):
             options["rtsp_transport"] = "tcp"  # over UDP lost packets smear the picture
-        number = 0
+        number, first = 0, 0.0
         try:
             with av.open(self._url, timeout=(_OPEN_S, _READ_S), options=options) as container:
                 stream = _video(container, self.name)
@@ -93,10 +95,13 @@ class NetworkStream:
                     if self._closed:
                         return
                     if frame is not None:
-                        yield _frame(frame, number, stream)
+                        seconds = _time(frame, number, stream)
+                        first = first if number else seconds
+                        yield Frame(_upright(frame), number, seconds - first)
                         number += 1
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(f"{self.name}: {_why(error)}") from error
+            remedy = "" if number else "; is the camera on, and the address right?"
+            raise SourceError(f"{self.name}: {_why(error)}{remedy}") from error
         if not (finite and number):
             raise SourceError(f"{self.name}: the stream ended")
 
@@ -123,11 +128,9 @@ def _decode(container: Any, stream: Any) -> Iterator[av.VideoFrame | None]:
             yield None
 
 
-def _frame(frame: av.VideoFrame, number: int, stream: Any) -> Frame:
-    rate = float(stream.average_rate or 25)
-    start = float((stream.start_time or 0) * stream.time_base) if stream.time_base else 0.0
-    seconds = number / rate if frame.time is None else frame.time - start
-    return Frame(_upright(frame), number, seconds)
+def _time(frame: av.VideoFrame, number: int, stream: Any) -> float:
+    """When a frame is shown, s; from the rate where the stream has no times."""
+    return number / float(stream.average_rate or 25) if frame.time is None else float(frame.time)
 
 
 def _upright(frame: av.VideoFrame) -> Pixels:
