@@ -41,9 +41,9 @@ class Stop:
 
 
 def synthetic(seed: int, cell_px: float, per_mm2: float) -> Scene:
-    """A smear of the built-in generator, 4000 x 3000 px."""
+    """A smear of the built-in generator, 3200 x 2400 px."""
     smear = render_smear(
-        seed, cell_px=cell_px, cells_per_mm2=per_mm2, stain=STAINS[seed % len(STAINS)]
+        seed, 3200, 2400, cell_px=cell_px, cells_per_mm2=per_mm2, stain=STAINS[seed % len(STAINS)]
     )
     return Scene(
         f"synthetic {seed}", smear.pixels, np.array([one.box for one in smear.cells], float)

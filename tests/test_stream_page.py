@@ -66,6 +66,15 @@ class Live:
             time.sleep(0.1)
         raise AssertionError(f"never came: {status}")
 
+    def settled(self) -> int:
+        """The count, when it has not changed for a while."""
+        last, since = -1, time.monotonic()
+        while time.monotonic() - since < 2:
+            if (now := int(self.status()["classified"])) != last:
+                last, since = now, time.monotonic()
+            time.sleep(0.1)
+        return last
+
     def post(self, name: str, **headers: str) -> int:
         request = urllib.request.Request(
             f"{self.url}command/{name}", method="POST", headers=headers
@@ -111,7 +120,8 @@ def test_a_count_steered_from_two_tabs(live: Live, tmp_path: Path) -> None:
             page.on("dialog", lambda dialog: dialog.accept())
             page.goto(live.url)
         live.add(*raster()[:5])
-        before = live.wait(lambda status: status.get("classified", 0) >= 3)["classified"]
+        live.wait(lambda status: status.get("classified", 0) >= 3)
+        before = live.settled()
         api.expect(tab.locator("#classified")).to_have_text(str(before))
         api.expect(tab.locator("#target")).to_have_text(" of 20")
         api.expect(tab.locator("#shares tr")).to_have_count(4)

@@ -26,6 +26,9 @@ ANALYSED, BLURRED, STILL = "analysed", "blurred", "still"
 _STILL = 0.015
 #: ...unless it is sharper by this factor.
 _SHARPER = 1.15
+#: A cell's mean certainty must be this much above what one frame asks for. Of cells in single
+#: fields that were not trained on (TXL-PBC, lists val), 1 of 197 is below.
+_SURER = 0.1
 #: Seconds that a live stream may spend on finding its place again, a frame.
 _SEARCH_S = 0.25
 
@@ -77,6 +80,10 @@ class Session:
         self._analyzer = analyzer
         self._keeper = keeper
         self._live = live
+        confidence = analyzer.settings.confidence
+        if confidence is None:
+            confidence = analyzer.detector.card["confidence"]
+        self._least = min(1.0, confidence + _SURER)
         self._focus = Focus()
         self._last: tuple[Spot, float] | None = None
         self.offset = keeper.next_frame
@@ -183,6 +190,7 @@ class Session:
             cell,
             "",
             worth,
+            self._least,
         )
         self.slide.tracks.append(track)
         return track

@@ -36,6 +36,7 @@ class Track:
         cell: the cell in its best view, in pixels of that frame, with the label of that view.
         best: name of the best view.
         worth: how good that view is.
+        least: mean certainty, over its chances, from which it is a cell.
         undone: taken back by the user; it is still known, and in no count.
         picture: place of its thumbnail in the journal.
     """
@@ -51,6 +52,7 @@ class Track:
     cell: Cell
     best: str
     worth: float
+    least: float
     hits: int = 0
     chances: int = 0
     certainty: float = 0.0
@@ -68,12 +70,13 @@ class Track:
 
     @property
     def real(self) -> bool:
-        """It was found in at least half of the sharp frames that show its place, and not undone.
+        """It is sure enough over all sharp frames that show its place, and not undone.
 
-        A box that comes and goes is a mistake of the detector; a cell that was cut in every frame
-        is listed, but not counted.
+        A place that is seen many times has many chances to be mistaken for a cell once. So it is
+        the mean of all frames that decides, those counted as 0 that did not show it. (A cell that
+        was cut in every frame is listed, but not counted.)
         """
-        return not self.undone and 2 * self.hits >= self.chances
+        return not self.undone and self.certainty >= self.least * self.chances
 
     @property
     def counts(self) -> bool:
