@@ -90,6 +90,8 @@ class Chart:
         self.here: Spot | None = None
         self._before: Ground | None = None
         self._ready: OrderedDict[int, Ground] = OrderedDict()
+        self._searched: dict[int, int] = {}  # when each was last part of a search
+        self._searches = 0
 
     def follow(self, ground: Ground) -> Spot | None:
         """Place the next frame by what is around the last place; None where the trail is lost."""
@@ -116,8 +118,8 @@ class Chart:
 
         Args:
             ground: the frame.
-            most_s: seconds after which the search ends, in a live stream; the newest keyframes,
-                which are ready, are looked at first.
+            most_s: seconds after which the search ends, in a live stream; the next one goes on
+                with keyframes that this one did not reach.
         """
         best: tuple[float, Spot] | None = None
         for one, shift in self._compare(ground, list(self.keyframes.values()), most_s):
@@ -152,11 +154,16 @@ class Chart:
         self.keyframes[number] = Keyframe(number, spot, size, picture, tuple(boxes))
         return number
 
-    def join(self, number: int) -> Move | None:
-        """See whether a keyframe's island is part of another one; if so they become one."""
+    def join(self, number: int, most_s: float | None = None) -> Move | None:
+        """See whether a keyframe's island is part of another one; if so they become one.
+
+        Args:
+            number: of the keyframe.
+            most_s: as for ``find``.
+        """
         new = self.keyframes[number]
         others = [one for one in self.keyframes.values() if one.spot.island != new.spot.island]
-        for one, shift in self._compare(self._ground(new), others, None):
+        for one, shift in self._compare(self._ground(new), others, most_s):
             if shift.sure < _SURE:
                 continue
             there = _moved(one.spot, shift)
@@ -197,14 +204,18 @@ class Chart:
     def _compare(
         self, ground: Ground, keyframes: Sequence[Keyframe], most_s: float | None
     ) -> Iterator[tuple[Keyframe, Shift]]:
-        """The keyframes that show a part of a frame; those that are ready first."""
+        """The keyframes that show a part of a frame; those that are ready are looked at first."""
+        self._searches += 1
         same = [one for one in keyframes if one.size == ground.size]
-        same.sort(key=lambda one: (one.number not in self._ready, -one.number))
+        same.sort(
+            key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
+        )
         end = None if most_s is None else time.monotonic() + most_s
         for start in range(0, len(same), 8):
             part = same[start : start + 8]
             shifts = ground.shift_to([self._ground(one) for one in part])
             for one, shift in zip(part, shifts, strict=True):
+                self._searched[one.number] = self._searches
                 if shift is not None:
                     yield one, shift
             if end is not None and time.monotonic() > end:

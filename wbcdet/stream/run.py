@@ -123,6 +123,7 @@ class Runner:
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._index = 0, -1
         self._failure: str | None = None
+        self._size: tuple[int, int] | None = None
         self.status = Status(session.slide.number, self._count())
 
     def ask(self, command: Command) -> None:
@@ -145,7 +146,7 @@ class Runner:
                 for item in items:
                     self._obey()
                     while self._paused and not self._stopping and not self._source.live:
-                        self._show(None)
+                        self._take(None)
                         time.sleep(0.05)
                         self._obey()
                     if self._stopping:
@@ -172,6 +173,7 @@ class Runner:
         if self._source.live:
             self._dropped += max(0, frame.index - self._index - 1)
         self._index = frame.index
+        self._same_size(frame)
         look = self._session.step(frame)
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
@@ -179,6 +181,12 @@ class Runner:
         self._write_run()
         self._show(look)
         self._at_target()
+
+    def _same_size(self, frame: Frame) -> None:
+        height, width = frame.pixels.shape[:2]
+        if self._size not in (None, (width, height)):
+            self._tell("size", f"frames have {width} x {height} pixels now: a new map begins")
+        self._size = width, height
 
     def _notice(self, notice: Notice) -> None:
         # Without a single frame the failure is all that there is to say, and is said at the end.

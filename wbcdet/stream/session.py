@@ -79,7 +79,8 @@ class Session:
     def __init__(self, analyzer: Analyzer, keeper: Keeper, *, live: bool) -> None:
         self._analyzer = analyzer
         self._keeper = keeper
-        self._live = live
+        # A live stream must not wait while a whole slide is searched.
+        self._search_s = _SEARCH_S if live else None
         confidence = analyzer.settings.confidence
         if confidence is None:
             confidence = analyzer.detector.card["confidence"]
@@ -130,7 +131,7 @@ class Session:
         if not self._focus.is_sharp(sharp):
             return Look(frame, BLURRED, spot, self._known(spot, size))
         if spot is None:
-            spot = chart.find(ground, _SEARCH_S if self._live else None)
+            spot = chart.find(ground, self._search_s)
         if spot is None:
             spot = chart.begin_island(ground)
         if (
@@ -213,7 +214,7 @@ class Session:
         chart = self.slide.chart
         number = chart.add(spot, picture, size, [cell.box for cell in cells])
         self._keeper.chart([chart.keyframes[number]])
-        if len(chart.islands()) > 1 and (move := chart.join(number)) is not None:
+        if len(chart.islands()) > 1 and (move := chart.join(number, self._search_s)) is not None:
             self._keeper.chart(_on(chart.keyframes.values(), move.onto))
             moved = [track for track in self.slide.tracks if track.island == move.island]
             there = [track for track in self.slide.tracks if track.island == move.onto]
