@@ -30,11 +30,11 @@ def frame_at(x: int, y: int, blur: float = 0.0) -> np.ndarray:
     return cv2.GaussianBlur(part, (0, 0), blur) if blur else part.copy()
 
 
-def raster(step: int = 120) -> list[tuple[int, int]]:
+def raster(step: int = 160) -> list[tuple[int, int]]:
     """The corners of a to and fro over the whole smear."""
     places = []
     xs = list(range(0, 1800 - WIDTH + 1, step))
-    for number, y in enumerate(range(0, 1200 - HEIGHT + 1, 240)):
+    for number, y in enumerate(range(0, 1200 - HEIGHT + 1, 360)):
         places += [(x, y) for x in (xs if number % 2 == 0 else xs[::-1])]
     return places
 

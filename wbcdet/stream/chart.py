@@ -10,7 +10,6 @@ fits on another island, the two become one.
 from __future__ import annotations
 
 import math
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -113,16 +112,16 @@ class Chart:
         self._stay(spot, ground)
         return spot
 
-    def find(self, ground: Ground, most_s: float | None = None) -> Spot | None:
+    def find(self, ground: Ground, most: int | None = None) -> Spot | None:
         """Look for a frame on the whole slide.
 
         Args:
             ground: the frame.
-            most_s: seconds after which the search ends, in a live stream; the next one goes on
-                with keyframes that this one did not reach.
+            most: keyframes that may be made ready for it, which takes 10 ms each; the next search
+                goes on with those that this one did not reach.
         """
         best: tuple[float, Spot] | None = None
-        for one, shift in self._compare(ground, list(self.keyframes.values()), most_s):
+        for one, shift in self._compare(ground, list(self.keyframes.values()), most):
             if shift.sure >= _SURE and (best is None or shift.sure > best[0]):
                 best = shift.sure, _moved(one.spot, shift)
         spot = best[1] if best else None
@@ -154,16 +153,16 @@ class Chart:
         self.keyframes[number] = Keyframe(number, spot, size, picture, tuple(boxes))
         return number
 
-    def join(self, number: int, most_s: float | None = None) -> Move | None:
+    def join(self, number: int, most: int) -> Move | None:
         """See whether a keyframe's island is part of another one; if so they become one.
 
         Args:
             number: of the keyframe.
-            most_s: as for ``find``.
+            most: as for ``find``.
         """
         new = self.keyframes[number]
         others = [one for one in self.keyframes.values() if one.spot.island != new.spot.island]
-        for one, shift in self._compare(self._ground(new), others, most_s):
+        for one, shift in self._compare(self._ground(new), others, most):
             if shift.sure < _SURE:
                 continue
             there = _moved(one.spot, shift)
@@ -202,7 +201,7 @@ class Chart:
         return sorted(found, key=lambda one: one.spot.away(spot))[:_NEAR]
 
     def _compare(
-        self, ground: Ground, keyframes: Sequence[Keyframe], most_s: float | None
+        self, ground: Ground, keyframes: Sequence[Keyframe], most: int | None
     ) -> Iterator[tuple[Keyframe, Shift]]:
         """The keyframes that show a part of a frame; those that are ready are looked at first."""
         self._searches += 1
@@ -210,7 +209,8 @@ class Chart:
         same.sort(
             key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
         )
-        end = None if most_s is None else time.monotonic() + most_s
+        if most is not None:
+            same = same[: most + sum(one.number in self._ready for one in same)]
         for start in range(0, len(same), 8):
             part = same[start : start + 8]
             shifts = ground.shift_to([self._ground(one) for one in part])
@@ -218,8 +218,6 @@ class Chart:
                 self._searched[one.number] = self._searches
                 if shift is not None:
                     yield one, shift
-            if end is not None and time.monotonic() > end:
-                return
 
     def _ground(self, one: Keyframe) -> Ground:
         found = self._ready.pop(one.number, None)

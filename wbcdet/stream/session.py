@@ -29,8 +29,11 @@ _SHARPER = 1.15
 #: A cell's mean certainty must be this much above what one frame asks for. Of cells in single
 #: fields that were not trained on (TXL-PBC, lists val), 1 of 197 is below.
 _SURER = 0.1
-#: Seconds that a live stream may spend on finding its place again, a frame.
-_SEARCH_S = 0.25
+#: Keyframes that are made ready (10 ms each) to find the place again: a live stream must not wait
+#: while a whole slide is searched.
+_SEARCH_LIVE = 20
+#: The same to see whether a new keyframe joins two islands, of any stream.
+_SEARCH_JOIN = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,8 +82,7 @@ class Session:
     def __init__(self, analyzer: Analyzer, keeper: Keeper, *, live: bool) -> None:
         self._analyzer = analyzer
         self._keeper = keeper
-        # A live stream must not wait while a whole slide is searched.
-        self._search_s = _SEARCH_S if live else None
+        self._search = _SEARCH_LIVE if live else None
         confidence = analyzer.settings.confidence
         if confidence is None:
             confidence = analyzer.detector.card["confidence"]
@@ -131,7 +133,7 @@ class Session:
         if not self._focus.is_sharp(sharp):
             return Look(frame, BLURRED, spot, self._known(spot, size))
         if spot is None:
-            spot = chart.find(ground, self._search_s)
+            spot = chart.find(ground, self._search)
         if spot is None:
             spot = chart.begin_island(ground)
         if (
@@ -214,7 +216,7 @@ class Session:
         chart = self.slide.chart
         number = chart.add(spot, picture, size, [cell.box for cell in cells])
         self._keeper.chart([chart.keyframes[number]])
-        if len(chart.islands()) > 1 and (move := chart.join(number, self._search_s)) is not None:
+        if len(chart.islands()) > 1 and (move := chart.join(number, _SEARCH_JOIN)) is not None:
             self._keeper.chart(_on(chart.keyframes.values(), move.onto))
             moved = [track for track in self.slide.tracks if track.island == move.island]
             there = [track for track in self.slide.tracks if track.island == move.onto]
