@@ -23,9 +23,10 @@ from wbcdet.settings import Settings
 from wbcdet.stream.begin import begin
 from wbcdet.stream.events import Events
 from wbcdet.stream.keep import Keeper
-from wbcdet.stream.run import Options, Runner, Status
+from wbcdet.stream.run import Options, Runner
 from wbcdet.stream.session import Look, Session
 from wbcdet.stream.sources import Frame
+from wbcdet.stream.surfaces import Status
 
 
 class Camera:

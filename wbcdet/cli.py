@@ -39,8 +39,9 @@ from wbcdet.evaluation.cli import evaluate
 from wbcdet.exports.cli import EPILOG as EXPORT_EPILOG
 from wbcdet.exports.cli import export
 from wbcdet.records import NOTICE
+from wbcdet.stream.cameras_cli import cameras
 from wbcdet.stream.cli import EPILOG as STREAM_EPILOG
-from wbcdet.stream.cli import cameras, stream
+from wbcdet.stream.cli import stream
 from wbcdet.training.data_cli import app as data_app
 from wbcdet.training.train_cli import app as train_app
 

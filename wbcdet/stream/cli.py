@@ -1,4 +1,4 @@
-"""``wbcdet stream`` and ``wbcdet cameras``: parse, watch, write, print."""
+"""``wbcdet stream``: parse, watch, write, print."""
 
 from __future__ import annotations
 
@@ -21,6 +21,8 @@ from wbcdet.console import (
     NoAnnotate,
     Out,
     Quiet,
+    Ranges,
+    Restart,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from wbcdet.analyzer import Analyzer
     from wbcdet.batch.journal import Journal
     from wbcdet.batch.tally import Tally
+    from wbcdet.ranges import ReferenceRange
     from wbcdet.stream.finish import Wanted
     from wbcdet.stream.keep import Keeper
     from wbcdet.stream.run import Options, Outcome
@@ -48,7 +51,7 @@ def stream(
     source: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SOURCE]",
+            metavar="SOURCE",
             help="What to watch: a video file; a camera number such as 0; an rtsp:// or http:// "
             "address; a folder that fills with pictures; mm:demo or mm:FILE.cfg for a "
             "Micro-Manager camera. Without it, the files are written again from what was counted "
@@ -85,7 +88,7 @@ def stream(
         bool, typer.Option("--stop-at-target", help="End there, do not only beep.")
     ] = False,
     every: Annotated[
-        int, typer.Option(min=1, help="Of a video file, look at every so manieth frame only.")
+        int, typer.Option(min=1, help="Of a video file, look at every n-th frame only.")
     ] = 1,
     reconnect_for: Annotated[
         float,
@@ -104,17 +107,8 @@ def stream(
     save_video: Annotated[
         bool, typer.Option("--save-video", help="Write the annotated picture to OUT/video.mp4.")
     ] = False,
-    ranges: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Reference ranges: CSV with label, low_percent, high_percent, source. Default: "
-            "ranges for adults.",
-        ),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what an earlier run has counted into OUT.")
-    ] = False,
+    ranges: Ranges = None,
+    restart: Restart = False,
     no_annotate: NoAnnotate = False,
     confidence: Confidence = None,
     min_score: MinScore = None,
@@ -141,32 +135,6 @@ def stream(
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
     _report(done, wish, json=json)
-
-
-def cameras() -> None:
-    """List the cameras that `wbcdet stream` can open here.
-
-    Each line begins with what to give to `wbcdet stream`.
-    """
-    from rich.console import Console
-    from rich.table import Table
-
-    from wbcdet.stream.cameras import find_cameras
-
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for name in ("source", "what", ""):
-        table.add_column(name, overflow="fold")
-    found = find_cameras()
-    for one in found:
-        table.add_row(one.source, one.what, one.problem or "ready")
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table, markup=False)
-    if not any(one.source.isdecimal() for one in found):
-        print("No USB camera found: is it plugged in, and may you read it (/dev/video* on Linux)?")
-    print(
-        "Always: a video file, a folder, an rtsp:// or http:// address. "
-        "No camera at hand? wbcdet stream mm:demo"
-    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,7 +168,7 @@ class _Done:
     outcome: Outcome | None
 
 
-def _ranges(path: Path | None) -> dict:  # type: ignore[type-arg]
+def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
     from wbcdet.ranges import read_ranges
     from wbcdet.tables import TableError
 
@@ -260,8 +228,9 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
 def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper) -> Outcome:
     from wbcdet.stream.events import Events
     from wbcdet.stream.overlay import Overlay
-    from wbcdet.stream.run import Runner, Surface
+    from wbcdet.stream.run import Runner
     from wbcdet.stream.session import Session
+    from wbcdet.stream.surfaces import Surface
 
     counted = sum(track.counts for track in keeper.tracks())
     if counted:

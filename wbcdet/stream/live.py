@@ -42,7 +42,7 @@ def watch(
     Args:
         source: where frames come from.
         reconnect_for: seconds for which a lost live source is tried again.
-        every: of sources that are not live, every so manieth frame is given.
+        every: of sources that are not live, every n-th frame is given.
     """
     if source.live:
         with closing(_Newest(source, reconnect_for)) as newest:

@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
-from typing import Literal, Protocol
 
 from wbcdet.differential import Differential, differentials
 from wbcdet.ranges import ReferenceRange
@@ -21,8 +20,7 @@ from wbcdet.stream.keep import Keeper
 from wbcdet.stream.live import Notice, watch
 from wbcdet.stream.session import Look, Session
 from wbcdet.stream.sources import Frame, FrameSource
-
-Command = Literal["start", "pause", "new-slide", "undo", "stop"]
+from wbcdet.stream.surfaces import Command, Status, Surface
 
 #: Frames that speed and lag are averaged over.
 _RECENT = 30
@@ -33,7 +31,7 @@ class Options:
     """How a stream is watched.
 
     Attributes:
-        every: of sources that are not live, every so manieth frame is looked at.
+        every: of sources that are not live, every n-th frame is looked at.
         target: number of classified cells asked for on a slide.
         stop_at_target: end there; else a beep says it.
         reconnect_for: seconds for which a lost live source is tried again.
@@ -45,41 +43,6 @@ class Options:
     stop_at_target: bool = False
     reconnect_for: float = 60.0
     ranges: dict[str, ReferenceRange] = field(default_factory=dict)
-
-
-@dataclass(slots=True)
-class Status:
-    """What can be said at any moment; one object, changed in place.
-
-    Attributes:
-        slide: number of the slide.
-        differential: its count so far.
-        state: what became of the last frame, or ``paused``, ``no signal``, ``waiting``.
-        fps: frames worked off a second.
-        lag_s: seconds from a frame's arrival to its result.
-        processing_s: seconds that working off a frame takes.
-        message: what happened last, in a line.
-    """
-
-    slide: int
-    differential: Differential
-    state: str = "waiting"
-    fps: float = 0.0
-    lag_s: float = 0.0
-    processing_s: float = 0.0
-    message: str = ""
-
-
-class Surface(Protocol):
-    """Something that shows a stream while it runs."""
-
-    def show(self, look: Look | None, status: Status) -> None:
-        """Show a frame with its cells; None where there is no new one."""
-        ...
-
-    def close(self) -> None:
-        """The stream has ended."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,8 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from wbcdet.count_page.sheets import colour_of
 from wbcdet.records import NOTICE
 from wbcdet.stream.overlay import Overlay
-from wbcdet.stream.run import Command, Status
 from wbcdet.stream.session import Look
+from wbcdet.stream.surfaces import Command, Status
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"page.js": "text/javascript", "page.css": "text/css"}
@@ -88,7 +88,7 @@ class Server:
         self._thread.start()
 
     def show(self, look: Look | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.run.Surface`."""
+        """See :class:`~wbcdet.stream.surfaces.Surface`."""
         self._status = {**to_json(status), "title": self._title, "notice": NOTICE}
         now = time.monotonic()
         # Nothing is drawn where nobody looks.

@@ -12,8 +12,8 @@ from wbcdet.batch.summary import table
 from wbcdet.batch.tally import Tally
 from wbcdet.count_page.sheets import plural
 from wbcdet.records import NOTICE
-from wbcdet.stream.run import Status
 from wbcdet.stream.session import Look
+from wbcdet.stream.surfaces import Status
 
 #: Seconds between two changes of the status line.
 _PAUSE_S = 0.25
@@ -28,7 +28,7 @@ class StatusLine:
         self._shown = 0.0
 
     def show(self, look: Look | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.run.Surface`."""
+        """See :class:`~wbcdet.stream.surfaces.Surface`."""
         now = time.monotonic()
         if now - self._shown < _PAUSE_S:
             return

@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 
 from wbcdet.stream.overlay import Overlay
-from wbcdet.stream.run import Status
 from wbcdet.stream.session import Look
+from wbcdet.stream.surfaces import Status
 
 _MILLI = Fraction(1, 1000)
 
@@ -47,7 +47,7 @@ class VideoWriter:
         self._last = -1
 
     def show(self, look: Look | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.run.Surface`."""
+        """See :class:`~wbcdet.stream.surfaces.Surface`."""
         if look is None:
             return
         import av

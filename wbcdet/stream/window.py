@@ -9,8 +9,8 @@ from collections.abc import Callable
 import cv2
 
 from wbcdet.stream.overlay import Overlay
-from wbcdet.stream.run import Command, Status
 from wbcdet.stream.session import Look
+from wbcdet.stream.surfaces import Command, Status
 from wbcdet.stream.terminal import describe
 
 _KEYS = "space: pause or go on   n: new slide   u: undo last cell   q: end"
@@ -47,7 +47,7 @@ class Window:
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
     def show(self, look: Look | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.run.Surface`."""
+        """See :class:`~wbcdet.stream.surfaces.Surface`."""
         if look is not None:
             picture = cv2.copyMakeBorder(
                 self._overlay.of(look), 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT
