@@ -155,6 +155,16 @@ def test_a_slide_without_white_cells_is_a_result(tmp_path: Path, command: Comman
     assert (tmp_path / "out" / "report.html").is_file()
 
 
+def test_frames_of_another_size_begin_a_new_map(tmp_path: Path, command: Command) -> None:
+    large = write_video(tmp_path / "a.ts", [frame_at(0, 0)] * 2)
+    small = write_video(tmp_path / "b.ts", [frame_at(900, 600)[:400, :560]] * 2)
+    (tmp_path / "v.ts").write_bytes(large.read_bytes() + small.read_bytes())
+    done = command("stream", "v.ts", "--out", "out")
+    assert done.returncode == 0, done.stderr
+    assert "size" in events(tmp_path / "out")
+    assert {row["map"] for row in counted(tmp_path / "out")} == {"1-1", "1-2"}
+
+
 def test_nothing_read_is_never_a_count_of_zero(tmp_path: Path, command: Command) -> None:
     (tmp_path / "x.mp4").write_bytes(b"nothing")
     done = command("stream", "x.mp4", "--out", "out")

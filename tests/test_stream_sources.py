@@ -290,6 +290,34 @@ def test_lost_for_too_long_is_given_up() -> None:
     assert kinds == ["lost", "failed"]
 
 
+def test_an_unplugged_camera_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    # No camera can be pulled out of a test machine: OpenCV's reader is stood in for.
+    class Capture:
+        def __init__(self, number: int) -> None:
+            self.left = 3
+
+        def isOpened(self) -> bool:
+            return True
+
+        def set(self, *_: float) -> bool:
+            return True
+
+        def read(self) -> tuple[bool, np.ndarray | None]:
+            self.left -= 1
+            return (True, np.zeros((8, 8), np.uint8)) if self.left >= 0 else (False, None)
+
+        def release(self) -> None:
+            pass
+
+    monkeypatch.setattr(cv2, "VideoCapture", Capture)
+    frames = []
+    with pytest.raises(SourceError, match="plugged in"):
+        for frame in open_source("0").frames():
+            assert frame is not None
+            frames.append(frame.pixels.shape)
+    assert frames == [(8, 8, 3)] * 3
+
+
 def test_micromanager_demo_camera() -> None:
     pytest.importorskip("pymmcore_plus")
     source = open_source("mm:demo")
