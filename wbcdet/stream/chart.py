@@ -24,7 +24,7 @@ _AGREE = 0.03
 #: views that do not overlap reach 9.7 at times.
 _SURE = 12.0
 #: A frame becomes a keyframe when it shares less than this of its area with every other.
-_SHARED = 0.75
+_SHARED = 0.85
 #: Keyframes kept ready for comparison; one takes about 0.7 MB.
 _READY = 100
 
