@@ -43,6 +43,9 @@ from wbcdet.learn.cli import learn
 from wbcdet.records import NOTICE
 from wbcdet.review.cli import EPILOG as REVIEW_EPILOG
 from wbcdet.review.cli import review
+from wbcdet.stream.cameras_cli import cameras
+from wbcdet.stream.cli import EPILOG as STREAM_EPILOG
+from wbcdet.stream.cli import stream
 from wbcdet.training.data_cli import app as data_app
 from wbcdet.training.train_cli import app as train_app
 
@@ -72,6 +75,8 @@ app.command(epilog=EVALUATE_EPILOG)(evaluate)
 app.command(epilog=EXPORT_EPILOG)(export)
 app.command(epilog=LEARN_EPILOG)(learn)
 app.command(epilog=REVIEW_EPILOG)(review)
+app.command(epilog=STREAM_EPILOG)(stream)
+app.command()(cameras)
 
 
 def _print_version(wanted: bool) -> None:
@@ -175,10 +180,10 @@ def main() -> None:
     """Run the command; the console script."""
     import warnings
 
-    for stream in (sys.stdout, sys.stderr):
+    for pipe in (sys.stdout, sys.stderr):
         # A terminal that lacks a letter of a file name shows a mark in its place.
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="replace")
+        if isinstance(pipe, TextIOWrapper):
+            pipe.reconfigure(errors="replace")
     # Odd metadata in a picture is no concern of the reader: pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
     app()

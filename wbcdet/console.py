@@ -54,6 +54,17 @@ Tile = Annotated[
         "whole, larger ones in tiles that suit the size of their cells.",
     ),
 ]
+Ranges = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="FILE",
+        help="Reference ranges: CSV with label, low_percent, high_percent, source. Default: "
+        "ranges for adults.",
+    ),
+]
+Restart = Annotated[
+    bool, typer.Option("--restart", help="Forget what an earlier run has counted into OUT.")
+]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
 

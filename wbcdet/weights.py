@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-
 #: List of the learned classifiers that were put in use, in their home; the last one is.
 IN_USE = "in-use.txt"
 

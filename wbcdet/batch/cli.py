@@ -20,6 +20,8 @@ from wbcdet.console import (
     NoAnnotate,
     Out,
     Quiet,
+    Ranges,
+    Restart,
     Tile,
     build_settings,
     load_analyzer,
@@ -72,17 +74,8 @@ def count(
         bool,
         typer.Option("--dedupe", help="Find overlapping fields; count the cells they share once."),
     ] = False,
-    ranges: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="Reference ranges: CSV with label, low_percent, high_percent, source. Default: "
-            "ranges for adults.",
-        ),
-    ] = None,
-    restart: Annotated[
-        bool, typer.Option("--restart", help="Forget what an earlier run has counted into OUT.")
-    ] = False,
+    ranges: Ranges = None,
+    restart: Restart = False,
     no_annotate: NoAnnotate = False,
     confidence: Confidence = None,
     min_score: MinScore = None,

@@ -10,6 +10,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from wbcdet.batch.dedupe import CellKey
 from wbcdet.batch.entry import Entry
 from wbcdet.batch.tally import DUPLICATE, Tally
 from wbcdet.differential import DIFFERENTIAL_COLUMNS
@@ -19,6 +20,9 @@ from wbcdet.report import FIELD_COLUMNS, whole
 
 #: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
 COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "duplicate_of")
+
+#: More columns of ``cells.csv``: their names, and the values of each cell.
+More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, Any]]]
 
 #: The measures of quality.
 _MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
@@ -35,20 +39,22 @@ COUNT_FIELD_COLUMNS: tuple[str, ...] = (
 )
 
 
-def write_tables(out: Path, tally: Tally, *, annotated: bool) -> None:
+def write_tables(out: Path, tally: Tally, *, annotated: bool, more: More = ((), {})) -> None:
     """Write ``cells.csv``, ``fields.csv`` and ``differential.csv``.
 
     Args:
         out: the report folder.
         tally: the counts.
         annotated: there are annotated pictures.
+        more: what ``cells.csv`` says beside what it always does.
 
     Raises:
         OSError: a file cannot be written.
     """
     rows = (row for one in tally.differentials for row in one.rows())
     _write_csv(out / "differential.csv", DIFFERENTIAL_COLUMNS, rows)
-    _write_csv(out / "cells.csv", COUNT_CELL_COLUMNS, _cell_rows(tally))
+    columns, values = more
+    _write_csv(out / "cells.csv", (*COUNT_CELL_COLUMNS, *columns), _cell_rows(tally, values))
     rows = (_field_row(tally, entry, annotated) for entry in tally.entries())
     _write_csv(out / "fields.csv", COUNT_FIELD_COLUMNS, rows)
 
@@ -71,6 +77,7 @@ def write_document(path: Path, tally: Tally, info: Mapping[str, Any]) -> None:
         **{name: info[name] for name in ("detector", "classifier", "settings")},
         "count": tally.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
+        **({"stream": info["stream"]} if "stream" in info else {}),
     }
     with whole(path) as file:
         file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n"fields": ['.encode())
@@ -84,7 +91,7 @@ def cell_name(file: str, number: int) -> str:
     return f"{file}#cell{number}"
 
 
-def _cell_rows(tally: Tally) -> Iterator[dict[str, Any]]:
+def _cell_rows(tally: Tally, more: Mapping[CellKey, Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
     for entry in tally.entries():
         file = entry.result.file
         for cell in entry.result.cells:
@@ -96,6 +103,7 @@ def _cell_rows(tally: Tally) -> Iterator[dict[str, Any]]:
                 "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
                 if reason == DUPLICATE
                 else None,
+                **more.get((file, cell.id), {}),
             }
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
-from wbcdet.batch.files import write_document, write_tables
+from wbcdet.batch.files import More, write_document, write_tables
 from wbcdet.batch.journal import Journal
 from wbcdet.batch.run import CELLS, SHEETS, Job, drop
 from wbcdet.batch.tally import Options, Tally
@@ -17,7 +18,32 @@ from wbcdet.count_page.sheets import plural
 from wbcdet.report import PictureNames, write_whole
 
 
-def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -> Tally:
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What a report says that the count of a folder does not.
+
+    Attributes:
+        title: name of what was counted; None takes that of the folder.
+        how: how the cells were put together, a line each; None says it of a folder.
+        remarks: lines after that.
+        info: what ``results.json`` and the page say of the run, beside the journal's header.
+        more: further columns of ``cells.csv``.
+    """
+
+    title: str | None = None
+    how: Sequence[str] | None = None
+    remarks: Sequence[str] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+    more: More = ((), {})
+
+
+def finish(
+    job: Job,
+    names: Sequence[str],
+    journal: Journal,
+    options: Options,
+    extra: Extra | None = None,
+) -> Tally:
     """Write the files of a report from its journal.
 
     The same journal and options give the same bytes.
@@ -27,36 +53,38 @@ def finish(job: Job, names: Sequence[str], journal: Journal, options: Options) -
         names: the fields, in order.
         journal: holds all of them.
         options: how they are put together.
+        extra: where it is not the count of a folder.
 
     Raises:
         OSError: a file cannot be written.
     """
     tally = Tally(names, journal, options)
-    write_report(job, tally, journal)
+    write_report(job, tally, journal, extra or Extra())
     return tally
 
 
-def write_report(job: Job, tally: Tally, journal: Journal, remarks: Sequence[str] = ()) -> None:
+def write_report(job: Job, tally: Tally, journal: Journal, extra: Extra) -> None:
     """Write the files of a report from its counts.
 
     Args:
         job: where to; its folder gives the title.
         tally: the counts.
         journal: holds the thumbnails and the header.
-        remarks: what the page says besides of how it came about, a line each.
+        extra: what else is said.
 
     Raises:
         OSError: a file cannot be written.
     """
     assert journal.header is not None
-    write_tables(job.out, tally, annotated=job.annotate)
-    write_document(job.out / "results.json", tally, journal.header)
+    info = {**journal.header, **extra.info}
+    write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
+    write_document(job.out / "results.json", tally, info)
     sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
     content = Content(
-        title=job.folder.resolve().name or str(job.folder),
+        title=extra.title or job.folder.resolve().name or str(job.folder),
         grouped=tally.options.group_by is not None,
-        info=journal.header,
-        how=[*_how(tally.options), *remarks],
+        info=info,
+        how=[*(_how(tally.options) if extra.how is None else extra.how), *extra.remarks],
         differentials=tally.differentials,
         notes=tally.notes,
         sections=sections,

@@ -95,11 +95,23 @@ class Journal:
         """Add the line of one field; it stands in for an earlier line of the same field.
 
         Args:
-            record: plain JSON values; ``file`` names the field.
-            pictures: JPEG files that go with it, given back by ``pictures``.
+            record: plain JSON values; ``file`` names the field. ``pictures``, where there is one,
+                holds places that ``keep`` gave.
+            pictures: JPEG files that go with it too, given back by ``pictures``.
 
         Raises:
             OSError: the disk is full or gone. What was there before can still be read.
+        """
+        places = [*record.get("pictures", ()), *self.keep(pictures)]
+        self._places[str(record["file"])] = self._append_line({**record, "pictures": places})
+        if time.monotonic() - self._synced > _SYNC_S:
+            self.sync()
+
+    def keep(self, pictures: Sequence[bytes]) -> list[Place]:
+        """Add JPEG files, and say where they stand, for the lines that go with them.
+
+        Raises:
+            OSError: the disk is full or gone.
         """
         at = self._pictures.seek(0, os.SEEK_END)
         places = []
@@ -107,9 +119,7 @@ class Journal:
             places.append((at, len(picture)))
             at += len(picture)
         _write_all(self._pictures, b"".join(pictures))
-        self._places[str(record["file"])] = self._append_line({**record, "pictures": places})
-        if time.monotonic() - self._synced > _SYNC_S:
-            self.sync()
+        return places
 
     def read(self, file: str) -> dict[str, Any]:
         """The last line of a field.

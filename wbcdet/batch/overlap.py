@@ -37,18 +37,19 @@ _LEAST_Z = 6.0
 _MARGIN = 6
 
 
-def keep_picture(pixels: Pixels) -> bytes:
+def keep_picture(pixels: Pixels, *, colour: bool = False) -> bytes:
     """A field reduced to what ``Ground`` needs, as a JPEG file.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.
+        colour: keep its colours too, which ``Ground`` does not look at.
     """
     height, width = pixels.shape[:2]
     scale = _SIDE / max(height, width)
     size = (max(1, round(width * scale)), max(1, round(height * scale)))
-    grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
+    picture = pixels if colour else cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
-    _, data = cv2.imencode(".jpg", cv2.resize(grey, size, interpolation=method))
+    _, data = cv2.imencode(".jpg", cv2.resize(picture, size, interpolation=method))
     return data.tobytes()
 
 
@@ -196,7 +197,8 @@ def _grain(pattern: Floats) -> float:
     """Pixels of a pattern that vary together: its area over this is its number of independent
     values, which a correlation is judged by."""
     power = np.abs(np.fft.rfft2(pattern)) ** 2
-    return float((power**2).mean() / power.mean() ** 2)
+    mean = float(power.mean())
+    return float((power**2).mean()) / mean**2 if mean else 1.0
 
 
 def _weight(energy: np.ndarray, enough: npt.NDArray[np.bool_]) -> Floats:

@@ -24,9 +24,7 @@ def print_count(tally: Tally, out: Path, *, annotated: bool) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     # In a pipe or file nothing is folded to a terminal's width.
     console = Console() if sys.stdout.isatty() else Console(width=200)
-    found = tally.differentials
-    single = len(found) == 1
-    console.print(_one(found[0]) if single else _many(found))
+    console.print(table(tally.differentials))
     for line in _notes(tally):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     failures = [
@@ -42,6 +40,11 @@ def print_count(tally: Tally, out: Path, *, annotated: bool) -> None:
     files += ", annotated/" * annotated
     for line in (NOTICE, f"Files in {out}: {files}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(found: list[Differential]) -> Table:
+    """The differential of one slide, or a line for each of several."""
+    return _one(found[0]) if len(found) == 1 else _many(found)
 
 
 def _one(differential: Differential) -> Table:

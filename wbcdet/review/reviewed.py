@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbcdet.batch.dedupe import Overlaps
 from wbcdet.batch.entry import Entry
-from wbcdet.batch.finish import write_report
+from wbcdet.batch.finish import Extra, write_report
 from wbcdet.batch.run import Job
 from wbcdet.batch.tally import Tally
 from wbcdet.records import LABELS, Cell, CellType
@@ -58,7 +58,7 @@ def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str
     journal = _Reviewed(session, signature)
     tally = _ReviewedTally([one.result.file for one in session.board.report.fields], journal)
     job = Job(Path(session.counted()), part, annotate=False)
-    write_report(job, tally, journal, _remarks(signature))  # type: ignore[arg-type]
+    write_report(job, tally, journal, Extra(remarks=_remarks(signature)))  # type: ignore[arg-type]
     write_whole(part / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
     files = {
         path.relative_to(part).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

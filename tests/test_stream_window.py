@@ -1,0 +1,61 @@
+"""The window, on a real (virtual) screen."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY
+from streaming import pan, raster
+
+_SHOW = """
+import sys, cv2
+from wbcdet.stream import window
+keys = iter([-1, ord(" "), ord(" "), ord("u"), -1, ord("n"), -1, ord("q")])
+real = cv2.waitKey
+def press(wait):
+    real(wait)
+    return next(keys, -1)
+cv2.waitKey = press
+from wbcdet.cli import app
+app(["stream", sys.argv[1], "--out", sys.argv[2], "--display"])
+"""
+
+
+def test_keys_steer_the_window(tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("no virtual screen (Debian: xvfb, xauth)")
+    video = pan(tmp_path / "v.mp4", raster())
+    done = subprocess.run(
+        ["xvfb-run", "-a", sys.executable, "-c", _SHOW, str(video), str(tmp_path / "out")],
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    told = [line.split(",")[2] for line in (tmp_path / "out/events.csv").read_text().splitlines()]
+    assert told[1:] == ["begin", "pause", "start", "undo", "new-slide"]
+
+
+def test_no_screen_is_said(tmp_path: Path) -> None:
+    if not sys.platform.startswith("linux"):
+        pytest.skip("only Linux runs without a screen")
+    video = pan(tmp_path / "v.mp4", raster()[:2])
+    hidden = {k: v for k, v in os.environ.items() if k not in ("DISPLAY", "WAYLAND_DISPLAY")}
+    done = subprocess.run(
+        [sys.executable, "-m", "wbcdet", "stream", str(video), "--out", "out", "--display"],
+        cwd=tmp_path,
+        env={**hidden, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "--serve" in done.stderr.splitlines()[-1]

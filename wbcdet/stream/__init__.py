@@ -1,0 +1,1 @@
+"""A microscope camera watched live, each white cell counted once."""

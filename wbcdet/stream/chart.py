@@ -1,0 +1,254 @@
+"""Where on the slide is this frame? A chart of what was seen, kept as keyframes.
+
+A frame is placed by its shift (``wbcdet.batch.overlap``) against the keyframes around the last
+place, so that errors do not add up from frame to frame; against the frame before, where fast
+movement or blur has left no keyframe in reach; and against all keyframes, when the place was lost.
+A frame that fits nowhere begins a new *island*, a chart of its own; as soon as a keyframe of it
+fits on another island, the two become one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wbcdet.batch.overlap import Box, Ground, Shift
+
+#: Keyframes around the last place that a frame is compared with.
+_NEAR = 5
+#: Two places are the same within this share of the frame's longer side.
+_AGREE = 0.03
+#: A match with any keyframe of the slide, not one in reach, must be this sure (``Shift.sure``);
+#: views that do not overlap reach 9.7 at times.
+_SURE = 12.0
+#: A frame becomes a keyframe when it shares less than this of its area with every other.
+_SHARED = 0.85
+#: Keyframes kept ready for comparison; one takes about 0.7 MB.
+_READY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place: which island, and where the frame's top left corner lies on it, px of the frames."""
+
+    island: int
+    x: float
+    y: float
+
+    def away(self, other: Spot) -> float:
+        """Distance of two places on one island, px."""
+        return math.hypot(self.x - other.x, self.y - other.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """A view that later frames are placed by.
+
+    Attributes:
+        number: running number on the slide.
+        spot: where it lies.
+        size: width and height, px.
+        picture: what ``overlap.keep_picture`` keeps, in colour.
+        boxes: its white cells, px of the frame.
+    """
+
+    number: int
+    spot: Spot
+    size: tuple[int, int]
+    picture: bytes
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One island was found to lie on another: its places move by so much."""
+
+    island: int
+    onto: int
+    dx: float
+    dy: float
+
+    def apply(self, spot: Spot) -> Spot:
+        """Where a place lies now."""
+        if spot.island != self.island:
+            return spot
+        return Spot(self.onto, spot.x + self.dx, spot.y + self.dy)
+
+
+class Chart:
+    """The keyframes of one slide.
+
+    Args:
+        keyframes: those of an earlier run.
+    """
+
+    def __init__(self, keyframes: Sequence[Keyframe] = ()) -> None:
+        self.keyframes: dict[int, Keyframe] = {one.number: one for one in keyframes}
+        self.here: Spot | None = None
+        self._before: Ground | None = None
+        self._ready: OrderedDict[int, Ground] = OrderedDict()
+        self._searched: dict[int, int] = {}  # when each was last part of a search
+        self._searches = 0
+
+    def follow(self, ground: Ground) -> Spot | None:
+        """Place the next frame by what is around the last place; None where the trail is lost."""
+        spot = None
+        if self.here is not None:
+            near = self._near(self.here, ground.size)
+            shifts = ground.shift_to([self._ground(one) for one in near])
+            spot = _agreed(
+                [
+                    (_moved(one.spot, shift), shift.sure)
+                    for one, shift in zip(near, shifts, strict=True)
+                    if shift is not None
+                ],
+                _AGREE * max(ground.size),
+            )
+            if spot is None and self._before is not None and self._before.size == ground.size:
+                (shift,) = ground.shift_to([self._before])
+                spot = _moved(self.here, shift) if shift is not None else None
+        self._stay(spot, ground)
+        return spot
+
+    def find(self, ground: Ground, most: int | None = None) -> Spot | None:
+        """Look for a frame on the whole slide.
+
+        Args:
+            ground: the frame.
+            most: keyframes that may be made ready for it, which takes 10 ms each; the next search
+                goes on with those that this one did not reach.
+        """
+        best: tuple[float, Spot] | None = None
+        for one, shift in self._compare(ground, list(self.keyframes.values()), most):
+            if shift.sure >= _SURE and (best is None or shift.sure > best[0]):
+                best = shift.sure, _moved(one.spot, shift)
+        spot = best[1] if best else None
+        self._stay(spot, ground)
+        return spot
+
+    def begin_island(self, ground: Ground) -> Spot:
+        """A new island with this frame as its origin."""
+        number = 1 + max((one.spot.island for one in self.keyframes.values()), default=0)
+        spot = Spot(number, 0.0, 0.0)
+        self._stay(spot, ground)
+        return spot
+
+    def lose(self) -> None:
+        """The signal was interrupted: the next frame may be anywhere."""
+        self._stay(None, None)
+
+    def wants(self, spot: Spot, size: tuple[int, int]) -> bool:
+        """A frame there would show enough that is new to become a keyframe."""
+        return all(
+            _shared(spot, one.spot, size) < _SHARED
+            for one in self.keyframes.values()
+            if one.spot.island == spot.island and one.size == size
+        )
+
+    def add(self, spot: Spot, picture: bytes, size: tuple[int, int], boxes: Sequence[Box]) -> int:
+        """Keep a frame as a keyframe; returns its number."""
+        number = 1 + max(self.keyframes, default=0)
+        self.keyframes[number] = Keyframe(number, spot, size, picture, tuple(boxes))
+        return number
+
+    def join(self, number: int, most: int) -> Move | None:
+        """See whether a keyframe's island is part of another one; if so they become one.
+
+        Args:
+            number: of the keyframe.
+            most: as for ``find``.
+        """
+        new = self.keyframes[number]
+        others = [one for one in self.keyframes.values() if one.spot.island != new.spot.island]
+        for one, shift in self._compare(self._ground(new), others, most):
+            if shift.sure < _SURE:
+                continue
+            there = _moved(one.spot, shift)
+            # The older island stays: places of it may have been told already.
+            if one.spot.island < new.spot.island:
+                move = Move(
+                    new.spot.island, there.island, there.x - new.spot.x, there.y - new.spot.y
+                )
+            else:
+                move = Move(
+                    there.island, new.spot.island, new.spot.x - there.x, new.spot.y - there.y
+                )
+            self._apply(move)
+            return move
+        return None
+
+    def islands(self) -> list[int]:
+        """Numbers of the islands, in order."""
+        return sorted({one.spot.island for one in self.keyframes.values()})
+
+    def _apply(self, move: Move) -> None:
+        for number, one in self.keyframes.items():
+            self.keyframes[number] = replace(one, spot=move.apply(one.spot))
+        if self.here is not None:
+            self.here = move.apply(self.here)
+
+    def _stay(self, spot: Spot | None, ground: Ground | None) -> None:
+        self.here, self._before = spot, ground
+
+    def _near(self, spot: Spot, size: tuple[int, int]) -> list[Keyframe]:
+        found = [
+            one
+            for one in self.keyframes.values()
+            if one.spot.island == spot.island and one.size == size
+        ]
+        return sorted(found, key=lambda one: one.spot.away(spot))[:_NEAR]
+
+    def _compare(
+        self, ground: Ground, keyframes: Sequence[Keyframe], most: int | None
+    ) -> Iterator[tuple[Keyframe, Shift]]:
+        """The keyframes that show a part of a frame; those that are ready are looked at first."""
+        self._searches += 1
+        same = [one for one in keyframes if one.size == ground.size]
+        same.sort(
+            key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
+        )
+        if most is not None:
+            same = same[: most + sum(one.number in self._ready for one in same)]
+        for start in range(0, len(same), 8):
+            part = same[start : start + 8]
+            shifts = ground.shift_to([self._ground(one) for one in part])
+            for one, shift in zip(part, shifts, strict=True):
+                self._searched[one.number] = self._searches
+                if shift is not None:
+                    yield one, shift
+
+    def _ground(self, one: Keyframe) -> Ground:
+        found = self._ready.pop(one.number, None)
+        if found is None:
+            found = Ground(one.picture, *one.size, one.boxes)
+        self._ready[one.number] = found
+        while len(self._ready) > _READY:
+            self._ready.popitem(last=False)
+        return found
+
+
+def _moved(spot: Spot, shift: Shift) -> Spot:
+    return Spot(spot.island, spot.x + shift.dx, spot.y + shift.dy)
+
+
+def _agreed(found: Sequence[tuple[Spot, float]], apart: float) -> Spot | None:
+    """The place that the surest match and those that agree with it give."""
+    if not found:
+        return None
+    best, _ = max(found, key=lambda one: one[1])
+    same = [(spot, sure) for spot, sure in found if spot.away(best) <= apart]
+    total = sum(sure for _, sure in same)
+    return Spot(
+        best.island,
+        sum(spot.x * sure for spot, sure in same) / total,
+        sum(spot.y * sure for spot, sure in same) / total,
+    )
+
+
+def _shared(one: Spot, other: Spot, size: tuple[int, int]) -> float:
+    """Share of their area that two frames of one size have in common."""
+    width = max(0.0, size[0] - abs(one.x - other.x))
+    height = max(0.0, size[1] - abs(one.y - other.y))
+    return width * height / (size[0] * size[1])

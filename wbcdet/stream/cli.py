@@ -1,0 +1,297 @@
+"""``wbcdet stream``: parse, watch, write, print."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from wbcdet.console import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Confidence,
+    Device,
+    Json,
+    MinScore,
+    NoAnnotate,
+    Out,
+    Quiet,
+    Ranges,
+    Restart,
+    build_settings,
+    close_pipe,
+    load_analyzer,
+    stop,
+)
+from wbcdet.records import NOTICE
+
+if TYPE_CHECKING:
+    from wbcdet.analyzer import Analyzer
+    from wbcdet.batch.journal import Journal
+    from wbcdet.batch.tally import Tally
+    from wbcdet.ranges import ReferenceRange
+    from wbcdet.stream.finish import Wanted
+    from wbcdet.stream.keep import Keeper
+    from wbcdet.stream.run import Options, Outcome
+    from wbcdet.stream.sources import FrameSource
+
+EPILOG = (
+    "End with Ctrl-C: all files are written. The same command, or one with another source for the "
+    "same slide, goes on counting where it was. Exit code: 0 done, 1 the signal was lost for good "
+    f"or parts of a file are damaged, 2 nothing could be watched. {NOTICE}"
+)
+
+
+def stream(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="What to watch: a video file; a camera number such as 0; an rtsp:// or http:// "
+            "address; a folder that fills with pictures; mm:demo or mm:FILE.cfg for a "
+            "Micro-Manager camera. Without it, the files are written again from what was counted "
+            "into OUT.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = Path("wbcdet-stream"),
+    display: Annotated[
+        bool, typer.Option("--display", help="Show the live picture in a window.")
+    ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Show it, with the count and buttons, on a page in your browser."
+        ),
+    ] = False,
+    port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of that page; 0 takes a free one.")
+    ] = 8765,
+    host: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Address that the page listens on. Any but 127.0.0.1 lets everybody in the "
+            "network see and steer it.",
+        ),
+    ] = "127.0.0.1",
+    target: Annotated[
+        int | None,
+        typer.Option(min=1, help="Beep when so many cells of a slide are classified, as in 100."),
+    ] = None,
+    stop_at_target: Annotated[
+        bool, typer.Option("--stop-at-target", help="End there, do not only beep.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, help="Of a video file, look at every n-th frame only.")
+    ] = 1,
+    reconnect_for: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="For how long a camera that is lost is tried again."
+        ),
+    ] = 60.0,
+    idle_stop: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="End when a watched folder got no new picture for so long. Default: never.",
+        ),
+    ] = None,
+    save_video: Annotated[
+        bool, typer.Option("--save-video", help="Write the annotated picture to OUT/video.mp4.")
+    ] = False,
+    ranges: Ranges = None,
+    restart: Restart = False,
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Watch a microscope camera: each white cell is counted once.
+
+    Move the slide as you like, stop, go back: cells that were seen are recognised by their place.
+    Writes OUT/report.html, differential.csv, cells.csv (one row a cell), OUT/crops/, OUT/views/
+    (the best view of each cell), OUT/mosaic/ (the scanned area with all cells) and events.csv.
+    """
+    from wbcdet.stream.run import Options
+
+    settings = replace(build_settings(confidence, min_score, device), fields_per_batch=1)
+    known = _ranges(ranges)
+    opened = None if source is None else _open(source, idle_stop)
+    options = Options(every, target, stop_at_target, reconnect_for, known)
+    page = _Page(host, port) if serve else None
+    wish = _Wish(opened, out, options, display, page, save_video, restart, not no_annotate, quiet)
+    try:
+        done = _count(wish, load_analyzer(settings))
+    except KeyboardInterrupt:
+        stop("stopped", EXIT_INTERRUPTED)
+    _report(done, wish, json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the user asked for."""
+
+    source: FrameSource | None
+    out: Path
+    options: Options
+    display: bool
+    page: _Page | None
+    save_video: bool
+    restart: bool
+    annotate: bool
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            print(f"wbcdet: {' '.join(text.split())}", file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    tally: Tally
+    outcome: Outcome | None
+
+
+def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
+    from wbcdet.ranges import read_ranges
+    from wbcdet.tables import TableError
+
+    try:
+        return dict(read_ranges(path))
+    except TableError as error:
+        stop(str(error))
+
+
+def _open(source: str, idle_stop: float | None) -> FrameSource:
+    from wbcdet.stream.sources import SourceError, open_source
+
+    try:
+        return open_source(source, idle_stop=idle_stop)
+    except SourceError as error:
+        stop(str(error))
+
+
+def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
+    from wbcdet.batch.journal import JournalError
+    from wbcdet.batch.lock import LockedError
+    from wbcdet.batch.plan import PlanError
+    from wbcdet.batch.run import Job
+    from wbcdet.batch.run import opened as journal_opened
+    from wbcdet.stream.begin import begin
+    from wbcdet.stream.finish import Wanted
+    from wbcdet.stream.keep import VIEWS, Keeper
+
+    out = wish.out
+    wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
+    try:
+        with journal_opened(Job(out / VIEWS, out, restart=wish.restart)) as journal:
+            begin(out, journal, analyzer.info(), restart=wish.restart)
+            keeper = Keeper(out, journal)
+            outcome = None
+            if wish.source is not None:
+                outcome = _watch(wish, wish.source, analyzer, keeper)
+            if not keeper.views() or (outcome is not None and not outcome.frames):
+                stop(
+                    (outcome and outcome.failure)
+                    or f"{out}: holds no count yet; name a SOURCE to watch"
+                )
+            return _Done(_finish(wish, journal, keeper, wanted), outcome)
+    except LockedError:
+        stop(f"another run is counting into {out}; wait for it, or choose another --out")
+    except PlanError as error:
+        stop(f"{out}: {error}")
+    except JournalError as error:
+        stop(f"{error}; choose another --out, or begin anew with --restart")
+    except OSError as error:
+        stop(
+            f"cannot write to {out}: {error.strerror or error}; what was counted is kept: when "
+            "that is mended, the same command goes on"
+        )
+
+
+def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper) -> Outcome:
+    from wbcdet.stream.events import Events
+    from wbcdet.stream.overlay import Overlay
+    from wbcdet.stream.run import Runner
+    from wbcdet.stream.session import Session
+    from wbcdet.stream.surfaces import Surface
+
+    counted = sum(track.counts for track in keeper.tracks())
+    if counted:
+        wish.say(f"goes on with the {counted} cells that were counted before")
+    surfaces: list[Surface] = []
+    overlay = Overlay()
+    with ExitStack() as stack:
+        events = Events(wish.out, None if wish.quiet else wish.say)
+        stack.callback(events.close)
+        session = Session(analyzer, keeper, live=source.live)
+        runner = Runner(source, session, keeper, wish.options, events)
+        if not wish.quiet and sys.stderr.isatty():
+            from wbcdet.stream.terminal import StatusLine
+
+            surfaces.append(StatusLine())
+        if wish.display:
+            from wbcdet.stream.window import Window, WindowError
+
+            try:
+                surfaces.append(Window(source.name, runner.ask, overlay))
+            except WindowError as error:
+                stop(str(error))
+        if wish.save_video:
+            from wbcdet.stream.video_file import VideoWriter
+
+            surfaces.append(VideoWriter(wish.out, overlay))
+        if wish.page is not None:
+            from wbcdet.stream.serve import ServeError, Server
+
+            try:
+                server = Server(source.name, runner.ask, overlay, wish.page.host, wish.page.port)
+            except ServeError as error:
+                stop(str(error))
+            surfaces.append(server)
+            wish.say(f"the live page is at {server.url}")
+        events.add("begin", f"watching {source.name}; Ctrl-C ends and writes the report", -1)
+        return runner.run(surfaces)
+
+
+def _finish(wish: _Wish, journal: Journal, keeper: Keeper, wanted: Wanted) -> Tally:
+    from wbcdet.console import progress
+    from wbcdet.stream.finish import finish
+
+    with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
+        return finish(wish.out, journal, keeper, wanted, tick)
+
+
+def _report(done: _Done, wish: _Wish, *, json: bool) -> NoReturn:
+    """Print what was asked for and end with the run's exit code."""
+    try:
+        if json:
+            with (wish.out / "results.json").open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        elif not wish.quiet:
+            from wbcdet.stream.terminal import print_stream
+
+            print_stream(done.tally, wish.out)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_pipe()
+    failure = done.outcome and done.outcome.failure
+    if failure and (wish.quiet or json):
+        print(f"wbcdet: {failure}", file=sys.stderr)
+    raise typer.Exit(EXIT_SOME_FAILED if failure else 0)

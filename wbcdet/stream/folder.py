@@ -1,0 +1,100 @@
+"""A folder that fills while we watch: every new picture is a frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from wbcdet.fields import SUFFIXES, FieldError, as_source, read_field
+from wbcdet.settings import Settings
+from wbcdet.stream.sources import Frame, SourceError
+
+#: Seconds between two looks at the folder. Looking, not being told by the system, also works on
+#: network drives.
+_LOOK_S = 0.3
+#: Seconds that a file which cannot be read is given to be written to its end.
+_GIVEN_S = 10.0
+
+
+class Folder:
+    """The pictures of a folder, those that are there and those that come.
+
+    Args:
+        folder: the folder; its subfolders are not looked at.
+        idle_stop: seconds without a new picture after which it ends; None watches for ever.
+    """
+
+    live = False
+
+    def __init__(self, folder: Path, idle_stop: float | None = None) -> None:
+        self.name = folder.resolve().name or str(folder)
+        self._folder = folder
+        self._idle_stop = idle_stop
+        self._closed = False
+
+    def frames(self) -> Iterator[Frame | None]:
+        """See :class:`~wbcdet.stream.sources.FrameSource`.
+
+        A picture that is still being written is waited for; one that stays unreadable is named in
+        a ``SourceError`` at the end.
+        """
+        start = last_new = time.monotonic()
+        settings = Settings()
+        sizes: dict[Path, int] = {}
+        since: dict[Path, float] = {}
+        done: set[Path] = set()
+        bad: list[str] = []
+        number = 0
+        while not self._closed:
+            new = False
+            for path in self._pictures():
+                if path in done or self._closed:
+                    continue
+                since.setdefault(path, time.monotonic())
+                waited = time.monotonic() - since[path]
+                if not self._settled(path, sizes) and waited < _GIVEN_S:
+                    continue
+                try:
+                    field = read_field(as_source(str(path)), settings)
+                    pixels = field.pixels
+                    field.release()
+                except (FieldError, OSError) as error:
+                    if waited >= _GIVEN_S or self._idle_stop is not None:
+                        done.add(path)
+                        bad.append(f"{path.name}: {error}")
+                    continue
+                done.add(path)
+                new = True
+                yield Frame(pixels, number, time.monotonic() - start)
+                number += 1
+            now = time.monotonic()
+            last_new = now if new else last_new
+            if self._idle_stop is not None and now - last_new >= self._idle_stop:
+                break
+            yield None
+            time.sleep(_LOOK_S)
+        if bad:
+            raise SourceError("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" * (len(bad) > 3)))
+
+    def close(self) -> None:
+        """Stop after the current picture."""
+        self._closed = True
+
+    def _pictures(self) -> list[Path]:
+        try:
+            found = [one for one in self._folder.iterdir() if one.suffix.lower() in SUFFIXES]
+        except OSError as error:
+            raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
+        return sorted(found)
+
+    @staticmethod
+    def _settled(path: Path, sizes: dict[Path, int]) -> bool:
+        """The file did not grow since the last look."""
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return False
+        same = sizes.get(path) == size and size > 0
+        sizes[path] = size
+        return same

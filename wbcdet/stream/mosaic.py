@@ -1,0 +1,74 @@
+"""The scanned area as one picture, with every cell marked."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from math import ceil
+
+import cv2
+import numpy as np
+
+from wbcdet.batch.thumbnails import from_jpeg, to_jpeg
+from wbcdet.decode import Pixels
+from wbcdet.draw import rgb_of
+from wbcdet.stream.chart import Keyframe
+from wbcdet.stream.tracks import Track
+
+#: Longest side of a mosaic, px; larger areas are shown smaller.
+_MOST_SIDE = 8000
+_QUALITY = 88
+_PAPER = (245, 245, 245)
+
+
+def mosaics(
+    keyframes: Iterable[tuple[int, Keyframe]], tracks: Sequence[Track]
+) -> Iterator[tuple[str, bytes]]:
+    """A JPEG picture of every island, ``slide-S-map-I.jpg``.
+
+    Args:
+        keyframes: slide and keyframe.
+        tracks: the cells of all slides.
+    """
+    by_map: dict[tuple[int, int], list[Keyframe]] = defaultdict(list)
+    for slide, one in keyframes:
+        by_map[slide, one.spot.island].append(one)
+    for (slide, island), parts in sorted(by_map.items()):
+        own = [one for one in tracks if (one.slide, one.island) == (slide, island)]
+        yield f"slide-{slide}-map-{island}.jpg", to_jpeg(compose(parts, own), _QUALITY)
+
+
+def compose(keyframes: Sequence[Keyframe], tracks: Sequence[Track]) -> Pixels:
+    """One island: its keyframes laid where they lie, its cells circled in the colour of their name.
+
+    Args:
+        keyframes: at least one, of one island.
+        tracks: its cells; those that are in no count are marked with a thin circle.
+    """
+    left = min(one.spot.x for one in keyframes)
+    top = min(one.spot.y for one in keyframes)
+    right = max(one.spot.x + one.size[0] for one in keyframes)
+    bottom = max(one.spot.y + one.size[1] for one in keyframes)
+    first = from_jpeg(keyframes[0].picture)
+    scale = min(first.shape[1] / keyframes[0].size[0], _MOST_SIDE / max(right - left, bottom - top))
+    size = ceil((bottom - top) * scale), ceil((right - left) * scale)
+    canvas = np.full((*size, 3), _PAPER, np.uint8)
+    for one in keyframes:
+        wide, high = (max(1, round(side * scale)) for side in one.size)
+        part = cv2.resize(from_jpeg(one.picture), (wide, high), interpolation=cv2.INTER_AREA)
+        x, y = round((one.spot.x - left) * scale), round((one.spot.y - top) * scale)
+        room = canvas[y : y + high, x : x + wide]
+        room[:] = part[: room.shape[0], : room.shape[1]]
+    for track in tracks:
+        x0, y0, x1, y1 = track.box
+        centre = (
+            round(((x0 + x1) / 2 - left) * scale),
+            round(((y0 + y1) / 2 - top) * scale),
+        )
+        radius = max(4, round(0.6 * max(x1 - x0, y1 - y0) * scale))
+        red, green, blue = rgb_of(track.verdict(0).label)
+        cv2.circle(canvas, centre, radius, (30, 30, 30), 4 if track.counts else 2, cv2.LINE_AA)
+        cv2.circle(
+            canvas, centre, radius, (blue, green, red), 2 if track.counts else 1, cv2.LINE_AA
+        )
+    return canvas

@@ -1,0 +1,92 @@
+"use strict";
+
+const at = (id) => document.getElementById(id);
+const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
+const states = {
+  analysed: "counting", still: "still picture", blurred: "blurred, not counted",
+  paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
+};
+let timer = 0;
+let pictures = 0;
+
+function cell(row, text, name) {
+  const one = row.insertCell();
+  one.textContent = text;
+  if (name) one.className = name;
+  return one;
+}
+
+function show(status) {
+  at("title").textContent = `wbcdet live: ${status.title}`;
+  document.title = `${status.classified ?? 0} cells, ${status.title}`;
+  at("state").textContent = states[status.state] || status.state;
+  at("state").dataset.state = status.state;
+  at("notice").textContent = status.notice;
+  const pause = at("pause");
+  const paused = status.state === "paused";
+  pause.textContent = paused ? "Start" : "Pause";
+  pause.dataset.command = paused ? "start" : "pause";
+  if (status.shares === undefined) return;
+  at("slide").textContent = status.slide;
+  at("message").textContent = status.message;
+  at("classified").textContent = status.classified;
+  at("target").textContent = status.target ? ` of ${status.target}` : "";
+  at("unclassified").textContent = status.unclassified;
+  at("progress").hidden = !status.target;
+  at("progress").max = status.target || 1;
+  at("progress").value = Math.min(status.classified, status.target || 0);
+  at("speed").textContent = `${status.fps} frames a second, lag ${status.lag_s} s`;
+  const rows = status.shares.map((share) => {
+    const row = document.createElement("tr");
+    const name = cell(row, share.label);
+    const dot = document.createElement("span");
+    dot.className = "dot";
+    dot.style.background = share.colour;
+    name.prepend(dot);
+    cell(row, share.count);
+    cell(row, fixed(share.percent, 1));
+    cell(row, share.low === null ? "–" : `${fixed(share.low, 1)} – ${fixed(share.high, 1)}`);
+    const range = share.range ? `${share.range[0]} – ${share.range[1]}` : "";
+    cell(row, share.flag ? `${range} ${share.flag}` : range, share.flag ? "flag" : "");
+    return row;
+  });
+  at("shares").replaceChildren(...rows);
+}
+
+function next(pause) {
+  if (pictures >= 0) setTimeout(() => { at("live").src = `live.jpg?${++pictures}`; }, pause);
+}
+
+function end(text) {
+  clearInterval(timer);
+  pictures = -1;
+  at("message").textContent = text;
+  for (const button of document.querySelectorAll("button")) button.disabled = true;
+}
+
+async function ask() {
+  try {
+    const status = await (await fetch("status")).json();
+    show(status);
+    if (status.state === "ended") end("The stream has ended; the report is in the folder of the run.");
+  } catch {
+    at("state").textContent = states.ended;
+    at("state").dataset.state = "ended";
+    end("wbcdet does not answer any more: the stream has ended.");
+  }
+}
+
+for (const button of document.querySelectorAll("button")) {
+  button.addEventListener("click", async () => {
+    if (button.dataset.ask && !confirm(button.dataset.ask)) return;
+    const options = { method: "POST", headers: { "X-Wbcdet": "1" } };
+    await fetch(`command/${button.dataset.command}`, options);
+    ask();
+  });
+}
+
+at("live").addEventListener("load", () => next(80));
+at("live").addEventListener("error", () => next(500));
+next(0);
+ask();
+timer = setInterval(ask, 500);
