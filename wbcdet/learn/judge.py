@@ -161,7 +161,8 @@ def judge(
     elif worse:
         why = f"it loses cells of a type: {', '.join(worse)}; review more of them"
     else:
-        why = f"{total.gained} cells gained, {total.lost} lost (p = {p:.3f})"
+        chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        why = f"{total.gained} cells gained, {total.lost} lost ({chance})"
         return Judgement((*rows, total), p, True, why)
     return Judgement((*rows, total), p, False, why)
 

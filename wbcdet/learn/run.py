@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tempfile
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -135,15 +137,17 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "tuned.safetensors"
         save_file({k: v.contiguous() for k, v in learned.network.state_dict().items()}, weights)
-        export_classifier(
-            weights,
-            out,
-            learned.temperature,
-            card["min_score"],
-            "",
-            card.get("stages", 5),
-            card.get("head", 320),
-        )
+        # The exporter of torch prints its progress.
+        with redirect_stdout(io.StringIO()):
+            export_classifier(
+                weights,
+                out,
+                learned.temperature,
+                card["min_score"],
+                "",
+                card.get("stages", 5),
+                card.get("head", 320),
+            )
     written = json.loads((out / "classifier.json").read_text(encoding="utf-8"))
     written |= {
         "name": f"{card['name']}-{name}",
