@@ -123,6 +123,8 @@ def _open(data: bytes, kind: str) -> Image.Image:
     # The plugin is called directly because Image.open applies its own process-wide pixel limit
     # first (lower than ours, and as a warning on stderr below that).
     if kind not in Image.OPEN:
+        Image.preinit()  # the common plugins; all of them take 50 ms
+    if kind not in Image.OPEN:
         Image.init()
     return Image.OPEN[kind][0](BytesIO(data), b"")
 
