@@ -33,7 +33,7 @@ _SURER = 0.1
 #: while a whole slide is searched.
 _SEARCH_LIVE = 20
 #: The same to see whether a new keyframe joins two islands, of any stream.
-_SEARCH_JOIN = 20
+_SEARCH_JOIN = 8
 
 
 @dataclass(frozen=True, slots=True)
