@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 
-from wbcdet.settings import DEVICES
 from wbcdet.training.recipes import TrainingError
+
+DEVICES = ("auto", "cpu", "cuda")
 
 
 def pick_device(wanted: str) -> str:
