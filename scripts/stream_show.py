@@ -58,11 +58,14 @@ def others(video: Path) -> tuple[int, int]:
     from trackers import ByteTrackTracker
 
     from wbcdet.detector import Detector
+    from wbcdet.stream.sources import Frame
     from wbcdet.stream.video import VideoFile
 
     detector, tracker = Detector(), ByteTrackTracker(frame_rate=15)
     boxes, tracks = 0, set()
     for frame in VideoFile(video).frames():
+        if not isinstance(frame, Frame):
+            continue
         xyxy, scores = detector.detect(frame.pixels)
         boxes += len(xyxy)
         found = sv.Detections(xyxy=xyxy, confidence=scores, class_id=scores.astype(int) * 0)

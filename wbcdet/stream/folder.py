@@ -15,6 +15,7 @@ from wbcdet.stream.sources import Frame, SourceError
 _LOOK_S = 0.3
 #: Seconds that a file which cannot be read is given to be written to its end.
 _GIVEN_S = 10.0
+_TOO_LARGE = "is too large for one view of a stream; use wbcdet predict or wbcdet count"
 
 
 class Folder:
@@ -33,49 +34,53 @@ class Folder:
         self._idle_stop = idle_stop
         self._closed = False
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Iterator[Frame | str | None]:
         """See :class:`~wbcdet.stream.sources.FrameSource`.
 
-        A picture that is still being written is waited for; one that stays unreadable is named in
-        a ``SourceError`` at the end.
+        A picture that is still being written is waited for; one that stays unreadable is named.
         """
         start = last_new = time.monotonic()
         settings = Settings()
         sizes: dict[Path, int] = {}
         since: dict[Path, float] = {}
         done: set[Path] = set()
-        bad: list[str] = []
         number = 0
         while not self._closed:
-            new = False
+            new = waits = False
             for path in self._pictures():
                 if path in done or self._closed:
                     continue
                 since.setdefault(path, time.monotonic())
                 waited = time.monotonic() - since[path]
                 if not self._settled(path, sizes) and waited < _GIVEN_S:
+                    waits = True
                     continue
                 try:
                     field = read_field(as_source(str(path)), settings)
-                    pixels = field.pixels
+                    # Of a very large picture only an overview would be seen.
+                    pixels = field.pixels if field.reduction == 1 else None
                     field.release()
                 except (FieldError, OSError) as error:
-                    if waited >= _GIVEN_S or self._idle_stop is not None:
+                    if waited >= _GIVEN_S:
                         done.add(path)
-                        bad.append(f"{path.name}: {error}")
+                        yield f"{path.name}: {error}"
+                    else:
+                        waits = True
                     continue
                 done.add(path)
+                if pixels is None:
+                    yield f"{path.name}: {_TOO_LARGE}"
+                    continue
                 new = True
                 yield Frame(pixels, number, time.monotonic() - start)
                 number += 1
             now = time.monotonic()
             last_new = now if new else last_new
-            if self._idle_stop is not None and now - last_new >= self._idle_stop:
+            idle = now - last_new
+            if self._idle_stop is not None and idle >= self._idle_stop and not waits:
                 break
             yield None
             time.sleep(_LOOK_S)
-        if bad:
-            raise SourceError("; ".join(bad[:3]) + (f" and {len(bad) - 3} more" * (len(bad) > 3)))
 
     def close(self) -> None:
         """Stop after the current picture."""

@@ -24,12 +24,12 @@ class Notice:
 
     Attributes:
         kind: ``lost``: no signal, being opened again; ``back``: it gives frames again; ``failed``:
-            it was given up, or could never be opened.
+            it was given up, or could never be opened; ``unreadable``: a part of it cannot be read.
         text: one line.
         seconds: for how long there was no signal, where that is known.
     """
 
-    kind: Literal["lost", "back", "failed"]
+    kind: Literal["lost", "back", "failed", "unreadable"]
     text: str
     seconds: float = 0.0
 
@@ -49,13 +49,37 @@ def watch(
             yield from newest.items()
         return
     try:
-        for frame in source.frames():
-            if frame is None or frame.index % every == 0:
-                yield frame
+        for item in _frames(source):
+            if isinstance(item, str):
+                yield Notice("unreadable", item)
+            elif item is None or item.index % every == 0:
+                yield item
     except SourceError as error:
         yield Notice("failed", str(error))
     finally:
         source.close()
+
+
+def try_out(source: FrameSource) -> None:
+    """See that a source gives frames; it can be watched afterwards.
+
+    Raises:
+        SourceError: it gives none.
+    """
+    with closing(_frames(source)) as items:
+        if not any(isinstance(item, Frame) for item in items):
+            raise SourceError(f"{source.name}: gives no frame")
+
+
+def _frames(source: FrameSource) -> Generator[Frame | str | None, None, None]:
+    """What a source gives. Drivers and third parties may raise anything: it becomes one line."""
+    try:
+        yield from source.frames()
+    except SourceError:
+        raise
+    except Exception as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise SourceError(f"{source.name}: {text}") from error
 
 
 class _Newest:
@@ -101,10 +125,12 @@ class _Newest:
         pause = _FIRST_PAUSE_S
         while not self._stop.is_set():
             try:
-                frame = None
-                for frame in self._source.frames():
+                for frame in _frames(self._source):
                     if self._stop.is_set():
                         return
+                    if isinstance(frame, str):
+                        self._tell(Notice("unreadable", frame))
+                        continue
                     if frame is None:
                         continue
                     if started is None:

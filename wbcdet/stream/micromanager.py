@@ -64,6 +64,7 @@ class MicroManager:
         finally:
             with suppress(RuntimeError):  # a camera that was unplugged cannot be stopped
                 core.stopSequenceAcquisition()
+            with suppress(RuntimeError):
                 core.reset()
 
     def close(self) -> None:

@@ -24,6 +24,8 @@ from wbcdet.stream.surfaces import Command, Status, Surface
 
 #: Frames that speed and lag are averaged over.
 _RECENT = 30
+#: Failures that are named at the end; all are in the log.
+_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,7 @@ class Runner:
         self._before = dict(keeper.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._index = 0, -1
-        self._failure: str | None = None
+        self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
         self.status = Status(session.slide.number, self._count())
 
@@ -115,17 +117,21 @@ class Runner:
                     if self._stopping:
                         break
                     self._take(item)
+                items.close()
+                self._session.settle()
         finally:
             items.close()  # ends the thread that reads the source
             self._write_run(at_once=True)
             for surface in self._surfaces:
                 surface.close()
-        return Outcome(self._failure, sum(self._session.frames.values()))
+        return Outcome(_failure(self._failures), sum(self._session.frames.values()))
 
     def _take(self, item: Frame | Notice | None) -> None:
         if isinstance(item, Notice):
             self._notice(item)
         elif item is None or self._paused:
+            if item is not None:  # not dropped: it was not wanted
+                self._index = item.index
             self._write_run()
             self._show(None)
         else:
@@ -159,10 +165,11 @@ class Runner:
         if notice.kind == "lost":
             self._lost_times += 1
             self._session.interrupted()
-        if notice.kind == "failed":
-            self._failure = notice.text
+        if notice.kind in ("failed", "unreadable"):
+            self._failures.append(notice.text)
         self._lost_s += notice.seconds
-        self._lost = notice.kind != "back"
+        if notice.kind != "unreadable":
+            self._lost = notice.kind != "back"
         self._show(None)
 
     def _obey(self) -> None:
@@ -248,6 +255,12 @@ class Runner:
             "last_frame": self._session.offset + self._index,
         }
         self._keeper.flush(at_once=at_once)
+
+
+def _failure(texts: Sequence[str]) -> str | None:
+    """What went wrong, in one line."""
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return "; ".join(texts[:_NAMED]) + more if texts else None
 
 
 @contextmanager

@@ -54,11 +54,12 @@ class FrameSource(Protocol):
     name: str
     live: bool
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Iterator[Frame | str | None]:
         """Open the source and give its frames; called again to open it again.
 
-        A source that waits for its next frame gives None every now and then. It ends where a
-        source that is not live has no more.
+        A source that waits for its next frame gives None every now and then; one that passes over
+        a part which cannot be read gives a line that says so. It ends where a source that is not
+        live has no more.
 
         Raises:
             SourceError: it cannot be opened, or the signal is lost.

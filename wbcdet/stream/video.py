@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 #: Seconds without an answer, or without a frame, after which a network stream counts as lost.
 _OPEN_S, _READ_S = 10.0, 5.0
+#: The name of a secret in an address, and all that follows: values hold any character.
+_SECRET = re.compile(r"([^&/=]*(?:pass|pwd|pw|token|key|secret|auth)[^&/=]*)=.*", re.IGNORECASE)
 
 
 class VideoFile:
@@ -28,12 +31,13 @@ class VideoFile:
         self._path = path
         self._closed = False
 
-    def frames(self) -> Iterator[Frame | None]:
+    def frames(self) -> Iterator[Frame | str | None]:
         """See :class:`~wbcdet.stream.sources.FrameSource`.
 
+        Damage is told where it is met first, and how much there was at the end.
+
         Raises:
-            SourceError: the file is no video, holds no frame, or parts of it are damaged; the last
-                is raised after all frames that could be read.
+            SourceError: the file is no video, or holds no frame.
         """
         import av
 
@@ -48,6 +52,8 @@ class VideoFile:
                         return
                     if frame is None:
                         damaged += 1
+                        if damaged == 1:
+                            yield f"{self.name}: is damaged; what cannot be read is passed over"
                         continue
                     seconds = _time(frame, number, stream)
                     first = first if number else seconds
@@ -60,9 +66,7 @@ class VideoFile:
         if not number:
             raise SourceError(f"{self.name}: holds no frame that can be read")
         if damaged:
-            raise SourceError(
-                f"{self.name}: {damaged} damaged pieces of the video were passed over"
-            )
+            yield f"{self.name}: {damaged} damaged pieces of the video were passed over"
 
     def close(self) -> None:
         """Stop after the current frame."""
@@ -99,9 +103,10 @@ class NetworkStream:
                         first = first if number else seconds
                         yield Frame(_upright(frame), number, seconds - first)
                         number += 1
-        except (av.error.FFmpegError, OSError) as error:
+        except (av.error.FFmpegError, OSError, ValueError) as error:
             remedy = "" if number else "; is the camera on, and the address right?"
-            raise SourceError(f"{self.name}: {_why(error)}{remedy}") from error
+            why = _why(error).replace(self._url, self.name)
+            raise SourceError(f"{self.name}: {why}{remedy}") from error
         if not (finite and number):
             raise SourceError(f"{self.name}: the stream ended")
 
@@ -145,9 +150,14 @@ def _why(error: Exception) -> str:
 
 
 def _without_password(url: str) -> str:
-    """The address as it may be printed and written down."""
-    from urllib.parse import urlsplit
+    """The address as it may be printed and written down.
 
-    parts = urlsplit(url)
-    place = parts.netloc.rpartition("@")[2]
-    return parts._replace(netloc=place, query="").geturl()
+    Not by a parser of addresses: passwords hold what should be escaped (``#``, ``/``, ``?``), and
+    cameras also take them in the path.
+    """
+    scheme, _, rest = url.partition("://")
+    before, _, place = rest.rpartition("@")
+    if _SECRET.search(before):  # the "@" may be of a password in the path
+        place = "***"
+    place = re.split(r"[?#]", place)[0]
+    return f"{scheme}://" + _SECRET.sub(r"\1=***", place)
