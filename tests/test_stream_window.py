@@ -26,21 +26,36 @@ app(["stream", sys.argv[1], "--out", sys.argv[2], "--display"])
 """
 
 
-def test_keys_steer_the_window(tmp_path: Path) -> None:
-    if shutil.which("xvfb-run") is None:
-        pytest.skip("no virtual screen (Debian: xvfb, xauth)")
-    video = pan(tmp_path / "v.mp4", raster())
-    done = subprocess.run(
-        ["xvfb-run", "-a", sys.executable, "-c", _SHOW, str(video), str(tmp_path / "out")],
+def _run(show: str, video: Path, out: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["xvfb-run", "-a", sys.executable, "-c", show, str(video), str(out)],
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         capture_output=True,
         text=True,
         timeout=120,
         check=False,
     )
+
+
+def test_keys_steer_the_window(tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("no virtual screen (Debian: xvfb, xauth)")
+    video = pan(tmp_path / "v.mp4", raster())
+    done = _run(_SHOW, video, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     told = [line.split(",")[2] for line in (tmp_path / "out/events.csv").read_text().splitlines()]
     assert told[1:] == ["begin", "pause", "start", "undo", "new-slide"]
+
+
+def test_closing_the_window_ends_with_a_report(tmp_path: Path) -> None:
+    if shutil.which("xvfb-run") is None:
+        pytest.skip("no virtual screen (Debian: xvfb, xauth)")
+    close = 'real(wait); cv2.destroyAllWindows() if next(keys, 0) == ord("u") else None; return -1'
+    show = _SHOW.replace("real(wait)\n    return next(keys, -1)", close)
+    assert close in show
+    done = _run(show, pan(tmp_path / "v.mp4", raster()), tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "out" / "report.html").is_file()
 
 
 def test_no_screen_is_said(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import cv2
 
@@ -75,14 +76,21 @@ class Window:
 
     def close(self) -> None:
         """Close the window."""
-        cv2.destroyWindow(self._title)
+        with suppress(cv2.error):  # the user has closed it
+            cv2.destroyWindow(self._title)
 
     def _command(self, key: int, status: Status) -> Command | None:
-        if key == ord("q") or (
-            self._shown and cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE) == 0
-        ):
+        if key == ord("q") or self._gone():
             return "stop"
         if key == ord(" "):
             return "start" if status.state == "paused" else "pause"
         keys: dict[int, Command] = {ord("n"): "new-slide", ord("u"): "undo"}
         return keys.get(key)
+
+    def _gone(self) -> bool:
+        """The user has closed the window; OpenCV raises where no window is left."""
+        try:
+            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
+        except cv2.error:
+            return True
+        return visible < (1 if self._shown else 0)
