@@ -91,6 +91,30 @@ def test_two_islands_become_one() -> None:
     assert chart.here.away(Spot(1, 500, 0)) < 5
 
 
+def test_the_search_for_islands_that_are_one_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wbcdet.stream.chart._READY", 1)
+    chart = Chart()
+    for x in (300, 0, 600, 900):
+        seen, picture = ground(x, 0)
+        chart.add(chart.follow(seen) or chart.begin_island(seen), picture, SIZE, [])
+    chart.lose()
+    seen, picture = ground(250, 500)
+    assert chart.find(seen, most=0) is None
+    number = chart.add(chart.begin_island(seen), picture, SIZE, [])
+    assert chart.smaller() == [number]
+    seen, picture = ground(250, 200)
+    number = chart.add(Spot(2, 0, -300), picture, SIZE, [])
+    assert chart.smaller() == [5]
+    moves = [chart.join(number, most=1) for _ in range(4)]
+    assert len([one for one in moves if one is not None]) == 1
+    assert chart.smaller() == []
+
+
+def test_an_island_gets_a_number_of_its_own() -> None:
+    assert Chart().begin_island(ground(0, 0)[0]).island == 1
+    assert Chart().begin_island(ground(0, 0)[0], above=4).island == 5
+
+
 @pytest.mark.parametrize("light", [0.7, 1.0, 1.15])
 def test_focus_heeds_blur_and_not_light(light: float) -> None:
     focus = Focus()

@@ -91,6 +91,7 @@ class Chart:
         self._ready: OrderedDict[int, Ground] = OrderedDict()
         self._searched: dict[int, int] = {}  # when each was last part of a search
         self._searches = 0
+        self._compared: dict[int, set[int]] = {}  # keyframes, to join their islands
 
     def follow(self, ground: Ground) -> Spot | None:
         """Place the next frame by what is around the last place; None where the trail is lost."""
@@ -122,15 +123,15 @@ class Chart:
         """
         best: tuple[float, Spot] | None = None
         for one, shift in self._compare(ground, list(self.keyframes.values()), most):
-            if shift.sure >= _SURE and (best is None or shift.sure > best[0]):
+            if shift is not None and shift.sure >= _SURE and (best is None or shift.sure > best[0]):
                 best = shift.sure, _moved(one.spot, shift)
         spot = best[1] if best else None
         self._stay(spot, ground)
         return spot
 
-    def begin_island(self, ground: Ground) -> Spot:
-        """A new island with this frame as its origin."""
-        number = 1 + max((one.spot.island for one in self.keyframes.values()), default=0)
+    def begin_island(self, ground: Ground, above: int = 0) -> Spot:
+        """A new island with this frame as its origin, and a number above one that is in use."""
+        number = 1 + max([above, *self.islands()])
         spot = Spot(number, 0.0, 0.0)
         self._stay(spot, ground)
         return spot
@@ -153,17 +154,24 @@ class Chart:
         self.keyframes[number] = Keyframe(number, spot, size, picture, tuple(boxes))
         return number
 
-    def join(self, number: int, most: int) -> Move | None:
+    def join(self, number: int, most: int | None) -> Move | None:
         """See whether a keyframe's island is part of another one; if so they become one.
 
         Args:
             number: of the keyframe.
-            most: as for ``find``.
+            most: as for ``find``; no two keyframes are compared twice.
         """
         new = self.keyframes[number]
-        others = [one for one in self.keyframes.values() if one.spot.island != new.spot.island]
+        done = self._compared.setdefault(number, set())
+        others = [
+            one
+            for one in self.keyframes.values()
+            if one.spot.island != new.spot.island and one.number not in done
+        ]
         for one, shift in self._compare(self._ground(new), others, most):
-            if shift.sure < _SURE:
+            done.add(one.number)
+            self._compared.setdefault(one.number, set()).add(number)
+            if shift is None or shift.sure < _SURE:
                 continue
             there = _moved(one.spot, shift)
             # The older island stays: places of it may have been told already.
@@ -178,6 +186,17 @@ class Chart:
             self._apply(move)
             return move
         return None
+
+    def nearest(self, spot: Spot, size: tuple[int, int]) -> int | None:
+        """Number of the keyframe that is closest to a place."""
+        return next((one.number for one in self._near(spot, size)), None)
+
+    def smaller(self) -> list[int]:
+        """The first keyframe of every island but the largest."""
+        of_island: dict[int, list[int]] = {}
+        for number, one in self.keyframes.items():
+            of_island.setdefault(one.spot.island, []).append(number)
+        return [min(numbers) for numbers in sorted(of_island.values(), key=len)[:-1]]
 
     def islands(self) -> list[int]:
         """Numbers of the islands, in order."""
@@ -202,8 +221,8 @@ class Chart:
 
     def _compare(
         self, ground: Ground, keyframes: Sequence[Keyframe], most: int | None
-    ) -> Iterator[tuple[Keyframe, Shift]]:
-        """The keyframes that show a part of a frame; those that are ready are looked at first."""
+    ) -> Iterator[tuple[Keyframe, Shift | None]]:
+        """How a frame lies on keyframes, if at all; those that are ready are looked at first."""
         self._searches += 1
         same = [one for one in keyframes if one.size == ground.size]
         same.sort(
@@ -216,8 +235,7 @@ class Chart:
             shifts = ground.shift_to([self._ground(one) for one in part])
             for one, shift in zip(part, shifts, strict=True):
                 self._searched[one.number] = self._searches
-                if shift is not None:
-                    yield one, shift
+                yield one, shift
 
     def _ground(self, one: Keyframe) -> Ground:
         found = self._ready.pop(one.number, None)

@@ -170,15 +170,17 @@ class Keeper:
         """
         if not at_once and time.monotonic() - self._flushed < _FLUSH_S:
             return
-        # Views that lost a cell come last: a cell that stands in two is in the later one.
-        names = sorted(self._changed, key=lambda name: len(self._views[name].tracks) == 0)
-        for name in names:
+        # New views come first, and those that lost all cells last: whatever ends it meanwhile, a
+        # cell that went from one view to another stands in both then, not in none.
+        for name in sorted(
+            self._changed, key=lambda name: (name in self._journal, not self._views[name].tracks)
+        ):
             view = self._views[name]
             self._journal.append(self._record(view))
             if not (view.tracks or view.first):
                 del self._views[name]
                 (self._out / VIEWS / name).unlink(missing_ok=True)
-        self._changed.clear()
+            del self._changed[name]
         self._journal.append({"file": _RUN, "slide": self.slide, **self.run})
         self._flushed = time.monotonic()
 

@@ -106,10 +106,16 @@ class Session:
 
     def new_slide(self) -> None:
         """The next frame is of another slide; nothing of this one is met again."""
+        self.settle()
         self._keeper.new_slide()
         self.slide = Slide(self._keeper.slide)
         self._focus = Focus()
         self._last = None
+
+    def settle(self) -> None:
+        """Search the whole slide for islands that are one: there is time for it at the end."""
+        for number in self.slide.chart.smaller():
+            self._join(number, None)
 
     def undo(self) -> Track | None:
         """Take back the cell that was counted last; it is not counted again."""
@@ -135,14 +141,19 @@ class Session:
         if spot is None:
             spot = chart.find(ground, self._search)
         if spot is None:
-            spot = chart.begin_island(ground)
+            # A killed run may leave cells on an island of which it wrote no keyframe.
+            spot = chart.begin_island(
+                ground, max((one.island for one in self.slide.tracks), default=0)
+            )
         if (
             self._last is not None
             and self._last[0].island == spot.island
             and self._last[0].away(spot) < _STILL * max(size)
             and value < _SHARPER * self._last[1]
         ):
-            return Look(frame, STILL, spot, self._known(spot, size))
+            if (number := chart.nearest(spot, size)) is not None:
+                self._join(number, _SEARCH_JOIN)
+            return Look(frame, STILL, chart.here, self._known(chart.here, size))
         self._last = spot, value
         cells = apart(self._analyzer.analyze(pixels).cells)
         seen = self._take(frame, cells, spot, size, sharp)
@@ -216,16 +227,24 @@ class Session:
         chart = self.slide.chart
         number = chart.add(spot, picture, size, [cell.box for cell in cells])
         self._keeper.chart([chart.keyframes[number]])
-        if len(chart.islands()) > 1 and (move := chart.join(number, _SEARCH_JOIN)) is not None:
-            self._keeper.chart(_on(chart.keyframes.values(), move.onto))
-            moved = [track for track in self.slide.tracks if track.island == move.island]
-            there = [track for track in self.slide.tracks if track.island == move.onto]
-            for track in moved:
-                track.moved(move)
-            self._keeper.changed(moved)
-            self._unite(moved, there)
-            if self._last is not None:
-                self._last = move.apply(self._last[0]), self._last[1]
+        self._join(number, _SEARCH_JOIN)
+
+    def _join(self, number: int, most: int | None) -> None:
+        """See whether a keyframe makes two islands one."""
+        chart = self.slide.chart
+        if len(chart.islands()) < 2 or (move := chart.join(number, most)) is None:
+            return
+        moved = [track for track in self.slide.tracks if track.island == move.island]
+        there = [track for track in self.slide.tracks if track.island == move.onto]
+        for track in moved:
+            track.moved(move)
+        self._keeper.changed(moved)
+        self._unite(moved, there)
+        if self._last is not None:
+            self._last = move.apply(self._last[0]), self._last[1]
+        # Together: cells must not be left on an island whose keyframes lie elsewhere now.
+        self._keeper.chart(_on(chart.keyframes.values(), move.onto))
+        self._keeper.flush(at_once=True)
 
     def _unite(self, moved: Sequence[Track], there: Sequence[Track]) -> None:
         """Cells of two islands that are one cell, now that the islands are one."""

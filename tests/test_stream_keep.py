@@ -1,0 +1,117 @@
+"""What a stream has on disk whenever it may be killed, and cells that are met again late."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_cell
+from streaming import frame_at
+
+from wbcdet.analyzer import Analyzer
+from wbcdet.batch.journal import Journal
+from wbcdet.settings import Settings
+from wbcdet.stream import chart, keep, session
+from wbcdet.stream.keep import Keeper
+from wbcdet.stream.session import STILL, Session
+from wbcdet.stream.sources import Frame
+from wbcdet.stream.tracks import Track
+
+
+def _track(number: int) -> Track:
+    box = (10.0, 20.0, 60.0, 80.0)
+    one = Track(number, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "", 0.9, 0.1)
+    one.add(one.cell, 0, 0.0)
+    one.chances = 1
+    return one
+
+
+def _written(journal: Journal) -> list[int]:
+    """Numbers of the cells in the lines of all views."""
+    records = [journal.read(name) for name in journal]
+    return sorted(track["number"] for one in records for track in one.get("tracks", ()))
+
+
+@pytest.mark.parametrize("lines", range(4))
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_cell_is_on_disk_whenever_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, alone: bool
+) -> None:
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+    cells = [_track(1)] if alone else [_track(1), _track(2)]
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        keeper = Keeper(tmp_path, journal)
+        keeper.view(0, pixels, [_track(3)])  # the first view of a slide stays in any case
+        keeper.view(1, pixels, cells)
+        keeper.flush(at_once=True)
+        cells[0].add(cells[0].cell, 2, 0.1)
+        keeper.view(2, pixels, [cells[0]])  # shows it better
+        left = lines
+        append = journal.append
+
+        def full(*arguments: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError("disk full")
+            append(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(journal, "append", full)
+        for _ in range(2 if lines < 3 else 0):  # and once more when the run ends
+            with pytest.raises(OSError, match="disk full"):
+                keeper.flush(at_once=True)
+    numbers = [one.number for one in (*cells, _track(3))]
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert set(_written(journal)) == set(numbers)
+        keeper = Keeper(tmp_path, journal)
+        assert sorted(one.number for one in keeper.tracks()) == numbers
+        keeper.flush(at_once=True)
+        assert _written(journal) == numbers
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    return Analyzer(Settings(fields_per_batch=1))
+
+
+@pytest.mark.parametrize("how", ["still", "end", "new slide"])
+def test_a_place_of_long_ago_is_recognised_when_there_is_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, how: str
+) -> None:
+    # As with a slide of many more keyframes than are ready.
+    monkeypatch.setattr(chart, "_READY", 1)
+    monkeypatch.setattr(session, "_SEARCH_LIVE", 0)
+    monkeypatch.setattr(session, "_SEARCH_JOIN", 0)
+    monkeypatch.setattr(keep, "_FLUSH_S", 1e6)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        one = Session(analyzer, Keeper(tmp_path, journal), live=True)
+        places = [(0, 0), (300, 0), (600, 0), (900, 0)]
+        for number, (x, y) in enumerate(places):
+            one.step(Frame(frame_at(x, y), number, number / 15))
+        once = len(one.slide.tracks)
+        assert once
+        one.interrupted()
+        one.step(Frame(frame_at(600, 0), 4, 1.0))
+        assert one.slide.chart.islands() == [1, 2]
+        assert len(one.slide.tracks) > once
+        if how == "still":
+            monkeypatch.setattr(session, "_SEARCH_JOIN", 1)
+            looks = [one.step(Frame(frame_at(600, 0), 5 + i, 2.0)) for i in range(4)]
+            assert {look.became for look in looks} == {STILL}
+            assert looks[-1].spot is not None
+            assert looks[-1].spot.island == 1
+        elif how == "end":
+            one.settle()
+        else:
+            one.new_slide()
+    # As after kill -9: cells and keyframes lie on the same island.
+    with closing(Journal(tmp_path / "journal")) as journal:
+        keeper = Keeper(tmp_path, journal)
+        assert {frame.spot.island for _, frame in keeper.all_keyframes()} == {1}
+        tracks = [track for view in keeper.views() for track in view.tracks]
+        assert {track.island for track in tracks} == {1}
+        assert len(tracks) == once
