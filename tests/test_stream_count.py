@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from conftest import REPOSITORY
@@ -178,14 +180,44 @@ def test_nothing_read_is_never_a_count_of_zero(tmp_path: Path, command: Command)
 
 
 def test_a_folder_of_counts_is_not_touched(tmp_path: Path, command: Command, video: Path) -> None:
-    import cv2
-
     (tmp_path / "fields").mkdir()
     cv2.imwrite(str(tmp_path / "fields" / "a.png"), frame_at(0, 0))
     assert command("count", "fields", "--out", "out", "--quiet").returncode == 0
     done = command("stream", video, "--out", "out")
     assert done.returncode == 2
     assert "count of a folder" in done.stderr
+
+
+def test_restart_forgets_nothing_without_a_frame(
+    report: Path, tmp_path: Path, command: Command
+) -> None:
+    (tmp_path / "x.mp4").write_bytes(b"nothing")
+    (tmp_path / "fields").mkdir()
+    cv2.imwrite(str(tmp_path / "fields" / "a.png"), frame_at(0, 0))
+    before = (report / "journal" / "fields.jsonl").read_bytes()
+    for arguments, said in (
+        (("stream", "x.mp4"), "x.mp4"),
+        (("stream",), "name a SOURCE"),
+        (("count", "fields"), "count of a stream"),
+    ):
+        done = command(*arguments, "--out", report, "--restart")
+        assert done.returncode == 2
+        assert said in done.stderr.splitlines()[-1]
+        assert (report / "journal" / "fields.jsonl").read_bytes() == before
+    assert list((report / "views").rglob("*.jpg"))
+
+
+def test_a_run_without_a_frame_reports_what_was_there(
+    report: Path, tmp_path: Path, command: Command
+) -> None:
+    out = tmp_path / "out"
+    shutil.copytree(report, out)
+    (out / "report.html").unlink()
+    (tmp_path / "empty").mkdir()
+    done = command("stream", "empty", "--out", "out", "--idle-stop", 0.1, "--no-annotate")
+    assert done.returncode == 0, done.stderr
+    assert counted(out) == counted(report)
+    assert (out / "report.html").is_file()
 
 
 def test_target_ends_the_run(tmp_path: Path, command: Command, video: Path) -> None:

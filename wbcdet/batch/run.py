@@ -15,7 +15,15 @@ from wbcdet.batch.entry import Entry
 from wbcdet.batch.inputs import Stamps
 from wbcdet.batch.journal import Journal, JournalError
 from wbcdet.batch.lock import locked
-from wbcdet.batch.plan import FIELDS, Plan, check_folder, check_header, make_header, make_plan
+from wbcdet.batch.plan import (
+    FIELDS,
+    Plan,
+    PlanError,
+    check_folder,
+    check_header,
+    make_header,
+    make_plan,
+)
 from wbcdet.batch.progress import counting
 from wbcdet.fields import Field, FieldError, Source, find_fields
 from wbcdet.records import FieldResult
@@ -91,6 +99,8 @@ def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, A
         PlanError: it is not; nothing is changed.
         OSError: the journal cannot be written.
     """
+    if journal.header is not None and journal.header.get("stream"):
+        raise PlanError("holds the count of a stream; choose another --out")
     _sweep(job.out)
     names = [source.name for source in sources]
     pictures = picture_names(job, sources)

@@ -26,16 +26,15 @@ from wbcdet.console import (
     build_settings,
     close_pipe,
     load_analyzer,
+    progress,
     stop,
 )
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
     from wbcdet.analyzer import Analyzer
-    from wbcdet.batch.journal import Journal
     from wbcdet.batch.tally import Tally
     from wbcdet.ranges import ReferenceRange
-    from wbcdet.stream.finish import Wanted
     from wbcdet.stream.keep import Keeper
     from wbcdet.stream.run import Options, Outcome
     from wbcdet.stream.sources import FrameSource
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 EPILOG = (
     "End with Ctrl-C: all files are written. The same command, or one with another source for the "
     "same slide, goes on counting where it was. Exit code: 0 done, 1 the signal was lost for good "
-    f"or parts of a file are damaged, 2 nothing could be watched. {NOTICE}"
+    f"or a part could not be read, 2 nothing could be watched. {NOTICE}"
 )
 
 
@@ -125,12 +124,13 @@ def stream(
     from wbcdet.stream.run import Options
 
     settings = replace(build_settings(confidence, min_score, device), fields_per_batch=1)
-    known = _ranges(ranges)
-    opened = None if source is None else _open(source, idle_stop)
-    options = Options(every, target, stop_at_target, reconnect_for, known)
+    options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
-    wish = _Wish(opened, out, options, display, page, save_video, restart, not no_annotate, quiet)
     try:
+        opened = _open(source, idle_stop, restart=restart)
+        wish = _Wish(
+            opened, out, options, display, page, save_video, restart, not no_annotate, quiet
+        )
         done = _count(wish, load_analyzer(settings))
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
@@ -178,11 +178,19 @@ def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
         stop(str(error))
 
 
-def _open(source: str, idle_stop: float | None) -> FrameSource:
+def _open(source: str | None, idle_stop: float | None, *, restart: bool) -> FrameSource | None:
+    from wbcdet.stream.live import try_out
     from wbcdet.stream.sources import SourceError, open_source
 
+    if source is None:
+        if restart:
+            stop("--restart forgets what was counted: name a SOURCE to count anew")
+        return None
     try:
-        return open_source(source, idle_stop=idle_stop)
+        opened = open_source(source, idle_stop=idle_stop)
+        if restart:
+            try_out(opened)  # before anything is forgotten
+        return opened
     except SourceError as error:
         stop(str(error))
 
@@ -194,7 +202,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     from wbcdet.batch.run import Job
     from wbcdet.batch.run import opened as journal_opened
     from wbcdet.stream.begin import begin
-    from wbcdet.stream.finish import Wanted
+    from wbcdet.stream.finish import Wanted, finish
     from wbcdet.stream.keep import VIEWS, Keeper
 
     out = wish.out
@@ -206,12 +214,13 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
             outcome = None
             if wish.source is not None:
                 outcome = _watch(wish, wish.source, analyzer, keeper)
-            if not keeper.views() or (outcome is not None and not outcome.frames):
-                stop(
-                    (outcome and outcome.failure)
-                    or f"{out}: holds no count yet; name a SOURCE to watch"
-                )
-            return _Done(_finish(wish, journal, keeper, wanted), outcome)
+                if outcome.failure and not outcome.frames:
+                    stop(outcome.failure)
+            if not keeper.views():
+                stop(f"{out}: holds no count yet; name a SOURCE to watch")
+            keeper.flush(at_once=True)  # puts right what a killed run left half-written
+            with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
+                return _Done(finish(out, journal, keeper, wanted, tick), outcome)
     except LockedError:
         stop(f"another run is counting into {out}; wait for it, or choose another --out")
     except PlanError as error:
@@ -242,10 +251,6 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
         stack.callback(events.close)
         session = Session(analyzer, keeper, live=source.live)
         runner = Runner(source, session, keeper, wish.options, events)
-        if not wish.quiet and sys.stderr.isatty():
-            from wbcdet.stream.terminal import StatusLine
-
-            surfaces.append(StatusLine())
         if wish.display:
             from wbcdet.stream.window import Window, WindowError
 
@@ -253,10 +258,6 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
                 surfaces.append(Window(source.name, runner.ask, overlay))
             except WindowError as error:
                 stop(str(error))
-        if wish.save_video:
-            from wbcdet.stream.video_file import VideoWriter
-
-            surfaces.append(VideoWriter(wish.out, overlay))
         if wish.page is not None:
             from wbcdet.stream.serve import ServeError, Server
 
@@ -266,16 +267,17 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
                 stop(str(error))
             surfaces.append(server)
             wish.say(f"the live page is at {server.url}")
+        # After what may not be had: else a file stays empty, and the cursor hidden.
+        if wish.save_video:
+            from wbcdet.stream.video_file import VideoWriter
+
+            surfaces.append(VideoWriter(wish.out, overlay))
+        if not wish.quiet and sys.stderr.isatty():
+            from wbcdet.stream.terminal import StatusLine
+
+            surfaces.append(StatusLine())
         events.add("begin", f"watching {source.name}; Ctrl-C ends and writes the report", -1)
         return runner.run(surfaces)
-
-
-def _finish(wish: _Wish, journal: Journal, keeper: Keeper, wanted: Wanted) -> Tally:
-    from wbcdet.console import progress
-    from wbcdet.stream.finish import finish
-
-    with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
-        return finish(wish.out, journal, keeper, wanted, tick)
 
 
 def _report(done: _Done, wish: _Wish, *, json: bool) -> NoReturn:
