@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -25,11 +26,23 @@ from wbcdet.cli import app
 app(["stream", sys.argv[1], "--out", sys.argv[2], "--display"])
 """
 
+#: At the fourth look the window is closed.
+_CLOSE = """
+    if next(keys) == ord("u"):
+        import x_windows
+        x_windows.close_all()
+    real(200)
+    return -1
+"""
+
 
 def _run(show: str, video: Path, out: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["xvfb-run", "-a", sys.executable, "-c", show, str(video), str(out)],
-        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(REPOSITORY), str(Path(__file__).parent)]),
+        },
         capture_output=True,
         text=True,
         timeout=120,
@@ -50,12 +63,13 @@ def test_keys_steer_the_window(tmp_path: Path) -> None:
 def test_closing_the_window_ends_with_a_report(tmp_path: Path) -> None:
     if shutil.which("xvfb-run") is None:
         pytest.skip("no virtual screen (Debian: xvfb, xauth)")
-    close = 'real(wait); cv2.destroyAllWindows() if next(keys, 0) == ord("u") else None; return -1'
-    show = _SHOW.replace("real(wait)\n    return next(keys, -1)", close)
-    assert close in show
+    show = _SHOW.replace("real(wait)\n", _CLOSE)
+    assert _CLOSE in show
     done = _run(show, pan(tmp_path / "v.mp4", raster()), tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "out" / "report.html").is_file()
+    info = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))["info"]
+    assert info["stream"]["totals"]["analysed"] < 8
 
 
 def test_no_screen_is_said(tmp_path: Path) -> None:

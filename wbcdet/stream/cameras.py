@@ -30,12 +30,16 @@ class Camera:
         import cv2
 
         _hush()
-        capture = cv2.VideoCapture(self._number)
+        closed = SourceError(
+            f"{self.name}: cannot be opened; `wbcdet cameras` lists those that can"
+        )
+        try:
+            capture = cv2.VideoCapture(self._number)
+        except cv2.error as error:  # larger than any number of a camera
+            raise closed from error
         try:
             if not capture.isOpened():
-                raise SourceError(
-                    f"{self.name}: cannot be opened; `wbcdet cameras` lists those that can"
-                )
+                raise closed
             capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
             start = time.monotonic()
             number = 0
