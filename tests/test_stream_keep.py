@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,7 +16,9 @@ from wbcdet.analyzer import Analyzer
 from wbcdet.batch.journal import Journal
 from wbcdet.settings import Settings
 from wbcdet.stream import chart, keep, session
+from wbcdet.stream.events import Events
 from wbcdet.stream.keep import Keeper
+from wbcdet.stream.run import Options, Runner
 from wbcdet.stream.session import STILL, Session
 from wbcdet.stream.sources import Frame
 from wbcdet.stream.tracks import Track
@@ -115,3 +119,39 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
         tracks = [track for view in keeper.views() for track in view.tracks]
         assert {track.island for track in tracks} == {1}
         assert len(tracks) == once
+
+
+def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) -> None:
+    class Camera:
+        name, live = "camera", True
+
+        def frames(self) -> Iterator[Frame | str | None]:
+            for number in range(6):
+                if number == 1:
+                    runner.ask("pause")
+                elif number == 5:
+                    runner.ask("start")
+                elif number == 2:
+                    yield "camera: a part cannot be read"
+                yield Frame(frame_at(0, 0), number, number / 15)
+                end = time.monotonic() + 20
+                while keeper.run.get("last_frame") != number and time.monotonic() < end:
+                    time.sleep(0.01)
+
+        def close(self) -> None:
+            pass
+
+    with (
+        closing(Journal(tmp_path / "journal")) as journal,
+        closing(Events(tmp_path, None)) as events,
+    ):
+        journal.start({})
+        keeper = Keeper(tmp_path, journal)
+        one = Session(analyzer, keeper, live=True)
+        runner = Runner(Camera(), one, keeper, Options(), events)
+        outcome = runner.run()
+    assert outcome.frames == 2
+    assert outcome.failure == "camera: a part cannot be read"
+    assert keeper.run["totals"]["dropped"] == 0
+    told = [line.split(",")[2] for line in (tmp_path / "events.csv").read_text().splitlines()]
+    assert told == ["event", "pause", "unreadable", "start"]
