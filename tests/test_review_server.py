@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -22,6 +23,7 @@ from wbcdet.cli import app
 from wbcdet.results import load_document
 from wbcdet.review.session import Session
 from wbcdet.review.standing import Wish
+from wbcdet.review.wire import report_page
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -194,6 +196,55 @@ def test_a_conflict_is_answered_with_what_is(server: Server) -> None:
     assert status == 409
     answer = json.loads(data)
     assert "somebody else" in answer["error"] and answer["cells"][0][2] == "basophil"
+
+
+def test_a_page_of_another_report_writes_nothing(server: Server, report: Path) -> None:
+    start = server.ask("/api/report")
+    assert start["given"] is None  # --reviewer was not given
+    asks = {
+        "change": {"cells": [{"field": 0, "cell": 0, "seen": 0, "label": "monocyte"}]},
+        "draw": {"field": 0, "box": [1, 1, 30, 30], "label": "monocyte"},
+        "undo": {},
+        "redo": {},
+        "sign": {"since": 0},
+    }
+    for path, body in asks.items():
+        status, _, data = server.request(f"/api/{path}", {"who": "Ann", "mark": "a", **body})
+        answer = json.loads(data)
+        assert status == 409 and "another report" in answer["error"], path
+        assert answer["mark"] == start["mark"]  # by which the page knows to load again
+    assert server.ask("/api/changes")["last"] == 0
+    for path in ("/thumb/0/0", "/crop/0/0/96", "/tile/0/0/0/0"):
+        assert server.request(f"{path}?mark=a")[0] == 404
+        assert server.request(f"{path}?mark={start['mark']}")[0] == 200
+    server.kill()
+    shutil.copytree(report, report.parent / "copy")
+    session = Session(report.parent / "copy", who="Bob", named=True)
+    page = report_page(session)
+    assert session.mark != start["mark"] and page["who"] == "Bob" and page["given"]
+    session.close()
+
+
+def test_news_say_of_which_slide_they_are(server: Server) -> None:
+    assert server.ask("/api/changes?group=anna")["group"] == "anna"
+    assert server.ask("/api/undo", {"who": "Ann", "group": "boris"})["group"] == "boris"
+    assert server.ask("/api/changes")["group"] is None
+
+
+def test_a_signature_is_of_one_report(report: Path) -> None:
+    session = Session(report)
+    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    session.board.change("Ann", [Wish(key, 0, "monocyte") for key in open_])
+    session.sign("Ann", "", session.board.last)
+    signed = session.signed()
+    assert signed is not None and signed["current"]
+    session.close()
+    results = report / "results.json"
+    results.write_text(results.read_text() + " ")  # as counted anew, with the same cells
+    session = Session(report)
+    signed = session.signed()
+    assert signed is not None and not signed["current"]
+    session.close()
 
 
 def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command) -> None:
