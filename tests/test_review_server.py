@@ -19,8 +19,10 @@ from counting import rows
 from reviewing import Server, make_report
 from typer.testing import CliRunner
 
+from wbcdet.batch.run import JOURNAL
 from wbcdet.cli import app
 from wbcdet.results import load_document
+from wbcdet.review.pictures import PictureError, _thumbnail
 from wbcdet.review.session import Session
 from wbcdet.review.standing import Wish
 from wbcdet.review.wire import report_page
@@ -146,6 +148,41 @@ def test_pictures(server: Server, report: Path) -> None:
         assert again.request("/thumb/{}/{}".format(*drawn["drawn"]))[0] == 404
     finally:
         again.kill()
+
+
+def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
+    """A count that was begun anew and stopped leaves the old report beside a new journal."""
+    lines = report / JOURNAL / "fields.jsonl"
+    header, *fields = map(json.loads, lines.read_text().splitlines(keepends=True))
+    first = next(one for one in fields if one.get("file") == "anna/field 000.png")
+    cells = first["result"]["cells"]
+    for number, cell in enumerate(reversed(cells)):
+        cell["id"] = number
+    cells.reverse()  # the same pictures, now of other cells
+    lines.write_text("".join(json.dumps(one) + "\n" for one in (header, first)))
+    session = Session(report)
+    assert session.notes == []
+    for key in ((0, 0), (0, 39), (1, 0)):  # the last one is in a field that was not reached
+        shown = picture(session.pictures.thumbnail(key))
+        field = session.pictures.field(key[0])
+        wanted = picture(_thumbnail(field, session.board.cells[key].box))
+        assert np.array_equal(shown, wanted), key
+    with pytest.raises(PictureError, match="has changed"):
+        path = report.parent / "fields" / "boris" / "field 001.png"
+        cv2.imwrite(str(path), np.zeros((200, 320, 3), np.uint8))
+        session.pictures._fields.clear()
+        session.pictures.field(session.board.report.fields[2].number)
+    session.close()
+
+
+def test_thumbnails_that_a_power_cut_took(report: Path) -> None:
+    (report / JOURNAL / "pictures.bin").write_bytes(b"\xff\xd8")
+    session = Session(report)
+    assert picture(session.pictures.thumbnail((3, 39))).shape == (96, 96, 3)
+    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    session.board.change("Ann", [Wish(key, 0, "monocyte") for key in open_])
+    assert session.sign("Ann", "", session.board.last)["number"] == 1
+    session.close()
 
 
 def test_a_report_that_was_moved_with_its_pictures(report: Path, tmp_path: Path) -> None:
