@@ -93,6 +93,7 @@ def _read_field(
     file = session.board.report.fields[keys[0][0]].result.file
     try:
         picture = session.pictures.field(keys[0][0])
+        found.reports[session.board.report.sha256] = report
         group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
         for key in keys:
             standing = session.board.cells[key]
@@ -103,7 +104,6 @@ def _read_field(
             label = _class(standing)
             assert label is not None
             found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
-            found.reports[session.board.report.sha256] = report
     except (PictureError, FieldError) as error:
         found.missing.append(str(error))
 
