@@ -102,9 +102,7 @@ def main(
     sys.path.insert(0, str(REPOSITORY))
     root = work or Path(tempfile.mkdtemp(prefix="wbcdet-show-"))
     chance = random.Random(seed)
-    print(
-        "| fields | seconds | fields/s | CPU ms a field | peak memory MB | report.html MB |"
-    )
+    print("| fields | seconds | fields/s | CPU ms a field | peak memory MB | report.html MB |")
     print("|---|---|---|---|---|---|", flush=True)
     try:
         for number in fields:
