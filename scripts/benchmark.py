@@ -60,7 +60,7 @@ def pictures(folder: Path, archive: str, number: int) -> Path:
     for name in names:
         data = opened.read(name)
         if archive == "bccd" or _is_large(data):
-            (target / Path(name).name).write_bytes(data)
+            (target / "-".join(Path(name).parts[-2:])).write_bytes(data)
         if len(list(target.iterdir())) == number:
             break
     return target

@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ class Server:
     ) -> tuple[int, dict[str, str], bytes]:
         """Status, headers and body of an answer; a body makes it a write, as of the page."""
         base = f"http://127.0.0.1:{self.port}"
-        data = None if body is None else json.dumps(body).encode()
+        data = None if body is None else json.dumps({"mark": self.mark, **body}).encode()
         given = {} if body is None else {"Content-Type": "application/json", "Origin": base}
         names = {name.replace("_", "-"): value for name, value in headers.items()}
         request = urllib.request.Request(base + path, data, {**given, **names})
@@ -89,6 +90,11 @@ class Server:
                 return answer.status, dict(answer.headers), answer.read()
         except urllib.error.HTTPError as error:
             return error.code, dict(error.headers), error.read()
+
+    @cached_property
+    def mark(self) -> str:
+        """What every write of the page says of its report."""
+        return str(self.ask("/api/changes")["mark"])
 
     def ask(self, path: str, body: Any = None) -> dict[str, Any]:
         """The answer to a request that is to succeed."""

@@ -188,6 +188,14 @@ def test_a_laboratory_is_learnt_and_taken_back(smears: Path, tmp_path: Path) -> 
     right = sum(verdict.label == "eosinophil" for verdict in verdicts)
     assert right >= 4
     assert load_shipped("classifier").sha256 == shipped.sha256
+    # Another report alone would take away what was learnt from this one.
+    other = copy_of(smears, tmp_path / "other")
+    results = other / "results.json"
+    results.write_text(results.read_text() + " ")
+    review(other, SWAPPED, 70)
+    code, out = run(other)
+    assert code == 2 and "has also learnt from other reports" in out and ": report;" in out
+    assert len(out.splitlines()) == 1 and load_model("classifier").sha256 == learned.sha256
     assert "In use now: (shipped)" in run("--restore")[1]
     assert load_model("classifier").sha256 == shipped.sha256
     assert "nothing to go back to" in run("--restore")[1]
@@ -247,6 +255,22 @@ def test_labels_that_are_not_learnt(smears: Path, tmp_path: Path) -> None:
         "artefact": 20,
     }  # fmt: skip
     assert len({cell.group for cell in found.cells}) == 10
+
+
+def test_the_same_pictures_in_two_reports(smears: Path, tmp_path: Path) -> None:
+    from wbcdet.learn.cells import read_reviewed
+
+    sessions = []
+    for name in ("a", "b"):
+        report = copy_of(smears, tmp_path / name)
+        review(report, {}, 35 if name == "a" else 49)
+        sessions.append(Session(report))
+    found = read_reviewed(sessions)
+    for session in sessions:
+        session.close()
+    # Each cell once, those of a picture together, and 14 that only the second report has.
+    assert len(found.cells) == 49 and len({cell.group for cell in found.cells}) == 7
+    assert sum(cell.laboratory == "b" for cell in found.cells) == 14
 
 
 def test_a_damaged_learned_classifier_says_how_to_go_back(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from wbcdet.review.board import Board
 from wbcdet.review.document import MachineReport, load_report
 from wbcdet.review.standing import DELETED, ChangeError, ConflictError, Key, Wish
 from wbcdet.review.store import Store
+from wbcdet.review.wire import cell_row
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +79,42 @@ def test_two_tabs_do_not_overwrite_each_other(board: Board) -> None:
     with pytest.raises(ConflictError):
         board.undo("Ann")  # it would take Bob's away
     assert board.undo("Bob") == [(0, 2)] and board.undo("Ann") == [(0, 2)]
+
+
+def test_undo_leaves_what_somebody_else_has_confirmed(board: Board, tmp_path: Path) -> None:
+    call(board, "monocyte", (0, 2))
+    call(board, "monocyte", (0, 2), who="Bob")  # the same name, and a decision of its own
+    for now in (board, again(board, tmp_path)):
+        with pytest.raises(ConflictError):
+            now.undo("Ann")
+        assert now.cells[0, 2].who == "Bob" and now.cells[0, 2].reviewed
+    assert board.undo("Bob") == [(0, 2)] and board.undo("Ann") == [(0, 2)]
+    call(board, "eosinophil", (0, 2), who="Bob")
+    board.undo("Bob")
+    assert board.redo("Ann") == [(0, 2)]  # nobody else's decision stands there
+
+
+def test_a_name_with_two_spaces(board: Board, tmp_path: Path) -> None:
+    call(board, "monocyte", (0, 2), who="Ann  Lee")
+    assert board.undo("Ann  Lee") == [(0, 2)] and board.undo("Ann Lee") == []
+    board = again(board, tmp_path)
+    assert board.undo("Ann  Lee") == [] and board.redo("Ann  Lee") == [(0, 2)]
+
+
+def test_a_drawn_cell_is_left_out_as_a_found_one_is(board: Board, tmp_path: Path) -> None:
+    report = board.report
+    poor = replace(report.fields[0], quality={"problems": ["blurred"]})
+    options = replace(report.options, exclude_edge=True, skip_bad=True)
+    strict = replace(report, options=options, fields=(poor, *report.fields[1:]))
+    board = again(board, tmp_path, strict)
+    before = counts.reviewed(board).counts
+    skipped = board.draw("Ann", 0, (50, 50, 80, 80), "neutrophil", None)
+    edge = board.draw("Ann", 1, (0, 50, 30, 80), "neutrophil", None)
+    counted = board.draw("Ann", 1, (50, 50, 80, 80), "neutrophil", None)
+    keys = (skipped, edge, counted)
+    assert [board.left_out(key) for key in keys] == ["bad-field", "edge", None]
+    assert [cell_row(board, key)[9] for key in keys] == ["bad-field", "edge", None]
+    assert counts.reviewed(board).counts["neutrophil"] == before["neutrophil"] + 1
 
 
 @pytest.mark.parametrize("label", ["", "   ", "x" * 41, "a\x00b"])

@@ -235,6 +235,43 @@ def test_mouse_slides_and_names(report: Path, browser: Any, serve: Serve) -> Non
     page.close()
 
 
+def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Serve) -> None:
+    """A tab that stayed open shows the new report, by the new name; here one without a cell."""
+    server = serve(report)
+    page = Page(browser, server.url)
+    page.tab.fill("#who", "Ann")
+    page.tab.locator("#gallery").focus()
+    page.press("n")
+    page.says("1 cell: neutrophil")
+    shutil.copytree(report, report.parent / "empty", ignore=shutil.ignore_patterns("review*"))
+    results = report.parent / "empty" / "results.json"
+    document = json.loads(results.read_text())
+    for field in document["fields"]:
+        field["cells"] = []
+    results.write_text(json.dumps(document))
+    server.kill()
+    serve(results.parent, "--port", server.port, "--reviewer", "Bob")
+    sync_api.expect(page.tab.locator("#title")).to_have_text("empty", timeout=15000)
+    sync_api.expect(page.tab.locator("#who")).to_have_value("Bob")
+    page.tab.select_option("#slide", label="boris")
+    page.tab.locator("#gallery").focus()
+    page.press("d")
+    sync_api.expect(page.tab.locator("#field-name")).to_contain_text("boris/")
+    page.press("l")
+    page.says("Missed cell added: lymphocyte")
+    page.progress("1 of 1 reviewed")
+    page.tab.reload()
+    sync_api.expect(page.tab.locator("#who")).to_have_value("Bob")
+    page.tab.wait_for_selector(".tile.focus")
+    page.tab.fill("#who", "Eve")
+    page.tab.locator("#gallery").focus()
+    page.press("m")
+    page.says("1 cell: monocyte")
+    page.tab.reload()  # what was typed here since the start counts
+    sync_api.expect(page.tab.locator("#who")).to_have_value("Eve")
+    page.close()
+
+
 def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
     server = serve(report, "--reviewer", "Ann")
     page = Page(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import socket
 import threading
@@ -18,10 +19,13 @@ from counting import rows
 from reviewing import Server, make_report
 from typer.testing import CliRunner
 
+from wbcdet.batch.run import JOURNAL
 from wbcdet.cli import app
 from wbcdet.results import load_document
+from wbcdet.review.pictures import PictureError, _thumbnail
 from wbcdet.review.session import Session
 from wbcdet.review.standing import Wish
+from wbcdet.review.wire import report_page
 
 Command = Callable[..., CompletedProcess[str]]
 
@@ -146,6 +150,41 @@ def test_pictures(server: Server, report: Path) -> None:
         again.kill()
 
 
+def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
+    """A count that was begun anew and stopped leaves the old report beside a new journal."""
+    lines = report / JOURNAL / "fields.jsonl"
+    header, *fields = map(json.loads, lines.read_text().splitlines(keepends=True))
+    first = next(one for one in fields if one.get("file") == "anna/field 000.png")
+    cells = first["result"]["cells"]
+    for number, cell in enumerate(reversed(cells)):
+        cell["id"] = number
+    cells.reverse()  # the same pictures, now of other cells
+    lines.write_text("".join(json.dumps(one) + "\n" for one in (header, first)))
+    session = Session(report)
+    assert session.notes == []
+    for key in ((0, 0), (0, 39), (1, 0)):  # the last one is in a field that was not reached
+        shown = picture(session.pictures.thumbnail(key))
+        field = session.pictures.field(key[0])
+        wanted = picture(_thumbnail(field, session.board.cells[key].box))
+        assert np.array_equal(shown, wanted), key
+    with pytest.raises(PictureError, match="has changed"):
+        path = report.parent / "fields" / "boris" / "field 001.png"
+        cv2.imwrite(str(path), np.zeros((200, 320, 3), np.uint8))
+        session.pictures._fields.clear()
+        session.pictures.field(session.board.report.fields[2].number)
+    session.close()
+
+
+def test_thumbnails_that_a_power_cut_took(report: Path) -> None:
+    (report / JOURNAL / "pictures.bin").write_bytes(b"\xff\xd8")
+    session = Session(report)
+    assert picture(session.pictures.thumbnail((3, 39))).shape == (96, 96, 3)
+    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    session.board.change("Ann", [Wish(key, 0, "monocyte") for key in open_])
+    assert session.sign("Ann", "", session.board.last)["number"] == 1
+    session.close()
+
+
 def test_a_report_that_was_moved_with_its_pictures(report: Path, tmp_path: Path) -> None:
     (report.parent / "fields").rename(report / "fields")
     report.rename(tmp_path / "elsewhere")
@@ -194,6 +233,55 @@ def test_a_conflict_is_answered_with_what_is(server: Server) -> None:
     assert status == 409
     answer = json.loads(data)
     assert "somebody else" in answer["error"] and answer["cells"][0][2] == "basophil"
+
+
+def test_a_page_of_another_report_writes_nothing(server: Server, report: Path) -> None:
+    start = server.ask("/api/report")
+    assert start["given"] is None  # --reviewer was not given
+    asks = {
+        "change": {"cells": [{"field": 0, "cell": 0, "seen": 0, "label": "monocyte"}]},
+        "draw": {"field": 0, "box": [1, 1, 30, 30], "label": "monocyte"},
+        "undo": {},
+        "redo": {},
+        "sign": {"since": 0},
+    }
+    for path, body in asks.items():
+        status, _, data = server.request(f"/api/{path}", {"who": "Ann", "mark": "a", **body})
+        answer = json.loads(data)
+        assert status == 409 and "another report" in answer["error"], path
+        assert answer["mark"] == start["mark"]  # by which the page knows to load again
+    assert server.ask("/api/changes")["last"] == 0
+    for path in ("/thumb/0/0", "/crop/0/0/96", "/tile/0/0/0/0"):
+        assert server.request(f"{path}?mark=a")[0] == 404
+        assert server.request(f"{path}?mark={start['mark']}")[0] == 200
+    server.kill()
+    shutil.copytree(report, report.parent / "copy")
+    session = Session(report.parent / "copy", who="Bob", named=True)
+    page = report_page(session)
+    assert session.mark != start["mark"] and page["who"] == "Bob" and page["given"]
+    session.close()
+
+
+def test_news_say_of_which_slide_they_are(server: Server) -> None:
+    assert server.ask("/api/changes?group=anna")["group"] == "anna"
+    assert server.ask("/api/undo", {"who": "Ann", "group": "boris"})["group"] == "boris"
+    assert server.ask("/api/changes")["group"] is None
+
+
+def test_a_signature_is_of_one_report(report: Path) -> None:
+    session = Session(report)
+    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    session.board.change("Ann", [Wish(key, 0, "monocyte") for key in open_])
+    session.sign("Ann", "", session.board.last)
+    signed = session.signed()
+    assert signed is not None and signed["current"]
+    session.close()
+    results = report / "results.json"
+    results.write_text(results.read_text() + " ")  # as counted anew, with the same cells
+    session = Session(report)
+    signed = session.signed()
+    assert signed is not None and not signed["current"]
+    session.close()
 
 
 def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command) -> None:

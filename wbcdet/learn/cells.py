@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from wbcdet.fields import Field, FieldError
 from wbcdet.review.pictures import PictureError
 from wbcdet.review.session import Session
 from wbcdet.review.standing import ARTEFACT, DELETED, Key, Standing
+from wbcdet.review.store import Box
 from wbcdet.training.cells import CLASSES, REACH, LabelledCell, cut_patch
 
 #: Cells that are learnt from at most: more take memory and time and teach little.
@@ -28,12 +30,14 @@ class Reviewed:
         unknown: reviewed cells with other labels, by label; they are not learnt.
         missing: why fields could not be read, a line each.
         offered: how many there were to choose from, ``MOST_CELLS`` of them by chance.
+        reports: names of the reports that the cells come from, by the sha256 of their results.
     """
 
     cells: list[LabelledCell] = field(default_factory=list)
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     offered: int = 0
+    reports: dict[str, str] = field(default_factory=dict)
 
     def by_class(self) -> dict[str, int]:
         """Number of cells of each class, in the order of the classes."""
@@ -46,7 +50,8 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
 
     A box that a person took away is an artefact to the classifier. Cells that are in no count
     because an overlapping field shows them too are passed over: they must not stand on both sides
-    of a split.
+    of a split. For the same reason a picture that several reports hold is one group, and a cell
+    of it that was decided on in several of them is taken from the first.
 
     Args:
         sessions: one a report.
@@ -69,8 +74,9 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     by_field: dict[tuple[int, int], list[Key]] = {}
     for number, key in chosen:
         by_field.setdefault((number, key[0]), []).append(key)
+    seen: set[tuple[str, Box]] = set()
     for (number, _), keys in by_field.items():
-        _read_field(sessions[number], keys, found)
+        _read_field(sessions[number], keys, seen, found)
     return found
 
 
@@ -79,20 +85,25 @@ def report_name(folder: Path) -> str:
     return folder.resolve().name
 
 
-def _read_field(session: Session, keys: Sequence[Key], found: Reviewed) -> None:
-    """Cut the cells of one field."""
+def _read_field(
+    session: Session, keys: Sequence[Key], seen: set[tuple[str, Box]], found: Reviewed
+) -> None:
+    """Cut the cells of one field, but those that another report had too."""
     report = report_name(session.folder)
     file = session.board.report.fields[keys[0][0]].result.file
     try:
         picture = session.pictures.field(keys[0][0])
+        found.reports[session.board.report.sha256] = report
+        group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
         for key in keys:
             standing = session.board.cells[key]
+            if (group, standing.box) in seen:
+                continue
+            seen.add((group, standing.box))
             patch, box = _patch(picture, standing.box)
             label = _class(standing)
             assert label is not None
-            found.cells.append(
-                LabelledCell(report, file, f"{report}/{file}", "train", patch, box, label, False)
-            )
+            found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
     except (PictureError, FieldError) as error:
         found.missing.append(str(error))
 

@@ -117,6 +117,8 @@ def _learn(
         model = load_shipped("classifier")
         found = _cells(reports, pictures)
         check_cells(found)
+        if out is None:
+            _lose_nothing(found)
         _say_cells(found, model, quiet=quiet)
         learned = fine_tune(model, found, quiet=quiet)
     except (TrainingError, WeightsError, InstallError) as error:
@@ -128,6 +130,20 @@ def _learn(
         raise typer.Exit(EXIT_SOME_FAILED)
     print(f"Better on held-back cells: {learned.judgement.why}.")
     _keep(learned, model, found, name, out)
+
+
+def _lose_nothing(found: Reviewed) -> None:
+    """Learning begins at the shipped classifier each time: what the one in use has learnt must be
+    learnt again, or be given up by a decision of its own."""
+    from wbcdet.learn.install import learned_reports
+
+    lost = [name for sha, name in learned_reports().items() if sha not in found.reports]
+    if lost:
+        stop(
+            "the classifier in use has also learnt from other reports (or other counts of the "
+            f"same): {', '.join(lost)}; name these reports too, or go back first with "
+            "'wbcdet learn --restore'"
+        )
 
 
 def _keep(learned: Learned, model: Model, found: Reviewed, name: str, out: Path | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from datetime import datetime, timezone
@@ -74,6 +75,19 @@ def history() -> list[str]:
         return (learned_home() / IN_USE).read_text(encoding="utf-8").split()
     except OSError:
         return []
+
+
+def learned_reports() -> dict[str, str]:
+    """Names of the reports that the learned classifier in use comes from, by the sha256 of their
+    results; none where it is the shipped one."""
+    names = history()
+    if not names:
+        return {}
+    try:
+        card = json.loads((learned_home() / names[-1] / "classifier.json").read_bytes())
+        return dict(card["learned"]["reports"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # a damaged one is no loss
 
 
 def _write(names: list[str]) -> None:

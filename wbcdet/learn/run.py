@@ -161,7 +161,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
             "from_sha256": model.sha256,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "cells": found.by_class(),
-            "reports": sorted({cell.laboratory for cell in found.cells}),
+            "reports": found.reports,
             "fields": len({cell.group for cell in found.cells}),
             "held_back": [asdict(row) for row in learned.judgement.rows],
             "p": learned.judgement.p,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from wbcdet.batch.tally import BAD_FIELD, EDGE
 from wbcdet.review.document import MachineReport, ReviewField
 from wbcdet.review.standing import (
     ChangeError,
@@ -22,9 +23,20 @@ from wbcdet.review.store import Box, Decision, Store
 
 
 @dataclass(slots=True)
+class _Made:
+    """What a step has made of a cell: its state and the decision that it shows, then and now."""
+
+    key: Key
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    shown_before: int
+    shown_after: int
+
+
+@dataclass(slots=True)
 class _Step:
     number: int
-    rows: list[tuple[Key, dict[str, Any] | None, dict[str, Any] | None]]
+    rows: list[_Made]
 
 
 @dataclass(slots=True)
@@ -87,9 +99,16 @@ class Board:
 
     def counts(self, key: Key) -> bool:
         """The cell is in the count: it is there, and nothing leaves it out."""
-        standing = self.cells[key]
-        edge = self.report.options.exclude_edge and standing.touches_edge
-        return standing.there and not edge and key[1] not in self.report.fields[key[0]].left_out
+        return self.cells[key].there and self.left_out(key) is None
+
+    def left_out(self, key: Key) -> str | None:
+        """Why a cell is in no count, by the rules of ``batch.tally``, one that a person drew too;
+        None where nothing leaves it out."""
+        options, field = self.report.options, self.report.fields[key[0]]
+        if options.skip_bad and (field.quality or {}).get("problems"):
+            return BAD_FIELD
+        edge = options.exclude_edge and self.cells[key].touches_edge
+        return field.left_out.get(key[1]) or (EDGE if edge else None)
 
     def change(self, who: str, wishes: Sequence[Wish]) -> None:
         """Call cells something else, or the same: they are reviewed then.
@@ -166,17 +185,18 @@ class Board:
 
     def _back(self, who: str, kind: str) -> list[Key]:
         with self.turn:
-            history = self._history.setdefault(checked_name(who), _History())
+            who = checked_name(who)
+            history = self._history.setdefault(who, _History())
             steps = history.done if kind == "undo" else history.undone
             if not steps:
                 return []
             step = steps[-1]
-            for key, before, after in step.rows:
-                if self.cells[key].state() != (after if kind == "undo" else before):
+            for row in step.rows:
+                # The same label may be somebody else's decision by now.
+                shown = row.shown_after if kind == "undo" else row.shown_before
+                if self.cells[row.key].shown != shown:
                     raise ConflictError("changed by somebody else since; nothing was changed")
-            wanted = [
-                (key, before if kind == "undo" else after) for key, before, after in step.rows
-            ]
+            wanted = [(row.key, row.before if kind == "undo" else row.after) for row in step.rows]
             self._make(who, kind, step.number, wanted)
             return [key for key, _ in wanted]
 
@@ -234,7 +254,8 @@ class Board:
             standing.label = row.after["label"] if row.after else None
             standing.reviewed = bool(row.after and row.after["reviewed"])
             standing.seen, standing.who, standing.time = row.id, row.who, row.time
-            step.rows.append((key, row.before, row.after))
+            step.rows.append(_Made(key, row.before, row.after, standing.shown, row.id))
+            standing.shown = row.id
         self._step, self.last = rows[-1].step, rows[-1].id
         history = self._history.setdefault(rows[0].who, _History())
         if rows[0].kind == "change":
@@ -242,8 +263,12 @@ class Board:
             history.undone.clear()
         elif rows[0].kind == "undo" and history.done:
             history.undone.append(history.done.pop())
-        elif history.undone:
+            for made in history.undone[-1].rows:
+                self.cells[made.key].shown = made.shown_before
+        elif rows[0].kind == "redo" and history.undone:
             history.done.append(history.undone.pop())
+            for made in history.done[-1].rows:
+                self.cells[made.key].shown = made.shown_after
 
 
 def _steps(rows: Sequence[Decision]) -> Iterator[list[Decision]]:

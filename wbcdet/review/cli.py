@@ -107,7 +107,7 @@ def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> S
     folder = report.parent if report.name == "results.json" else report
     who = (reviewer or _user())[:MOST_LETTERS]
     try:
-        return Session(folder, pictures, who)
+        return Session(folder, pictures, who, named=reviewer is not None)
     except (ResultsError, StoreError, JournalError, SigningError) as error:
         stop(str(error))
     except LockedError:

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
+from wbcdet.batch.tally import EDGE
 from wbcdet.differential import Differential, Share, clopper_pearson, differentials
 from wbcdet.review.board import Board
 from wbcdet.review.document import ReviewField
@@ -51,7 +52,7 @@ def machine(board: Board, group: str | None = None) -> Differential:
             [
                 _Seen(str(cell.label), cell.reason, cell.touches_edge)
                 for cell in one.result.cells
-                if one.left_out.get(cell.id) in (None, "edge")
+                if one.left_out.get(cell.id) in (None, EDGE)
             ],
             one.result.failure,
         )
@@ -112,7 +113,7 @@ def _reviewed_fields(board: Board, fields: Iterable[ReviewField]) -> Iterator[_S
         cells = [
             _Seen(standing.label or "", reason_of(standing), standing.touches_edge)
             for key, standing in board.of_field(one.number)
-            if standing.there and one.left_out.get(key[1]) in (None, "edge")
+            if standing.there and board.left_out(key) in (None, EDGE)
         ]
         yield _SeenField(one.result.file, cells, one.result.failure)
 

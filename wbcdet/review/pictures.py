@@ -5,21 +5,23 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 import cv2
 
 from wbcdet.batch.entry import Entry
 from wbcdet.batch.inputs import Stamps
-from wbcdet.batch.journal import Journal, Place
+from wbcdet.batch.journal import Journal, JournalError, Place
 from wbcdet.batch.thumbnails import cut_thumbnail, to_jpeg
 from wbcdet.crops import crop_cell
 from wbcdet.decode import Pixels
 from wbcdet.fields import Field, FieldError, Source, read_field
 from wbcdet.records import Cell, CellType
 from wbcdet.review.board import Board
+from wbcdet.review.document import ReviewField
 from wbcdet.review.standing import Key
-from wbcdet.review.store import Store
+from wbcdet.review.store import Box, Store
 
 #: Side of a tile in pixels.
 TILE = 512
@@ -56,7 +58,7 @@ class Pictures:
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
         self._cut: OrderedDict[Key, bytes] = OrderedDict()
-        self._places: dict[str, dict[int, Place]] = {}
+        self._places: dict[str, dict[tuple[int, Box], Place]] = {}
         self._stamps = Stamps()
 
     def thumbnail(self, key: Key) -> bytes:
@@ -144,8 +146,7 @@ class Pictures:
             raise PictureError("there is no such field")
         one = self._board.report.fields[number]
         source = find_source(self.folder, one.result.file)
-        stamp = self._entry(one.result.file).stamp if self._journal else None
-        if stamp is not None and not self._stamps.same(source.path, stamp):
+        if self._has_changed(one, source.path):
             raise PictureError(f"{source.name}: has changed since it was analysed")
         try:
             field = read_field(source)
@@ -158,34 +159,49 @@ class Pictures:
             )
         return field
 
-    def _entry(self, file: str) -> Entry:
-        assert self._journal is not None
-        try:
+    def _has_changed(self, one: ReviewField, path: Path | str) -> bool:
+        """The picture is another one than was analysed, as far as that is known."""
+        entry = self._entry(one.result.file)
+        stamp = entry.stamp if entry else None
+        known = one.sha256 or (stamp["sha256"] if stamp else None)
+        if known is None:
+            return False
+        # The journal may be of a later count, which the report does not know of.
+        if stamp is None or stamp["sha256"] != known:
+            stamp = self._stamps.take(path)
+            return stamp is None or stamp["sha256"] != known
+        return not self._stamps.same(path, stamp)
+
+    def _entry(self, file: str) -> Entry | None:
+        """The field in the journal; None where it is not there, or not whole."""
+        if self._journal is None or file not in self._journal:
+            return None
+        with suppress(JournalError):
             return Entry.from_record(self._journal.read(file))
-        except KeyError as error:
-            raise PictureError(f"{file}: is not in the journal of the report") from error
+        return None
 
     def _kept(self, key: Key) -> bytes | None:
         """A thumbnail that need not be cut."""
         file = self._board.report.fields[key[0]].result.file
-        if self._board.cells[key].cell is None:
+        standing = self._board.cells[key]
+        if standing.cell is None:
             return self._store.thumbnail(file, key[1])
-        if self._journal is not None:
-            place = self._places_of(file).get(key[1])
-            if place is not None:
+        place = self._places_of(file).get((key[1], standing.box))
+        if place is not None:
+            assert self._journal is not None
+            # Cut short by a power cut: the field has the cell still.
+            with suppress(JournalError):
                 return self._journal.picture(place)
         return self._cut.get(key)
 
-    def _places_of(self, file: str) -> dict[int, Place]:
-        """Where the journal has the thumbnails of a field, by cell; its line is read once."""
+    def _places_of(self, file: str) -> dict[tuple[int, Box], Place]:
+        """Where the journal has the thumbnails of a field; its line is read once. By number and
+        box, as the journal of a later count may have another cell under the same number."""
         if file not in self._places:
-            assert self._journal is not None
-            places: dict[int, Place] = {}
-            if file in self._journal:
-                entry = self._entry(file)
-                ids = [cell.id for cell in entry.result.cells]
-                places = dict(zip(ids, entry.pictures, strict=False))
-            self._places[file] = places
+            entry = self._entry(file)
+            cells = [(cell.id, cell.box) for cell in entry.result.cells] if entry else []
+            places = entry.pictures if entry else ()
+            self._places[file] = dict(zip(cells, places, strict=False))
         return self._places[file]
 
     def _cut_now(self, key: Key) -> bytes:

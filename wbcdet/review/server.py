@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import FastAPI, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -26,6 +26,7 @@ _STATIC = Path(__file__).parent / "static"
 _MOST_CELLS, _MOST_LEVEL = 100_000, 16
 #: Seconds after which a quiet stream of events says that it is alive.
 _ALIVE_S = 20.0
+_OTHER_REPORT = "this page shows another report; load it again"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 
 Name = Annotated[str, Field(min_length=1, max_length=40)]
@@ -42,8 +43,9 @@ class CellWish(BaseModel):
 
 
 class Ask(BaseModel):
-    """What every write says: who, and what the page has and shows."""
+    """What every write says: of which report, who, and what the page has and shows."""
 
+    mark: str
     who: Name
     since: int = 0
     group: str | None = None
@@ -72,12 +74,26 @@ def build(session: Session) -> FastAPI:
         """What has changed since a decision, with the differential as it is now."""
         with board.turn:
             return {
+                "mark": session.mark,
                 "last": board.last,
+                "group": group,
                 "cells": [cell_row(board, key) for key in board.since(since)],
                 "differential": session.differential(group),
                 "signed": session.signed(),
                 **more,
             }
+
+    def written(ask: Ask) -> None:
+        # A page of another report stays open when its server ends, and finds this one.
+        if ask.mark != session.mark:
+            raise ConflictError(_OTHER_REPORT)
+
+    def shown(mark: str | None = None) -> None:
+        # The browser keeps pictures by their address: none of this report under another's mark.
+        if mark not in (None, session.mark):
+            raise PictureError(_OTHER_REPORT)
+
+    of_report = [Depends(shown)]
 
     def picture(data: bytes) -> Response:
         return Response(data, media_type="image/jpeg", headers=_PICTURE_HEADERS)
@@ -130,27 +146,32 @@ def build(session: Session) -> FastAPI:
 
     @app.post("/api/change")
     def change(ask: ChangeAsk) -> dict[str, Any]:
+        written(ask)
         wishes = [Wish((one.field, one.cell), one.seen, one.label) for one in ask.cells]
         board.change(ask.who, wishes)
         return news(ask.since, ask.group)
 
     @app.post("/api/draw")
     def draw(ask: DrawAsk) -> dict[str, Any]:
+        written(ask)
         key = session.draw(ask.who, ask.field, ask.box, ask.label)
         return news(ask.since, ask.group, drawn=key)
 
     @app.post("/api/undo")
     def undo(ask: Ask) -> dict[str, Any]:
+        written(ask)
         touched = board.undo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/redo")
     def redo(ask: Ask) -> dict[str, Any]:
+        written(ask)
         touched = board.redo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/sign")
     def sign(ask: SignAsk) -> dict[str, Any]:
+        written(ask)
         entry = session.sign(ask.who, ask.note, ask.since)
         return news(ask.since, ask.group, entry=entry)
 
@@ -158,17 +179,17 @@ def build(session: Session) -> FastAPI:
     def log() -> list[dict[str, Any]]:
         return session.log()
 
-    @app.get("/thumb/{field}/{cell}")
+    @app.get("/thumb/{field}/{cell}", dependencies=of_report)
     def thumb(field: int, cell: int) -> Response:
         return picture(pictures.thumbnail(key_of(field, cell)))
 
-    @app.get("/crop/{field}/{cell}/{side}")
+    @app.get("/crop/{field}/{cell}/{side}", dependencies=of_report)
     def crop(field: int, cell: int, side: int) -> Response:
         if side not in CROP_SIDES:
             raise PictureError("there is no crop of that size")
         return picture(pictures.crop(key_of(field, cell), side))
 
-    @app.get("/tile/{field}/{level}/{column}/{row}")
+    @app.get("/tile/{field}/{level}/{column}/{row}", dependencies=of_report)
     def tile(field: int, level: int, column: int, row: int) -> Response:
         if not 0 <= level <= _MOST_LEVEL or column < 0 or row < 0:
             raise PictureError("there is no such part of the field")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -31,8 +33,12 @@ class Session:
         folder: the report folder.
         pictures: where the fields are; None takes what the journal or an earlier review says.
         who: name that the page begins with.
+        named: the person has given that name for this review, so it goes before one that the
+            browser remembers.
 
     Attributes:
+        mark: tells this report, in this place, from all others.
+        given: tells this review from all others, where ``named``; else None.
         notes: what the person should know from the start, a line each.
 
     Raises:
@@ -43,8 +49,16 @@ class Session:
         OSError: nothing can be written there.
     """
 
-    def __init__(self, folder: Path, pictures: Path | None = None, who: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        pictures: Path | None = None,
+        who: str = "",
+        *,
+        named: bool = False,
+    ) -> None:
         self.folder, self.who = folder, who
+        self.given = secrets.token_hex(8) if named else None
         self.title = folder.resolve().name
         self.reviewed_folder = folder / REVIEWED
         self.notes: list[str] = []
@@ -70,6 +84,8 @@ class Session:
         if pictures is not None:
             self.store.set_note("pictures", str(pictures.resolve()))
         self.board = Board(report, self.store)
+        mark = f"{report.sha256} {folder.resolve()}"
+        self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.pictures = Pictures(self.board, self.store, journal, self._pictures_folder())
         self._log = Log(folder)
         self.board.listen(self._tell)
@@ -137,12 +153,13 @@ class Session:
             return sign(self, self._log, name, note)
 
     def signed(self) -> dict[str, Any] | None:
-        """The last signature, and whether there are decisions after it."""
+        """The last signature, and whether it is of the report and the decisions as they are."""
         last = self._log.last
         if last is None:
             return None
         entry = {name: last[name] for name in ("number", "name", "time", "decisions")}
-        return {**entry, "current": last["decisions"] == self.board.last}
+        same_report = last["results_sha256"] == self.board.report.sha256
+        return {**entry, "current": same_report and last["decisions"] == self.board.last}
 
     def log(self) -> list[dict[str, Any]]:
         """All signatures."""

@@ -38,6 +38,7 @@ class Standing:
         reviewed: a person has decided.
         box: pixels of the field.
         seen: number of the last decision on it, 0 where there is none.
+        shown: number of the decision that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
         touches_edge: the box reaches the border of the field.
         who, time: of the last decision.
@@ -47,6 +48,7 @@ class Standing:
     reviewed: bool
     box: Box
     seen: int = 0
+    shown: int = 0
     cell: Cell | None = None
     touches_edge: bool = False
     who: str = ""

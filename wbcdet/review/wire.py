@@ -43,7 +43,7 @@ def cell_row(board: Board, key: Key) -> list[Any]:
         str(cell.label) if cell else None,
         cell.label_score if cell else None,
         reason_of(standing),
-        board.report.fields[key[0]].left_out.get(key[1]),
+        board.left_out(key),
         standing.who,
     ]
 
@@ -55,6 +55,7 @@ def report_page(session: Session) -> dict[str, Any]:
     return {
         "title": session.title,
         "who": session.who,
+        "given": session.given,
         "groups": [] if groups in ([], [ALL]) else groups,
         "fields": [
             {

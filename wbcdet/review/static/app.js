@@ -18,12 +18,12 @@ async function start() {
   part("title").textContent = report.title;
   part("notice").textContent = report.notice;
   part("made").textContent = report.models.join("; ");
-  part("who").value = localStorage.getItem("wbcdet-who") || report.who;
+  part("who").value = firstName();
   model = new Model(report);
   gallery = new Gallery(model, part("gallery"), { selected: showTargets, open: openField });
   field = new FieldView(model, report.tile, { focused: showTargets, drawn: () => field.draw() });
   signing = setUpSigning({
-    ask: () => ({ last: model.last, group: groupName() }),
+    ask: () => ({ mark: report.mark, last: model.last, group: groupName() }),
     who, take, showOpen, differential: () => differential,
   });
   setUpSlides();
@@ -33,10 +33,7 @@ async function start() {
   take(report);
   gallery.element.focus();
   if (report.notes.length) banner(report.notes.join(" "));
-  listen(
-    async (last) => { if (last > model.last) take(await get(`/api/changes?${new URLSearchParams(since())}`)); },
-    line,
-  );
+  listen((last) => last > model.last && refresh(), line);
 }
 
 let down = false;
@@ -45,8 +42,10 @@ let down = false;
 async function line(up) {
   banner(up ? report.notes.join(" ") : "The server does not answer: nothing is kept now. Start wbcdet review again; this page goes on by itself.");
   if (up && down) {
-    model.take(await get("/api/report"));
-    take(await get(`/api/changes?${new URLSearchParams(since())}`));
+    const now = await get("/api/report");
+    if (!ours(now)) return;
+    model.take(now);
+    await refresh();
   }
   down = !up;
 }
@@ -58,14 +57,24 @@ function since() {
   return group === null ? { since: model.last } : { since: model.last, group };
 }
 
-// Shows what the server says has changed.
+const refresh = async () => take(await get(`/api/changes?${new URLSearchParams(since())}`));
+
+// The server may have been started anew for another report meanwhile: that is another page.
+const ours = (news) => news.mark === report.mark || location.reload();
+
+// Shows what the server says has changed; an answer may come after a later one.
 function take(news) {
+  if (!ours(news)) return;
+  const current = news.last >= model.last;
   model.take(news);
-  show(news);
+  show(current ? news : null);
 }
 
 function show(news) {
-  if (news?.differential) {
+  // The numbers of another slide: refused writes have those of all, and the choice may have changed.
+  const other = news?.differential && news.group !== groupName();
+  if (other) refresh();
+  else if (news?.differential) {
     differential = news.differential;
     const name = groupName() ?? (report.groups.length ? "All slides" : "Differential");
     showDifferential(model, differential, name);
@@ -75,6 +84,15 @@ function show(news) {
   showClasses(model, gallery.sections, gallery.only, { only: showOnly, drop: (label) => call(label) });
   if (field.open) field.show(field.number, field.focus && model.cells.get(field.focus).label !== DELETED ? field.focus : null);
   showTargets();
+}
+
+// A name on the command line goes before the one that the browser remembers, until it is changed here.
+function firstName() {
+  if (report.given && localStorage.getItem("wbcdet-given") !== report.given) {
+    localStorage.setItem("wbcdet-given", report.given);
+    localStorage.setItem("wbcdet-who", report.who);
+  }
+  return localStorage.getItem("wbcdet-who") || report.who;
 }
 
 function who() {
@@ -154,7 +172,7 @@ async function back(path, word) {
 
 async function send(path, make) {
   try {
-    const news = await post(path, () => ({ who: who(), ...since(), ...make() }));
+    const news = await post(path, () => ({ mark: report.mark, who: who(), ...since(), ...make() }));
     take(news);
     return news;
   } catch (error) {
@@ -185,7 +203,7 @@ function ask(title) {
   part("ask-text").focus();
   return new Promise((resolve) => {
     dialog.addEventListener(
-      "close", () => resolve(dialog.returnValue === "ok" ? part("ask-text").value.trim().toLowerCase() : ""), { once: true },
+      "close", () => resolve(dialog.returnValue === "ok" ? part("ask-text").value.trim() : ""), { once: true },
     );
   });
 }
@@ -193,7 +211,7 @@ function ask(title) {
 async function callOther() {
   if (!targets().length && !field.drawing) return;
   const label = await ask("What is it?");
-  if (label) call(label);
+  if (label) call(label.toLowerCase());
 }
 
 function showOnly(label) {
@@ -217,9 +235,11 @@ function stepClass(by) {
 
 function openField(key) {
   const cell = model.cells.get(key ?? gallery.focus);
-  if (!cell) return;
+  // Where there is no cell there may be missed ones.
+  const number = cell ? cell.field : field.first();
+  if (number < 0) return;
   part("gallery").hidden = true;
-  field.show(cell.field, cell.key);
+  field.show(number, cell ? cell.key : null);
   part("view").focus();
   showTargets();
 }
@@ -258,7 +278,7 @@ function setUpSlides() {
     gallery.chosen.clear();
     gallery.element.scrollTop = 0;
     closeField();
-    take(await get(`/api/changes?${new URLSearchParams(since())}`));
+    await refresh();
   });
 }
 

@@ -63,18 +63,24 @@ export class FieldView {
     this.tiles.clear();
   }
 
+  // The first readable field of the slide, -1 where there is none.
+  first() {
+    return this.model.fields.findIndex((_, number) => this.#readable(number));
+  }
+
   // The next field with something to see: cells or not, but readable.
   step(by) {
     let next = this.number + by;
-    while (this.model.fields[next] && (this.model.fields[next].failure !== null || !this.#inGroup(next))) next += by;
+    while (this.model.fields[next] && !this.#readable(next)) next += by;
     if (!this.model.fields[next]) return;
     const first = this.model.ofField(next)[0];
     this.show(next, first ? first.key : null);
     this.does.focused(this.focus);
   }
 
-  #inGroup(number) {
-    return this.model.group === null || this.model.fields[number].group === this.model.group;
+  #readable(number) {
+    const { failure, group } = this.model.fields[number];
+    return failure === null && (this.model.group === null || group === this.model.group);
   }
 
   cellStep(by) {

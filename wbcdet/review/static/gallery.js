@@ -133,7 +133,8 @@ export class Gallery {
       this.shown.set(cell.key, node);
     }
     const pixels = side * (window.devicePixelRatio || 1);
-    const wanted = pixels <= 120 ? `/thumb/${cell.key}` : `/crop/${cell.key}/${pixels <= 220 ? 192 : 384}`;
+    const path = pixels <= 120 ? `/thumb/${cell.key}` : `/crop/${cell.key}/${pixels <= 220 ? 192 : 384}`;
+    const wanted = this.model.picture(path);
     const [picture, badge, caption] = node.children;
     if (picture.getAttribute("src") !== wanted) picture.src = wanted;
     node.style.width = `${side}px`;

@@ -30,6 +30,7 @@ export class Model {
     this.keys = new Map(report.labels.map((one) => [one.label, one.key]));
     this.colours = new Map(report.labels.map((one) => [one.label, one.colour]));
     this.fields = report.fields;
+    this.mark = report.mark;
     this.cells = new Map();
     this.order = [];
     this.last = report.last;
@@ -42,8 +43,9 @@ export class Model {
 
   put(cell) {
     const known = this.cells.get(cell.key);
-    if (known) Object.assign(known, cell);
-    else {
+    if (known) {
+      if (cell.seen >= known.seen) Object.assign(known, cell);
+    } else {
       this.cells.set(cell.key, cell);
       this.order.push(cell);
       this.byField = null;
@@ -54,6 +56,11 @@ export class Model {
   take(news) {
     for (const row of news.cells) this.put(fromRow(row));
     this.last = Math.max(this.last, news.last);
+  }
+
+  // The address of a picture; with the mark of the report, as the browser keeps pictures by address.
+  picture(path) {
+    return `${path}?mark=${this.mark}`;
   }
 
   colour(label) {

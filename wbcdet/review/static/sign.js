@@ -60,8 +60,8 @@ export function setUpSigning({ ask, who, take, showOpen, differential }) {
     }
     part("sign-go").disabled = true;
     part("sign-error").textContent = "Writing the reviewed report …";
-    const { last, group } = ask();
-    const body = { who: name, since: last, note: part("sign-note").value, ...(group === null ? {} : { group }) };
+    const { mark, last, group } = ask();
+    const body = { mark, who: name, since: last, note: part("sign-note").value, ...(group === null ? {} : { group }) };
     try {
       take(await post("/api/sign", () => body));
       part("sign-error").textContent = "Signed.";

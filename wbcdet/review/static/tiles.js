@@ -22,7 +22,7 @@ export class Tiles {
       const bottom = Math.min(height, y + view.clientHeight / scale);
       for (let row = first(y); row * span < bottom; row += 1) {
         for (let column = first(x); column * span < right; column += 1) {
-          const source = `/tile/${number}/${level}/${column}/${row}`;
+          const source = model.picture(`/tile/${number}/${level}/${column}/${row}`);
           keep.add(source);
           let node = this.element.querySelector(`[src="${source}"]`);
           if (!node) {
