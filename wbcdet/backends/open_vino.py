@@ -9,6 +9,8 @@ import numpy as np
 from wbcdet.backends import cores
 from wbcdet.weights import Model, WeightsError
 
+_WRAPPING = threading.Lock()
+
 
 class OpenVinoBackend:
     """A model in OpenVINO.
@@ -39,6 +41,7 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": streams * threads,
         }
         self._compiled = core.compile_model(core.read_model(model.path), "CPU", options)
+        self._tensor = openvino.Tensor
         self._own = threading.local()
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
@@ -46,6 +49,9 @@ class OpenVinoBackend:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        request.infer({0: tensor}, share_inputs=True)
+        # Two threads that wrap their arrays at the same time can wait for each other for ever.
+        with _WRAPPING:
+            request.set_input_tensor(0, self._tensor(tensor, shared_memory=True))
+        request.infer()
         # The request writes its next output into the same memory.
         return np.array(request.get_output_tensor(0).data)
