@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from wbcdet.batch.overlap import Box, Ground, Shift
+from wbcdet.batch.overlap import Box, Ground, Shift, cut
 from wbcdet.records import Cell
 
 #: A field is compared with this many before it, in natural order: the row above in a raster of
@@ -93,9 +93,9 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
         for other in second.cells:
             x0, y0, x1, y1 = other.box
             moved = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
-            shared = _iou(_cut(one.box, frame), _cut(moved, frame))
+            shared = _iou(cut(one.box, frame), cut(moved, frame))
             if shared >= _SAME_BOX and (
-                second.ground.match_at(first.ground, shift, _cut(one.box, frame)) >= _SAME_LOOK
+                second.ground.match_at(first.ground, shift, cut(one.box, frame)) >= _SAME_LOOK
             ):
                 pairs.append((shared, one.id, other.id))
     taken: list[tuple[int, int]] = []
@@ -103,15 +103,6 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
         if all(a != one and b != other for one, other in taken):
             taken.append((a, b))
     return taken
-
-
-def _cut(box: Box, frame: Box) -> Box:
-    return (
-        max(box[0], frame[0]),
-        max(box[1], frame[1]),
-        min(box[2], frame[2]),
-        min(box[3], frame[3]),
-    )
 
 
 def _iou(one: Box, other: Box) -> float:

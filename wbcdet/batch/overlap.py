@@ -220,3 +220,13 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 def _even(number: int) -> int:
     return number + number % 2
+
+
+def cut(box: Box, frame: Box) -> Box:
+    """What of a box lies in a frame; turned around where nothing does."""
+    return (
+        max(box[0], frame[0]),
+        max(box[1], frame[1]),
+        min(box[2], frame[2]),
+        min(box[3], frame[3]),
+    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -123,7 +123,7 @@ def stream(
     """
     from wbcdet.stream.run import Options
 
-    settings = replace(build_settings(confidence, min_score, device), fields_per_batch=1)
+    settings = build_settings(confidence, min_score, device)
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wbcdet.batch.overlap import Box
+from wbcdet.batch.overlap import Box, cut
 from wbcdet.records import Cell
 from wbcdet.stream.chart import Spot
 from wbcdet.stream.tracks import Track, on_island
@@ -42,7 +42,7 @@ def match(
     for row, cell in enumerate(cells):
         box = on_island(cell.box, spot)
         for column, track in enumerate(tracks):
-            seen = _cut(track.box, frame)
+            seen = cut(track.box, frame)
             whole = seen == track.box and not cell.touches_edge and not track.cell.touches_edge
             alike[row, column] = likeness(box, seen, whole=whole)
     rows, columns = linear_sum_assignment(-alike)
@@ -112,12 +112,3 @@ def _part(one: Box, other: Box) -> float:
     """What two boxes share, over the smaller."""
     shared, areas = _shared(one, other)
     return shared / min(areas)
-
-
-def _cut(box: Box, frame: Box) -> Box:
-    return (
-        max(box[0], frame[0]),
-        max(box[1], frame[1]),
-        min(box[2], frame[2]),
-        min(box[3], frame[3]),
-    )

@@ -15,7 +15,7 @@ from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from wbcdet.count_page.sheets import colour_of
+from wbcdet.draw import colour_of
 from wbcdet.records import NOTICE
 from wbcdet.stream.overlay import Overlay
 from wbcdet.stream.session import Look
