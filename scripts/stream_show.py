@@ -85,7 +85,8 @@ def main(
     compare: Annotated[bool, typer.Option(help="Also count in the other ways.")] = True,
 ) -> None:
     """Print the table."""
-    print("scene           frames  cells   ours  error    boxes  ByteTrack", flush=True)
+    head = "scene           frames  cells   ours  error"
+    print(f"{head}    boxes  ByteTrack" if compare else head, flush=True)
     totals = [0, 0, 0, 0]
     with tempfile.TemporaryDirectory() as folder:
         for number, scene in enumerate(make_scenes(prepared)):
@@ -98,20 +99,18 @@ def main(
             frames = scenes.write(video, scenes.frames(scene, stops, SIZE, number), SIZE)
             true = scenes.truth(scene, stops, SIZE)
             counted = ours(video, place / video.stem)
+            line = f"{scene.name:15} {frames:6} {true:6} {counted:6} {counted / true - 1:+6.1%}"
             boxes, tracks = others(video) if compare else (0, 0)
-            print(
-                f"{scene.name:15} {frames:6} {true:6} {counted:6} {counted / true - 1:+6.1%} "
-                f"{boxes:8} {tracks:10}",
-                flush=True,
-            )
+            print(f"{line} {boxes:8} {tracks:10}" if compare else line, flush=True)
             for i, value in enumerate((true, counted, boxes, tracks)):
                 totals[i] += value
     true, counted, boxes, tracks = totals
-    print(
-        f"all                    {true:6} {counted:6} {counted / true - 1:+6.1%} {boxes:8} "
-        f"{tracks:10}\nerror: ours {counted / true - 1:+.1%}, boxes of all frames "
-        f"{boxes / true - 1:+.0%}, ByteTrack {tracks / true - 1:+.0%}"
-    )
+    print(f"all                    {true:6} {counted:6} {counted / true - 1:+6.1%}")
+    if compare:
+        print(
+            f"boxes of all frames {boxes} ({boxes / true - 1:+.0%}), ByteTrack {tracks} "
+            f"({tracks / true - 1:+.0%})"
+        )
 
 
 if __name__ == "__main__":
