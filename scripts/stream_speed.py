@@ -18,6 +18,7 @@ import stream_scenes as scenes
 import typer
 
 from wbcdet.analyzer import Analyzer
+from wbcdet.backends import cores
 from wbcdet.batch.run import Job, opened
 from wbcdet.settings import Settings
 from wbcdet.stream.begin import begin
@@ -104,7 +105,7 @@ def main(
     every: Annotated[float, typer.Option(help="Seconds between two lines.")] = 20.0,
 ) -> None:
     """Watch the camera, and print how it goes."""
-    analyzer = Analyzer(Settings(fields_per_batch=1))
+    analyzer = Analyzer(Settings(fields_per_batch=1), threads=cores())
     camera = Camera((width, height), rate, seconds)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)

@@ -41,14 +41,14 @@ def test_places_stay_true_over_a_long_way() -> None:
         assert abs(spot.x - x) < 4, number
         assert abs(spot.y - y) < 4, number
         if chart.wants(spot, SIZE):
-            chart.add(spot, picture, SIZE, [])
+            chart.add(spot, picture, seen, [])
     assert chart.islands() == [1]
 
 
 def test_a_blurred_frame_is_followed() -> None:
     chart = Chart()
     first, picture = ground(0, 0)
-    chart.add(chart.begin_island(first), picture, SIZE, [])
+    chart.add(chart.begin_island(first), picture, first, [])
     # Two blurred frames lead out of reach of the only keyframe.
     for x in (250, 500):
         spot = chart.follow(ground(x, 0, blur=3.0)[0])
@@ -63,7 +63,7 @@ def test_a_lost_place_is_found_again() -> None:
     for x in (0, 300):
         seen, picture = ground(x, 0)
         spot = chart.follow(seen) or chart.begin_island(seen)
-        chart.add(spot, picture, SIZE, [])
+        chart.add(spot, picture, seen, [])
     chart.lose()
     assert chart.follow(ground(200, 100)[0]) is None
     assert chart.find(ground(1150, 700)[0]) is None
@@ -77,12 +77,13 @@ def test_two_islands_become_one() -> None:
     for x in (0, 900):
         chart.lose()
         seen, picture = ground(x, 0)
-        chart.add(chart.begin_island(seen), picture, SIZE, [])
+        chart.add(chart.begin_island(seen), picture, seen, [])
     assert chart.islands() == [1, 2]
-    spot = chart.follow(ground(500, 0)[0])
+    seen, picture = ground(500, 0)
+    spot = chart.follow(seen)
     assert spot is not None
     assert spot.island == 2
-    move = chart.join(chart.add(spot, ground(500, 0)[1], SIZE, []), most=20)
+    move = chart.join(chart.add(spot, picture, seen, []), most=20)
     assert move is not None
     assert (move.island, move.onto) == (2, 1)
     assert abs(move.dx - 900) < 5
@@ -96,14 +97,14 @@ def test_the_search_for_islands_that_are_one_goes_on(monkeypatch: pytest.MonkeyP
     chart = Chart()
     for x in (300, 0, 600, 900):
         seen, picture = ground(x, 0)
-        chart.add(chart.follow(seen) or chart.begin_island(seen), picture, SIZE, [])
+        chart.add(chart.follow(seen) or chart.begin_island(seen), picture, seen, [])
     chart.lose()
     seen, picture = ground(250, 500)
     assert chart.find(seen, most=0) is None
-    number = chart.add(chart.begin_island(seen), picture, SIZE, [])
+    number = chart.add(chart.begin_island(seen), picture, seen, [])
     assert chart.smaller() == [number]
     seen, picture = ground(250, 200)
-    number = chart.add(Spot(2, 0, -300), picture, SIZE, [])
+    number = chart.add(Spot(2, 0, -300), picture, seen, [])
     assert chart.smaller() == [5]
     moves = [chart.join(number, most=1) for _ in range(4)]
     assert len([one for one in moves if one is not None]) == 1

@@ -86,7 +86,7 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, how: str
 ) -> None:
     # As with a slide of many more keyframes than are ready.
-    monkeypatch.setattr(chart, "_READY", 1)
+    monkeypatch.setattr(chart, "_READY", 0)
     monkeypatch.setattr(session, "_SEARCH_LIVE", 0)
     monkeypatch.setattr(session, "_SEARCH_JOIN", 0)
     monkeypatch.setattr(keep, "_FLUSH_S", 1e6)

@@ -78,11 +78,11 @@ def build_settings(
         stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
 
 
-def load_analyzer(settings: Settings) -> Analyzer:
+def load_analyzer(settings: Settings, *, threads: int = 1) -> Analyzer:
     from wbcdet.analyzer import Analyzer
 
     try:
-        return Analyzer(settings)
+        return Analyzer(settings, threads=threads)
     except (OSError, RuntimeError, ValueError) as error:
         stop(f"models cannot be loaded: {error}")
 

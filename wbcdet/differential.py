@@ -226,6 +226,18 @@ def differentials(
     ]
 
 
+def differential_of(
+    cells: Iterable[CountedCell],
+    *,
+    target: int | None = None,
+    ranges: Mapping[str, ReferenceRange] | None = None,
+) -> Differential:
+    """The differential of the cells of one slide. Arguments as for ``differentials``."""
+    tally = _Tally()
+    tally.add(cells, exclude_edge=False)
+    return tally.close(ALL, False, target, ranges or {})
+
+
 def clopper_pearson(count: int, total: int, level: float = _LEVEL) -> tuple[float, float]:
     """Exact interval of a binomial share (Clopper and Pearson 1934), as fractions 0..1.
 

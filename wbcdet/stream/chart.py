@@ -148,10 +148,11 @@ class Chart:
             if one.spot.island == spot.island and one.size == size
         )
 
-    def add(self, spot: Spot, picture: bytes, size: tuple[int, int], boxes: Sequence[Box]) -> int:
+    def add(self, spot: Spot, picture: bytes, ground: Ground, boxes: Sequence[Box]) -> int:
         """Keep a frame as a keyframe; returns its number."""
         number = 1 + max(self.keyframes, default=0)
-        self.keyframes[number] = Keyframe(number, spot, size, picture, tuple(boxes))
+        self.keyframes[number] = Keyframe(number, spot, ground.size, picture, tuple(boxes))
+        self._keep_ready(number, ground.with_cells(boxes))
         return number
 
     def join(self, number: int, most: int | None) -> Move | None:
@@ -241,10 +242,13 @@ class Chart:
         found = self._ready.pop(one.number, None)
         if found is None:
             found = Ground(one.picture, *one.size, one.boxes)
-        self._ready[one.number] = found
+        self._keep_ready(one.number, found)
+        return found
+
+    def _keep_ready(self, number: int, ground: Ground) -> None:
+        self._ready[number] = ground
         while len(self._ready) > _READY:
             self._ready.popitem(last=False)
-        return found
 
 
 def _moved(spot: Spot, shift: Shift) -> Spot:

@@ -121,6 +121,7 @@ def stream(
     Writes OUT/report.html, differential.csv, cells.csv (one row a cell), OUT/crops/, OUT/views/
     (the best view of each cell), OUT/mosaic/ (the scanned area with all cells) and events.csv.
     """
+    from wbcdet.backends import cores
     from wbcdet.stream.run import Options
 
     settings = build_settings(confidence, min_score, device)
@@ -131,7 +132,8 @@ def stream(
         wish = _Wish(
             opened, out, options, display, page, save_video, restart, not no_annotate, quiet
         )
-        done = _count(wish, load_analyzer(settings))
+        # Frames come one by one: all cores work on each.
+        done = _count(wish, load_analyzer(settings, threads=cores()))
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
     _report(done, wish, json=json)

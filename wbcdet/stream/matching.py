@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.optimize import linear_sum_assignment
 
 from wbcdet.batch.overlap import Box, cut
 from wbcdet.records import Cell
@@ -33,8 +34,6 @@ def match(
         spot: where the frame lies.
         size: its width and height, px.
     """
-    from scipy.optimize import linear_sum_assignment
-
     if not tracks or not cells:
         return [None] * len(cells)
     frame = on_island((0.0, 0.0, float(size[0]), float(size[1])), spot)

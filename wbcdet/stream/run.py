@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
-from wbcdet.differential import Differential, differentials
+from wbcdet.differential import Differential, differential_of
 from wbcdet.ranges import ReferenceRange
-from wbcdet.records import FieldResult
 from wbcdet.stream.events import Events
 from wbcdet.stream.keep import Keeper
 from wbcdet.stream.live import Notice, watch
@@ -216,15 +215,11 @@ class Runner:
             surface.show(look, self.status)
 
     def _count(self) -> Differential:
-        counted = [one for one in self._session.slide.tracks if one.counts]
-        cells = tuple(track.verdict(number) for number, track in enumerate(counted))
-        result = FieldResult("", 1, 1, cells)
-        (one,) = differentials(
-            [result],  # type: ignore[list-item]
+        return differential_of(
+            (track for track in self._session.slide.tracks if track.counts),
             target=self._options.target,
             ranges=self._options.ranges,
         )
-        return one
 
     def _at_target(self) -> None:
         target, slide = self._options.target, self.status.slide

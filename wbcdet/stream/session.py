@@ -158,7 +158,7 @@ class Session:
         cells = apart(self._analyzer.analyze(pixels).cells)
         seen = self._take(frame, cells, spot, size, sharp)
         if chart.wants(spot, size):
-            self._add_keyframe(spot, picture, size, cells)
+            self._add_keyframe(spot, picture, ground, cells)
         self._keeper.flush()
         return Look(frame, ANALYSED, chart.here, seen)
 
@@ -222,10 +222,10 @@ class Session:
                     self._forget(other)
 
     def _add_keyframe(
-        self, spot: Spot, picture: bytes, size: tuple[int, int], cells: Sequence[Cell]
+        self, spot: Spot, picture: bytes, ground: Ground, cells: Sequence[Cell]
     ) -> None:
         chart = self.slide.chart
-        number = chart.add(spot, picture, size, [cell.box for cell in cells])
+        number = chart.add(spot, picture, ground, [cell.box for cell in cells])
         self._keeper.chart([chart.keyframes[number]])
         self._join(number, _SEARCH_JOIN)
 

@@ -83,6 +83,27 @@ class Track:
         """It is in the count."""
         return self.real and self.whole
 
+    @property
+    def label(self) -> CellType:
+        """What its sharp views voted for; where every frame cut it, what the best view says."""
+        if not self.hits:
+            return CellType(self.cell.label)
+        return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is unclassified; None where it has a name."""
+        if not self.hits:
+            return self.cell.reason
+        if self.label is not CellType.UNCLASSIFIED:
+            return None
+        return max(self.reasons, key=lambda name: self.reasons[name])
+
+    @property
+    def touches_edge(self) -> bool:
+        """It is cut in its best view."""
+        return self.cell.touches_edge
+
     def add(self, cell: Cell, frame: int, seconds: float) -> None:
         """Take another view into account.
 
@@ -118,16 +139,16 @@ class Track:
         """
         if not self.hits:
             return replace(self.cell, id=number)
-        label = max(self.weights, key=lambda name: (self.weights[name], name))
+        label = self.label
         scores = {str(one): round(self.scores[str(one)] / self.hits, 4) for one in LABELS}
         named = label != CellType.UNCLASSIFIED
         return replace(
             self.cell,
             id=number,
-            label=CellType(label),
-            label_score=scores[label] if named else max(scores.values()),
+            label=label,
+            label_score=scores[str(label)] if named else max(scores.values()),
             scores=scores,
-            reason=None if named else max(self.reasons, key=lambda name: self.reasons[name]),
+            reason=self.reason,
         )
 
     def moved(self, move: Move) -> None:
