@@ -109,7 +109,9 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
             assert looks[-1].spot is not None
             assert looks[-1].spot.island == 1
         elif how == "end":
-            one.settle()
+            told: list[tuple[int, int]] = []
+            one.settle(lambda done, total: told.append((done, total)))
+            assert told == [(1, 1)]
         else:
             one.new_slide()
     # As after kill -9: cells and keyframes lie on the same island.

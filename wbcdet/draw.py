@@ -36,7 +36,7 @@ _OTHER = (204, 121, 167)
 
 #: Longest side, in pixels, that an annotated picture has at least: on less, text that can be
 #: read would hide the cells.
-_LEAST_SIDE = 800
+_LEAST_SIDE = 640
 #: Longest side of an annotated picture; JPEG ends at 65535.
 _MOST_SIDE = 16_384
 

@@ -117,7 +117,9 @@ class Runner:
                         break
                     self._take(item)
                 items.close()
-                self._session.settle()
+                self._lost = self._paused = False
+                self._session.settle(self._settling)
+                self._update("ended")
         finally:
             items.close()  # ends the thread that reads the source
             self._write_run(at_once=True)
@@ -205,6 +207,10 @@ class Runner:
             status.fps = (len(self._times) - 1) / max(last - first, 1e-6)
             status.lag_s = sum(lag for _, lag, _ in self._times) / len(self._times)
             status.processing_s = sum(spent for *_, spent in self._times) / len(self._times)
+
+    def _settling(self, done: int, total: int) -> None:
+        self._update(f"map {done} of {total} compared with the others")
+        self._show(None)
 
     def _show(self, look: Look | None) -> None:
         if self._lost:

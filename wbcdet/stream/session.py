@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -112,10 +112,17 @@ class Session:
         self._focus = Focus()
         self._last = None
 
-    def settle(self) -> None:
-        """Search the whole slide for islands that are one: there is time for it at the end."""
-        for number in self.slide.chart.smaller():
+    def settle(self, tell: Callable[[int, int], None] | None = None) -> None:
+        """Search the whole slide for islands that are one: there is time for it at the end.
+
+        Args:
+            tell: is given how many islands are done, of how many.
+        """
+        smaller = self.slide.chart.smaller()
+        for done, number in enumerate(smaller, 1):
             self._join(number, None)
+            if tell is not None:
+                tell(done, len(smaller))
 
     def undo(self) -> Track | None:
         """Take back the cell that was counted last; it is not counted again."""
