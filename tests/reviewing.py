@@ -2,13 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import os
-import re
-import subprocess
-import sys
-import urllib.error
-import urllib.request
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -16,8 +9,9 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import GROUND, PURPLE, REPOSITORY
+from conftest import GROUND, PURPLE
 from counting import Count
+from serving import Served
 
 #: Cells across and down on a drawn field.
 ACROSS, DOWN = 8, 5
@@ -48,60 +42,24 @@ def make_report(folder: Path, fields: int, *options: str) -> Path:
     return folder / "report"
 
 
-class Server:
+class Server(Served):
     """``wbcdet review`` in a process of its own."""
 
     def __init__(self, report: Path, *options: object) -> None:
-        environment = {**os.environ, "PYTHONPATH": str(REPOSITORY), "PYTHONUNBUFFERED": "1"}
-        command = [sys.executable, "-m", "wbcdet", "review", str(report), "--no-browser"]
-        if "--port" not in options:
-            command += ["--port", "0"]
-        self.process = subprocess.Popen(
-            [*command, *map(str, options)],
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        assert self.process.stdout is not None
-        found = re.search(r"http\S+", self.process.stdout.readline())
-        if found is None:
-            raise AssertionError(self.process.communicate(timeout=20))
-        self.url = found[0]
-        self.port = int(re.search(r":(\d+)/", self.url)[1])  # type: ignore[index]
-
-    def kill(self) -> None:
-        """As a power cut would."""
-        if self.process.returncode is None:
-            self.process.kill()
-            self.process.communicate(timeout=20)
+        port = () if "--port" in options else ("--port", 0)
+        super().__init__("review", report, "--no-browser", *port, *options)
 
     def request(
         self, path: str, body: Any = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of an answer; a body makes it a write, as of the page."""
-        base = f"http://127.0.0.1:{self.port}"
-        data = None if body is None else json.dumps({"mark": self.mark, **body}).encode()
-        given = {} if body is None else {"Content-Type": "application/json", "Origin": base}
-        names = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(base + path, data, {**given, **names})
-        try:
-            with urllib.request.urlopen(request, timeout=20) as answer:
-                return answer.status, dict(answer.headers), answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, dict(error.headers), error.read()
+        """As of the page, which says with every write of which report it is."""
+        marked = None if body is None else {"mark": self.mark, **body}
+        return super().request(path, marked, **headers)
 
     @cached_property
     def mark(self) -> str:
         """What every write of the page says of its report."""
         return str(self.ask("/api/changes")["mark"])
-
-    def ask(self, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer to a request that is to succeed."""
-        status, _, data = self.request(path, body)
-        assert status == 200, data
-        answer: dict[str, Any] = json.loads(data)
-        return answer
 
     def call(self, label: str, *keys: tuple[int, int], seen: int = 0, who: str = "Ann") -> Any:
         """Call cells something."""

@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 from counting import rows
 from reviewing import ACROSS, DOWN, Server, make_report
+from serving import CHROMIUM
 
 sync_api = pytest.importorskip(
     "playwright.sync_api", reason="the page is driven by playwright: pip install wbcdet[test]"
 )
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 pytestmark = pytest.mark.skipif(
     CHROMIUM is None, reason="the page needs a browser: apt-get install chromium"
 )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
 
 import typer
 
+from wbcdet.pages.listening import PORT
 from wbcdet.settings import Settings
 
 if TYPE_CHECKING:
@@ -64,6 +65,24 @@ Ranges = Annotated[
 ]
 Restart = Annotated[
     bool, typer.Option("--restart", help="Forget what an earlier run has counted into OUT.")
+]
+Host = Annotated[
+    str,
+    typer.Option(
+        metavar="ADDRESS",
+        help="Address that the page listens on. The default can be reached from this computer "
+        "alone; on another address the page asks for the token that is printed with it.",
+    ),
+]
+Port = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=65535,
+        help=f"Port of the page; 0 takes a free one. Default: {PORT}, or a free one where that is "
+        "taken.",
+        show_default=False,
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import getpass
-import secrets
-import socket
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcdet.console import stop
+from wbcdet.console import Host, Port, stop
+from wbcdet.pages.listening import HOST, ListenError, listen
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
@@ -21,9 +20,6 @@ EPILOG = (
     "Every decision is on the disk before the page shows it: close the page or stop the server at "
     f"any moment, and give the same command to go on. {NOTICE}"
 )
-
-#: Port that is tried first, so that the address is the same every day.
-_PORT = 8765
 
 
 def review(
@@ -53,19 +49,8 @@ def review(
             show_default=False,
         ),
     ] = None,
-    host: Annotated[
-        str,
-        typer.Option(
-            help="Address to serve on. Default: this computer alone. On another address the page "
-            "asks for the token that is printed."
-        ),
-    ] = "127.0.0.1",
-    port: Annotated[
-        int | None,
-        typer.Option(
-            min=0, max=65535, help=f"Port. Default: {_PORT}, or a free one.", show_default=False
-        ),
-    ] = None,
+    host: Host = HOST,
+    port: Port = None,
     no_browser: Annotated[
         bool, typer.Option("--no-browser", help="Print the address only.")
     ] = False,
@@ -143,50 +128,21 @@ def _check(session: Session) -> None:
 
 
 def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> None:
-    import uvicorn
-
-    from wbcdet.review.guard import LOOPBACK, Guard
+    from wbcdet.pages.serving import make_server
     from wbcdet.review.server import build
 
-    listening = _listen(host, port)
-    port = listening.getsockname()[1]
-    local = host in LOOPBACK or host == "::1"
-    token = None if local else secrets.token_urlsafe(24)
-    shown = (
-        f"[{host}]" if ":" in host else socket.gethostname() if host in ("0.0.0.0", "::") else host
-    )
-    address = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
-    print(f"Review page: {address}  (Ctrl-C ends; all decisions are kept)", flush=True)
+    try:
+        listening = listen(host, port)
+    except ListenError as error:
+        stop(str(error))
+    print(f"Review page: {listening.url}  (Ctrl-C ends; all decisions are kept)", flush=True)
     for note in session.notes:
         typer.echo(f"wbcdet: {note}", err=True)
     if browser:
         import webbrowser
 
-        webbrowser.open(address)
-    config = uvicorn.Config(
-        Guard(build(session), port, token),  # type: ignore[arg-type]
-        log_level="warning",
-        server_header=False,
-        timeout_graceful_shutdown=1,
-    )
+        webbrowser.open(listening.url)
+    server = make_server(build(session), "review", listening)
     with suppress(KeyboardInterrupt):
-        uvicorn.Server(config).run(sockets=[listening])
+        server.run(sockets=[listening.socket])
     print(f"{session.board.last} decisions are kept in {session.store.path}")
-
-
-def _listen(host: str, port: int | None) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    tried = (_PORT, 0) if port is None else (port,)
-    for number in tried:
-        listening = socket.socket(family, socket.SOCK_STREAM)
-        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listening.bind((host, number))
-        except OSError as error:
-            listening.close()
-            if number == tried[-1]:
-                stop(f"cannot listen on {host}:{number} ({error.strerror}); choose another --port")
-            continue
-        listening.listen(128)
-        return listening
-    raise AssertionError

@@ -28,6 +28,8 @@ _MOST_CELLS, _MOST_LEVEL = 100_000, 16
 _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
+#: The regenerated report has no script, and its style inside.
+_REPORT_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
 
 Name = Annotated[str, Field(min_length=1, max_length=40)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -204,7 +206,9 @@ def build(session: Session) -> FastAPI:
         folder = session.reviewed_folder
         if not folder.is_dir():
             raise PictureError("nothing is signed yet")
-        return await StaticFiles(directory=folder).get_response(path, request.scope)
+        response = await StaticFiles(directory=folder).get_response(path, request.scope)
+        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        return response
 
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app

@@ -16,10 +16,12 @@ from wbcdet.console import (
     EXIT_SOME_FAILED,
     Confidence,
     Device,
+    Host,
     Json,
     MinScore,
     NoAnnotate,
     Out,
+    Port,
     Quiet,
     Ranges,
     Restart,
@@ -29,6 +31,7 @@ from wbcdet.console import (
     progress,
     stop,
 )
+from wbcdet.pages.listening import HOST, ListenError, listen
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
@@ -68,17 +71,8 @@ def stream(
             "--serve", help="Show it, with the count and buttons, on a page in your browser."
         ),
     ] = False,
-    port: Annotated[
-        int, typer.Option(min=0, max=65535, help="Port of that page; 0 takes a free one.")
-    ] = 8765,
-    host: Annotated[
-        str,
-        typer.Option(
-            metavar="ADDRESS",
-            help="Address that the page listens on. Any but 127.0.0.1 lets everybody in the "
-            "network see and steer it.",
-        ),
-    ] = "127.0.0.1",
+    host: Host = HOST,
+    port: Port = None,
     target: Annotated[
         int | None,
         typer.Option(min=1, help="Beep when so many cells of a slide are classified, as in 100."),
@@ -142,7 +136,7 @@ def stream(
 @dataclass(frozen=True, slots=True)
 class _Page:
     host: str
-    port: int
+    port: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,14 +255,15 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper)
             except WindowError as error:
                 stop(str(error))
         if wish.page is not None:
-            from wbcdet.stream.serve import ServeError, Server
+            from wbcdet.stream.serve import Server
 
             try:
-                server = Server(source.name, runner.ask, overlay, wish.page.host, wish.page.port)
-            except ServeError as error:
+                listening = listen(wish.page.host, wish.page.port)
+            except ListenError as error:
                 stop(str(error))
-            surfaces.append(server)
-            wish.say(f"the live page is at {server.url}")
+            surfaces.append(Server(source.name, runner.ask, overlay, listening))
+            # Even when quiet, as nobody can guess the token; never an event, which a file keeps.
+            print(f"wbcdet: the live page is at {listening.url}", file=sys.stderr)
         # After what may not be had: else a file stays empty, and the cursor hidden.
         if wish.save_video:
             from wbcdet.stream.video_file import VideoWriter

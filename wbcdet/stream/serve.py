@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import socket
 import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import cv2
-import uvicorn
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
-from starlette.middleware.trustedhost import TrustedHostMiddleware
+from pydantic import BaseModel
 
 from wbcdet.draw import colour_of
+from wbcdet.pages.listening import Listening
+from wbcdet.pages.serving import make_server
 from wbcdet.records import NOTICE
 from wbcdet.stream.overlay import Overlay
 from wbcdet.stream.session import Look
@@ -26,62 +26,42 @@ _FILES = {"page.js": "text/javascript", "page.css": "text/css"}
 #: Seconds between two pictures on the page, and how long a page that is gone is still drawn for.
 _PICTURE_S, _GONE_S = 0.08, 3.0
 _QUALITY = 85
-#: Header that the page sends with every command: a browser lets no page of another site set it.
-_OURS = "x-wbcdet"
 
 
-class ServeError(RuntimeError):
-    """The page cannot be served; one line."""
+class Ask(BaseModel):
+    """What a button of the page says."""
+
+    command: Command
 
 
 class Server:
     """Serves the page from a thread of its own until the stream ends.
 
-    Any number of tabs may look and steer. Requests that another site makes the browser send are
-    refused.
+    Any number of tabs may look and steer.
 
     Args:
         title: what is watched.
         ask: takes the commands.
         overlay: draws the frames.
-        host, port: where to listen; port 0 takes a free one.
-
-    Raises:
-        ServeError: the port is taken, or the address is not one of this computer.
+        listening: where the page is served.
     """
 
     def __init__(
-        self, title: str, ask: Callable[[Command], None], overlay: Overlay, host: str, port: int
+        self,
+        title: str,
+        ask: Callable[[Command], None],
+        overlay: Overlay,
+        listening: Listening,
     ) -> None:
         self._title = title
-        self._ask = ask
         self._overlay = overlay
         self._jpeg = b""
         self._drawn = self._wanted = 0.0
         self._status: dict[str, Any] = {"state": "waiting", "title": title, "notice": NOTICE}
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind((host, port))
-            listener.listen(64)  # the page may be asked for before its server runs
-        except OSError as error:
-            listener.close()
-            raise ServeError(
-                f"the live page cannot listen on {host} port {port} "
-                f"({error.strerror or error}); choose another --port"
-            ) from error
-        self.port = int(listener.getsockname()[1])
-        shown = f"[{host}]" if ":" in host else host
-        self.url = f"http://{shown}:{self.port}/"
-        config = uvicorn.Config(
-            make_app(self, host), log_level="warning", lifespan="off", access_log=False
-        )
-        config.timeout_graceful_shutdown = 1
-        self._server = uvicorn.Server(config)
+        self._server = make_server(make_app(self, ask), "stream", listening)
         self._thread = threading.Thread(
             target=self._server.run,
-            kwargs={"sockets": [listener]},
+            kwargs={"sockets": [listening.socket]},
             name="wbcdet-page",
             daemon=True,
         )
@@ -110,13 +90,6 @@ class Server:
     def status(self) -> dict[str, Any]:
         """What the page shows beside the picture."""
         return self._status
-
-    def command(self, name: str) -> bool:
-        """Take a command of the page; False where there is no such."""
-        if name not in get_args(Command):
-            return False
-        self._ask(name)  # type: ignore[arg-type]
-        return True
 
     def picture(self) -> bytes:
         """The live picture as a JPEG file; empty before the first."""
@@ -152,22 +125,9 @@ def to_json(status: Status) -> dict[str, Any]:
     }
 
 
-def make_app(server: Server, host: str) -> FastAPI:
+def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     """The page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
-    # A name that a stranger's server resolves to this computer is not ours.
-    if host in ("127.0.0.1", "localhost", "::1"):
-        app.add_middleware(
-            TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost", "[::1]", "::1"]
-        )
-
-    @app.middleware("http")
-    async def guard(request: Request, answer: Any) -> Any:
-        response = await answer(request)
-        response.headers["Content-Security-Policy"] = "default-src 'self'; frame-ancestors 'none'"
-        response.headers["X-Content-Type-Options"] = "nosniff"
-        response.headers["Cache-Control"] = "no-store"
-        return response
 
     @app.get("/")
     def page() -> Response:
@@ -190,19 +150,9 @@ def make_app(server: Server, host: str) -> FastAPI:
             raise HTTPException(404)
         return FileResponse(_PAGE / name, media_type=_FILES[name])
 
-    @app.post("/command/{name}")
-    async def command(name: str, request: Request) -> dict[str, bool]:
-        if not _own(request.headers.get("origin"), request.headers.get("host")):
-            raise HTTPException(403, "commands are taken from the live page only")
-        if _OURS not in request.headers:
-            raise HTTPException(403, f"commands need the header {_OURS}")
-        if not server.command(name):
-            raise HTTPException(404, "no such command")
+    @app.post("/command")
+    async def command(said: Ask) -> dict[str, bool]:
+        ask(said.command)
         return {"done": True}
 
     return app
-
-
-def _own(origin: str | None, host: str | None) -> bool:
-    """A request comes from the page itself, or from a program that is no browser."""
-    return origin is None or origin == f"http://{host}"

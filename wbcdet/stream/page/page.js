@@ -79,8 +79,11 @@ async function ask() {
 for (const button of document.querySelectorAll("button")) {
   button.addEventListener("click", async () => {
     if (button.dataset.ask && !confirm(button.dataset.ask)) return;
-    const options = { method: "POST", headers: { "X-Wbcdet": "1" } };
-    await fetch(`command/${button.dataset.command}`, options);
+    await fetch("command", {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ command: button.dataset.command }),
+    });
     ask();
   });
 }

@@ -1,37 +1,34 @@
-"""Who may talk to the server: requests from other sites, hosts and persons are refused."""
+"""Whom a page answers: requests from other sites, hosts and persons are refused."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable, MutableMapping
-from http.cookies import SimpleCookie
-from typing import Any
-from urllib.parse import parse_qs
 
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from starlette.requests import HTTPConnection
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 #: Names under which a browser reaches this computer only.
-LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
+_LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
 
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
-    "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-#: The regenerated report brings its own, stricter policy and has its style inside.
-_REPORT_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
 _HEADERS = (
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
     (b"cross-origin-resource-policy", b"same-origin"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+#: Headers that an answer may bring itself.
+_UNLESS_GIVEN = (
+    (b"cache-control", b"no-store"),
+    (
+        b"content-security-policy",
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; "
+        b"connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
 
 
 class Guard:
-    """ASGI middleware that lets only the review page itself in.
+    """ASGI middleware that lets in only the page that it guards.
 
     Without a token the server listens on this computer alone, and the ``Host`` of a request must
     be one of its names: a foreign name that was made to point here (DNS rebinding) is refused.
@@ -39,44 +36,41 @@ class Guard:
 
     Args:
         app: what is guarded.
+        kind: of page, for the name of its cookie.
         port: of the server.
         token: what must be known; None asks for none.
     """
 
-    def __init__(self, app: App, port: int, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, kind: str, port: int, token: str | None) -> None:
         self._app, self._token = app, token
-        self._hosts = {f"{name}:{port}" for name in LOOPBACK}
+        self._hosts = {f"{name}:{port}" for name in _LOOPBACK}
         # Cookies know no ports: each server of a computer has its own.
-        self._name = f"wbcdet-review-{port}"
+        self._name = f"wbcdet-{kind}-{port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = {
-            name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]
-        }
-        given = parse_qs(scope["query_string"].decode("latin-1")).get("token", [""])[0]
-        if scope["path"] == "/" and given and self._is_token(given):
+        asked = HTTPConnection(scope)
+        if scope["path"] == "/" and self._is_token(asked.query_params.get("token")):
             await _answer(send, 303, "", [(b"location", b"/"), self._cookie()])
             return
-        refusal = self._refusal(scope, headers)
+        refusal = self._refusal(scope, asked)
         if refusal is not None:
             await _answer(send, 403, f"{refusal}\n")
             return
-        policy = _REPORT_POLICY if scope["path"].startswith("/reviewed/") else _POLICY
 
-        async def with_headers(message: MutableMapping[str, Any]) -> None:
+        async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
-                more = [*_HEADERS, (b"content-security-policy", policy.encode())]
-                if not any(name == b"cache-control" for name, _ in message["headers"]):
-                    more.append((b"cache-control", b"no-store"))
-                message["headers"] = [*message["headers"], *more]
+                given = {name for name, _ in message["headers"]}
+                more = [header for header in _UNLESS_GIVEN if header[0] not in given]
+                message["headers"] = [*message["headers"], *_HEADERS, *more]
             await send(message)
 
         await self._app(scope, receive, with_headers)
 
-    def _refusal(self, scope: Scope, headers: dict[str, str]) -> str | None:
+    def _refusal(self, scope: Scope, asked: HTTPConnection) -> str | None:
+        headers = asked.headers
         host = headers.get("host", "")
         if self._token is None and host.lower() not in self._hosts:
             return "Refused: this server answers under its own address only."
@@ -90,16 +84,14 @@ class Guard:
                 return "Refused: the request comes from another site."
             if not headers.get("content-type", "").startswith("application/json"):
                 return "Refused: not JSON."
-        if self._token is not None:
-            cookie = SimpleCookie(headers.get("cookie", "")).get(self._name)
-            if cookie is None or not self._is_token(cookie.value):
-                return "Refused: open the address that wbcdet review has printed, with its token."
+        if self._token is not None and not self._is_token(asked.cookies.get(self._name)):
+            return "Refused: open the address that was printed, with its token."
         return None
 
-    def _is_token(self, given: str) -> bool:
-        return self._token is not None and secrets.compare_digest(
-            given.encode(), self._token.encode()
-        )
+    def _is_token(self, given: str | None) -> bool:
+        if given is None or self._token is None:
+            return False
+        return secrets.compare_digest(given.encode(), self._token.encode())
 
     def _cookie(self) -> tuple[bytes, bytes]:
         value = f"{self._name}={self._token}; HttpOnly; SameSite=Strict; Path=/"
