@@ -162,7 +162,7 @@ def test_a_token_lets_in(kind: Kind, elsewhere: Served, tmp_path: Path) -> None:
         assert page.url == f"http://127.0.0.1:{elsewhere.port}/"
     (cookie,) = jar
     assert cookie.has_nonstandard_attr("HttpOnly")
-    assert cookie.get_nonstandard_attr("SameSite") == "Strict"
+    assert cookie.get_nonstandard_attr("SameSite") == "Lax"
     known = f"{cookie.name}={cookie.value}"
     assert elsewhere.request(kind.read, Cookie=known)[0] == 200
     # Those of other programs on the same computer come along.

@@ -83,8 +83,10 @@ def test_two_islands_become_one() -> None:
     spot = chart.follow(seen)
     assert spot is not None
     assert spot.island == 2
-    move = chart.join(chart.add(spot, picture, seen, []), most=20)
-    assert move is not None
+    joined = chart.join(chart.add(spot, picture, seen, []), most=20)
+    assert joined is not None
+    move, moved = joined
+    assert [one.spot.island for one in moved] == [1, 1]
     assert (move.island, move.onto) == (2, 1)
     assert abs(move.dx - 900) < 5
     assert chart.islands() == [1]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,8 +15,9 @@ from streaming import frame_at
 
 from wbcdet.analyzer import Analyzer
 from wbcdet.batch.journal import Journal
-from wbcdet.settings import Settings
+from wbcdet.batch.overlap import keep_picture
 from wbcdet.stream import chart, keep, session
+from wbcdet.stream.begin import begin
 from wbcdet.stream.events import Events
 from wbcdet.stream.keep import Keeper
 from wbcdet.stream.run import Options, Runner
@@ -76,14 +78,58 @@ def test_a_cell_is_on_disk_whenever_it_ends(
         assert _written(journal) == numbers
 
 
+def test_what_more_is_known_of_a_cell_can_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "_FLUSH_S", 0.0)
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+
+    def hits() -> dict[int, int]:
+        records = [journal.read(name) for name in journal]
+        return {one["number"]: one["hits"] for line in records for one in line.get("tracks", ())}
+
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        keeper = Keeper(tmp_path, journal)
+        known = _track(1)
+        keeper.view(0, pixels, [known])
+        keeper.flush()
+        known.add(known.cell, 1, 0.1)
+        keeper.changed([known])
+        keeper.view(1, pixels, [_track(2)])
+        keeper.flush()
+        assert hits() == {1: 1, 2: 1}
+        monkeypatch.setattr(keep, "_MORE_S", 0.0)
+        keeper.flush()
+        assert hits() == {1: 2, 2: 1}
+
+
+def test_keyframes_without_pictures_are_left_out(tmp_path: Path) -> None:
+    # As after a power cut, which may keep the lines of a file and lose those of another.
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        picture = keep_picture(frame_at(0, 0), colour=True)
+        keeper = Keeper(tmp_path, journal)
+        keeper.chart([chart.Keyframe(n, chart.Spot(1, 0, 0), (640, 480), picture) for n in (1, 2)])
+    (pictures,) = (tmp_path / "journal").glob("*.bin")
+    with pictures.open("r+b") as file:
+        file.truncate(len(picture) + 10)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert [one.number for one in Keeper(tmp_path, journal).keyframes()] == [1]
+
+
 @pytest.fixture(scope="module")
 def analyzer() -> Analyzer:
-    return Analyzer(Settings(fields_per_batch=1))
+    return Analyzer()
 
 
-@pytest.mark.parametrize("how", ["still", "end", "new slide"])
+@pytest.mark.parametrize("how", ["still", "end", "later"])
 def test_a_place_of_long_ago_is_recognised_when_there_is_time(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, how: str
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    analyzer: Analyzer,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    how: str,
 ) -> None:
     # As with a slide of many more keyframes than are ready.
     monkeypatch.setattr(chart, "_READY", 0)
@@ -91,8 +137,9 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
     monkeypatch.setattr(session, "_SEARCH_JOIN", 0)
     monkeypatch.setattr(keep, "_FLUSH_S", 1e6)
     with closing(Journal(tmp_path / "journal")) as journal:
-        journal.start({})
-        one = Session(analyzer, Keeper(tmp_path, journal), live=True)
+        begin(tmp_path, journal, analyzer.info(), restart=False)
+        keeper = Keeper(tmp_path, journal)
+        one = Session(analyzer, keeper, live=True)
         places = [(0, 0), (300, 0), (600, 0), (900, 0)]
         for number, (x, y) in enumerate(places):
             one.step(Frame(frame_at(x, y), number, number / 15))
@@ -109,11 +156,12 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
             assert looks[-1].spot is not None
             assert looks[-1].spot.island == 1
         elif how == "end":
-            told: list[tuple[int, int]] = []
-            one.settle(lambda done, total: told.append((done, total)))
-            assert told == [(1, 1)]
-        else:
-            one.new_slide()
+            assert list(one.settle()) == [(1, 1)]
+        else:  # killed, and the files written by another run
+            keeper.flush(at_once=True)
+    if how == "later":
+        done = command("stream", "--out", ".", "--quiet")
+        assert done.returncode == 0, done.stderr
     # As after kill -9: cells and keyframes lie on the same island.
     with closing(Journal(tmp_path / "journal")) as journal:
         keeper = Keeper(tmp_path, journal)
@@ -157,3 +205,35 @@ def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) 
     assert keeper.run["totals"]["dropped"] == 0
     told = [line.split(",")[2] for line in (tmp_path / "events.csv").read_text().splitlines()]
     assert told == ["event", "pause", "unreadable", "start"]
+
+
+def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:
+    class Camera:
+        name, live = "camera", True
+
+        def frames(self) -> Iterator[Frame | str | None]:
+            for number in range(5):
+                if number == 1:
+                    runner.ask("new-slide")
+                elif number == 4:
+                    runner.ask("start")
+                yield Frame(frame_at(0, 0), number, number / 15)
+                end = time.monotonic() + 20
+                while keeper.run.get("last_frame") != number and time.monotonic() < end:
+                    time.sleep(0.01)
+
+        def close(self) -> None:
+            pass
+
+    with (
+        closing(Journal(tmp_path / "journal")) as journal,
+        closing(Events(tmp_path, None)) as events,
+    ):
+        journal.start({})
+        keeper = Keeper(tmp_path, journal)
+        runner = Runner(Camera(), Session(analyzer, keeper, live=True), keeper, Options(), events)
+        runner.run()
+        views = [view.name for view in keeper.views()]
+    assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+    assert runner.status.slide == 2
+    assert runner.status.state == "waiting"

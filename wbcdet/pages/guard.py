@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 
 from starlette.requests import HTTPConnection
@@ -43,7 +44,6 @@ class Guard:
 
     def __init__(self, app: ASGIApp, kind: str, port: int, token: str | None) -> None:
         self._app, self._token = app, token
-        self._hosts = {f"{name}:{port}" for name in _LOOPBACK}
         # Cookies know no ports: each server of a computer has its own.
         self._name = f"wbcdet-{kind}-{port}"
 
@@ -72,7 +72,8 @@ class Guard:
     def _refusal(self, scope: Scope, asked: HTTPConnection) -> str | None:
         headers = asked.headers
         host = headers.get("host", "")
-        if self._token is None and host.lower() not in self._hosts:
+        # Whatever the port: a browser names none for 80, and a tunnel (ssh -L) has its own.
+        if self._token is None and re.sub(r":\d+$", "", host.lower()) not in _LOOPBACK:
             return "Refused: this server answers under its own address only."
         site = headers.get("sec-fetch-site", "none")
         link = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
@@ -94,7 +95,8 @@ class Guard:
         return secrets.compare_digest(given.encode(), self._token.encode())
 
     def _cookie(self) -> tuple[bytes, bytes]:
-        value = f"{self._name}={self._token}; HttpOnly; SameSite=Strict; Path=/"
+        # Strict would refuse who follows the address from a mail; writes are guarded above.
+        value = f"{self._name}={self._token}; HttpOnly; SameSite=Lax; Path=/"
         return b"set-cookie", value.encode()
 
 

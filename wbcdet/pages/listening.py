@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 
 #: Where a page listens unless told otherwise: on this computer alone, on a port that is tried
@@ -76,8 +77,16 @@ def _describe(opened: socket.socket) -> Listening:
     address, port = opened.getsockname()[:2]
     token = None if address in ("127.0.0.1", "::1") else secrets.token_urlsafe(24)
     if address in ("0.0.0.0", "::"):
-        shown = socket.gethostname()
+        shown = _reached_at() or socket.gethostname()
     else:
         shown = f"[{address}]" if ":" in address else address
     url = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
     return Listening(opened, port, token, url)
+
+
+def _reached_at() -> str | None:
+    """The address that others reach this computer at: a tablet often cannot resolve its name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, suppress(OSError):
+        way.connect(("192.0.2.1", 9))  # sends nothing: only the route is looked up
+        return str(way.getsockname()[0])
+    return None

@@ -138,7 +138,7 @@ def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> N
     print(f"Review page: {listening.url}  (Ctrl-C ends; all decisions are kept)", flush=True)
     for note in session.notes:
         typer.echo(f"wbcdet: {note}", err=True)
-    if browser:
+    if browser and listening.token is None:  # its arguments can be seen by other users
         import webbrowser
 
         webbrowser.open(listening.url)

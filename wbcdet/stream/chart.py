@@ -91,7 +91,9 @@ class Chart:
         self._ready: OrderedDict[int, Ground] = OrderedDict()
         self._searched: dict[int, int] = {}  # when each was last part of a search
         self._searches = 0
-        self._compared: dict[int, set[int]] = {}  # keyframes, to join their islands
+        # Keyframes that were compared to join their islands, a bit for each: sets of thousands
+        # would take hundreds of megabytes.
+        self._compared: dict[int, int] = {}
 
     def follow(self, ground: Ground) -> Spot | None:
         """Place the next frame by what is around the last place; None where the trail is lost."""
@@ -118,7 +120,7 @@ class Chart:
 
         Args:
             ground: the frame.
-            most: keyframes that may be made ready for it, which takes 10 ms each; the next search
+            most: keyframes that may be made ready for it, which takes 2 ms each; the next search
                 goes on with those that this one did not reach.
         """
         best: tuple[float, Spot] | None = None
@@ -155,23 +157,26 @@ class Chart:
         self._keep_ready(number, ground.with_cells(boxes))
         return number
 
-    def join(self, number: int, most: int | None) -> Move | None:
+    def join(self, number: int, most: int | None) -> tuple[Move, list[Keyframe]] | None:
         """See whether a keyframe's island is part of another one; if so they become one.
 
         Args:
             number: of the keyframe.
             most: as for ``find``; no two keyframes are compared twice.
+
+        Returns:
+            the move and the keyframes that it moved; None where nothing was found.
         """
         new = self.keyframes[number]
-        done = self._compared.setdefault(number, set())
+        done = self._compared.get(number, 0)
         others = [
             one
             for one in self.keyframes.values()
-            if one.spot.island != new.spot.island and one.number not in done
+            if one.spot.island != new.spot.island and not done >> one.number & 1
         ]
         for one, shift in self._compare(self._ground(new), others, most):
-            done.add(one.number)
-            self._compared.setdefault(one.number, set()).add(number)
+            for first, second in ((number, one.number), (one.number, number)):
+                self._compared[first] = self._compared.get(first, 0) | 1 << second
             if shift is None or shift.sure < _SURE:
                 continue
             there = _moved(one.spot, shift)
@@ -184,8 +189,7 @@ class Chart:
                 move = Move(
                     there.island, new.spot.island, new.spot.x - there.x, new.spot.y - there.y
                 )
-            self._apply(move)
-            return move
+            return move, self._apply(move)
         return None
 
     def nearest(self, spot: Spot, size: tuple[int, int]) -> int | None:
@@ -203,11 +207,16 @@ class Chart:
         """Numbers of the islands, in order."""
         return sorted({one.spot.island for one in self.keyframes.values()})
 
-    def _apply(self, move: Move) -> None:
-        for number, one in self.keyframes.items():
-            self.keyframes[number] = replace(one, spot=move.apply(one.spot))
+    def _apply(self, move: Move) -> list[Keyframe]:
+        moved = [
+            replace(one, spot=move.apply(one.spot))
+            for one in self.keyframes.values()
+            if one.spot.island == move.island
+        ]
+        self.keyframes.update((one.number, one) for one in moved)
         if self.here is not None:
             self.here = move.apply(self.here)
+        return moved
 
     def _stay(self, spot: Spot | None, ground: Ground | None) -> None:
         self.here, self._before = spot, ground

@@ -200,6 +200,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     from wbcdet.stream.begin import begin
     from wbcdet.stream.finish import Wanted, finish
     from wbcdet.stream.keep import VIEWS, Keeper
+    from wbcdet.stream.session import Session
 
     out = wish.out
     wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
@@ -213,7 +214,17 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
                 if outcome.failure and not outcome.frames:
                     stop(outcome.failure)
             if not keeper.views():
-                stop(f"{out}: holds no count yet; name a SOURCE to watch")
+                stop(
+                    f"{out}: holds no count yet; name a SOURCE to watch"
+                    if wish.source is None
+                    else f"{wish.source.name}: ended before a frame was looked at"
+                )
+            if outcome is None:  # a killed run had no time to search for maps that are one
+                session = Session(analyzer, keeper, live=False)
+                maps = len(session.slide.chart.smaller())
+                with progress("Comparing maps", maps, wish.quiet) as tick:
+                    for _ in session.settle():
+                        tick()
             keeper.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
                 return _Done(finish(out, journal, keeper, wanted, tick), outcome)

@@ -1,7 +1,7 @@
 """What a stream has found, kept on disk while it runs: views, tracks and the chart in a journal.
 
 A *view* is a frame that shows some cells best. It is a picture file, and a line of the journal with
-those cells: the field that owns them in the report. What changes is written at most half a second
+those cells: the field that owns them in the report. New cells are written at most half a second
 later, so that a killed process loses no more than that.
 """
 
@@ -28,8 +28,9 @@ from wbcdet.stream.tracks import Track
 
 VIEWS, ANNOTATED = "views", "annotated"
 
-#: Seconds after which changes are written.
-_FLUSH_S = 0.5
+#: Seconds after which new cells are written, and after which what more frames said of known ones
+#: is: every line of a view has all its cells, which would come to a gigabyte in a day.
+_FLUSH_S, _MORE_S = 0.5, 5.0
 _QUALITY = 95
 #: The journal's lines that are not of views.
 _MAP, _RUN = "map/", "run"
@@ -83,7 +84,8 @@ class Keeper:
         self._views: dict[str, View] = {}
         self._by_track: dict[int, View] = {}  # by id(): a track's number may change
         self._changed: dict[str, None] = {}
-        self._flushed = time.monotonic()
+        self._more: dict[str, None] = {}  # changed as well, but it can wait
+        self._flushed = self._flushed_all = time.monotonic()
         self._keyframes: list[Keyframe] = []
         self.run: dict[str, Any] = {}
         self.slide = 1
@@ -141,7 +143,7 @@ class Keeper:
         """More is known of these cells."""
         for track in tracks:
             if (view := self._by_track.get(id(track))) is not None:
-                self._changed[view.name] = None
+                self._more[view.name] = None
 
     def forget(self, track: Track) -> None:
         """There is no such cell."""
@@ -168,8 +170,13 @@ class Keeper:
         Raises:
             OSError: the disk is full or gone.
         """
-        if not at_once and time.monotonic() - self._flushed < _FLUSH_S:
+        now = time.monotonic()
+        if not at_once and now - self._flushed < _FLUSH_S:
             return
+        if at_once or now - self._flushed_all >= _MORE_S:
+            self._changed |= self._more
+            self._more = {}
+            self._flushed_all = now
         # New views come first, and those that lost all cells last: whatever ends it meanwhile, a
         # cell that went from one view to another stands in both then, not in none.
         for name in sorted(
@@ -181,13 +188,14 @@ class Keeper:
                 del self._views[name]
                 (self._out / VIEWS / name).unlink(missing_ok=True)
             del self._changed[name]
+            self._more.pop(name, None)
         self._journal.append({"file": _RUN, "slide": self.slide, **self.run})
         self._flushed = time.monotonic()
 
     def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
         """The charts of all slides: slide and keyframe."""
         for name in list(self._journal):
-            if name.startswith(_MAP):
+            if name.startswith(_MAP) and self._journal.has_pictures(self._journal.read(name)):
                 yield int(name.split("/")[1]), self._keyframe(name)
 
     def _leave(self, track: Track) -> None:

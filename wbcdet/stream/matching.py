@@ -59,9 +59,10 @@ def likeness(one: Box, other: Box, *, whole: bool) -> float:
         one, other: the boxes.
         whole: both are of whole cells; else what they share counts over the smaller of the two.
     """
-    shared, areas = _shared(one, other)
+    shared = _shared(one, other)
     if not shared:
         return 0.0
+    areas = _area(one), _area(other)
     iou = shared / (sum(areas) - shared)
     if whole:
         return iou if iou >= _SAME else 0.0
@@ -99,15 +100,18 @@ def touches(track: Track, spot: Spot, size: tuple[int, int]) -> bool:
     return x1 > spot.x and y1 > spot.y and x0 < spot.x + size[0] and y0 < spot.y + size[1]
 
 
-def _shared(one: Box, other: Box) -> tuple[float, tuple[float, float]]:
-    """The area that two boxes share, and their own."""
-    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
-    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
-    first, second = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return width * height, (first, second)
+def _shared(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
 
 
 def _part(one: Box, other: Box) -> float:
     """What two boxes share, over the smaller."""
-    shared, areas = _shared(one, other)
-    return shared / min(areas)
+    shared = _shared(one, other)
+    return shared / min(_area(one), _area(other)) if shared else 0.0

@@ -8,7 +8,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from types import FrameType
 
@@ -105,7 +105,11 @@ class Runner:
         """
         self._surfaces = surfaces
         items = watch(self._source, self._options.reconnect_for, every=self._options.every)
-        try:
+        with ExitStack() as ends:
+            for surface in surfaces:
+                ends.callback(surface.close)
+            ends.callback(lambda: self._write_run(at_once=True))
+            ends.callback(items.close)  # ends the thread that reads the source
             with _interrupts(lambda: self.ask("stop")):
                 for item in items:
                     self._obey()
@@ -117,14 +121,10 @@ class Runner:
                         break
                     self._take(item)
                 items.close()
-                self._lost = self._paused = False
-                self._session.settle(self._settling)
-                self._update("ended")
-        finally:
-            items.close()  # ends the thread that reads the source
-            self._write_run(at_once=True)
-            for surface in self._surfaces:
-                surface.close()
+                self._lost = self._paused = self._stopping = False
+                self._settle()
+                self._update("waiting")
+                self._show(None)
         return Outcome(_failure(self._failures), sum(self._session.frames.values()))
 
     def _take(self, item: Frame | Notice | None) -> None:
@@ -183,10 +183,15 @@ class Runner:
                 self._stopping = True
             elif command in ("start", "pause"):
                 self._paused = command == "pause"
+                self.status.state = "waiting"
                 self._tell(command, "paused" if self._paused else "counting")
             elif command == "new-slide":
+                self._settle()
                 self._session.new_slide()
-                self._tell(command, f"slide {self._session.slide.number} begins")
+                # Until it lies there, the camera shows the old one.
+                self._paused = self._source.live
+                then = "; start when it lies under the microscope" if self._paused else ""
+                self._tell(command, f"slide {self._session.slide.number} begins{then}")
             else:
                 track = self._session.undo()
                 label = track.verdict(0).label if track else None
@@ -208,9 +213,18 @@ class Runner:
             status.lag_s = sum(lag for _, lag, _ in self._times) / len(self._times)
             status.processing_s = sum(spent for *_, spent in self._times) / len(self._times)
 
-    def _settling(self, done: int, total: int) -> None:
-        self._update(f"map {done} of {total} compared with the others")
-        self._show(None)
+    def _settle(self) -> None:
+        """Search for maps that are one, until it is done or somebody has had enough."""
+        for done, total in self._session.settle():
+            self._update(f"map {done} of {total} compared with the others")
+            self._show(None)
+            asked = [self._commands.get() for _ in range(self._commands.qsize())]
+            for command in asked:
+                if command != "stop":
+                    self._commands.put(command)
+            if "stop" in asked:
+                self._stopping = True
+                break
 
     def _show(self, look: Look | None) -> None:
         if self._lost:

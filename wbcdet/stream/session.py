@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from wbcdet.batch.overlap import Ground, keep_picture
 from wbcdet.records import Cell
-from wbcdet.stream.chart import Chart, Keyframe, Spot
+from wbcdet.stream.chart import Chart, Spot
 from wbcdet.stream.focus import Focus, sharpness
 from wbcdet.stream.matching import apart, likeness, match, shown, touches
 from wbcdet.stream.sources import Frame
@@ -29,7 +29,7 @@ _SHARPER = 1.15
 #: A cell's mean certainty must be this much above what one frame asks for. Of cells in single
 #: fields that were not trained on (TXL-PBC, lists val), 1 of 197 is below.
 _SURER = 0.1
-#: Keyframes that are made ready (10 ms each) to find the place again: a live stream must not wait
+#: Keyframes that are made ready (2 ms each) to find the place again: a live stream must not wait
 #: while a whole slide is searched.
 _SEARCH_LIVE = 20
 #: The same to see whether a new keyframe joins two islands, of any stream.
@@ -106,23 +106,21 @@ class Session:
 
     def new_slide(self) -> None:
         """The next frame is of another slide; nothing of this one is met again."""
-        self.settle()
         self._keeper.new_slide()
         self.slide = Slide(self._keeper.slide)
         self._focus = Focus()
         self._last = None
 
-    def settle(self, tell: Callable[[int, int], None] | None = None) -> None:
+    def settle(self) -> Iterator[tuple[int, int]]:
         """Search the whole slide for islands that are one: there is time for it at the end.
 
-        Args:
-            tell: is given how many islands are done, of how many.
+        Yields:
+            how many islands have been compared with all others, of how many.
         """
         smaller = self.slide.chart.smaller()
         for done, number in enumerate(smaller, 1):
             self._join(number, None)
-            if tell is not None:
-                tell(done, len(smaller))
+            yield done, len(smaller)
 
     def undo(self) -> Track | None:
         """Take back the cell that was counted last; it is not counted again."""
@@ -132,6 +130,7 @@ class Session:
         track = max(counted, key=lambda one: one.number)
         track.undone = True
         self._keeper.changed([track])
+        self._keeper.flush(at_once=True)
         return track
 
     def _look(self, frame: Frame) -> Look:
@@ -239,8 +238,9 @@ class Session:
     def _join(self, number: int, most: int | None) -> None:
         """See whether a keyframe makes two islands one."""
         chart = self.slide.chart
-        if len(chart.islands()) < 2 or (move := chart.join(number, most)) is None:
+        if len(chart.islands()) < 2 or (joined := chart.join(number, most)) is None:
             return
+        move, keyframes = joined
         moved = [track for track in self.slide.tracks if track.island == move.island]
         there = [track for track in self.slide.tracks if track.island == move.onto]
         for track in moved:
@@ -250,7 +250,7 @@ class Session:
         if self._last is not None:
             self._last = move.apply(self._last[0]), self._last[1]
         # Together: cells must not be left on an island whose keyframes lie elsewhere now.
-        self._keeper.chart(_on(chart.keyframes.values(), move.onto))
+        self._keeper.chart(keyframes)
         self._keeper.flush(at_once=True)
 
     def _unite(self, moved: Sequence[Track], there: Sequence[Track]) -> None:
@@ -285,10 +285,6 @@ class Session:
 
 def _there(track: Track, spot: Spot, size: tuple[int, int]) -> bool:
     return track.island == spot.island and touches(track, spot, size)
-
-
-def _on(keyframes: Iterable[Keyframe], island: int) -> list[Keyframe]:
-    return [one for one in keyframes if one.spot.island == island]
 
 
 def _placed(track: Track, spot: Spot, size: tuple[int, int]) -> Cell:

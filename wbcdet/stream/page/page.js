@@ -6,8 +6,10 @@ const states = {
   analysed: "counting", still: "still picture", blurred: "blurred, not counted",
   paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
 };
+const MOST_FAILED = 10;  // answers missed in a row, after which wbcdet is taken to have ended
 let timer = 0;
 let pictures = 0;
+let failed = 0;
 
 function cell(row, text, name) {
   const one = row.insertCell();
@@ -66,13 +68,18 @@ function end(text) {
 
 async function ask() {
   try {
-    const status = await (await fetch("status")).json();
+    const response = await fetch("status");
+    if (!response.ok) throw new Error(response.statusText);
+    const status = await response.json();
+    failed = 0;
     show(status);
-    if (status.state === "ended") end("The stream has ended; the report is in the folder of the run.");
+    if (status.state === "ended") {
+      end(`${status.message ?? ""} The stream has ended; the terminal says where the report is.`);
+    }
   } catch {
-    at("state").textContent = states.ended;
-    at("state").dataset.state = "ended";
-    end("wbcdet does not answer any more: the stream has ended.");
+    at("state").textContent = "no answer";
+    at("state").dataset.state = "no signal";
+    if (++failed >= MOST_FAILED) end("wbcdet does not answer any more; see its terminal.");
   }
 }
 
