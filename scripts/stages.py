@@ -10,6 +10,7 @@ from pathlib import Path
 from statistics import median
 from typing import Annotated, Any, TypeVar
 
+import cv2
 import typer
 
 T = TypeVar("T")
@@ -28,6 +29,7 @@ def main(
     from wbcdet.report import write_annotated
     from wbcdet.training.archives import open_archive
 
+    cv2.setNumThreads(1)  # as where many fields are analysed
     opened = open_archive(archive)
     names = [name for name in opened.names() if name.endswith(".jpg") and "ubimage" not in name]
     analyzer = Analyzer(device=device)
@@ -60,6 +62,7 @@ def main(
     for stage, took in stages.items():
         print(f"| {stage} | {took:.2f} | {100 * took / whole:.1f} |")
     print(f"| together | {whole:.2f} | 100 |")
+    cv2.setNumThreads(cores())
     for threads in sorted({1, cores()}):
         one = Analyzer(device=device, threads=threads)
         took = []
