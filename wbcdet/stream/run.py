@@ -190,7 +190,7 @@ class Runner:
                 self._session.new_slide()
                 # Until it lies there, the camera shows the old one.
                 self._paused = self._source.live
-                then = "; start when it lies under the microscope" if self._paused else ""
+                then = "; start when it is in place" if self._paused else ""
                 self._tell(command, f"slide {self._session.slide.number} begins{then}")
             else:
                 track = self._session.undo()

@@ -45,10 +45,10 @@ def describe(status: Status) -> str:
     found = status.differential
     goal = f" of {found.target}" if found.target else ""
     unclassified = sum(found.unclassified.values())
-    return (
-        f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not; "
-        f"{status.state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
-    )
+    counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
+    if status.state == "paused":
+        return f"{counted}; {status.message or status.state}"
+    return f"{counted}; {status.state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
 def print_stream(tally: Tally, out: Path) -> None:

@@ -9,6 +9,7 @@ from contextlib import suppress
 
 import cv2
 
+from wbcdet.decode import Pixels
 from wbcdet.stream.overlay import Overlay
 from wbcdet.stream.session import Look
 from wbcdet.stream.surfaces import Command, Status
@@ -45,15 +46,19 @@ class Window:
         self._ask = ask
         self._overlay = overlay
         self._shown = False
+        self._picture: Pixels | None = None
+        self._said = ""
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
     def show(self, look: Look | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.surfaces.Surface`."""
         if look is not None:
-            picture = cv2.copyMakeBorder(
-                self._overlay.of(look), 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT
-            )
-            for number, text in enumerate((describe(status), _KEYS)):
+            self._picture = self._overlay.of(look)
+        said = describe(status)
+        if self._picture is not None and (look is not None or said != self._said):
+            self._said = said
+            picture = cv2.copyMakeBorder(self._picture, 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT)
+            for number, text in enumerate((said, _KEYS)):
                 at = (8, picture.shape[0] - 2 * _LINE + 21 + number * _LINE)
                 cv2.putText(
                     picture,
