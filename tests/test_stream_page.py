@@ -109,6 +109,8 @@ def test_a_count_steered_from_two_tabs(live: Live, tmp_path: Path) -> None:
         tab.screenshot(path=str(tmp_path / "page.png"))
         tab.get_by_role("button", name="End").click()
         api.expect(tab.locator("#state")).to_have_text("ended", timeout=15_000)
+        tab.wait_for_timeout(1500)  # the server is gone; the last picture stays
+        assert tab.evaluate(wide) >= 640
         assert errors == []
         browser.close()
     assert live.process.wait(timeout=60) == 0

@@ -55,8 +55,20 @@ function show(status) {
   at("shares").replaceChildren(...rows);
 }
 
+// A picture is shown when it is there: the last one stays when the stream ends.
 function next(pause) {
-  if (pictures >= 0) setTimeout(() => { at("live").src = `live.jpg?${++pictures}`; }, pause);
+  if (pictures < 0) return;
+  setTimeout(() => {
+    const picture = new Image();
+    picture.onload = () => {
+      picture.id = "live";
+      picture.alt = at("live").alt;
+      at("live").replaceWith(picture);
+      next(80);
+    };
+    picture.onerror = () => next(500);
+    picture.src = `live.jpg?${++pictures}`;
+  }, pause);
 }
 
 function end(text) {
@@ -95,8 +107,6 @@ for (const button of document.querySelectorAll("button")) {
   });
 }
 
-at("live").addEventListener("load", () => next(80));
-at("live").addEventListener("error", () => next(500));
 next(0);
 ask();
 timer = setInterval(ask, 500);
