@@ -17,11 +17,14 @@ _TENSORS = 24
 
 
 def _wbcdet(files: list[Path], out: Path, checkpoint: Path, device: str, draw: bool) -> Callable:
+    import cv2
+
     from wbcdet.analyzer import Analyzer
     from wbcdet.fields import find_fields
     from wbcdet.predict import run
     from wbcdet.report import Report
 
+    cv2.setNumThreads(1)  # as the commands do
     analyzer = Analyzer(device=device)
     sources = find_fields(files)
     return lambda: run(sources, Report(out, annotate=draw), analyzer, quiet=True)

@@ -29,7 +29,7 @@ def main(
     from wbcdet.report import write_annotated
     from wbcdet.training.archives import open_archive
 
-    cv2.setNumThreads(1)  # as where many fields are analysed
+    cv2.setNumThreads(1)  # as the commands do
     opened = open_archive(archive)
     names = [name for name in opened.names() if name.endswith(".jpg") and "ubimage" not in name]
     analyzer = Analyzer(device=device)

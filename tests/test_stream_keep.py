@@ -115,7 +115,13 @@ def test_keyframes_without_pictures_are_left_out(tmp_path: Path) -> None:
     with pictures.open("r+b") as file:
         file.truncate(len(picture) + 10)
     with closing(Journal(tmp_path / "journal")) as journal:
-        assert [one.number for one in Keeper(tmp_path, journal).keyframes()] == [1]
+        keeper = Keeper(tmp_path, journal)
+        assert [one.number for one in keeper.keyframes()] == [1]
+        # What is written next stands where the lost picture was.
+        other = keep_picture(frame_at(400, 300), colour=True)
+        keeper.chart([chart.Keyframe(2, chart.Spot(1, 5, 5), (640, 480), other)])
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert [one.picture for one in Keeper(tmp_path, journal).keyframes()] == [picture, other]
 
 
 @pytest.fixture(scope="module")
@@ -207,33 +213,74 @@ def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) 
     assert told == ["event", "pause", "unreadable", "start"]
 
 
-def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:
+def _run(out: Path, analyzer: Analyzer, frames: Callable[[Runner], Iterator[Frame]]) -> Runner:
+    """Watch a camera that waits until each of its frames has been dealt with."""
+
     class Camera:
         name, live = "camera", True
 
         def frames(self) -> Iterator[Frame | str | None]:
-            for number in range(5):
-                if number == 1:
-                    runner.ask("new-slide")
-                elif number == 4:
-                    runner.ask("start")
-                yield Frame(frame_at(0, 0), number, number / 15)
+            for frame in frames(runner):
+                yield frame
                 end = time.monotonic() + 20
-                while keeper.run.get("last_frame") != number and time.monotonic() < end:
+                while keeper.run.get("last_frame") != frame.index and time.monotonic() < end:
                     time.sleep(0.01)
 
         def close(self) -> None:
             pass
 
-    with (
-        closing(Journal(tmp_path / "journal")) as journal,
-        closing(Events(tmp_path, None)) as events,
-    ):
-        journal.start({})
-        keeper = Keeper(tmp_path, journal)
+    with closing(Journal(out / "journal")) as journal, closing(Events(out, None)) as events:
+        begin(out, journal, analyzer.info(), restart=False)
+        keeper = Keeper(out, journal)
         runner = Runner(Camera(), Session(analyzer, keeper, live=True), keeper, Options(), events)
         runner.run()
-        views = [view.name for view in keeper.views()]
-    assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+    return runner
+
+
+def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:
+    def frames(runner: Runner) -> Iterator[Frame]:
+        for number in range(5):
+            if number == 1:
+                runner.ask("new-slide")
+            elif number == 4:
+                runner.ask("start")
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    runner = _run(tmp_path, analyzer, frames)
     assert runner.status.slide == 2
     assert runner.status.state == "waiting"
+    with closing(Journal(tmp_path / "journal")) as journal:
+        views = [view.name for view in Keeper(tmp_path, journal).views()]
+    assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_last_search_has_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, stop: bool
+) -> None:
+    done: list[int] = []
+
+    def settle(self: Session) -> Iterator[tuple[int, int]]:
+        for number in (1, 2, 3):
+            done.append(number)
+            if stop:
+                runners[0].ask("stop")
+            runners[0].ask("undo")
+            yield number, 3
+
+    monkeypatch.setattr(Session, "settle", settle)
+    runners: list[Runner] = []
+
+    def frames(runner: Runner) -> Iterator[Frame]:
+        runners.append(runner)
+        yield Frame(frame_at(0, 0), 0, 0.0)
+
+    runner = _run(tmp_path, analyzer, frames)
+    assert done == ([1] if stop else [1, 2, 3])
+    told = [line.split(",")[2] for line in (tmp_path / "events.csv").read_text().splitlines()]
+    assert told[1:] == ["undo"] * len(done)  # what was asked for meanwhile is done after it
+    # As after kill -9: what was taken back stays so.
+    with closing(Journal(tmp_path / "journal")) as journal:
+        tracks = Keeper(tmp_path, journal).tracks()
+    assert sum(track.undone for track in tracks) == len([t for t in tracks if t.whole][: len(done)])
+    assert runner.status.differential.classified == sum(track.counts for track in tracks)

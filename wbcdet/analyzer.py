@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import cv2
 import numpy as np
 
 from wbcdet.ahead import work_ahead
@@ -33,18 +31,6 @@ _MOST_AT_ONCE = 8
 #: Larger fields, in pixels, are analysed one after the other, each by all cores: they fill the
 #: memory, and in the caller's thread Ctrl-C need not wait for their end.
 _MOST_SIDE_BY_SIDE = 25_000_000
-
-
-@contextmanager
-def _opencv_alone(wanted: bool) -> Iterator[None]:
-    """OpenCV without threads of its own: where each core has a field, they only cost (5 %)."""
-    before = cv2.getNumThreads()
-    if wanted:
-        cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
 
 
 class Analyzer:
@@ -113,9 +99,8 @@ class Analyzer:
         pending = enumerate(sources)
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self._at_once + 2
-        with _opencv_alone(self._at_once > 1):
-            for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
-                yield from map(self._finish, batch)
+        for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
+            yield from map(self._finish, batch)
 
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""

@@ -77,16 +77,16 @@ def _describe(opened: socket.socket) -> Listening:
     address, port = opened.getsockname()[:2]
     token = None if address in ("127.0.0.1", "::1") else secrets.token_urlsafe(24)
     if address in ("0.0.0.0", "::"):
-        shown = _reached_at() or socket.gethostname()
-    else:
-        shown = f"[{address}]" if ":" in address else address
+        address = _reached_at(opened.family) or socket.gethostname()
+    shown = f"[{address}]" if ":" in address else address
     url = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
     return Listening(opened, port, token, url)
 
 
-def _reached_at() -> str | None:
+def _reached_at(family: int) -> str | None:
     """The address that others reach this computer at: a tablet often cannot resolve its name."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as way, suppress(OSError):
-        way.connect(("192.0.2.1", 9))  # sends nothing: only the route is looked up
+    there = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # of documentation
+    with socket.socket(family, socket.SOCK_DGRAM) as way, suppress(OSError):
+        way.connect((there, 9))  # sends nothing: only the route is looked up
         return str(way.getsockname()[0])
     return None

@@ -200,6 +200,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     from wbcdet.stream.begin import begin
     from wbcdet.stream.finish import Wanted, finish
     from wbcdet.stream.keep import VIEWS, Keeper
+    from wbcdet.stream.run import interrupts
     from wbcdet.stream.session import Session
 
     out = wish.out
@@ -222,9 +223,15 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
             if outcome is None:  # a killed run had no time to search for maps that are one
                 session = Session(analyzer, keeper, live=False)
                 maps = len(session.slide.chart.smaller())
-                with progress("Comparing maps", maps, wish.quiet) as tick:
+                enough: list[bool] = []
+                with (
+                    progress("Comparing maps", maps, wish.quiet) as tick,
+                    interrupts(lambda: enough.append(True)),
+                ):
                     for _ in session.settle():
                         tick()
+                        if enough:
+                            break
             keeper.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
                 return _Done(finish(out, journal, keeper, wanted, tick), outcome)

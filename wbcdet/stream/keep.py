@@ -159,9 +159,9 @@ class Keeper:
                 "size": one.size,
                 "boxes": one.boxes,
             }
-            known = name in self._journal
+            known = self._journal.read(name)["pictures"] if name in self._journal else []
             if known:
-                record["pictures"] = self._journal.read(name)["pictures"]
+                record["pictures"] = known
             self._journal.append(record, [] if known else [one.picture])
 
     def flush(self, *, at_once: bool = False) -> None:
@@ -184,18 +184,18 @@ class Keeper:
         ):
             view = self._views[name]
             self._journal.append(self._record(view))
+            del self._changed[name]
+            self._more.pop(name, None)
             if not (view.tracks or view.first):
                 del self._views[name]
                 (self._out / VIEWS / name).unlink(missing_ok=True)
-            del self._changed[name]
-            self._more.pop(name, None)
         self._journal.append({"file": _RUN, "slide": self.slide, **self.run})
         self._flushed = time.monotonic()
 
     def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
         """The charts of all slides: slide and keyframe."""
         for name in list(self._journal):
-            if name.startswith(_MAP) and self._journal.has_pictures(self._journal.read(name)):
+            if name.startswith(_MAP) and self._journal.read(name)["pictures"]:
                 yield int(name.split("/")[1]), self._keyframe(name)
 
     def _leave(self, track: Track) -> None:
@@ -231,7 +231,7 @@ class Keeper:
 
     def _load(self) -> None:
         newest: dict[int, tuple[Track, View]] = {}
-        for name in self._journal:
+        for name in list(self._journal):
             record = self._journal.read(name)
             if name == _RUN:
                 self.slide = record["slide"]
@@ -240,7 +240,11 @@ class Keeper:
                     for key, value in record.items()
                     if key not in ("file", "slide", "pictures")
                 }
-            elif not name.startswith(_MAP) and (record["tracks"] or record["first"]):
+            elif name.startswith(_MAP):
+                if not self._journal.has_pictures(record):
+                    # A power cut took the picture; others will stand in its place.
+                    self._journal.append({"file": name, "pictures": []})
+            elif record["tracks"] or record["first"]:
                 result = record["result"]
                 view = View(
                     name,

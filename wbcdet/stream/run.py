@@ -110,9 +110,12 @@ class Runner:
                 ends.callback(surface.close)
             ends.callback(lambda: self._write_run(at_once=True))
             ends.callback(items.close)  # ends the thread that reads the source
-            with _interrupts(lambda: self.ask("stop")):
+            with interrupts(lambda: self.ask("stop")):
                 for item in items:
+                    slide = self._session.slide
                     self._obey()
+                    if self._source.live and self._session.slide is not slide:
+                        item = None  # a camera's may still be of the old one
                     while self._paused and not self._stopping and not self._source.live:
                         self._take(None)
                         time.sleep(0.05)
@@ -122,7 +125,9 @@ class Runner:
                     self._take(item)
                 items.close()
                 self._lost = self._paused = self._stopping = False
-                self._settle()
+                with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
+                    self._settle()
+                self._obey()
                 self._update("waiting")
                 self._show(None)
         return Outcome(_failure(self._failures), sum(self._session.frames.values()))
@@ -189,7 +194,8 @@ class Runner:
                 self._settle()
                 self._session.new_slide()
                 # Until it lies there, the camera shows the old one.
-                self._paused = self._source.live
+                self._paused |= self._source.live
+                self.status.state = "waiting"
                 then = "; start when it is in place" if self._paused else ""
                 self._tell(command, f"slide {self._session.slide.number} begins{then}")
             else:
@@ -279,7 +285,7 @@ def _failure(texts: Sequence[str]) -> str | None:
 
 
 @contextmanager
-def _interrupts(stop: Callable[[], None]) -> Iterator[None]:
+def interrupts(stop: Callable[[], None]) -> Iterator[None]:
     """The first Ctrl-C (or SIGTERM) asks the run to end; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -56,6 +56,7 @@ class Server:
         self._title = title
         self._overlay = overlay
         self._jpeg = b""
+        self._look: Look | None = None
         self._drawn = self._wanted = 0.0
         self._status: dict[str, Any] = {"state": "waiting", "title": title, "notice": NOTICE}
         self._server = make_server(make_app(self, ask), "stream", listening)
@@ -71,9 +72,11 @@ class Server:
         """See :class:`~wbcdet.stream.surfaces.Surface`."""
         self._status = {**to_json(status), "title": self._title, "notice": NOTICE}
         now = time.monotonic()
+        self._look = look or self._look  # for whoever opens the page when no new frame comes
         # Nothing is drawn where nobody looks.
-        if look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
+        if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
             return
+        look, self._look = self._look, None
         self._drawn = now
         options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
         done, data = cv2.imencode(".jpg", self._overlay.of(look), options)

@@ -47,7 +47,8 @@ def describe(status: Status) -> str:
     unclassified = sum(found.unclassified.values())
     counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
     if status.state == "paused":
-        return f"{counted}; {status.message or status.state}"
+        more = f"; {status.message}" if status.message != "paused" else ""
+        return f"{counted}; paused{more}"
     return f"{counted}; {status.state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 

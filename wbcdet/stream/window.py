@@ -48,10 +48,13 @@ class Window:
         self._shown = False
         self._picture: Pixels | None = None
         self._said = ""
+        self._closed = False
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
     def show(self, look: Look | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.surfaces.Surface`."""
+        if self._closed:
+            return
         if look is not None:
             self._picture = self._overlay.of(look)
         said = describe(status)
@@ -85,7 +88,10 @@ class Window:
             cv2.destroyWindow(self._title)
 
     def _command(self, key: int, status: Status) -> Command | None:
-        if key == ord("q") or self._gone():
+        if self._gone():
+            self._closed = True
+            return "stop"
+        if key == ord("q"):
             return "stop"
         if key == ord(" "):
             return "start" if status.state == "paused" else "pause"

@@ -6,7 +6,7 @@ const states = {
   analysed: "counting", still: "still picture", blurred: "blurred, not counted",
   paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
 };
-const MOST_FAILED = 10;  // answers missed in a row, after which wbcdet is taken to have ended
+const MOST_FAILED = 20;  // answers missed in a row, after which wbcdet is taken to have ended
 let timer = 0;
 let pictures = 0;
 let failed = 0;
@@ -86,12 +86,13 @@ async function ask() {
     failed = 0;
     show(status);
     if (status.state === "ended") {
-      end(`${status.message ?? ""} The stream has ended; the terminal says where the report is.`);
+      const last = status.message ? `${status.message}. ` : "";
+      end(`${last}The stream has ended; the terminal says where the report is.`);
     }
   } catch {
     at("state").textContent = "no answer";
     at("state").dataset.state = "no signal";
-    if (++failed >= MOST_FAILED) end("wbcdet does not answer any more; see its terminal.");
+    if (++failed >= MOST_FAILED) end("wbcdet does not answer any more: see its terminal, or load this page again.");
   }
 }
 
