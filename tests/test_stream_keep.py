@@ -20,7 +20,7 @@ from wbcdet.stream import chart, keep, session
 from wbcdet.stream.begin import begin
 from wbcdet.stream.events import Events
 from wbcdet.stream.keep import Keeper
-from wbcdet.stream.run import Options, Runner
+from wbcdet.stream.run import Options, Outcome, Runner
 from wbcdet.stream.session import STILL, Session
 from wbcdet.stream.sources import Frame
 from wbcdet.stream.tracks import Track
@@ -177,53 +177,27 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
         assert len(tracks) == once
 
 
-def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) -> None:
-    class Camera:
-        name, live = "camera", True
+def _run(
+    out: Path, analyzer: Analyzer, given: Callable[[Runner], Iterator[Frame | str]]
+) -> tuple[Runner, Outcome, list[str]]:
+    """Watch a camera that waits until each of its frames has been dealt with.
 
-        def frames(self) -> Iterator[Frame | str | None]:
-            for number in range(6):
-                if number == 1:
-                    runner.ask("pause")
-                elif number == 5:
-                    runner.ask("start")
-                elif number == 2:
-                    yield "camera: a part cannot be read"
-                yield Frame(frame_at(0, 0), number, number / 15)
-                end = time.monotonic() + 20
-                while keeper.run.get("last_frame") != number and time.monotonic() < end:
-                    time.sleep(0.01)
-
-        def close(self) -> None:
-            pass
-
-    with (
-        closing(Journal(tmp_path / "journal")) as journal,
-        closing(Events(tmp_path, None)) as events,
-    ):
-        journal.start({})
-        keeper = Keeper(tmp_path, journal)
-        one = Session(analyzer, keeper, live=True)
-        runner = Runner(Camera(), one, keeper, Options(), events)
-        outcome = runner.run()
-    assert outcome.frames == 2
-    assert outcome.failure == "camera: a part cannot be read"
-    assert keeper.run["totals"]["dropped"] == 0
-    told = [line.split(",")[2] for line in (tmp_path / "events.csv").read_text().splitlines()]
-    assert told == ["event", "pause", "unreadable", "start"]
-
-
-def _run(out: Path, analyzer: Analyzer, frames: Callable[[Runner], Iterator[Frame]]) -> Runner:
-    """Watch a camera that waits until each of its frames has been dealt with."""
+    Returns:
+        the runner, how it ended, and the kinds of its events.
+    """
 
     class Camera:
         name, live = "camera", True
 
         def frames(self) -> Iterator[Frame | str | None]:
-            for frame in frames(runner):
-                yield frame
+            for item in given(runner):
+                yield item
                 end = time.monotonic() + 20
-                while keeper.run.get("last_frame") != frame.index and time.monotonic() < end:
+                while (
+                    isinstance(item, Frame)
+                    and keeper.run.get("last_frame") != item.index
+                    and time.monotonic() < end
+                ):
                     time.sleep(0.01)
 
         def close(self) -> None:
@@ -233,12 +207,36 @@ def _run(out: Path, analyzer: Analyzer, frames: Callable[[Runner], Iterator[Fram
         begin(out, journal, analyzer.info(), restart=False)
         keeper = Keeper(out, journal)
         runner = Runner(Camera(), Session(analyzer, keeper, live=True), keeper, Options(), events)
-        runner.run()
-    return runner
+        outcome = runner.run()
+    lines = (out / "events.csv").read_text().splitlines()[1:]
+    return runner, outcome, [line.split(",")[2] for line in lines]
+
+
+def _kept(out: Path) -> Keeper:
+    with closing(Journal(out / "journal")) as journal:
+        return Keeper(out, journal)
+
+
+def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        for number in range(6):
+            if number == 1:
+                runner.ask("pause")
+            elif number == 5:
+                runner.ask("start")
+            elif number == 2:
+                yield "camera: a part cannot be read"
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    _, outcome, told = _run(tmp_path, analyzer, given)
+    assert outcome.frames == 2
+    assert outcome.failure == "camera: a part cannot be read"
+    assert _kept(tmp_path).run["totals"]["dropped"] == 0
+    assert told == ["pause", "unreadable", "start"]
 
 
 def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:
-    def frames(runner: Runner) -> Iterator[Frame]:
+    def given(runner: Runner) -> Iterator[Frame | str]:
         for number in range(5):
             if number == 1:
                 runner.ask("new-slide")
@@ -246,12 +244,29 @@ def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer:
                 runner.ask("start")
             yield Frame(frame_at(0, 0), number, number / 15)
 
-    runner = _run(tmp_path, analyzer, frames)
+    runner, _, _ = _run(tmp_path, analyzer, given)
     assert runner.status.slide == 2
     assert runner.status.state == "waiting"
-    with closing(Journal(tmp_path / "journal")) as journal:
-        views = [view.name for view in Keeper(tmp_path, journal).views()]
+    views = [view.name for view in _kept(tmp_path).views()]
     assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+
+
+def test_new_slide_passes_over_a_frame_in_hand_and_nothing_else(
+    tmp_path: Path, analyzer: Analyzer
+) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        yield Frame(frame_at(0, 0), 0, 0.0)
+        for command in ("new-slide", "start"):  # both before the next item is looked at
+            runner.ask(command)  # type: ignore[arg-type]
+        yield Frame(frame_at(0, 0), 1, 0.1)
+        runner.ask("new-slide")
+        yield "camera: a part cannot be read"
+
+    _, outcome, told = _run(tmp_path, analyzer, given)
+    assert outcome.frames == 1
+    assert outcome.failure == "camera: a part cannot be read"
+    assert told == ["new-slide", "start", "new-slide", "unreadable"]
+    assert _kept(tmp_path).run["totals"]["dropped"] == 0
 
 
 @pytest.mark.parametrize("stop", [False, True])
@@ -259,6 +274,7 @@ def test_the_last_search_has_a_way_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, stop: bool
 ) -> None:
     done: list[int] = []
+    runners: list[Runner] = []
 
     def settle(self: Session) -> Iterator[tuple[int, int]]:
         for number in (1, 2, 3):
@@ -269,18 +285,15 @@ def test_the_last_search_has_a_way_out(
             yield number, 3
 
     monkeypatch.setattr(Session, "settle", settle)
-    runners: list[Runner] = []
 
-    def frames(runner: Runner) -> Iterator[Frame]:
+    def given(runner: Runner) -> Iterator[Frame | str]:
         runners.append(runner)
         yield Frame(frame_at(0, 0), 0, 0.0)
 
-    runner = _run(tmp_path, analyzer, frames)
+    runner, _, told = _run(tmp_path, analyzer, given)
     assert done == ([1] if stop else [1, 2, 3])
-    told = [line.split(",")[2] for line in (tmp_path / "events.csv").read_text().splitlines()]
-    assert told[1:] == ["undo"] * len(done)  # what was asked for meanwhile is done after it
+    assert told == ["undo"] * len(done)  # what was asked for meanwhile is done after it
     # As after kill -9: what was taken back stays so.
-    with closing(Journal(tmp_path / "journal")) as journal:
-        tracks = Keeper(tmp_path, journal).tracks()
+    tracks = _kept(tmp_path).tracks()
     assert sum(track.undone for track in tracks) == len([t for t in tracks if t.whole][: len(done)])
     assert runner.status.differential.classified == sum(track.counts for track in tracks)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,8 +201,6 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     from wbcdet.stream.begin import begin
     from wbcdet.stream.finish import Wanted, finish
     from wbcdet.stream.keep import VIEWS, Keeper
-    from wbcdet.stream.run import interrupts
-    from wbcdet.stream.session import Session
 
     out = wish.out
     wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
@@ -220,18 +219,8 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
                     if wish.source is None
                     else f"{wish.source.name}: ended before a frame was looked at"
                 )
-            if outcome is None:  # a killed run had no time to search for maps that are one
-                session = Session(analyzer, keeper, live=False)
-                maps = len(session.slide.chart.smaller())
-                enough: list[bool] = []
-                with (
-                    progress("Comparing maps", maps, wish.quiet) as tick,
-                    interrupts(lambda: enough.append(True)),
-                ):
-                    for _ in session.settle():
-                        tick()
-                        if enough:
-                            break
+            if outcome is None:
+                _settle(analyzer, keeper, quiet=wish.quiet)
             keeper.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
                 return _Done(finish(out, journal, keeper, wanted, tick), outcome)
@@ -246,6 +235,21 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
             f"cannot write to {out}: {error.strerror or error}; what was counted is kept: when "
             "that is mended, the same command goes on"
         )
+
+
+def _settle(analyzer: Analyzer, keeper: Keeper, *, quiet: bool) -> None:
+    """Search for maps that are one, for which a killed run had no time; Ctrl-C ends the search."""
+    from wbcdet.stream.run import interrupts
+    from wbcdet.stream.session import Session
+
+    session = Session(analyzer, keeper, live=False)
+    maps = len(session.slide.chart.smaller())
+    enough = threading.Event()
+    with progress("Comparing maps", maps, quiet) as tick, interrupts(enough.set):
+        for _ in session.settle():
+            tick()
+            if enough.is_set():
+                break
 
 
 def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: Keeper) -> Outcome:

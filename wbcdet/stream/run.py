@@ -114,8 +114,9 @@ class Runner:
                 for item in items:
                     slide = self._session.slide
                     self._obey()
-                    if self._source.live and self._session.slide is not slide:
-                        item = None  # a camera's may still be of the old one
+                    moved_on = self._source.live and self._session.slide is not slide
+                    if moved_on and isinstance(item, Frame):  # it may still be of the old one
+                        self._index, item = item.index, None
                     while self._paused and not self._stopping and not self._source.live:
                         self._take(None)
                         time.sleep(0.05)
