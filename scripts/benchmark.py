@@ -51,7 +51,7 @@ class Contender:
 
 def pictures(folder: Path, archive: str, number: int) -> Path:
     """The first pictures of an archive as files."""
-    from wbcdet.training.archives import open_archive
+    from wbcdet.datasets.archives import open_archive
 
     opened = open_archive(archive)
     names = [name for name in opened.names() if name.endswith(".jpg") and "ubimage" not in name]
@@ -228,7 +228,7 @@ def main(
 ) -> None:
     """Print a table for each part."""
     sys.path.insert(0, str(REPOSITORY))
-    from wbcdet.training.archives import DataError
+    from wbcdet.datasets.archives import DataError
 
     with tempfile.TemporaryDirectory(prefix="wbcdet-benchmark-") as folder:
         work = Path(folder)
@@ -245,7 +245,7 @@ def main(
         ):
             checkpoint = None
             print("no checkpoint (pip install '.[train]'?): without the others' figures")
-        half = "from wbcdet.detector import Detector; Detector('cpu-bf16')"
+        half = "from wbcdet.inference.detector import Detector; Detector('cpu-bf16')"
         bf16 = device == "cpu" and _runs(["-c", half], env)
         if not bf16:
             print("no openvino, or a processor without bfloat16: without cpu-bf16")

@@ -19,10 +19,10 @@ _TENSORS = 24
 def _wbcdet(files: list[Path], out: Path, checkpoint: Path, device: str, draw: bool) -> Callable:
     import cv2
 
-    from wbcdet.analyzer import Analyzer
-    from wbcdet.fields import find_fields
-    from wbcdet.predict import run
-    from wbcdet.report import Report
+    from wbcdet.batch.predict import run
+    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.io.discover import find_fields
+    from wbcdet.results.writer import Report
 
     cv2.setNumThreads(1)  # as the commands do
     analyzer = Analyzer(device=device)
@@ -46,7 +46,7 @@ def _yolo(files: list[Path], out: Path, checkpoint: Path, device: str) -> Callab
 def _two_stage(files: list[Path], out: Path, checkpoint: Path, device: str) -> Callable:
     from plain_two_stage import TwoStage
 
-    from wbcdet.weights import weights_folder
+    from wbcdet.inference.weights import weights_folder
 
     stages = TwoStage(checkpoint, weights_folder(), device)
     return lambda: [stages.analyse(path, out) for path in files]
@@ -58,10 +58,10 @@ def _floor(files: list[Path], out: Path, checkpoint: Path, device: str, decode: 
     import numpy as np
     import onnxruntime
 
-    from wbcdet.backends import cores
-    from wbcdet.decode import decode as read
-    from wbcdet.detector import letterbox
-    from wbcdet.weights import load_model
+    from wbcdet.inference.detector import letterbox
+    from wbcdet.inference.weights import load_model
+    from wbcdet.io.decode import decode as read
+    from wbcdet.utils.parallel import cores
 
     model = load_model("detector")
     card = model.card

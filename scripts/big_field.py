@@ -22,7 +22,7 @@ import numpy as np
 import tifffile
 import typer
 
-from wbcdet.smear import STAINS, SmearField, render_smear
+from wbcdet.datasets.synthetic import STAINS, SmearField, render_smear
 
 #: Side of a square in pixels, and how many different ones are rendered.
 SQUARE, KINDS = 2000, 6

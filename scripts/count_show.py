@@ -44,8 +44,8 @@ def fill(folder: Path, number: int) -> None:
     """Real and synthetic fields under new names, each in the folder of its slide."""
     import cv2
 
-    from wbcdet.smear import render_field
-    from wbcdet.training.archives import open_archive
+    from wbcdet.datasets.archives import open_archive
+    from wbcdet.datasets.synthetic import render_field
 
     archive = open_archive("bccd")
     pictures = [archive.read(name) for name in archive.names() if name.endswith(".jpg")]

@@ -15,8 +15,8 @@ def main(
 ) -> None:
     """Draw the README's picture."""
     from wbcdet import Analyzer
-    from wbcdet.draw import annotate
-    from wbcdet.smear import render_field
+    from wbcdet.datasets.synthetic import render_field
+    from wbcdet.results.annotate import annotate
 
     counts = {"neutrophil": 2, "lymphocyte": 1, "monocyte": 1, "eosinophil": 1, "basophil": 1}
     field = render_field(seed, 960, 640, cell_px=120, counts=counts)

@@ -15,10 +15,10 @@ def main(path: Annotated[Path, typer.Argument(help="The checkpoint, a .pt file."
     from ultralytics import YOLO
     from ultralytics.nn.tasks import DetectionModel
 
-    from wbcdet.detector import Detector
-    from wbcdet.smear import render_field
+    from wbcdet.datasets.synthetic import render_field
+    from wbcdet.inference.detector import Detector
+    from wbcdet.inference.weights import weights_folder
     from wbcdet.training.detector_training import load_tensors
-    from wbcdet.weights import weights_folder
 
     detector = Detector("cpu")
     network = DetectionModel("yolo26n.yaml", nc=1, ch=3, verbose=False)

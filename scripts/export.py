@@ -40,11 +40,7 @@ def classifier(
     out: Folder = Path("weights"),
 ) -> None:
     """The classifier; its temperature is fitted on the validation cells."""
-    from wbcdet.training.classifier_training import (
-        fit_temperature,
-        load_network,
-        validation_logits,
-    )
+    from wbcdet.training.classifier_training import fit_temperature, load_network, validation_logits
     from wbcdet.training.export import export_classifier
 
     weights = run / "classifier.safetensors"

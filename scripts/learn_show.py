@@ -44,12 +44,12 @@ def main(
     out: Annotated[Path | None, typer.Option(help="JSON file for the figures.")] = None,
 ) -> None:
     """Print a row for each laboratory and number of reviewed cells, means over the draws."""
-    from wbcdet.classifier import Classifier
-    from wbcdet.learn import tune
-    from wbcdet.learn.judge import cross_validated, fit_temperature, is_right, judge
+    from wbcdet.datasets.cells import load_cells
+    from wbcdet.inference.classifier import Classifier
     from wbcdet.training import classifier_training as training
-    from wbcdet.training.cells import load_cells
-    from wbcdet.training.variation import plain_crop
+    from wbcdet.training.augment_cells import plain_crop
+    from wbcdet.training.finetune import tune
+    from wbcdet.training.finetune.judge import cross_validated, fit_temperature, is_right, judge
 
     least = Classifier("cpu").card["min_score"]
     figures: dict[str, Any] = {}

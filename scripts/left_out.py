@@ -31,17 +31,17 @@ def main(
     Temperature comes from the validation cells of the other laboratories; the threshold is that of
     the shipped card.
     """
-    from wbcdet.classifier import Classifier
-    from wbcdet.evaluation.naming import judge_names, named_cell
+    from wbcdet.datasets.cells import CLASSES, load_cells
+    from wbcdet.evaluation.classification import judge_names, named_cell
     from wbcdet.evaluation.tables import NAMING_HEAD, naming_row
-    from wbcdet.training.cells import CLASSES, load_cells
+    from wbcdet.inference.classifier import Classifier
+    from wbcdet.training.augment_cells import plain_crop
     from wbcdet.training.classifier_training import (
         fit_temperature,
         load_network,
         predict_logits,
         validation_logits,
     )
-    from wbcdet.training.variation import plain_crop
 
     least = Classifier().card["min_score"]
     figures: dict[str, Any] = {}

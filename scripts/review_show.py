@@ -33,17 +33,17 @@ def write_report(folder: Path, fields: int) -> Path:
     import cv2
     import numpy as np
 
-    from wbcdet.batch.entry import Entry
-    from wbcdet.batch.finish import finish
-    from wbcdet.batch.inputs import Stamps
-    from wbcdet.batch.run import Job, opened
-    from wbcdet.batch.tally import Options
-    from wbcdet.batch.thumbnails import cut_thumbnails
-    from wbcdet.fields import read_field
-    from wbcdet.ranges import read_ranges
+    from wbcdet.differential.reference_ranges import read_ranges
+    from wbcdet.io.field import read_field
     from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
+    from wbcdet.report.counts import CountOptions
+    from wbcdet.report.input_fingerprint import InputFingerprints
+    from wbcdet.report.job import Job, opened
+    from wbcdet.report.journal_entry import JournalEntry
+    from wbcdet.report.thumbnails import cut_thumbnails
+    from wbcdet.report.write import finish
 
-    rng, stamps, names = np.random.default_rng(0), Stamps(), []
+    rng, stamps, names = np.random.default_rng(0), InputFingerprints(), []
     model = {"name": "drawn", "sha256": "0" * 64}
     settings = {"fingerprint": "0" * 64}
     job = Job(folder / "fields", folder / "report", annotate=False)
@@ -71,10 +71,10 @@ def write_report(folder: Path, fields: int) -> Path:
             cv2.imwrite(str(path), noise)
             field = read_field(path)
             result = FieldResult(name, field.width, field.height, tuple(cells))
-            entry = Entry(result, stamps.take(path), {"problems": []})
+            entry = JournalEntry(result, stamps.take(path), {"problems": []})
             journal.append(entry.to_record(), cut_thumbnails(field, cells))
             names.append(name)
-        finish(job, names, journal, Options(group_by="folder", ranges=read_ranges()))
+        finish(job, names, journal, CountOptions(group_by="folder", ranges=read_ranges()))
     return job.out
 
 

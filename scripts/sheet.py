@@ -21,8 +21,8 @@ def main(
 ) -> None:
     """Draw what wbcdet finds on test fields, one row a laboratory."""
     from wbcdet import Analyzer
-    from wbcdet.draw import annotate
-    from wbcdet.evaluation.lists import prepared_fields
+    from wbcdet.evaluation.benchmarks import prepared_fields
+    from wbcdet.results.annotate import annotate
 
     analyzer = Analyzer()
     rng = np.random.default_rng(seed)

@@ -23,11 +23,11 @@ def main(
 ) -> None:
     """Print the processor time of each stage and the latency with one thread and with all cores."""
     from wbcdet import Analyzer
-    from wbcdet.backends import cores
-    from wbcdet.decode import decode
-    from wbcdet.detector import letterbox
-    from wbcdet.report import write_annotated
-    from wbcdet.training.archives import open_archive
+    from wbcdet.datasets.archives import open_archive
+    from wbcdet.inference.detector import letterbox
+    from wbcdet.io.decode import decode
+    from wbcdet.results.writer import write_annotated
+    from wbcdet.utils.parallel import cores
 
     cv2.setNumThreads(1)  # as the commands do
     opened = open_archive(archive)

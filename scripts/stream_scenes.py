@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from wbcdet.smear import STAINS, render_smear
+from wbcdet.datasets.synthetic import STAINS, render_smear
 
 #: Blur (sigma, px) up to which a frame is sharp: its cells are then to be counted.
 SHARP = 0.5

@@ -57,9 +57,9 @@ def others(video: Path) -> tuple[int, int]:
     import supervision as sv
     from trackers import ByteTrackTracker
 
-    from wbcdet.detector import Detector
-    from wbcdet.stream.sources import Frame
-    from wbcdet.stream.video import VideoFile
+    from wbcdet.inference.detector import Detector
+    from wbcdet.stream.sources.base import Frame
+    from wbcdet.stream.sources.video import VideoFile
 
     detector, tracker = Detector(), ByteTrackTracker(frame_rate=15)
     boxes, tracks = 0, set()

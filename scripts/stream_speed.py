@@ -17,17 +17,17 @@ import numpy as np
 import stream_scenes as scenes
 import typer
 
-from wbcdet.analyzer import Analyzer
-from wbcdet.backends import cores
-from wbcdet.batch.run import Job, opened
+from wbcdet.inference.analyzer import Analyzer
+from wbcdet.report.job import Job, opened
 from wbcdet.settings import Settings
-from wbcdet.stream.begin import begin
-from wbcdet.stream.events import Events
-from wbcdet.stream.keep import Keeper
-from wbcdet.stream.run import Options, Runner
-from wbcdet.stream.session import Look, Session
-from wbcdet.stream.sources import Frame
-from wbcdet.stream.surfaces import Status
+from wbcdet.stream.cell_counter import CellCounter, FrameResult
+from wbcdet.stream.display.base import Status
+from wbcdet.stream.event_log import EventLog
+from wbcdet.stream.resume import begin
+from wbcdet.stream.runner import Options, Runner
+from wbcdet.stream.sources.base import Frame
+from wbcdet.stream.store import StreamStore
+from wbcdet.utils.parallel import cores
 
 
 class Camera:
@@ -69,7 +69,7 @@ class Printer:
         self._next, self._frames, self._before = every_s, 0, 0
         self.worst_lag = 0.0
 
-    def show(self, look: Look | None, status: Status) -> None:
+    def show(self, look: FrameResult | None, status: Status) -> None:
         self._frames += look is not None
         if look is not None:
             self.worst_lag = max(self.worst_lag, time.monotonic() - look.frame.arrived)
@@ -111,9 +111,9 @@ def main(
         out = Path(folder)
         with opened(Job(out / "views", out)) as journal:
             begin(out, journal, analyzer.info(), restart=False)
-            keeper = Keeper(out, journal)
-            session = Session(analyzer, keeper, live=True)
-            runner = Runner(camera, session, keeper, Options(), Events(out, None))
+            keeper = StreamStore(out, journal)
+            session = CellCounter(analyzer, keeper, live=True)
+            runner = Runner(camera, session, keeper, Options(), EventLog(out, None))
             runner.run([Printer(every)])
     print(dict(session.frames))
 

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from importlib.resources import files
 from io import BytesIO
 from pathlib import Path
+from typing import Any
 
 import cv2
+import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
 
-from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.records import (
+    LABELS,
+    Cell,
+    CellType,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
@@ -47,7 +55,7 @@ def real_field(data_dir: Path) -> Callable[[str, str], np.ndarray]:
 @pytest.fixture(scope="session")
 def prepared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The training folder made from the real archives, once for all tests (20 s)."""
-    from wbcdet.training.prepare import prepare
+    from wbcdet.datasets.prepare import prepare
 
     folder = tmp_path_factory.mktemp("prepared")
     prepare(data_dir, folder, progress=False)
@@ -155,3 +163,51 @@ def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
 def close_to(pixels: np.ndarray, rgb: np.ndarray, limit: float = 4.0) -> bool:
     """BGR pixels show an RGB picture, but for what a lossy format changes."""
     return float(np.abs(pixels[:, :, ::-1].astype(int) - rgb.astype(int)).mean()) < limit
+
+
+INFO: dict[str, Any] = {
+    "detector": {"name": "d", "sha256": "0" * 64},
+    "classifier": {"name": "c", "sha256": "1" * 64},
+    "settings": {"confidence": None, "fingerprint": "2" * 64},
+}
+
+
+def cells() -> tuple[Cell, ...]:
+    return (
+        make_cell(0),
+        make_cell(1, (0.0, 0.0, 30.0, 30.0), CellType.MONOCYTE),
+        make_cell(2, (5.0, 5.0, 9.0, 9.0), CellType.UNCLASSIFIED, "basophil-like"),
+    )
+
+
+def schema() -> dict[str, Any]:
+    text = files("wbcdet").joinpath("results/results.schema.json").read_text(encoding="utf-8")
+    loaded = json.loads(text)
+    jsonschema.Draft202012Validator.check_schema(loaded)
+    return loaded
+
+
+def one_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    assert len(lines) == 1, text
+    assert "Traceback" not in text
+    return lines[0]
+
+
+def make_corpus(folder: Path) -> tuple[list[str], list[str]]:
+    """Fill a folder; returns the names of good and of bad files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    picture = Image.fromarray(grain(96, 128))
+    good = ["plain.jpg", 'it\'s "q".png', "мазок.jpg", "line\nbreak.jpg", "sub/plain.jpg"]
+    for name in good:
+        (folder / name).parent.mkdir(exist_ok=True)
+        picture.save(folder / name)
+    picture.convert("CMYK").save(folder / "cmyk.jpg")
+    Image.fromarray((np.asarray(picture.convert("L")).astype(np.uint16)) * 16).save(
+        folder / "deep.png"
+    )
+    data = (folder / "plain.jpg").read_bytes()
+    (folder / "cut.jpg").write_bytes(data[: len(data) // 2])
+    (folder / "empty.jpg").write_bytes(b"")
+    (folder / "text.jpg").write_text("not a picture")
+    return [*good, "cmyk.jpg", "deep.png"], ["cut.jpg", "empty.jpg", "text.jpg"]

@@ -15,7 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wbcdet.fields import Field, FieldError, Source, read_field
+from wbcdet.io.decode import FieldError
+from wbcdet.io.discover import Source
+from wbcdet.io.field import Field, read_field
 from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
 from wbcdet.settings import Settings
 
@@ -82,10 +84,10 @@ def find_cells(field: Field) -> tuple[Cell, ...]:
 
 
 if __name__ == "__main__":
-    import wbcdet.batch.cli
+    import wbcdet.cli.count
 
-    wbcdet.batch.cli.load_analyzer = PlainAnalyzer  # type: ignore[assignment]
+    wbcdet.cli.count.load_analyzer = PlainAnalyzer  # type: ignore[assignment]
 
-    from wbcdet.cli import main
+    from wbcdet.cli.app import main
 
     main()

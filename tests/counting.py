@@ -16,8 +16,8 @@ from conftest import GROUND, PURPLE, REPOSITORY
 from count_worker import PlainAnalyzer
 from typer.testing import CliRunner, Result
 
-import wbcdet.batch.cli
-from wbcdet.cli import app
+import wbcdet.cli.count
+from wbcdet.cli.app import app
 from wbcdet.settings import Settings
 
 WORKER = Path(__file__).with_name("count_worker.py")
@@ -62,7 +62,7 @@ class Count:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
         self.analyzer: PlainAnalyzer | None = None
-        monkeypatch.setattr(wbcdet.batch.cli, "load_analyzer", self._load)
+        monkeypatch.setattr(wbcdet.cli.count, "load_analyzer", self._load)
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
         monkeypatch.chdir(folder)
 

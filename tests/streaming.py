@@ -13,7 +13,7 @@ import av
 import cv2
 import numpy as np
 
-from wbcdet.smear import STAINS, SmearField, render_smear
+from wbcdet.datasets.synthetic import STAINS, SmearField, render_smear
 
 WIDTH, HEIGHT = 640, 480
 

@@ -12,17 +12,17 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from wbcdet.analyzer import Analyzer
-    from wbcdet.records import Cell, CellType, FieldResult
+from wbcdet.utils.version import __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.records import Cell, CellType, FieldResult
 
 __all__ = ["Analyzer", "Cell", "CellType", "FieldResult", "__version__"]
 
 # Resolved on first use, so that `wbcdet --help` and `import wbcdet` stay free of model runtimes.
 _HOMES = {
-    "Analyzer": "wbcdet.analyzer",
+    "Analyzer": "wbcdet.inference.analyzer",
     "Cell": "wbcdet.records",
     "CellType": "wbcdet.records",
     "FieldResult": "wbcdet.records",

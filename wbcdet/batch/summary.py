@@ -1,111 +1,64 @@
-"""The table that a count prints."""
+"""The table that a run prints: counts and shares per field and in all."""
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from wbcdet.batch.tally import DUPLICATE, Tally
-from wbcdet.count_page.sheets import plural
-from wbcdet.differential import ALL, Differential
-from wbcdet.grouping import no_group_warning
-from wbcdet.records import LABELS, NOTICE
-from wbcdet.summary import one_line
+from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
+from wbcdet.utils.text import one_line
 
-#: Slides shown one by one, and fields that could not be read; the rest is in the files.
-_MOST_ROWS = 30
+#: Fields shown one by one; a longer run shows its first ones and the rest is in fields.csv.
+_MAX_ROWS = 30
 
 
-def print_count(tally: Tally, out: Path, *, annotated: bool) -> None:
-    """Print the differential of every slide, what to note, and where the files are."""
-    # In a pipe or file nothing is folded to a terminal's width.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table(tally.differentials))
-    for line in _notes(tally):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
-    failures = [
-        f"not read: {one_line(file)}: {why}"
-        for notes in tally.notes.values()
-        for file, why in notes.failures
-    ]
-    for line in failures[:_MOST_ROWS]:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(failures) > _MOST_ROWS:
-        console.print(f"… and {len(failures) - _MOST_ROWS} more in fields.csv", style="red")
-    files = "report.html, differential.csv, cells.csv, fields.csv, results.json, cells/"
-    files += ", annotated/" * annotated
-    for line in (NOTICE, f"Files in {out}: {files}"):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+def print_summary(
+    console: Console, results: Sequence[FieldResult], out: Path, *, annotated: bool
+) -> None:
+    """Print the table of a run, its failures, and where its files are.
 
-
-def table(found: list[Differential]) -> Table:
-    """The differential of one slide, or a line for each of several."""
-    return _one(found[0]) if len(found) == 1 else _many(found)
-
-
-def _one(differential: Differential) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("cell type")
-    for name in ("cells", "%", "95 % interval", "reference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("flag")
-    for share in differential.shares():
-        known = f"{share.range.low:g} - {share.range.high:g}" if share.range else ""
-        percent = "" if share.percent is None else f"{share.percent:.1f}"
-        interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
-        table.add_row(share.label, str(share.count), percent, interval, known, share.flag)
-    table.add_row("classified", str(differential.classified), style="bold")
-    table.add_row("unclassified", str(sum(differential.unclassified.values())))
-    return table
-
-
-def _many(found: list[Differential]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("slide", overflow="fold")
-    table.add_column("classified", justify="right")
+    Shares are of the classified cells; unclassified cells are counted apart.
+    """
+    read = [result for result in results if result.failure is None]
+    failed = [result for result in results if result.failure is not None]
+    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
+    table.add_column("field", overflow="fold")
+    table.add_column("cells", justify="right")
     for label in LABELS:
-        table.add_column(f"{label} %", justify="right", no_wrap=True)
-    table.add_column("unclassified", justify="right")
-    for one in found[:_MOST_ROWS]:
-        shares = {share.label: share for share in one.shares()}
-        table.add_row(
-            escape(one_line(one.group)),
-            str(one.classified),
-            *(
-                "" if share.percent is None else f"{share.percent:.1f} {share.flag}".strip()
-                for share in (shares[str(label)] for label in LABELS)
-            ),
-            str(sum(one.unclassified.values())),
-        )
-    if len(found) > _MOST_ROWS:
-        table.add_row(f"… and {len(found) - _MOST_ROWS} more in differential.csv")
-    return table
+        table.add_column(str(label), justify="right", no_wrap=True)
+    table.add_column("un-\nclassified", justify="right", no_wrap=True)
+    for result in read[:_MAX_ROWS]:
+        table.add_row(escape(one_line(result.file)), *_figures([result]))
+    if len(read) > _MAX_ROWS:
+        table.add_row(f"… and {len(read) - _MAX_ROWS} more in fields.csv")
+    if len(read) != 1:
+        table.add_section()
+        table.add_row("in all", *_figures(read), style="bold")
+    console.print(table)
+    for result in failed[:_MAX_ROWS]:
+        # Whole lines: a reason that is folded in the middle is hard to search for.
+        line = f"not read: {one_line(result.file)}: {result.failure}"
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(failed) > _MAX_ROWS:
+        console.print(f"… and {len(failed) - _MAX_ROWS} more in fields.csv", style="red")
+    fields = f"{len(read)} field{'s' * (len(read) != 1)} analysed"
+    if failed:
+        fields += f", {len(failed)} not read"
+    files = ["results.json", "cells.csv", "fields.csv", *(["annotated/"] * annotated)]
+    for line in (f"{fields}. {NOTICE}", f"Files in {out}: {', '.join(files)}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def _notes(tally: Tally) -> list[str]:
-    lines = [warning for one in tally.differentials if (warning := one.warning())]
-    if len(lines) > _MOST_ROWS:
-        lines = [*lines[:_MOST_ROWS], f"… and {len(lines) - _MOST_ROWS} more slides short of cells"]
-    lines = [line.removeprefix(f"{ALL}: ") for line in lines]
-    notes = list(tally.notes.values())
-    if tally.options.dedupe:
-        pairs = sum(one.overlapping or 0 for one in notes)
-        seen = sum(one.left_out[DUPLICATE] for one in notes)
-        lines.append(
-            f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
-            "counted once (duplicate_of in cells.csv)"
-        )
-    problems = sum(len(one.problems) for one in notes)
-    if problems:
-        what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"
-        lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
-    if warning := no_group_warning(tally.ungrouped()):
-        lines.append(warning)
-    read, failed = sum(one.read for one in notes), sum(len(one.failures) for one in notes)
-    fields = f"{plural(read, 'field')} counted"
-    lines.append(f"{fields}, {failed} not read." if failed else f"{fields}.")
-    return lines
+def _figures(results: Sequence[FieldResult]) -> list[str]:
+    counts = count_labels(results)
+    classified = sum(counts[label] for label in LABELS)
+    shares = [
+        f"{counts[label]} ({counts[label] / classified:.0%})" if classified else "0"
+        for label in LABELS
+    ]
+    total = classified + counts[CellType.UNCLASSIFIED]
+    return [str(total), *shares, str(counts[CellType.UNCLASSIFIED])]

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.evaluation.intervals import Groups
+from wbcdet.utils.intervals import Groups
 
 #: Overlap (intersection over union) from which a box counts as the cell.
-LEAST_IOU = 0.5
+MIN_IOU = 0.5
 #: Edges of the cell sizes: longer side of the box over the longer side of the field.
 SIZE_EDGES = (0.0, 0.03, 0.06, 0.12, 0.25, 0.5, 1.01)
 #: Points of the precision-recall curve that are kept.
@@ -27,7 +27,7 @@ class FoundField:
         truth: (N, 4) corners, px.
         boxes, scores: (M, 4) and (M,), down to a score near 0.
         size: width and height, px.
-        group: see :class:`wbcdet.evaluation.samples.LabelledField`.
+        group: see :class:`wbcdet.evaluation.dataset.LabelledField`.
     """
 
     truth: np.ndarray
@@ -46,7 +46,7 @@ def overlaps(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
     return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
 
 
-def match(truth: np.ndarray, boxes: np.ndarray, least: float = LEAST_IOU) -> list[tuple[int, int]]:
+def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:
     """Pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
     if not len(truth) or not len(boxes):
         return []
@@ -81,7 +81,7 @@ def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str,
     hits = np.concatenate(found) if found else np.zeros(0, bool)
     cells, good, wrong = len(hits), int(hits.sum()), sum(false)
     out: dict[str, Any] = {"fields": len(fields), "cells": cells, "found": good}
-    out |= {"confidence": confidence, "least_iou": LEAST_IOU}
+    out |= {"confidence": confidence, "least_iou": MIN_IOU}
     if cells:
         of_cell = Groups([f.group for f in fields for _ in f.truth])
         out |= average_precision(fields)
@@ -145,7 +145,7 @@ def _curve(fields: Sequence[FoundField]) -> list[dict[str, float]]:
         # As at every threshold: a cell goes to the most certain box that meets it.
         for b in np.argsort(-f.scores, kind="stable"):
             open_ = np.where(free, iou[:, b], -1) if len(free) else np.zeros(0)
-            if len(open_) and open_.max() >= LEAST_IOU:
+            if len(open_) and open_.max() >= MIN_IOU:
                 hit[b], free[open_.argmax()] = True, False
         scores.append(f.scores)
         right.append(hit)

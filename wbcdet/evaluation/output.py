@@ -13,15 +13,17 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table as RichTable
 
-from wbcdet import __version__
-from wbcdet.analyzer import Analyzer
-from wbcdet.evaluation import problems, tables
-from wbcdet.evaluation.observe import box_threshold, label_threshold
-from wbcdet.evaluation.page import render
-from wbcdet.evaluation.run import Judged
+from wbcdet.evaluation import label_issues as problems
+from wbcdet.evaluation import tables
+from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.html import render
+from wbcdet.evaluation.infer import box_threshold, label_threshold
+from wbcdet.inference.analyzer import Analyzer
 from wbcdet.records import NOTICE
-from wbcdet.report import csv_bytes, dump, write_whole
-from wbcdet.summary import one_line
+from wbcdet.results.document import dump
+from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.text import one_line
+from wbcdet.utils.version import __version__
 
 FORMAT = "wbcdet-evaluation/1"
 
@@ -82,10 +84,10 @@ class Output:
         self.document = {"format": FORMAT, "info": info, "lists": lists}
         rows = ({"list": one.name, **row} for one in self.judged for row in one.rows)
         figures = tables.figure_rows(self.judged)
-        write_whole(self.out / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
-        write_whole(self.out / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
-        write_whole(self.out / "evaluation.json", self.json().encode())
-        write_whole(self.out / "evaluation.html", render(info, self.judged).encode())
+        atomic_write(self.out / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
+        atomic_write(self.out / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
+        atomic_write(self.out / "evaluation.json", self.json().encode())
+        atomic_write(self.out / "evaluation.html", render(info, self.judged).encode())
 
     def json(self) -> str:
         """The document as text."""

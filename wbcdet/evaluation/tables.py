@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from wbcdet.evaluation.naming import FOUR, OTHERS
-from wbcdet.evaluation.run import Judged
+from wbcdet.evaluation.classification import FOUR, OTHERS
+from wbcdet.evaluation.evaluate import Judged
 
 Interval = tuple[float, float] | None
 

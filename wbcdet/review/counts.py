@@ -6,11 +6,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
-from wbcdet.batch.tally import EDGE
-from wbcdet.differential import Differential, Share, clopper_pearson, differentials
-from wbcdet.review.board import Board
-from wbcdet.review.document import ReviewField
-from wbcdet.review.standing import UNCLASSIFIED, Standing
+from wbcdet.differential.differential import Differential, Share, differentials
+from wbcdet.report.counts import EDGE
+from wbcdet.review.cell_state import UNCLASSIFIED, CellState
+from wbcdet.review.machine_report import ReviewField
+from wbcdet.review.state import ReviewState
+from wbcdet.utils.intervals import clopper_pearson
 
 #: Reason of a cell that a person left unclassified and the machine did not.
 BY_PERSON = "by-reviewer"
@@ -32,19 +33,19 @@ class _SeenField:
     failure: str | None
 
 
-def reason_of(standing: Standing) -> str | None:
+def reason_of(standing: CellState) -> str | None:
     """Why a cell is unclassified; None where it has a name."""
     if standing.label != UNCLASSIFIED:
         return None
     return (standing.cell.reason if standing.cell else None) or BY_PERSON
 
 
-def reviewed(board: Board, group: str | None = None) -> Differential:
+def reviewed(board: ReviewState, group: str | None = None) -> Differential:
     """The differential as it is reviewed, of one slide or (None) of all together."""
     return _differential(board, group, _reviewed_fields(board, _of(board, group)))
 
 
-def machine(board: Board, group: str | None = None) -> Differential:
+def machine(board: ReviewState, group: str | None = None) -> Differential:
     """The machine's differential, of one slide or (None) of all together."""
     fields = (
         _SeenField(
@@ -61,7 +62,7 @@ def machine(board: Board, group: str | None = None) -> Differential:
     return _differential(board, group, fields)
 
 
-def progress(board: Board, group: str | None = None) -> dict[str, int]:
+def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
     """How far the review is: counted cells, those not reviewed, and those among them that are
     unclassified."""
     cells = unreviewed = open_ = 0
@@ -74,7 +75,7 @@ def progress(board: Board, group: str | None = None) -> dict[str, int]:
     return {"cells": cells, "unreviewed": unreviewed, "open": open_}
 
 
-def side_by_side(board: Board, group: str | None, before: Differential) -> dict[str, Any]:
+def side_by_side(board: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
     """Both differentials as the page shows them.
 
     Args:
@@ -104,11 +105,11 @@ def side_by_side(board: Board, group: str | None, before: Differential) -> dict[
     }
 
 
-def _of(board: Board, group: str | None) -> Iterator[ReviewField]:
+def _of(board: ReviewState, group: str | None) -> Iterator[ReviewField]:
     return (one for one in board.report.fields if group is None or one.group == group)
 
 
-def _reviewed_fields(board: Board, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
+def _reviewed_fields(board: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
     for one in fields:
         cells = [
             _Seen(standing.label or "", reason_of(standing), standing.touches_edge)
@@ -118,7 +119,9 @@ def _reviewed_fields(board: Board, fields: Iterable[ReviewField]) -> Iterator[_S
         yield _SeenField(one.result.file, cells, one.result.failure)
 
 
-def _differential(board: Board, group: str | None, fields: Iterable[_SeenField]) -> Differential:
+def _differential(
+    board: ReviewState, group: str | None, fields: Iterable[_SeenField]
+) -> Differential:
     options = board.report.options
     (found,) = differentials(
         fields,

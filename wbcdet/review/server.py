@@ -14,16 +14,16 @@ from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
 
 from wbcdet.records import NOTICE
-from wbcdet.review.pictures import CROP_SIDES, TILE, PictureError
+from wbcdet.review.cell_state import ChangeError, ConflictError, Key, LabelChange
+from wbcdet.review.images import CROP_SIDES, TILE, PictureError
+from wbcdet.review.serializers import cell_row, label_row, report_page
 from wbcdet.review.session import Session
-from wbcdet.review.signing import SigningError
-from wbcdet.review.standing import ChangeError, ConflictError, Key, Wish
-from wbcdet.review.wire import cell_row, label_row, report_page
+from wbcdet.review.signature_log import SigningError
 
 _STATIC = Path(__file__).parent / "static"
 
 #: Cells in one change, and levels of a field's tiles.
-_MOST_CELLS, _MOST_LEVEL = 100_000, 16
+_MAX_CELLS, _MAX_LEVEL = 100_000, 16
 #: Seconds after which a quiet stream of events says that it is alive.
 _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
@@ -54,7 +54,7 @@ class Ask(BaseModel):
 
 
 class ChangeAsk(Ask):
-    cells: Annotated[list[CellWish], Field(min_length=1, max_length=_MOST_CELLS)]
+    cells: Annotated[list[CellWish], Field(min_length=1, max_length=_MAX_CELLS)]
 
 
 class DrawAsk(Ask):
@@ -149,7 +149,7 @@ def build(session: Session) -> FastAPI:
     @app.post("/api/change")
     def change(ask: ChangeAsk) -> dict[str, Any]:
         written(ask)
-        wishes = [Wish((one.field, one.cell), one.seen, one.label) for one in ask.cells]
+        wishes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
         board.change(ask.who, wishes)
         return news(ask.since, ask.group)
 
@@ -193,7 +193,7 @@ def build(session: Session) -> FastAPI:
 
     @app.get("/tile/{field}/{level}/{column}/{row}", dependencies=of_report)
     def tile(field: int, level: int, column: int, row: int) -> Response:
-        if not 0 <= level <= _MOST_LEVEL or column < 0 or row < 0:
+        if not 0 <= level <= _MAX_LEVEL or column < 0 or row < 0:
             raise PictureError("there is no such part of the field")
         return picture(pictures.tile(field, level, column, row))
 

@@ -10,17 +10,18 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from wbcdet.batch.journal import Journal
-from wbcdet.batch.lock import locked
-from wbcdet.batch.run import JOURNAL
-from wbcdet.differential import Differential
+from wbcdet.differential.differential import Differential
+from wbcdet.report.journal import Journal
+from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
-from wbcdet.review.board import Board
-from wbcdet.review.document import load_report
-from wbcdet.review.pictures import PictureError, Pictures
-from wbcdet.review.signing import Log, SigningError, sign
-from wbcdet.review.standing import Key
-from wbcdet.review.store import Box, Store
+from wbcdet.review.cell_state import Key
+from wbcdet.review.decision_store import Box, Store
+from wbcdet.review.images import PictureError, Pictures
+from wbcdet.review.machine_report import load_report
+from wbcdet.review.sign_off import sign
+from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.state import ReviewState
+from wbcdet.utils.lock import locked
 
 #: Folder of the regenerated report, in the report folder.
 REVIEWED = "reviewed"
@@ -83,11 +84,11 @@ class Session:
         self._closing.callback(self.store.close)
         if pictures is not None:
             self.store.set_note("pictures", str(pictures.resolve()))
-        self.board = Board(report, self.store)
+        self.board = ReviewState(report, self.store)
         mark = f"{report.sha256} {folder.resolve()}"
         self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         self.pictures = Pictures(self.board, self.store, journal, self._pictures_folder())
-        self._log = Log(folder)
+        self._log = SignatureLog(folder)
         self.board.listen(self._tell)
         if self.board.strays:
             self.notes.append(
@@ -132,7 +133,7 @@ class Session:
         return counts.side_by_side(self.board, group, self._before[group])
 
     def draw(self, who: str, number: int, box: Box, label: str) -> Key:
-        """Add a cell that the machine has missed; as ``Board.draw``."""
+        """Add a cell that the machine has missed; as ``ReviewState.draw``."""
         with self.board.turn:
             try:
                 thumbnail = self.pictures.cut_drawn(number, self.board.cut(number, box))

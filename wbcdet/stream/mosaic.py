@@ -9,14 +9,14 @@ from math import ceil
 import cv2
 import numpy as np
 
-from wbcdet.batch.thumbnails import from_jpeg, to_jpeg
-from wbcdet.decode import Pixels
-from wbcdet.draw import rgb_of
-from wbcdet.stream.chart import Keyframe
-from wbcdet.stream.tracks import Track
+from wbcdet.io.decode import Pixels
+from wbcdet.report.thumbnails import from_jpeg, to_jpeg
+from wbcdet.results.palette import rgb_of
+from wbcdet.stream.slide_map import Keyframe
+from wbcdet.stream.track import Track
 
 #: Longest side of a mosaic, px; larger areas are shown smaller.
-_MOST_SIDE = 8000
+_MAX_SIDE = 8000
 _QUALITY = 88
 _PAPER = (245, 245, 245)
 
@@ -32,7 +32,7 @@ def mosaics(
     """
     by_map: dict[tuple[int, int], list[Keyframe]] = defaultdict(list)
     for slide, one in keyframes:
-        by_map[slide, one.spot.island].append(one)
+        by_map[slide, one.position.island].append(one)
     for (slide, island), parts in sorted(by_map.items()):
         own = [one for one in tracks if (one.slide, one.island) == (slide, island)]
         yield f"slide-{slide}-map-{island}.jpg", to_jpeg(compose(parts, own), _QUALITY)
@@ -45,18 +45,18 @@ def compose(keyframes: Sequence[Keyframe], tracks: Sequence[Track]) -> Pixels:
         keyframes: at least one, of one island.
         tracks: its cells; those that are in no count are marked with a thin circle.
     """
-    left = min(one.spot.x for one in keyframes)
-    top = min(one.spot.y for one in keyframes)
-    right = max(one.spot.x + one.size[0] for one in keyframes)
-    bottom = max(one.spot.y + one.size[1] for one in keyframes)
+    left = min(one.position.x for one in keyframes)
+    top = min(one.position.y for one in keyframes)
+    right = max(one.position.x + one.size[0] for one in keyframes)
+    bottom = max(one.position.y + one.size[1] for one in keyframes)
     first = from_jpeg(keyframes[0].picture)
-    scale = min(first.shape[1] / keyframes[0].size[0], _MOST_SIDE / max(right - left, bottom - top))
+    scale = min(first.shape[1] / keyframes[0].size[0], _MAX_SIDE / max(right - left, bottom - top))
     size = ceil((bottom - top) * scale), ceil((right - left) * scale)
     canvas = np.full((*size, 3), _PAPER, np.uint8)
     for one in keyframes:
         wide, high = (max(1, round(side * scale)) for side in one.size)
         part = cv2.resize(from_jpeg(one.picture), (wide, high), interpolation=cv2.INTER_AREA)
-        x, y = round((one.spot.x - left) * scale), round((one.spot.y - top) * scale)
+        x, y = round((one.position.x - left) * scale), round((one.position.y - top) * scale)
         room = canvas[y : y + high, x : x + wide]
         room[:] = part[: room.shape[0], : room.shape[1]]
     for track in tracks:

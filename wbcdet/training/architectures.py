@@ -16,9 +16,9 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from wbcdet.network import LeucoCyteNet
+from wbcdet.training.config import TrainingError
+from wbcdet.training.leucocytenet import LeucoCyteNet
 from wbcdet.training.leucocytenet_v1 import LeucoCyteNetV1
-from wbcdet.training.recipes import TrainingError
 
 DROPOUT = 0.3
 
@@ -149,7 +149,7 @@ def build(
         name: in :data:`ARCHITECTURES`.
         classes: number of classes.
         imagenet: start from ImageNet weights, not from chance.
-        stages, head: size of LeucoCyteNet, see :class:`wbcdet.network.LeucoCyteNet`.
+        stages, head: size of LeucoCyteNet, see :class:`wbcdet.training.leucocytenet.LeucoCyteNet`.
 
     Raises:
         TrainingError: no such network, or its weights or its library cannot be had.

@@ -6,23 +6,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.training.architectures import architecture
-from wbcdet.training.cards import CARD, read_card, size_of, trained_on, write_card
-from wbcdet.training.cells import CLASSES, MEAN, STD, load_cells
-from wbcdet.training.classifier_training import (
-    WEIGHTS,
-    Run,
-    fit_temperature,
-    validation_logits,
-)
+from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN, CellDataset
+from wbcdet.training.classifier_training import WEIGHTS, Run, fit_temperature, validation_logits
+from wbcdet.training.config import ClassifierRecipe, TrainingError, check_laboratories, fingerprint
 from wbcdet.training.devices import pick_device
-from wbcdet.training.recipes import (
-    ClassifierRecipe,
-    TrainingError,
-    check_laboratories,
-    fingerprint,
-)
-from wbcdet.training.variation import CROP_PADDING, CROP_SIZE, STAIN, CellDataset
+from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
 
 
 def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "auto") -> Run:

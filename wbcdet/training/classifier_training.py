@@ -21,12 +21,12 @@ from torch import nn
 from torch.nn import functional
 from torch.utils.data import DataLoader
 
-from wbcdet.crops import normalise
+from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.inference.preprocess import normalise
 from wbcdet.training.architectures import architecture, build
-from wbcdet.training.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.training.augment_cells import plain_crop
+from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
-from wbcdet.training.recipes import ClassifierRecipe, TrainingError, check_same, stamp
-from wbcdet.training.variation import plain_crop
 
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300

@@ -11,11 +11,7 @@ from typing import Any
 
 from ultralytics import YOLO
 
-from wbcdet.report import write_whole
-from wbcdet.training.cards import CARD, read_card, size_of, trained_on, write_card
-from wbcdet.training.detector_training import SceneTrainer
-from wbcdet.training.devices import pick_device
-from wbcdet.training.recipes import (
+from wbcdet.training.config import (
     DetectorRecipe,
     TrainingError,
     check_laboratories,
@@ -23,6 +19,10 @@ from wbcdet.training.recipes import (
     fingerprint,
     stamp,
 )
+from wbcdet.training.detector_training import SceneTrainer
+from wbcdet.training.devices import pick_device
+from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
+from wbcdet.utils.files import atomic_write
 
 #: Ultralytics' settings that every run shares.
 SETTINGS: dict[str, Any] = {
@@ -81,7 +81,7 @@ def train_detector(
     else:
         out.mkdir(parents=True, exist_ok=True)
         model = _model(recipe)
-        write_whole(noted, json.dumps(stamp(recipe), indent=1).encode())
+        atomic_write(noted, json.dumps(stamp(recipe), indent=1).encode())
         model.train(trainer=SceneTrainer, **_settings(prepared, out, recipe), **places)
     return _finish(out, last, recipe, laboratories)
 

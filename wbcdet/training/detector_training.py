@@ -14,8 +14,8 @@ from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
 
-from wbcdet.training.scenes import SceneMaker
-from wbcdet.training.sources import load_cutouts, load_sources
+from wbcdet.datasets.scene_sources import load_cutouts, load_sources
+from wbcdet.training.compose_scenes import SceneMaker
 
 #: Scenes that a checkpoint is judged on, the same in every epoch.
 VALIDATION_SCENES = 200

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from wbcdet.training.recipes import TrainingError
+from wbcdet.training.config import TrainingError
 
 DEVICES = ("auto", "cpu", "cuda")
 

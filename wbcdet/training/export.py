@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from wbcdet.training.cards import LICENCE, provenance
-from wbcdet.training.cells import CLASSES, MEAN, STD
+from wbcdet.datasets.cells import CLASSES, MEAN, STD
+from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
 from wbcdet.training.classifier_training import load_network
-from wbcdet.training.scenes import LETTERBOX_GREY
-from wbcdet.training.variation import CROP_PADDING, CROP_SIZE, STAIN
+from wbcdet.training.compose_scenes import LETTERBOX_GREY
+from wbcdet.training.model_card import LICENCE, provenance
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.classes import has_classes, read_classes
 from wbcdet.evaluation.formats.coco import coco_document, read_coco
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
-from wbcdet.evaluation.reading import LabelledError, Reading, path_key
-from wbcdet.evaluation.samples import LabelledField
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key
 
-READERS: dict[str, Callable[[Reading], list[LabelledField]]] = {
+READERS: dict[str, Callable[[LabelFolder], list[LabelledField]]] = {
     "classes": read_classes,
     "yolo": read_yolo,
     "coco": read_coco,
@@ -19,7 +19,7 @@ READERS: dict[str, Callable[[Reading], list[LabelledField]]] = {
 }
 
 
-def recognise(reading: Reading) -> str:
+def recognise(reading: LabelFolder) -> str:
     """The layout of a folder, by what lies in it.
 
     Raises:

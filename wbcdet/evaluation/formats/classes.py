@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 
-from wbcdet.evaluation.reading import NEUTRAL, SPLITS, Reading
-from wbcdet.evaluation.samples import LabelledField
-from wbcdet.evaluation.terms import TYPES, WHITE_CELL, standard_type
+from wbcdet.evaluation.class_names import TYPES, WHITE_CELL, standard_type
+from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_reader import NEUTRAL, SPLITS, LabelFolder
 
 
-def read_classes(reading: Reading) -> list[LabelledField]:
+def read_classes(reading: LabelFolder) -> list[LabelledField]:
     """All pictures that lie in a folder named by a cell type, in parts such as ``test`` or not."""
     fields = []
     for folder in sorted(path for path in reading.root.rglob("*") if path.is_dir()):
@@ -37,12 +37,12 @@ def read_classes(reading: Reading) -> list[LabelledField]:
     return fields
 
 
-def has_classes(reading: Reading) -> bool:
+def has_classes(reading: LabelFolder) -> bool:
     """Some picture lies in a folder named by a cell type."""
     return any(_level(source.name, reading) for source in reading.pictures)
 
 
-def _level(name: str, reading: Reading) -> int:
+def _level(name: str, reading: LabelFolder) -> int:
     """Which folder on a picture's path names its class, from 1; 0 where none has a known name."""
     folders = name.split("/")[:-1]
     for level in range(len(folders), 0, -1):

@@ -7,13 +7,13 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from wbcdet.evaluation.reading import LabelledObject, Reading
-from wbcdet.evaluation.samples import LabelledField
-from wbcdet.evaluation.terms import standard_type
-from wbcdet.fields import Source
+from wbcdet.evaluation.class_names import standard_type
+from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject
+from wbcdet.io.discover import Source
 
 
-def read_coco(reading: Reading) -> list[LabelledField]:
+def read_coco(reading: LabelFolder) -> list[LabelledField]:
     """All pictures that the folder's COCO files list."""
     by_path = {Path(source.path): source for source in reading.pictures}
     by_name: dict[str, list[Source]] = defaultdict(list)
@@ -79,7 +79,7 @@ def _picture(
 
 
 def _field(
-    reading: Reading,
+    reading: LabelFolder,
     source: Source,
     image: dict[str, Any],
     annotations: list[dict[str, Any]],

@@ -5,13 +5,13 @@ from __future__ import annotations
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-from wbcdet.evaluation.reading import LabelledObject, Reading, finite
-from wbcdet.evaluation.samples import LabelledField
+from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject, finite
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
-def read_voc(reading: Reading) -> list[LabelledField]:
+def read_voc(reading: LabelFolder) -> list[LabelledField]:
     """All pictures with an XML file."""
     return reading.paired([p for p in reading.files.get(".xml", []) if is_voc(p)], _objects)
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from wbcdet.evaluation.reading import LabelledObject, Reading, finite
-from wbcdet.evaluation.samples import LabelledField
+from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject, finite
 
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 #: Text files that lie beside labels in many a YOLO folder.
 _NO_LABELS = frozenset(("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"))
 #: Parts of a side beyond which a number must be in pixels.
-_MOST_PARTS = 2.0
+_MAX_PARTS = 2.0
 
 
-def read_yolo(reading: Reading) -> list[LabelledField]:
+def read_yolo(reading: LabelFolder) -> list[LabelledField]:
     """All pictures with a text file; an empty file says that there is no cell."""
     names = _names(reading)
     for name in names.values():
@@ -23,7 +23,7 @@ def read_yolo(reading: Reading) -> list[LabelledField]:
     return reading.paired(label_texts(reading), partial(_objects, names=names))
 
 
-def label_texts(reading: Reading) -> list[Path]:
+def label_texts(reading: LabelFolder) -> list[Path]:
     """Text files that may be labels."""
     return [
         path
@@ -32,7 +32,7 @@ def label_texts(reading: Reading) -> list[Path]:
     ]
 
 
-def _names(reading: Reading) -> dict[int, str]:
+def _names(reading: LabelFolder) -> dict[int, str]:
     """Class names by number, from the data set's own file, below the folder or just above it."""
     import yaml
 
@@ -71,7 +71,7 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
         else:
             x, y, w, h = rest[:4]
             x0, x1, y0, y1 = x - w / 2, x + w / 2, y - h / 2, y + h / 2
-        if max(abs(value) for value in (x0, x1, y0, y1)) > _MOST_PARTS:
+        if max(abs(value) for value in (x0, x1, y0, y1)) > _MAX_PARTS:
             raise ValueError(f"line {line} is in pixels, not in parts of the picture's sides")
         if kind != int(kind) or kind < 0:
             raise ValueError(f"line {line} has no class number: {text[:60]!r}")

@@ -1,0 +1,204 @@
+"""``wbcdet count``: nothing is lost, whatever happens on the way."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import one_line
+from counting import Count, draw, final_files, folder_of, start
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
+    return Count(monkeypatch, tmp_path)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_killed_at_random_moments(tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 18)
+    (tmp_path / "in" / "bad.jpg").write_text("no picture")
+    options = ("in", "--dedupe", "--group-by", "folder", "--target", 100, "-q", "--out")
+    whole = start(tmp_path, *options, "whole")
+    assert whole.wait(60) == 1
+    chance = random.Random(1)
+    journal = tmp_path / "killed" / "journal" / "fields.jsonl"
+    kills = lines = 0
+    for _ in range(4):
+        running = start(tmp_path, *options, "killed", environment={"WORKER_SLEEP": "0.02"})
+        deadline = time.monotonic() + 60
+        while running.poll() is None and time.monotonic() < deadline:
+            size = journal.read_bytes().count(b"\n") if journal.exists() else 0
+            if size >= lines + 4:
+                break
+            time.sleep(0.002)
+        time.sleep(chance.uniform(0, 0.05))
+        kills += running.poll() is None
+        running.kill()
+        running.wait()
+        lines = journal.read_bytes().count(b"\n")
+    assert kills >= 2
+    with journal.open("ab") as file:  # and a line that the power failed in
+        file.write(b'{"file":"anna/0.png","res')
+    last = start(tmp_path, *options, "killed")
+    assert last.wait(60) == 1, last.communicate()
+    assert final_files(tmp_path / "killed") == final_files(tmp_path / "whole")
+    assert len(final_files(tmp_path / "whole")) > 18 + 5
+
+
+def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None:
+    folder = folder_of(tmp_path / "in", 8)
+    (folder / "anna" / "bad.png").write_bytes(b"")
+    assert count("in", "--out", "out").exit_code == 1
+    assert len(count.analysed) == 9
+    untouched = count("in", "--out", "out")
+    assert count.analysed == ["anna/bad.png"]
+    assert "8 of 9 fields were counted before" in untouched.stderr
+    assert "1 field could not be read, tried again: anna/bad.png" in untouched.stderr
+    draw(folder / "anna" / "bad.png", 30, 2)
+    draw(folder / "anna" / "2.png", 31, 3)
+    draw(folder / "boris" / "9.png", 32)
+    os.utime(folder / "anna" / "0.png", (1, 1))
+    (folder / "boris" / "7.png").unlink()
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 0
+    assert count.analysed == ["anna/2.png", "anna/bad.png", "boris/9.png"]
+    for part in ("changed since, counted again: anna/2.png", "new: boris/9.png"):
+        assert part in answer.stderr
+    assert "1 field gone, left out: boris/7.png" in answer.stderr
+    assert not (tmp_path / "out" / "annotated" / "boris" / "7.jpg").exists()
+    count("in", "--out", "fresh")
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+    # A picture of the report that someone has removed is drawn again.
+    (tmp_path / "out" / "annotated" / "anna" / "4.png.jpg").unlink()
+    count("in", "--out", "out")
+    assert count.analysed == ["anna/4.png"]
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+def test_other_settings_models_and_folders_are_refused(
+    count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder_of(tmp_path / "in", 4)
+    count("in", "--out", "out", "--confidence", 0.4)
+    before = final_files(tmp_path / "out")
+    journal = (tmp_path / "out" / "journal" / "fields.jsonl").read_bytes()
+    refused = count("in", "--out", "out", "--confidence", 0.5)
+    assert refused.exit_code == 2 and count.analysed == []
+    assert "confidence 0.4, now 0.5" in one_line(refused.stderr)
+    assert "--restart" in refused.stderr
+    monkeypatch.setenv("WORKER_MODEL", "plain 2")
+    refused = count("in", "--out", "out", "--confidence", 0.4)
+    assert refused.exit_code == 2 and "plain 1" in one_line(refused.stderr)
+    monkeypatch.delenv("WORKER_MODEL")
+    for number in range(4):
+        draw(tmp_path / "other" / "anna" / f"{number}.png", 50 + number)
+    refused = count("other", "--out", "out", "--confidence", 0.4)
+    assert refused.exit_code == 2 and "another folder" in one_line(refused.stderr)
+    assert final_files(tmp_path / "out") == before
+    assert (tmp_path / "out" / "journal" / "fields.jsonl").read_bytes() == journal
+    # The same files under another path are the same fields.
+    shutil.move(tmp_path / "in", tmp_path / "moved")
+    assert count("moved", "--out", "out", "--confidence", 0.4).exit_code == 0
+    assert count.analysed == []
+    again = count("moved", "--out", "out", "--confidence", 0.5, "--restart")
+    assert again.exit_code == 0 and len(count.analysed) == 4
+    count("moved", "--out", "fresh", "--confidence", 0.5)
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+def test_one_run_at_a_time(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 6)
+    first = start(tmp_path, "in", "--out", "out", "-q", environment={"WORKER_SLEEP": "0.5"})
+    journal = tmp_path / "out" / "journal" / "fields.jsonl"
+    deadline = time.monotonic() + 60
+    while not (journal.exists() and journal.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    second = count("in", "--out", "out")
+    assert second.exit_code == 2 and "another run" in one_line(second.stderr)
+    assert first.wait(60) == 0
+    count("in", "--out", "fresh")
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_keeps_what_is_done(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 8)
+    running = start(tmp_path, "in", "--out", "out", environment={"WORKER_SLEEP": "0.3"})
+    journal = tmp_path / "out" / "journal" / "fields.jsonl"
+    deadline = time.monotonic() + 60
+    while not journal.exists() or journal.read_bytes().count(b"\n") < 4:
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 130
+    assert "of 8 fields are kept in the journal; the same command goes on" in one_line(errors)
+    assert not (tmp_path / "out" / "report.html").exists()
+    assert count("in", "--out", "out").exit_code == 0 and 0 < len(count.analysed) < 7
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX limits")
+@pytest.mark.parametrize("limit", [2_000, 20_000])
+def test_a_full_disk(count: Count, tmp_path: Path, limit: int) -> None:
+    import resource
+
+    folder_of(tmp_path / "in", 8)
+    running = start(
+        tmp_path,
+        *("in", "--out", "out", "--no-annotate"),
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    _, errors = running.communicate(timeout=60)
+    assert running.returncode == 2
+    assert "cannot write to out: File too large" in one_line(errors)
+    assert "fields are kept in the journal" in errors
+    assert not list((tmp_path / "out").rglob("*.part"))
+    assert count("in", "--out", "out", "--no-annotate").exit_code == 0
+    count("in", "--out", "fresh", "--no-annotate")
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    (tmp_path / "file").write_text("x")
+    answer = count("in", "--out", "file")
+    assert answer.exit_code == 2 and "cannot write to file" in one_line(answer.stderr)
+    if Path("/sys/kernel").is_dir():  # read-only even for root
+        answer = count("in", "--out", "/sys/kernel/wbcdet")
+        assert answer.exit_code == 2 and "cannot write to /sys" in one_line(answer.stderr)
+
+
+def test_files_that_are_not_ours_stay(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 8)
+    (tmp_path / "out" / "cells").mkdir(parents=True)
+    (tmp_path / "out" / "cells" / "mine.jpg").write_text("x")
+    (tmp_path / "out" / "annotated").mkdir()
+    (tmp_path / "out" / "annotated" / "mine.jpg").write_text("x")
+    count("in", "--out", "out", "--group-by", "folder")
+    assert (tmp_path / "out" / "cells" / "anna").is_dir()
+    count("in", "--out", "out")  # its sheets have other names
+    count("in", "--out", "fresh")
+    assert not (tmp_path / "out" / "cells" / "anna").exists()
+    ours = final_files(tmp_path / "out")
+    assert ours.pop("cells/mine.jpg") == ours.pop("annotated/mine.jpg") == b"x"
+    assert ours == final_files(tmp_path / "fresh")
+    count("in", "--out", "out", "--restart", "--no-annotate")
+    assert (tmp_path / "out" / "cells" / "mine.jpg").exists()
+    assert [path.name for path in (tmp_path / "out" / "annotated").rglob("*.*")] == ["mine.jpg"]
+
+
+def test_a_broken_journal(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    count("in", "--out", "out")
+    journal = tmp_path / "out" / "journal" / "fields.jsonl"
+    journal.write_bytes(b"\0" * 99 + b"\n" + journal.read_bytes())
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 2 and "--restart" in one_line(answer.stderr)
+    assert count("in", "--out", "out", "--restart").exit_code == 0
+    assert len(count.analysed) == 2

@@ -1,0 +1,174 @@
+"""The ``wbcdet`` command in a process of its own, as a user runs it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import jsonschema
+import pytest
+from conftest import REPOSITORY, grain, make_corpus, one_line, schema
+from PIL import Image
+
+Run = Callable[..., "subprocess.CompletedProcess[str]"]
+
+#: What nobody should wait for before a command needs it.
+HEAVY = ("torch", "ultralytics", "pandas", "supervision", "cv2", "numpy", "onnxruntime", "PIL")
+
+
+def test_help_is_there_at_once(command: Run) -> None:
+    # Processor time: other work on the machine makes the clock run, not this.
+    took = []
+    for _ in range(3):
+        start = os.times()
+        answer = command("--help")
+        end = os.times()
+        took.append(sum(end[2:4]) - sum(start[2:4]))  # of the children, user and system
+    assert answer.returncode == 0
+    assert "Research use only. Not a medical device." in answer.stdout
+    commands = "predict", "demo", "count", "agree", "export", "evaluate", "data", "train"
+    for name in commands:
+        assert name in answer.stdout
+    assert min(took) < 0.5
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys\nsys.argv = ['wbcdet', '--help']\nfrom wbcdet.cli.app import main\n"
+        "try:\n    main()\nexcept SystemExit:\n    pass\n"
+        f"print([name for name in {HEAVY!r} if name in sys.modules], file=sys.stderr)"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    assert answer.stderr.strip() == "[]"
+
+
+def test_version_and_usage_errors(command: Run, tmp_path: Path) -> None:
+    assert command("--version").stdout.startswith("wbcdet ")
+    (tmp_path / "nothing").mkdir()
+    (tmp_path / "x.jpg").write_bytes(b"")
+    (tmp_path / "file").write_bytes(b"")
+    cases = {
+        ("predict", "missing.jpg"): "does not exist",
+        ("predict", "nothing"): "holds no JPEG",
+        ("predict", "none/*.jpg"): "no file matches",
+        ("predict", "x.jpg", "--confidence", "1.5"): "confidence must lie between 0 and 1",
+        ("predict", "x.jpg", "--min-score", "-1"): "--min-score must lie between 0 and 1",
+        ("predict", "x.jpg", "--device", "gpu"): "device must be one of",
+        ("predict", "x.jpg", "--out", "file"): "cannot write to file",
+    }
+    for arguments, expected in cases.items():
+        answer = command(*arguments)
+        assert answer.returncode == 2, arguments
+        assert expected in one_line(answer.stderr)
+        assert answer.stdout == ""
+    for arguments in (("predict",), ("unknown",), ("predict", "x.jpg", "--confidence", "high")):
+        answer = command(*arguments)
+        assert answer.returncode == 2 and "Traceback" not in answer.stderr
+    assert not (tmp_path / "wbcdet-out").exists()
+
+
+def test_a_folder_with_bad_files(command: Run, tmp_path: Path) -> None:
+    good, bad = make_corpus(tmp_path / "day 1")
+    answer = command("predict", "day 1", "missing.jpg", "--out", "out")
+    assert answer.returncode == 1, answer.stderr
+    assert answer.stderr == ""  # no progress bar, no library's chatter
+    document = json.loads((tmp_path / "out" / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema())
+    fields = {entry["file"]: entry for entry in document["fields"]}
+    assert sorted(fields) == sorted([*good, *bad, "missing.jpg"])
+    for name, entry in fields.items():
+        assert (entry["failure"] is None) == (name in good)
+    pictures = [path for path in (tmp_path / "out" / "annotated").rglob("*") if path.is_file()]
+    assert len(pictures) == len(good)
+    for part in (
+        "in all",
+        "unclassified"[2:],
+        "not read: cut.jpg: file is cut short",
+        "Files in out",
+    ):
+        assert part in answer.stdout
+    # Once more, over the folder that now holds the results too: they are no input.
+    shutil.move(tmp_path / "out", tmp_path / "day 1" / "out")
+    again = command("predict", "day 1", "--out", "day 1/out", "--quiet")
+    assert again.returncode == 1 and again.stdout == ""
+    repeat = json.loads((tmp_path / "day 1/out/results.json").read_text(encoding="utf-8"))
+    assert len(repeat["fields"]) == len(good) + len(bad)
+
+
+def test_json_in_a_pipe(command: Run, tmp_path: Path) -> None:
+    make_corpus(tmp_path / "in")
+    (tmp_path / "in" / "text.jpg").unlink()
+    answer = command("predict", "in/plain.jpg", "in/мазок.jpg", "--json", "--no-annotate")
+    assert answer.returncode == 0 and answer.stderr == ""
+    document = json.loads(answer.stdout)
+    jsonschema.validate(document, schema())
+    assert [entry["file"] for entry in document["fields"]] == ["plain.jpg", "мазок.jpg"]
+    assert not (tmp_path / "wbcdet-out" / "annotated").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes and signals")
+def test_a_reader_that_leaves(tmp_path: Path) -> None:
+    make_corpus(tmp_path / "in")
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    running = subprocess.Popen(
+        [sys.executable, "-m", "wbcdet", "predict", "in", "--json", "--no-annotate"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert running.stdout is not None and running.stderr is not None
+    running.stdout.close()
+    assert "Traceback" not in running.stderr.read()
+    assert running.wait(60) == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX pipes and signals")
+def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    picture = Image.fromarray(grain(480, 640))
+    picture.save(folder / "0.jpg")
+    for number in range(1, 2000):
+        os.link(folder / "0.jpg", folder / f"{number}.jpg")
+    path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
+    running = subprocess.Popen(
+        [sys.executable, "-m", "wbcdet", "predict", "in"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    annotated = tmp_path / "wbcdet-out" / "annotated"
+    deadline = time.monotonic() + 120
+    while not (annotated / "3.jpg").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130, errors
+    assert "what was done is in wbcdet-out" in one_line(errors)
+    document = json.loads((tmp_path / "wbcdet-out" / "results.json").read_text())
+    jsonschema.validate(document, schema())
+    assert 4 <= len(document["fields"]) < 2000
+    assert not list((tmp_path / "wbcdet-out").rglob("*.part"))
+
+
+def test_demo(command: Run, tmp_path: Path) -> None:
+    answer = command("demo", "--fields", 2, "--seed", 3)
+    assert answer.returncode == 0, answer.stderr
+    assert "drawn cells" in answer.stdout and "named right" in answer.stdout
+    out = tmp_path / "wbcdet-demo"
+    assert len(list((out / "fields").glob("*.png"))) == 2
+    assert len(list((out / "annotated").iterdir())) == 2
+    jsonschema.validate(json.loads((out / "results.json").read_text()), schema())

@@ -1,0 +1,397 @@
+"""Agreement with a manual count: statistics against published figures, tables, page, command."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import json
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from subprocess import CompletedProcess
+
+import numpy as np
+import pytest
+from conftest import INFO, make_cell
+
+from wbcdet.cli.app import app
+from wbcdet.differential.csv_table import TableError, read_table
+from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, differentials
+from wbcdet.evaluation.agreement.compare import compare, match_groups
+from wbcdet.evaluation.agreement.counts import Counted, Side, read_ours
+from wbcdet.evaluation.agreement.headers import cell_type, heading
+from wbcdet.evaluation.agreement.manual import read_manual
+from wbcdet.evaluation.agreement.output import (
+    CLASS_COLUMNS,
+    GROUP_COLUMNS,
+    class_rows,
+    sentences,
+    to_json,
+)
+from wbcdet.evaluation.agreement.page import render
+from wbcdet.evaluation.agreement.plots import plot_class
+from wbcdet.records import CELL_COLUMNS, LABELS, NOTICE, CellType, FieldResult
+from wbcdet.results.document import build_document, dump
+from wbcdet.utils.files import csv_bytes
+
+Run = Callable[..., "CompletedProcess[str]"]
+
+
+@pytest.mark.parametrize(
+    ("text", "role", "label"),
+    [
+        ("Neutrophils (%)", "label", "neutrophil"),
+        ("neut", "label", "neutrophil"),
+        ("LYMPH", "label", "lymphocyte"),
+        ("Lymphozyten", "label", "lymphocyte"),
+        ("lymphocytes_percent", "label", "lymphocyte"),
+        ("Mono", "label", "monocyte"),
+        ("Eos.", "label", "eosinophil"),
+        ("BASO%", "label", "basophil"),
+        ("Segs", "part", "neutrophil"),
+        ("band neutrophils", "part", "neutrophil"),
+        ("neutrophils, segmented", "part", "neutrophil"),
+        ("Slide ID", "group", ""),
+        ("n", "total", ""),
+        ("Total cells", "total", ""),
+        ("NEUT#", "", ""),
+        ("neut 10^9/L", "", ""),
+        ("month", "", ""),
+        ("date", "", ""),
+        ("baseline", "", ""),
+    ],
+)
+def test_headings_are_matched_generously(text: str, role: str, label: str) -> None:
+    found = heading(text)
+    assert (found.role, found.label) == (role, label)
+    assert found.percent == ("%" in text or "percent" in text)
+
+
+def manual(tmp_path: Path, text: str) -> Side:
+    path = tmp_path / "manual.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_manual(path)
+
+
+WIDE = "slide,neut,lymph,mono,eos,n\n"
+
+
+def test_wide_counts_and_percentages_say_the_same(tmp_path: Path) -> None:
+    shares = {"neutrophil": 60.0, "lymphocyte": 30.0, "monocyte": 8.0, "eosinophil": 2.0}
+    texts = {
+        WIDE + "s1,120,60,16,4,200\n": 200,
+        WIDE + "s1,60,30,8,2,200\n": 200,  # percentages: they add up to 100, not to 200
+        "slide;neut %;lymph %;mono %;eos %;n\ns1;60,0;30,0;8,0;2,0;200\n": 200,
+        "slide,segs,bands,lymph,mono,eos\ns1,110,10,60,16,4\n": 200,
+        "slide,neut,segs,bands,lymph,mono,eos\ns1,120,110,10,60,16,4\n": 200,
+        "slide,label,count\ns1,neutrophils,120\ns1,lymph,60\ns1,mono,16\ns1,eos,4\n": 200,
+        "slide,type,percent,n\ns1,segs,50,200\ns1,bands,10,200\ns1,lymph,30,200\n"
+        "s1,mono,8,200\ns1,eos,2,200\n": 200,
+        "slide,neut%,lymph%,mono%,eos%\ns1,60,30,8,2\n": None,
+        "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n": 100,
+        # Two examiners, one row each.
+        WIDE + "s1,50,40,8,2,100\ns1,70,20,8,2,100\n": 200,
+    }
+    for text, cells in texts.items():
+        side = manual(tmp_path, text)
+        assert side.groups["s1"].percent == pytest.approx(shares), text
+        assert side.groups["s1"].cells == cells, text
+
+
+def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
+    [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
+    assert "taken for 100 cells each" in note
+    [note] = manual(tmp_path, "slide,neut%,lymph,mono,eos\ns1,60,30,8,2\n").notes
+    assert "no binomial limits" in note
+    [note] = manual(tmp_path, "slide,neut,lymph,mono,eos,n,by\ns1,6,3,0,1,10,AB\n").notes
+    assert note == "not compared: by"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("slide,neut,lymph,mono,n\ns1,60,30,10,100\n", "nothing is named eosinophil"),
+        ("slide,label,count\ns1,neut,60\n", "nothing is named eosinophil or lymphocyte"),
+        (WIDE + "s1,0,0,0,0,100\n", "line 2: no cell of any type is counted for 's1'"),
+        (WIDE + "s1,60,30,8,,100\n", "line 2: eos is empty; write 0"),
+        (WIDE + "s1,60,x,8,2,100\n", "line 2: lymph 'x' is no number"),
+        (WIDE + "s1,60,-3,8,2,100\n", "lymph '-3' is no number"),
+        (WIDE + ",60,30,8,2,100\n", "line 2: the slide has no name"),
+        (WIDE + "s1,160,30,8,2,150\n", "200 cells of 's1' are named, but only 150 counted"),
+        (WIDE + "s1,60.5,30,8,12,200\n", "percentages of 's1' add up to 110.5"),
+        (WIDE + "s1,60.5,30,7.5,2,0\n", "'s1' has 0 cells counted"),
+        ("neut,lymph,mono,eos,n\n60,30,8,2,100\n", "no column names the slide"),
+        ("slide,neut,neutrophils,lymph,mono,eos\ns1,1,1,1,1,1\n", "both give neutrophils"),
+        ("slide,label,count\ns1,neut,60\ns1,neutrophil,6\n", "neutrophils of 's1' stand twice"),
+    ],
+)
+def test_manual_mistakes_are_named(tmp_path: Path, text: str, expected: str) -> None:
+    with pytest.raises(TableError) as error:
+        manual(tmp_path, text)
+    assert expected in str(error.value)
+    assert str(error.value).startswith(str(tmp_path / "manual.csv"))
+    assert "\n" not in str(error.value)
+
+
+def test_group_names_are_matched() -> None:
+    ours = ["day1/S1", "day1/S2", "day2/S2", "S3"]
+    assert match_groups(ours, ["s1", "DAY1/S2", "S2", "s3", "s4"]) == [
+        ("day1/S1", "s1"),
+        ("day1/S2", "DAY1/S2"),
+        ("S3", "s3"),  # S2 could be either day's
+    ]
+
+
+def results(slides: int = 12, seed: int = 0) -> list[FieldResult]:
+    """One field a slide, about 200 cells each."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for slide in range(slides):
+        cells = []
+        shares = rng.dirichlet([2, 12, 4, 22])
+        for label, count in zip(LABELS, rng.multinomial(200, shares), strict=True):
+            cells += [make_cell(len(cells) + n, label=label) for n in range(count)]
+        cells.append(make_cell(len(cells), label=CellType.UNCLASSIFIED, reason="low-score"))
+        found.append(FieldResult(f"day <1>/slide {slide}/a.jpg", 640, 480, tuple(cells)))
+    return found
+
+
+def write_report(folder: Path, records: list[FieldResult]) -> Path:
+    folder.mkdir()
+    rows = [cell.to_row(result.file) for result in records for cell in result.cells]
+    lines = [row for one in differentials(records, by="folder") for row in one.rows()]
+    (folder / "cells.csv").write_bytes(csv_bytes(CELL_COLUMNS, rows))
+    (folder / "differential.csv").write_bytes(csv_bytes(DIFFERENTIAL_COLUMNS, lines))
+    (folder / "results.json").write_text(dump(build_document(INFO, records)), encoding="utf-8")
+    return folder
+
+
+def write_manual(path: Path, records: list[FieldResult], extra: int = 0) -> Path:
+    """What a perfect examiner of the same cells would write, but for some basophils."""
+    lines = ["Slide,Eos,Lymph,Mono,Neut,Baso,n"]
+    for result in records:
+        counts = [result.counts()[label] for label in LABELS]
+        name = result.file.split("/")[1].upper()
+        lines.append(",".join(map(str, [name, *counts, extra, sum(counts) + extra])))
+    path.write_text("\n".join(lines), encoding="utf-8")
+    return path
+
+
+def test_all_forms_of_a_report_say_the_same(tmp_path: Path) -> None:
+    folder = write_report(tmp_path / "out", results())
+    sides = [
+        read_ours(path, by)
+        for path, by in (
+            (folder, None),
+            (folder, "folder"),
+            (folder / "cells.csv", None),
+            (folder / "differential.csv", None),
+            (folder / "results.json", None),
+        )
+    ]
+    assert len(sides[0].groups) == 12 and sides[0].groups["day <1>/slide 0"].cells == 200
+    for side in sides[1:]:
+        assert side.groups == sides[0].groups
+    by_day = read_ours(folder, r"day <(\d)>").groups
+    assert list(by_day) == ["1"] and by_day["1"].cells == 2400
+
+
+def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:
+    [record] = results(1)
+    folder = write_report(tmp_path / "out", [record])
+    rows = read_table(folder / "cells.csv").rows
+    lines = [",".join([*CELL_COLUMNS, "left_out"])]
+    lines += [",".join([*cells, "edge" if line <= 11 else ""]) for line, cells in rows]
+    (folder / "cells.csv").write_text("\n".join(lines), encoding="utf-8")
+    document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    for number, cell in enumerate(document["fields"][0]["cells"]):
+        cell["left_out"] = "edge" if number < 10 else None
+    (folder / "results.json").write_text(json.dumps(document), encoding="utf-8")
+    [table] = read_ours(folder / "cells.csv").groups.values()
+    [whole] = read_ours(folder / "results.json").groups.values()
+    assert table.cells == whole.cells == 190
+    assert table.percent == pytest.approx(whole.percent)
+
+
+def test_perfect_agreement(tmp_path: Path) -> None:
+    records = results()
+    ours = read_ours(write_report(tmp_path / "out", records))
+    found = compare(ours, read_manual(write_manual(tmp_path / "m.csv", records, extra=4)))
+    for one in found.classes:
+        assert one.differences.bias == pytest.approx(0, abs=1e-9)
+        assert one.inside == one.limited == 12
+        assert one.line is not None and one.line.slope == pytest.approx(1)
+    # Basophils are the manual side's alone: they are taken out of its denominator.
+    assert found.classes[0].pairs[0].manual_cells == pytest.approx(200)
+    assert any("basophil" in note for note in found.notes)
+    assert [tuple(row) for row in class_rows(found)] == [CLASS_COLUMNS] * 4
+
+
+def test_a_shifted_count_is_noticed() -> None:
+    base = {"eosinophil": 2.0, "lymphocyte": 30.0, "monocyte": 8.0, "neutrophil": 60.0}
+    shifted = {**base, "monocyte": 28.0, "neutrophil": 40.0}
+    ours = Side({f"s{n}": Counted(dict(shifted), 200.0) for n in range(6)})
+    theirs = Side({f"s{n}": Counted(dict(base), 200.0) for n in range(6)})
+    found = {one.label: one for one in compare(ours, theirs).classes}
+    assert found["monocyte"].differences.bias == pytest.approx(20)
+    assert found["monocyte"].inside == 0 and found["lymphocyte"].inside == 6
+    assert found["monocyte"].line is None  # all slides are the same
+    assert "too few shares differ" in " ".join(found["monocyte"].missing)
+
+
+def test_one_group_says_what_is_missing(tmp_path: Path) -> None:
+    records = results(1)
+    ours = read_ours(write_report(tmp_path / "out", records))
+    found = compare(ours, read_manual(write_manual(tmp_path / "m.csv", records)))
+    text = "\n".join(sentences(found))
+    assert "1 group compared" in text
+    assert "Not computed: limits of agreement: they need two groups." in text
+    assert "Not computed: Passing-Bablok line: it needs five groups." in text
+    page = render(replace(found, classes=found.classes[:1]), "a", "b")
+    document = to_json(found, "a", "b")
+    assert "nan" not in page.lower().replace("nance", "") and "NaN" not in document
+    assert json.loads(document)["classes"][0]["slope"] is None
+
+
+def test_groups_that_do_not_match(tmp_path: Path) -> None:
+    records = results(3)
+    ours = read_ours(write_report(tmp_path / "out", records))
+    text = write_manual(tmp_path / "m.csv", records).read_text().replace("SLIDE 2", "other")
+    found = compare(ours, manual(tmp_path, text))
+    assert found.groups == 2
+    notes = " ".join(found.notes)
+    assert "only in the report, not compared: day <1>/slide 2" in notes
+    assert "only in the manual count, not compared: other" in notes
+    with pytest.raises(TableError, match=r"no group has the same name .* ours are day <1>/slide 0"):
+        compare(ours, manual(tmp_path, text.replace("SLIDE", "X")))
+
+
+def named_cells(path: Path, records: list[FieldResult], names: Callable[[int, str], str]) -> Path:
+    with path.open("w", encoding="utf-8", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "id", "label", "manual"])
+        for result in records:
+            for cell in result.cells:
+                table.writerow([result.file, cell.id, cell.label, names(cell.id, str(cell.label))])
+    return path
+
+
+def test_single_cells_give_kappa(tmp_path: Path) -> None:
+    records = results(6)
+    folder = write_report(tmp_path / "out", records)
+
+    def examiner(number: int, label: str) -> str:
+        if number % 20 == 0:
+            return ""  # not looked at
+        if number % 10 == 1:
+            return "Baso"
+        return {"neutrophil": "Segs", "lymphocyte": "Lymph"}.get(label, label)
+
+    path = named_cells(tmp_path / "named.csv", records, examiner)
+    found = compare(read_ours(folder), read_manual(path))
+    assert found.cells is not None
+    looked_at = sum(cell.id % 20 != 0 for one in records for cell in one.cells)
+    wrong = sum(cell.id % 10 == 1 for one in records for cell in one.cells[:-1])
+    assert found.cells.cells == looked_at
+    assert found.cells.same == looked_at - wrong
+    assert found.cells.kappa is not None and 0.75 < found.cells.kappa.value < 0.95
+    # Ours named what the examiner put among "none of the four": half an error each.
+    assert found.cells.weighted is not None
+    assert found.cells.weighted.value > found.cells.kappa.value
+    assert all(one.limited == 0 for one in found.classes)
+    assert "both sides named the same cells" in "\n".join(sentences(found))
+    # The same names in a column of the report itself, beside manual counts of slides.
+    own = compare(read_ours(path), read_manual(write_manual(tmp_path / "m.csv", records)))
+    assert own.cells == found.cells and own.classes[0].limited == 6
+
+
+def test_cells_that_do_not_match(tmp_path: Path) -> None:
+    records = results(2)
+    folder = write_report(tmp_path / "out", records)
+    path = named_cells(tmp_path / "named.csv", records, lambda _, label: label)
+    path.write_text(path.read_text() + "day <1>/slide 0/a.jpg,999,monocyte,monocyte\n")
+    found = compare(read_ours(folder), read_manual(path))
+    assert found.cells is not None and found.cells.unmatched == 1
+    assert "manual names of cells that the report does not count: 1" in found.notes
+    path.write_text(path.read_text() + "day <1>/slide 0/a.jpg,999,monocyte,monocyte\n")
+    with pytest.raises(TableError, match=r"cell 999 of .* stands twice"):
+        read_manual(path)
+
+
+class _Tags(HTMLParser):
+    """Everything a page would load, and its text."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loads: list[str] = []
+        self.tags: list[str] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: Iterable[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.loads += [value or "" for name, value in attrs if name in ("src", "href")]
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
+    records = results()
+    path = named_cells(tmp_path / "named.csv", records, lambda _, label: label)
+    ours = read_ours(write_report(tmp_path / "out", records))
+    page = render(compare(ours, read_manual(path)), "<script>alert(1)</script>", "m & n")
+    tags = _Tags()
+    tags.feed(page)
+    assert not {"script", "b", "link", "iframe"} & set(tags.tags)
+    assert len(tags.loads) == 4
+    assert all(one.startswith("data:image/svg+xml;base64,") for one in tags.loads)
+    assert not re.search(r"url\(|@import|https?://", page)
+    assert "<script>alert(1)</script>" in tags.text and "day <1>/slide 3" in tags.text
+    assert NOTICE in tags.text and "@page { size: A4" in page
+    # The same data give the same plot, byte for byte.
+    first = compare(ours, read_manual(path)).classes[0]
+    assert base64.b64encode(plot_class(first)).decode() in tags.loads[0]
+
+
+def test_the_command(command: Run, tmp_path: Path) -> None:
+    records = results(6)
+    write_report(tmp_path / "out", records)
+    write_manual(tmp_path / "manual.csv", records)
+    answer = command("agree", "out", "manual.csv", "--out", "agreed")
+    assert answer.returncode == 0, answer.stderr
+    assert "neutrophil" in answer.stdout and NOTICE in answer.stdout
+    with (tmp_path / "agreed" / "agreement_groups.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert tuple(rows[0]) == GROUP_COLUMNS and len(rows) == 24
+    assert json.loads((tmp_path / "agreed" / "agreement.json").read_text())["format"]
+    assert (tmp_path / "agreed" / "agreement.html").is_file()
+    assert not [path for path in (tmp_path / "agreed").iterdir() if path.name.startswith(".")]
+
+
+def test_mistakes_in_the_command_give_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_report(tmp_path / "out", results(2))
+    write_manual(tmp_path / "manual.csv", results(2))
+    (tmp_path / "file").write_text("x")
+    cases = {
+        ("none", "manual.csv"): "cannot be read",
+        ("out", "none.csv"): "none.csv: cannot be read",
+        ("out", "manual.csv", "--group-by", "("): "neither 'folder' nor a valid pattern",
+        ("out", "manual.csv", "--out", "file"): "cannot write to file",
+        ("out/differential.csv", "manual.csv", "--group-by", "folder"): "its groups are fixed",
+    }
+    for arguments, expected in cases.items():
+        with pytest.raises(SystemExit) as ended:
+            app(["agree", *arguments])
+        printed = capsys.readouterr()
+        assert ended.value.code == 2 and printed.out == "", arguments
+        assert expected in printed.err and len(printed.err.strip().splitlines()) == 1
+
+
+def test_cell_types_of_long_tables() -> None:
+    assert cell_type("Eosinophile Granulozyten").label == "eosinophil"
+    assert cell_type("unclassified").role == cell_type("edge").role == ""

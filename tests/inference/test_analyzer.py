@@ -1,0 +1,143 @@
+"""The analyzer with the models that ship."""
+
+from __future__ import annotations
+
+import re
+import signal
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import grain
+from PIL import Image
+
+from wbcdet import Analyzer
+from wbcdet.io.discover import find_fields
+from wbcdet.io.field import Field
+from wbcdet.records import LABELS, CellType
+from wbcdet.settings import Settings
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    return Analyzer(device="cpu")
+
+
+def test_every_kind_of_source(analyzer: Analyzer, tmp_path: Path) -> None:
+    pixels = grain(96, 128)
+    path = tmp_path / "a.png"
+    Image.fromarray(pixels).save(path)
+    for source in (path, str(path), pixels, pixels[:, :, 0], Field("a", None, pixels)):
+        result = analyzer.analyze(source)
+        assert result.failure is None and (result.width, result.height) == (128, 96)
+    missing = analyzer.analyze(tmp_path / "b.jpg")
+    assert missing.file == "b.jpg" and "does not exist" in str(missing.failure)
+
+
+@pytest.mark.parametrize(
+    "array",
+    [
+        np.zeros((4, 4, 3), np.float32),
+        np.zeros((4, 4, 4), np.uint8),
+        np.zeros(4, np.uint8),
+        np.zeros((0, 4, 3), np.uint8),
+    ],
+)
+def test_other_arrays_are_refused(analyzer: Analyzer, array: np.ndarray) -> None:
+    with pytest.raises(ValueError, match="uint8"):
+        analyzer.analyze(array)
+
+
+def test_order_holds_with_failures_between(analyzer: Analyzer, tmp_path: Path) -> None:
+    for number in range(11):
+        path = tmp_path / f"{number}.png"
+        if number % 3 == 1:
+            path.write_bytes(b"broken")
+        else:
+            Image.fromarray(grain(48 + number, 64)).save(path)
+    results = list(analyzer.analyze_many(find_fields([tmp_path])))
+    assert [result.file for result in results] == [f"{number}.png" for number in range(11)]
+    for number, result in enumerate(results):
+        assert (result.failure is not None) == (number % 3 == 1)
+        assert result.failure or result.height == 48 + number
+
+
+def test_sources_are_read_as_they_are_needed(analyzer: Analyzer) -> None:
+    taken = 0
+
+    def endless() -> object:
+        nonlocal taken
+        while True:
+            taken += 1
+            yield grain()
+
+    stream = analyzer.analyze_many(endless())  # type: ignore[arg-type]
+    for _ in range(10):
+        next(stream)
+    stream.close()  # type: ignore[attr-defined]
+    assert taken <= 10 + 8 + 2  # the most that are analysed at the same time, and two more
+
+
+def test_info_names_models_and_settings() -> None:
+    info = Analyzer(Settings(confidence=0.4), device="cpu").info()
+    for model in ("detector", "classifier"):
+        assert info[model]["name"] and re.fullmatch("[0-9a-f]{64}", info[model]["sha256"])
+    assert info["settings"]["confidence"] == 0.4 and info["settings"]["device"] == "cpu"
+    assert len(info["settings"]["fingerprint"]) == 64
+
+
+def test_a_real_field(analyzer: Analyzer, real_field: Callable[[str, str], np.ndarray]) -> None:
+    pixels = real_field("bccd.zip", "BloodImage_00001.jpg")
+    result = analyzer.analyze(pixels)
+    assert len(result.cells) >= 1
+    for number, cell in enumerate(result.cells):
+        x_min, y_min, x_max, y_max = cell.box
+        assert cell.id == number
+        assert 0 <= x_min < x_max <= result.width and 0 <= y_min < y_max <= result.height
+        assert set(cell.scores) == {str(label) for label in LABELS}
+        assert sum(cell.scores.values()) <= 1.001
+        assert (cell.reason is None) == (cell.label is not CellType.UNCLASSIFIED)
+    assert len(result.detections) == len(result.cells) == len(result.to_frame())
+    strict = Analyzer(min_score=1.0, device="cpu").analyze(pixels)
+    assert [cell.box for cell in strict.cells] == [cell.box for cell in result.cells]
+    assert all(cell.label is CellType.UNCLASSIFIED for cell in strict.cells)
+
+
+def test_one_analyzer_for_many_threads(analyzer: Analyzer) -> None:
+    fields = [grain(100, 100 + number, number) for number in range(8)]
+    alone = [analyzer.analyze(pixels).cells for pixels in fields]
+    with ThreadPoolExecutor(4) as pool:
+        together = [result.cells for result in pool.map(analyzer.analyze, fields)]
+    assert together == alone
+
+
+def test_tiles_of_fields_side_by_side() -> None:
+    field = np.tile(grain(100, 120), (3, 3, 1))
+    tiled = Analyzer(Settings(tile_size=100), device="cpu")
+    results = list(tiled.analyze_many([field] * 4))
+    assert results[0].cells and all(one.cells == results[0].cells for one in results)
+
+
+def test_ctrl_c_does_not_wait_for_the_end_of_a_large_field(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = Analyzer(Settings(tile_size=500), device="cpu")
+
+    def look(pixels: np.ndarray, confidence: float | None = None) -> tuple[np.ndarray, np.ndarray]:
+        time.sleep(0.1)
+        return np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+    monkeypatch.setattr(slow.detector, "detect", look)
+    field = np.zeros((5100, 5100, 3), np.uint8)  # 196 tiles
+    # Tests may run where SIGINT is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    threading.Timer(0.5, signal.raise_signal, [signal.SIGINT]).start()
+    start = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            slow.analyze(field)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert time.monotonic() - start < 4

@@ -1,0 +1,104 @@
+"""Models that are missing or damaged are one clear line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+
+from wbcdet.inference import weights
+from wbcdet.inference.weights import WeightsError, load_model
+
+MODEL = b"a model"
+CARD = {
+    "name": "a",
+    "version": "3",
+    "file": "detector.onnx",
+    "sha256": hashlib.sha256(MODEL).hexdigest(),
+}
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of models whose detector is a few bytes and whole."""
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    (tmp_path / "detector.onnx").write_bytes(MODEL)
+    (tmp_path / "detector.json").write_text(json.dumps(CARD), encoding="utf-8")
+    return tmp_path
+
+
+def test_a_whole_model(folder: Path) -> None:
+    model = load_model("detector")
+    assert (model.name, model.path) == ("a 3", folder / "detector.onnx")
+    assert model.sha256 == CARD["sha256"] and model.card == CARD
+
+
+def without(key: str) -> str:
+    return json.dumps({k: v for k, v in CARD.items() if k != key})
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "words"),
+    [
+        ("detector.json", None, "detector.json"),
+        ("detector.onnx", None, "detector.onnx"),
+        ("detector.onnx", b"a model, changed", "differs from its card"),
+        ("detector.onnx", b"", "differs from its card"),
+        ("detector.json", b"{", "detector.json"),
+        ("detector.json", b"", "detector.json"),
+        ("detector.json", b"\xff\xfe\x00", "detector.json"),
+        ("detector.json", b"[1]", "detector.json"),
+        ("detector.json", without("file").encode(), "lacks 'file'"),
+        ("detector.json", without("sha256").encode(), "lacks 'sha256'"),
+        ("detector.json", without("version").encode(), "lacks 'version'"),
+    ],
+)
+def test_damage_is_one_line_with_file_and_remedy(
+    folder: Path, file: str, content: bytes | None, words: str
+) -> None:
+    (folder / file).unlink()
+    if content is not None:
+        (folder / file).write_bytes(content)
+    with pytest.raises(WeightsError) as caught:
+        load_model("detector")
+    message = str(caught.value)
+    assert words in message and str(folder / file) in message
+    assert "\n" not in message and "WBCDET_WEIGHTS" in message
+
+
+def test_missing_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path / "none"))
+    with pytest.raises(WeightsError, match=r"none.*reinstall wbcdet, or set WBCDET_WEIGHTS"):
+        load_model("classifier")
+
+
+def test_folder_is_that_of_the_source_tree_or_of_the_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "__file__", str(tmp_path / "wbcdet" / "inference" / "weights.py"))
+    assert weights.weights_folder() == tmp_path / "weights"
+    (tmp_path / "wbcdet" / "_weights").mkdir(parents=True)
+    assert weights.weights_folder() == tmp_path / "wbcdet" / "_weights"
+
+
+@pytest.mark.parametrize("role", ["detector", "classifier"])
+def test_shipped_cards_say_all_that_inference_reads(role: str) -> None:
+    card = load_model(role).card
+    every = {"name", "version", "architecture", "file", "classes", "input_size", "colour_order"}
+    every |= {"sha256", "licence", "data", "splits", "training_file"}
+    own = {
+        "detector": {"stride", "letterbox_grey", "normalisation", "confidence", "nms_iou"},
+        "classifier": {"crop_padding", "mean", "std", "temperature", "min_score"},
+    }
+    assert not (every | own[role]) - set(card)
+    assert all(s["repository"] and s["commit"] and s["licence"] for s in card["data"])
+
+
+@pytest.mark.parametrize("role", ["detector", "classifier"])
+def test_shipped_models_say_nothing_of_the_machine_that_made_them(role: str) -> None:
+    data = load_model(role).path.read_bytes()
+    for trace in (b"site-packages", b"/home/", b"/tmp/", b"File "):
+        assert trace not in data

@@ -1,0 +1,64 @@
+"""Pictures from the web, from a server that also fails in the usual ways."""
+
+from __future__ import annotations
+
+import functools
+import http.server
+import threading
+from collections.abc import Iterator
+
+import pytest
+from conftest import close_to, encode, grain
+from PIL import Image
+
+from wbcdet.io.decode import FieldError
+from wbcdet.io.field import read_field
+from wbcdet.settings import Settings
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves pictures and the ways in which servers fail."""
+
+    picture = encode(Image.fromarray(grain()), "PNG")
+
+    def do_GET(self) -> None:
+        kind = "text/html" if "page" in self.path else "application/octet-stream"
+        length = len(self.picture) * (2 if "short" in self.path else 1)
+        if "missing" in self.path:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        self.send_header("Content-Type", kind)
+        if "nolength" not in self.path:
+            self.send_header("Content-Length", str(length))
+        self.end_headers()
+        self.wfile.write(self.picture)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler)) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_address[1]}"
+        running.shutdown()
+
+
+def test_pictures_from_the_web(server: str) -> None:
+    field = read_field(f"{server}/slides/%D0%BC%D0%B0%D0%B7%D0%BE%D0%BA.png?key=1")
+    assert field.name == "мазок.png" and close_to(field.pixels, grain(), 1)
+    assert read_field(f"{server}/nolength.png").pixels.shape == (48, 64, 3)
+    for path, expected in (("page", "web page"), ("missing", "404"), ("short", "cut short")):
+        with pytest.raises(FieldError, match=expected):
+            read_field(f"{server}/{path}.png")
+    for path in ("x.png", "nolength.png"):
+        with pytest.raises(FieldError, match="over the limit"):
+            read_field(f"{server}/{path}", Settings(max_download_bytes=100))
+    with pytest.raises(FieldError, match="download failed"):
+        read_field("http://127.0.0.1:9/x.png")
+    with pytest.raises(FieldError):
+        read_field("http://[broken/x.png")

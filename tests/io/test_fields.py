@@ -1,0 +1,133 @@
+"""Finding fields and reading files: every input gives a field or one clear line."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import encode, grain
+from PIL import Image
+
+from wbcdet.io.decode import FieldError
+from wbcdet.io.discover import find_fields
+from wbcdet.io.field import read_field
+from wbcdet.settings import Settings
+
+
+def reason(path: Path) -> str:
+    with pytest.raises(FieldError) as caught:
+        read_field(path)
+    text = str(caught.value)
+    assert "\n" not in text and len(text) < 160
+    return text
+
+
+def test_files_that_are_no_pictures(tmp_path: Path) -> None:
+    cases = {
+        "empty.jpg": (b"", "empty"),
+        "text.jpg": (b"This is a letter about a slide.\n", "not a JPEG"),
+        "page.png": (b"<!DOCTYPE html><html></html>", "web page"),
+        "paper.jpg": (b"%PDF-1.7\n", "PDF"),
+        "phone.jpg": (b"\0\0\0\x18ftypheic" + bytes(40), "HEIC"),
+        "film.jpg": (b"\0\0\0\x18ftypisom" + bytes(40), "video"),
+        "zeros.jpg": (bytes(500), "zeros"),
+    }
+    for name, (data, expected) in cases.items():
+        (tmp_path / name).write_bytes(data)
+        assert expected in reason(tmp_path / name)
+    assert "does not exist" in reason(tmp_path / "missing.jpg")
+    (tmp_path / "folder.jpg").mkdir()
+    assert "folder" in reason(tmp_path / "folder.jpg")
+    assert "\n" not in reason(tmp_path / ("long" * 200 + ".jpg"))
+    floats = Image.fromarray(np.ones((8, 8), np.float32))
+    floats.save(tmp_path / "float.tif")
+    assert "export it as 8 or 16 bit" in reason(tmp_path / "float.tif")
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs named pipes")
+def test_a_pipe_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.jpg")
+    assert "pipe" in reason(tmp_path / "pipe.jpg")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX access rights")
+def test_unreadable_file(tmp_path: Path) -> None:
+    path = tmp_path / "locked.jpg"
+    path.write_bytes(encode(Image.fromarray(grain()), "JPEG"))
+    path.chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root reads every file: try as nobody
+        os.seteuid(65534)
+    try:
+        assert "permission" in reason(path)
+    finally:
+        os.seteuid(user)
+
+
+def save(path: Path) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(grain()).save(path)
+    return path
+
+
+def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
+    for name in ("f10.jpg", "f2.PNG", "sub/f1.tif", ".hidden.jpg", ".git/x.jpg", "._f2.png"):
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    (tmp_path / "notes.txt").write_text("no picture")
+    (tmp_path / "sub" / "loop").symlink_to(tmp_path, target_is_directory=True)
+    (tmp_path / "dir.jpg").mkdir()
+    assert [item.name for item in find_fields([tmp_path])] == ["f2.PNG", "f10.jpg", "sub/f1.tif"]
+    names = [item.name for item in find_fields([tmp_path], exclude=[tmp_path / "sub"])]
+    assert names == ["f2.PNG", "f10.jpg"]
+
+
+def test_patterns_home_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    for name in ("a1.jpg", "a2.jpg", "b[1].jpg"):
+        save(tmp_path / name)
+    found = find_fields(["~/a*.jpg", tmp_path / "a1.jpg", str(tmp_path / "b[1].jpg")])
+    assert [item.name for item in found] == ["a1.jpg", "a2.jpg", "b[1].jpg"]
+    assert all(item.problem is None for item in found)
+    assert "no file matches" in str(find_fields([tmp_path / "z*.jpg"])[0].problem)
+    assert "does not exist" in str(find_fields([tmp_path / "z.jpg"])[0].problem)
+    (tmp_path / "nothing").mkdir()
+    assert "holds no JPEG" in str(find_fields([tmp_path / "nothing"])[0].problem)
+
+
+def test_names_are_unique_and_stable(tmp_path: Path) -> None:
+    one, two = save(tmp_path / "a" / "x.jpg"), save(tmp_path / "b" / "x.jpg")
+    other = save(tmp_path / "b" / "y.jpg")
+    assert [item.name for item in find_fields([one, two, other])] == ["a/x.jpg", "b/x.jpg", "y.jpg"]
+    names = [item.name for item in find_fields([tmp_path / "a", tmp_path / "b"])]
+    assert names == ["a/x.jpg", "b/x.jpg", "y.jpg"]
+    urls = [
+        "http://one.example/x.jpg?size=1",
+        "http://two.example/x.jpg",
+        "http://two.example/x.jpg?s=2",
+    ]
+    names = [item.name for item in find_fields(urls)]
+    assert len(set(names)) == 3 and names[0] == "one.example/x.jpg"
+
+
+def test_odd_file_names(tmp_path: Path) -> None:
+    names = ["with space.jpg", 'it\'s "x".jpg', "мазок крови.jpg", "line\nbreak.jpg", "-q.jpg"]
+    for name in names:
+        save(tmp_path / name)
+    found = find_fields([tmp_path])
+    assert sorted(item.name for item in found) == sorted(names)
+    assert all(read_field(item).pixels.shape == (48, 64, 3) for item in found)
+
+
+def test_settings_are_checked_and_named() -> None:
+    assert Settings().fingerprint() == Settings().fingerprint()
+    assert Settings().fingerprint() != Settings(confidence=0.3).fingerprint()
+    for wrong in ({"confidence": 1.5}, {"min_score": -0.1}, {"device": "gpu"}, {"max_pixels": 0}):
+        with pytest.raises(ValueError, match=next(iter(wrong))):
+            Settings(**wrong)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="confidence"):
+        Settings(confidence=float("nan"))

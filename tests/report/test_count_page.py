@@ -1,0 +1,226 @@
+"""The page of a count: what it shows, that it is safe and whole, and that it prints."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import INFO
+
+from wbcdet.differential.differential import ALL, Differential
+from wbcdet.differential.reference_ranges import read_ranges
+from wbcdet.records import ALL_LABELS, LABELS
+from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
+from wbcdet.report.html.contact_sheets import COLUMNS, ROWS, contact_sheets
+from wbcdet.report.html.gallery import MAX_SHOWN, CellPicture, make_sections, share_out
+from wbcdet.report.html.page import Content, render
+from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
+
+EVIL = "<img src=x onerror=alert(1)>\"'&.jpg"
+HEADER = {**INFO, "wbcdet": "0", "created": "2026-01-02T03:04:05+00:00"}
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
+PICTURE = to_jpeg(
+    np.random.default_rng(0).integers(0, 255, (SIDE, SIDE, 3), np.uint8), 60
+)  # noise: larger than any cell
+
+
+def differential(group: str = ALL, target: int | None = None, **counts: int) -> Differential:
+    return Differential(
+        group=group,
+        counts={str(label): counts.get(str(label), 0) for label in LABELS},
+        unclassified={"low-score": 9, "basophil-like": 3},
+        artefacts=0,
+        edge=7,
+        edge_left_out=False,
+        fields=20,
+        not_read=2,
+        target=target,
+        ranges=read_ranges(),
+    )
+
+
+def notes() -> GroupNotes:
+    return GroupNotes(
+        read=20,
+        failures=[(EVIL, "file is empty"), ("line\nbreak.jpg", "file is <b>cut</b> short")],
+        problems=[("a.jpg", ("blurred", "too dark")), ("b.jpg", ("blurred",))],
+        left_out=Counter({DUPLICATE: 4, BAD_FIELD: 2}),
+        overlapping=3,
+    )
+
+
+def shots(number: int, groups: tuple[str | None, ...] = (None,)) -> list[CellPicture]:
+    rng = np.random.default_rng(1)
+    made = []
+    for row in range(number):
+        label = ALL_LABELS[int(rng.choice(5, p=[0.03, 0.3, 0.07, 0.5, 0.1]))]
+        reason = str(rng.choice(["low-score", "artefact"])) if label is ALL_LABELS[4] else None
+        score = round(float(rng.random()), 4)
+        group = groups[row * len(groups) // number]
+        link = f"annotated/{row} #?.jpg"
+        made.append(CellPicture(group, str(label), score, reason, row + 1, EVIL, row, (0, 0), link))
+    return made
+
+
+def page(found: list[Differential], made: list[CellPicture], title: str = "slide 7") -> str:
+    by_group = {one.group: notes() for one in found}
+    grouped = found[0].group != ALL
+    content = Content(
+        title, grouped, HEADER, ["Cells are counted."], found, by_group, make_sections(made)
+    )
+    return render(content, lambda place: PICTURE)
+
+
+class Reader(HTMLParser):
+    """Tags, attributes and text of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in ("meta", "img"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes nothing"
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+
+def test_a_page_of_2000_cells() -> None:
+    text = page([differential(neutrophil=1000, lymphocyte=600)], shots(2000), title=EVIL)
+    read = Reader(text)
+    assert read.open == []
+    assert len(text) < 8_000_000
+    images = [values for tag, values in read.tags if tag == "img"]
+    lazy = [values for values in images if values.get("loading") == "lazy"]
+    assert len(lazy) == MAX_SHOWN and len(images) <= MAX_SHOWN + 30
+    assert "This page shows 400 of 2000 counted cells" in read.text
+
+
+def test_a_page_is_safe_and_stands_alone() -> None:
+    read = Reader(page([differential(neutrophil=10)], shots(60), title=EVIL))
+    assert "<img src=x onerror=alert(1)>" in read.text  # as text
+    assert "file is <b>cut</b> short" in read.text and "line\\nbreak.jpg" in read.text
+    for tag, values in read.tags:
+        assert tag not in ("script", "link", "iframe", "object", "b1")
+        assert not [name for name in values if name.startswith("on")]
+        source = values.get("src") or ""
+        assert not source or source.startswith("data:image/jpeg;base64,")
+        target = values.get("href") or "#"
+        assert target[0] == "#" or re.fullmatch(r"annotated/\d+%20%23%3F\.jpg", target)
+    policy = next(v["content"] for t, v in read.tags if t == "meta" and "http-equiv" in v)
+    assert policy is not None and policy.startswith("default-src 'none'")
+
+
+def test_what_a_sheet_says() -> None:
+    counted = differential(target=400, neutrophil=50, lymphocyte=30, eosinophil=20)
+    text = " ".join(Reader(page([counted], shots(100))).text.split())
+    for part in (
+        "Research use only. Not a medical device.",
+        "Counted 2026-01-02 03:04 UTC",
+        "eosinophil 20 20.0 12.7 – 29.2 0 – 7 ▲ above reference",
+        "neutrophil 50 50.0 39.8 – 60.2 39 – 75",
+        "100 of 400 cells classified, 300 are missing",
+        "12 unclassified: 9 low-score, 3 basophil-like",
+        "4 seen again in an overlapping field, left out (3 overlapping pairs of fields)",
+        "18 of 20 fields without a problem of focus, exposure or stain",
+        "2 blurred, 1 too dark",
+        "7 cells cut by the border are counted",
+        "2 not read",
+        "sha256 0000000000000000",
+        "settings 2222222222222222",
+        "Reference ranges: University of Chicago",
+        "Name Date Signature",
+    ):
+        assert part in text, part
+
+
+def test_the_most_doubtful_come_first() -> None:
+    sections = make_sections(shots(500))
+    assert [one.label for one in sections] == [str(label) for label in ALL_LABELS]
+    for one in sections[:4]:
+        scores = [shot.score for shot in one.shots]
+        assert scores == sorted(scores)
+    nearly = [(shot.reason, -shot.score) for shot in sections[4].shots]
+    assert nearly == sorted(nearly)
+    assert sum(one.shown for one in sections) == MAX_SHOWN
+    text = Reader(page([differential(neutrophil=9)], shots(500))).text
+    assert "slide" not in text[text.index("Cells, the most doubtful") :][:600]
+
+
+@pytest.mark.parametrize(
+    ("sizes", "most", "given"),
+    [
+        ([], 5, []),
+        ([3, 0, 2], 10, [3, 0, 2]),
+        ([100, 1, 100], 21, [10, 1, 10]),
+        ([5, 5, 5], 2, [1, 1, 0]),
+        ([1000, 4, 50, 2], 100, [47, 4, 47, 2]),
+    ],
+)
+def test_share_out(sizes: list[int], most: int, given: list[int]) -> None:
+    assert share_out(sizes, most) == given
+
+
+def test_many_slides() -> None:
+    groups = tuple(f"patient {number}" for number in range(60))
+    text = page([differential(group, neutrophil=5) for group in groups], shots(3000, groups))
+    read = Reader(text)
+    assert len(text) < 8_000_000 and "Leukocyte differentials" in read.text
+    anchors = {values["id"] for _, values in read.tags if values.get("id")}
+    links = {values["href"] for tag, values in read.tags if tag == "a" and values.get("href")}
+    assert {link[1:] for link in links if link and link[0] == "#"} <= anchors
+    assert len([tag for tag, _ in read.tags if tag == "img"]) == MAX_SHOWN
+
+
+def test_contact_sheets_hold_all() -> None:
+    made = shots(COLUMNS * ROWS + 3)
+    sheets = list(contact_sheets(made, "neutrophil", lambda place: PICTURE))
+    sizes = [from_jpeg(sheet).shape for sheet in sheets]
+    assert len(sizes) == 2 and sizes[0][1] == sizes[1][1] and sizes[0][0] > 5 * sizes[1][0]
+    assert list(contact_sheets([], "neutrophil", lambda place: PICTURE)) == []
+    first = from_jpeg(sheets[0])[34 : 34 + SIDE, 8 : 8 + SIDE - 8]
+    assert first.std() > 3 * cv2.cvtColor(from_jpeg(sheets[1]), cv2.COLOR_BGR2GRAY)[-5:].std()
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("slides", [1, 3])
+def test_a_slide_prints_on_one_page(tmp_path: Path, slides: int) -> None:
+    groups = tuple(f"{'long name ' * 30}{number}" for number in range(slides))
+    found = [differential(group, 400, neutrophil=50, monocyte=40) for group in groups]
+    (tmp_path / "page.html").write_text(page(found, shots(900, groups)), encoding="utf-8")
+    assert CHROMIUM is not None
+    subprocess.run(
+        [
+            *(CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
+            *("--no-first-run", "--disable-background-networking", "--disable-sync"),
+            *("--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}"),
+            *("--no-pdf-header-footer", f"--print-to-pdf={tmp_path / 'page.pdf'}"),
+            str(tmp_path / "page.html"),
+        ],
+        check=True,
+        capture_output=True,
+        timeout=120,
+    )
+    sheets = slides + (slides > 1)  # several have an overview before them
+    data = (tmp_path / "page.pdf").read_bytes()
+    pages = re.findall(rb"/MediaBox\s*\[\s*0 0 (\d+)\.?\d* (\d+)", data)
+    assert [(int(w) // 10, int(h) // 10) for w, h in pages] == [(59, 84)] * sheets

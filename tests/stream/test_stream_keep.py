@@ -1,0 +1,308 @@
+"""What a stream has on disk whenever it may be killed, and cells that are met again late."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import make_cell
+from streaming import frame_at
+
+from wbcdet.inference.analyzer import Analyzer
+from wbcdet.report.journal import Journal
+from wbcdet.report.registration import encode_registration_image
+from wbcdet.stream import cell_counter as session
+from wbcdet.stream import slide_map as chart
+from wbcdet.stream import store as keep
+from wbcdet.stream.cell_counter import STILL, CellCounter
+from wbcdet.stream.event_log import EventLog
+from wbcdet.stream.resume import begin
+from wbcdet.stream.runner import Options, Outcome, Runner
+from wbcdet.stream.sources.base import Frame
+from wbcdet.stream.store import StreamStore
+from wbcdet.stream.track import Track
+
+
+def _track(number: int) -> Track:
+    box = (10.0, 20.0, 60.0, 80.0)
+    one = Track(number, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "", 0.9, 0.1)
+    one.add(one.cell, 0, 0.0)
+    one.chances = 1
+    return one
+
+
+def _written(journal: Journal) -> list[int]:
+    """Numbers of the cells in the lines of all views."""
+    records = [journal.read(name) for name in journal]
+    return sorted(track["number"] for one in records for track in one.get("tracks", ()))
+
+
+@pytest.mark.parametrize("lines", range(4))
+@pytest.mark.parametrize("alone", [True, False])
+def test_a_cell_is_on_disk_whenever_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: int, alone: bool
+) -> None:
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+    cells = [_track(1)] if alone else [_track(1), _track(2)]
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        keeper = StreamStore(tmp_path, journal)
+        keeper.view(0, pixels, [_track(3)])  # the first view of a slide stays in any case
+        keeper.view(1, pixels, cells)
+        keeper.flush(at_once=True)
+        cells[0].add(cells[0].cell, 2, 0.1)
+        keeper.view(2, pixels, [cells[0]])  # shows it better
+        left = lines
+        append = journal.append
+
+        def full(*arguments: object) -> None:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise OSError("disk full")
+            append(*arguments)  # type: ignore[arg-type]
+
+        monkeypatch.setattr(journal, "append", full)
+        for _ in range(2 if lines < 3 else 0):  # and once more when the run ends
+            with pytest.raises(OSError, match="disk full"):
+                keeper.flush(at_once=True)
+    numbers = [one.number for one in (*cells, _track(3))]
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert set(_written(journal)) == set(numbers)
+        keeper = StreamStore(tmp_path, journal)
+        assert sorted(one.number for one in keeper.tracks()) == numbers
+        keeper.flush(at_once=True)
+        assert _written(journal) == numbers
+
+
+def test_what_more_is_known_of_a_cell_can_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keep, "_FLUSH_S", 0.0)
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+
+    def hits() -> dict[int, int]:
+        records = [journal.read(name) for name in journal]
+        return {one["number"]: one["hits"] for line in records for one in line.get("tracks", ())}
+
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        keeper = StreamStore(tmp_path, journal)
+        known = _track(1)
+        keeper.view(0, pixels, [known])
+        keeper.flush()
+        known.add(known.cell, 1, 0.1)
+        keeper.changed([known])
+        keeper.view(1, pixels, [_track(2)])
+        keeper.flush()
+        assert hits() == {1: 1, 2: 1}
+        monkeypatch.setattr(keep, "_MORE_S", 0.0)
+        keeper.flush()
+        assert hits() == {1: 2, 2: 1}
+
+
+def test_keyframes_without_pictures_are_left_out(tmp_path: Path) -> None:
+    # As after a power cut, which may keep the lines of a file and lose those of another.
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        picture = encode_registration_image(frame_at(0, 0), colour=True)
+        keeper = StreamStore(tmp_path, journal)
+        keeper.chart(
+            [chart.Keyframe(n, chart.Position(1, 0, 0), (640, 480), picture) for n in (1, 2)]
+        )
+    (pictures,) = (tmp_path / "journal").glob("*.bin")
+    with pictures.open("r+b") as file:
+        file.truncate(len(picture) + 10)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        keeper = StreamStore(tmp_path, journal)
+        assert [one.number for one in keeper.keyframes()] == [1]
+        # What is written next stands where the lost picture was.
+        other = encode_registration_image(frame_at(400, 300), colour=True)
+        keeper.chart([chart.Keyframe(2, chart.Position(1, 5, 5), (640, 480), other)])
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert [one.picture for one in StreamStore(tmp_path, journal).keyframes()] == [
+            picture,
+            other,
+        ]
+
+
+@pytest.fixture(scope="module")
+def analyzer() -> Analyzer:
+    return Analyzer()
+
+
+@pytest.mark.parametrize("how", ["still", "end", "later"])
+def test_a_place_of_long_ago_is_recognised_when_there_is_time(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    analyzer: Analyzer,
+    command: Callable[..., subprocess.CompletedProcess[str]],
+    how: str,
+) -> None:
+    # As with a slide of many more keyframes than are ready.
+    monkeypatch.setattr(chart, "_READY", 0)
+    monkeypatch.setattr(session, "_SEARCH_LIVE", 0)
+    monkeypatch.setattr(session, "_SEARCH_JOIN", 0)
+    monkeypatch.setattr(keep, "_FLUSH_S", 1e6)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        begin(tmp_path, journal, analyzer.info(), restart=False)
+        keeper = StreamStore(tmp_path, journal)
+        one = CellCounter(analyzer, keeper, live=True)
+        places = [(0, 0), (300, 0), (600, 0), (900, 0)]
+        for number, (x, y) in enumerate(places):
+            one.step(Frame(frame_at(x, y), number, number / 15))
+        once = len(one.slide.tracks)
+        assert once
+        one.interrupted()
+        one.step(Frame(frame_at(600, 0), 4, 1.0))
+        assert one.slide.chart.islands() == [1, 2]
+        assert len(one.slide.tracks) > once
+        if how == "still":
+            monkeypatch.setattr(session, "_SEARCH_JOIN", 1)
+            looks = [one.step(Frame(frame_at(600, 0), 5 + i, 2.0)) for i in range(4)]
+            assert {look.became for look in looks} == {STILL}
+            assert looks[-1].position is not None
+            assert looks[-1].position.island == 1
+        elif how == "end":
+            assert list(one.settle()) == [(1, 1)]
+        else:  # killed, and the files written by another run
+            keeper.flush(at_once=True)
+    if how == "later":
+        done = command("stream", "--out", ".", "--quiet")
+        assert done.returncode == 0, done.stderr
+    # As after kill -9: cells and keyframes lie on the same island.
+    with closing(Journal(tmp_path / "journal")) as journal:
+        keeper = StreamStore(tmp_path, journal)
+        assert {frame.position.island for _, frame in keeper.all_keyframes()} == {1}
+        tracks = [track for view in keeper.views() for track in view.tracks]
+        assert {track.island for track in tracks} == {1}
+        assert len(tracks) == once
+
+
+def _run(
+    out: Path, analyzer: Analyzer, given: Callable[[Runner], Iterator[Frame | str]]
+) -> tuple[Runner, Outcome, list[str]]:
+    """Watch a camera that waits until each of its frames has been dealt with.
+
+    Returns:
+        the runner, how it ended, and the kinds of its events.
+    """
+
+    class Camera:
+        name, live = "camera", True
+
+        def frames(self) -> Iterator[Frame | str | None]:
+            for item in given(runner):
+                yield item
+                end = time.monotonic() + 20
+                while (
+                    isinstance(item, Frame)
+                    and keeper.run.get("last_frame") != item.index
+                    and time.monotonic() < end
+                ):
+                    time.sleep(0.01)
+
+        def close(self) -> None:
+            pass
+
+    with closing(Journal(out / "journal")) as journal, closing(EventLog(out, None)) as events:
+        begin(out, journal, analyzer.info(), restart=False)
+        keeper = StreamStore(out, journal)
+        runner = Runner(
+            Camera(), CellCounter(analyzer, keeper, live=True), keeper, Options(), events
+        )
+        outcome = runner.run()
+    lines = (out / "events.csv").read_text().splitlines()[1:]
+    return runner, outcome, [line.split(",")[2] for line in lines]
+
+
+def _kept(out: Path) -> StreamStore:
+    with closing(Journal(out / "journal")) as journal:
+        return StreamStore(out, journal)
+
+
+def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        for number in range(6):
+            if number == 1:
+                runner.ask("pause")
+            elif number == 5:
+                runner.ask("start")
+            elif number == 2:
+                yield "camera: a part cannot be read"
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    _, outcome, told = _run(tmp_path, analyzer, given)
+    assert outcome.frames == 2
+    assert outcome.failure == "camera: a part cannot be read"
+    assert _kept(tmp_path).run["totals"]["dropped"] == 0
+    assert told == ["pause", "unreadable", "start"]
+
+
+def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        for number in range(5):
+            if number == 1:
+                runner.ask("new-slide")
+            elif number == 4:
+                runner.ask("start")
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    runner, _, _ = _run(tmp_path, analyzer, given)
+    assert runner.status.slide == 2
+    assert runner.status.state == "waiting"
+    views = [view.name for view in _kept(tmp_path).views()]
+    assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+
+
+def test_new_slide_passes_over_a_frame_in_hand_and_nothing_else(
+    tmp_path: Path, analyzer: Analyzer
+) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        yield Frame(frame_at(0, 0), 0, 0.0)
+        for command in ("new-slide", "start"):  # both before the next item is looked at
+            runner.ask(command)  # type: ignore[arg-type]
+        yield Frame(frame_at(0, 0), 1, 0.1)
+        runner.ask("new-slide")
+        yield "camera: a part cannot be read"
+
+    _, outcome, told = _run(tmp_path, analyzer, given)
+    assert outcome.frames == 1
+    assert outcome.failure == "camera: a part cannot be read"
+    assert told == ["new-slide", "start", "new-slide", "unreadable"]
+    assert _kept(tmp_path).run["totals"]["dropped"] == 0
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_the_last_search_has_a_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, analyzer: Analyzer, stop: bool
+) -> None:
+    done: list[int] = []
+    runners: list[Runner] = []
+
+    def settle(self: CellCounter) -> Iterator[tuple[int, int]]:
+        for number in (1, 2, 3):
+            done.append(number)
+            if stop:
+                runners[0].ask("stop")
+            runners[0].ask("undo")
+            yield number, 3
+
+    monkeypatch.setattr(CellCounter, "settle", settle)
+
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        runners.append(runner)
+        yield Frame(frame_at(0, 0), 0, 0.0)
+
+    runner, _, told = _run(tmp_path, analyzer, given)
+    assert done == ([1] if stop else [1, 2, 3])
+    assert told == ["undo"] * len(done)  # what was asked for meanwhile is done after it
+    # As after kill -9: what was taken back stays so.
+    tracks = _kept(tmp_path).tracks()
+    assert sum(track.undone for track in tracks) == len([t for t in tracks if t.whole][: len(done)])
+    assert runner.status.differential.classified == sum(track.counts for track in tracks)

@@ -1,0 +1,284 @@
+"""Learning from a review: what is learnt, what is refused, what can be taken back."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from conftest import INFO
+from typer.testing import CliRunner
+
+from wbcdet.cli.app import app
+from wbcdet.datasets.cells import CLASSES
+from wbcdet.datasets.synthetic import render_field
+from wbcdet.inference.classifier import Classifier
+from wbcdet.inference.weights import learned_home, load_model, load_shipped
+from wbcdet.records import LABELS, Cell, CellType, FieldResult
+from wbcdet.results.document import build_document, dump
+from wbcdet.review.cell_state import DELETED, LabelChange
+from wbcdet.review.session import Session
+from wbcdet.training.finetune.judge import (
+    ALPHA,
+    cross_validated,
+    fit_temperature,
+    folds_of,
+    is_right,
+    judge,
+    sign_test,
+)
+
+#: What the reviewer of the tests calls each type: a laboratory that sees eosinophils where the
+#: shipped classifier sees neutrophils must be learnt from a few dozen cells.
+SWAPPED = {"neutrophil": "eosinophil", "eosinophil": "neutrophil"}
+
+
+@pytest.fixture(autouse=True)
+def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is learnt into the folders of whoever runs the tests."""
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    # Threads of torch wait for each other busily where the tests share their processor.
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="module")
+def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A report over synthetic fields: boxes and names as they were drawn."""
+    folder = tmp_path_factory.mktemp("smears")
+    (folder / "fields").mkdir()
+    results = []
+    for seed in range(10):
+        field = render_field(
+            seed, 640, 480, cell_px=64, counts={"neutrophil": 4, "eosinophil": 2, "lymphocyte": 1}
+        )
+        cv2.imwrite(str(folder / "fields" / f"{seed}.png"), field.pixels)
+        cells = []
+        for number, cell in enumerate(field.cells):
+            scores = {str(one): 0.9 if one == cell.label else 0.02 for one in LABELS}
+            cells.append(Cell(number, cell.box, 0.9, CellType(cell.label), 0.9, scores))
+        results.append(FieldResult(f"{seed}.png", 640, 480, tuple(cells)))
+    (folder / "results.json").write_text(dump(build_document(INFO, results)))
+    return folder
+
+
+def review(folder: Path, names: dict[str, str], cells: int) -> None:
+    """Decide on the first cells, each as it is or by another name."""
+    session = Session(folder, folder / "fields")
+    board = session.board
+    wishes = [
+        LabelChange(key, one.seen, names.get(str(one.cell.label), str(one.cell.label)))
+        for key, one in list(board.cells.items())[:cells]
+        if one.cell
+    ]
+    board.change("Ann", wishes)
+    session.close()
+
+
+def copy_of(smears: Path, folder: Path) -> Path:
+    """The report, not reviewed yet."""
+    folder.mkdir()
+    (folder / "results.json").write_bytes((smears / "results.json").read_bytes())
+    shutil.copytree(smears / "fields", folder / "fields")
+    return folder
+
+
+def run(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["learn", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+def test_folds_keep_fields_together_and_spread_types() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.choice(4, 120, p=[0.05, 0.2, 0.05, 0.7])
+    groups = [f"field {number}" for number in rng.integers(0, 30, 120)]
+    parts = folds_of(groups, labels)
+    assert set(parts) == set(range(5))
+    for name in set(groups):
+        assert len({parts[i] for i, group in enumerate(groups) if group == name}) == 1
+    sizes = np.bincount(parts)
+    assert sizes.max() - sizes.min() <= 12
+    seen: list[set[int]] = []
+
+    def logits(learn: np.ndarray, rest: np.ndarray) -> np.ndarray:
+        assert not {groups[i] for i in learn} & {groups[i] for i in rest}
+        seen.append(set(rest))
+        return np.eye(len(CLASSES))[labels[rest]]
+
+    out = cross_validated(logits, groups, labels)
+    assert (out.argmax(1) == labels).all() and sum(map(len, seen)) == 120
+
+
+def test_sign_test() -> None:
+    from scipy.stats import binomtest
+
+    for more, fewer in ((0, 0), (1, 0), (5, 0), (8, 2), (3, 7), (30, 14)):
+        total = more + fewer
+        exact = binomtest(more, total, alternative="greater").pvalue if total else 1.0
+        assert sign_test(more, fewer) == pytest.approx(exact)
+
+
+def decide(labels: str, before: str, after: str) -> tuple[bool, str]:
+    """Judge cells given as letters of their type, and 1 where they are named right."""
+    number = {"e": 0, "l": 1, "m": 2, "n": 3}
+    groups = [str(place) for place in range(len(labels))]
+    found = judge(
+        np.array([one == "1" for one in before]),
+        np.array([one == "1" for one in after]),
+        np.array([number[one] for one in labels]),
+        groups,
+    )
+    assert found.rows[-1].cells == len(labels)
+    return found.better, found.why
+
+
+def test_what_is_better() -> None:
+    assert decide("n" * 10, "0" * 6 + "1" * 4, "1" * 10)[0]
+    assert decide("n" * 10, "1" * 10, "1" * 10) == (
+        False,
+        "it does not name more cells right than the one before",
+    )
+    better, why = decide("n" * 10, "0001111111", "1111111111")
+    assert not better and "may be chance" in why
+    # More right in all, but one type pays for it.
+    better, why = decide("n" * 30 + "e" * 6, "0" * 30 + "1" * 6, "1" * 30 + "0" * 6)
+    assert not better and "eosinophil" in why
+    assert sign_test(5, 0) <= ALPHA < sign_test(4, 0)
+
+
+def test_temperature_stays_without_evidence() -> None:
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 4, 2000)
+    logits = np.eye(6)[labels] * 2 + rng.normal(0, 1, (2000, 6))
+    few, many = (fit_temperature(2 * logits[:n], labels[:n], 0.7) for n in (2, 2000))
+    assert abs(np.log(few / 0.7)) < abs(np.log(many / 0.7))
+    odds = np.exp(2 * logits / many)
+    odds /= odds.sum(1, keepdims=True)
+    assert abs(odds.max(1).mean() - (odds.argmax(1) == labels).mean()) < 0.03
+    right = is_right(np.eye(6)[[0, 0, 4, 5]] * 20, np.array([0, 1, 4, 3]), 1.0, 0.5)
+    assert right.tolist() == [True, False, True, False]
+
+
+def test_a_laboratory_is_learnt_and_taken_back(smears: Path, tmp_path: Path) -> None:
+    for part in ("onnx", "onnxscript", "safetensors"):
+        pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
+    report = copy_of(smears, tmp_path / "report")
+    shipped = load_shipped("classifier")
+    review(report, SWAPPED, 70)
+    code, out = run(report, "--name", "blue-lab")
+    assert code == 0, out
+    assert "Learning from 70 reviewed cells (40 eosinophil, 10 lymphocyte, 20 neutrophil)" in out
+    learned = load_model("classifier")
+    assert learned.card["name"] == "wbcdet-leucocytenet-blue-lab"
+    assert learned.sha256 != shipped.sha256
+    assert learned.card["learned"]["from_sha256"] == shipped.sha256
+    rows = {row["name"]: row for row in learned.card["learned"]["held_back"]}
+    assert rows["all"]["cells"] == 70 and rows["all"]["after"] > rows["all"]["before"]
+    # What is installed names the cells as the table promises.
+    classifier, right = Classifier("cpu"), 0
+    field = render_field(77, 640, 480, cell_px=64, counts={"neutrophil": 6})
+    verdicts = classifier.classify([classifier.crop(field.pixels, one.box) for one in field.cells])
+    right = sum(verdict.label == "eosinophil" for verdict in verdicts)
+    assert right >= 4
+    assert load_shipped("classifier").sha256 == shipped.sha256
+    # Another report alone would take away what was learnt from this one.
+    other = copy_of(smears, tmp_path / "other")
+    results = other / "results.json"
+    results.write_text(results.read_text() + " ")
+    review(other, SWAPPED, 70)
+    code, out = run(other)
+    assert code == 2 and "has also learnt from other reports" in out and ": report;" in out
+    assert len(out.splitlines()) == 1 and load_model("classifier").sha256 == learned.sha256
+    assert "In use now: (shipped)" in run("--restore")[1]
+    assert load_model("classifier").sha256 == shipped.sha256
+    assert "nothing to go back to" in run("--restore")[1]
+    assert len(list(learned_home().glob("blue-lab-*"))) == 1  # kept
+
+
+def test_one_that_is_not_better_is_refused(smears: Path, tmp_path: Path) -> None:
+    for part in ("onnx", "onnxscript", "safetensors"):
+        pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
+    report = copy_of(smears, tmp_path / "report")
+    rng = np.random.default_rng(0)
+    session = Session(report, report / "fields")
+    names = rng.permutation([str(one.label) for one in session.board.cells.values()])
+    wishes = [
+        LabelChange(key, 0, str(name)) for key, name in zip(session.board.cells, names, strict=True)
+    ]
+    session.board.change("Ann", wishes)  # names by chance: there is nothing to learn
+    session.close()
+    code, out = run(report, "--quiet")
+    assert code == 1 and "Not installed:" in out, out
+    assert not learned_home().exists()
+
+
+def test_what_there_must_be(smears: Path, tmp_path: Path) -> None:
+    report = copy_of(smears, tmp_path / "report")
+    assert "name the report folders" in run()[1]
+    assert "holds no review" in run(report)[1]
+    review(report, {}, 20)
+    code, out = run(report)
+    assert code == 2 and "20 reviewed cells to learn from, at least 50" in out
+    assert "--name" in run(report, "--name", "../x")[1]
+    shutil.rmtree(report / "fields")
+    code, out = run(report)
+    assert code == 2 and "0 reviewed cells" in out and "is not in" in out
+
+
+def test_without_the_train_extra(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 70)
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    code, out = run(report)
+    assert code == 2 and "learning needs onnx" in out and "wbcdet[train]" in out
+    assert len(out.splitlines()) == 1
+
+
+def test_labels_that_are_not_learnt(smears: Path, tmp_path: Path) -> None:
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {"lymphocyte": "blast", "eosinophil": DELETED}, 70)
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+
+    session = Session(report)
+    found = read_reviewed([session])
+    session.close()
+    assert found.unknown == {"blast": 10}
+    assert found.by_class() == {
+        "eosinophil": 0, "lymphocyte": 0, "monocyte": 0, "neutrophil": 40, "basophil": 0,
+        "artefact": 20,
+    }  # fmt: skip
+    assert len({cell.group for cell in found.cells}) == 10
+
+
+def test_the_same_pictures_in_two_reports(smears: Path, tmp_path: Path) -> None:
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+
+    sessions = []
+    for name in ("a", "b"):
+        report = copy_of(smears, tmp_path / name)
+        review(report, {}, 35 if name == "a" else 49)
+        sessions.append(Session(report))
+    found = read_reviewed(sessions)
+    for session in sessions:
+        session.close()
+    # Each cell once, those of a picture together, and 14 that only the second report has.
+    assert len(found.cells) == 49 and len({cell.group for cell in found.cells}) == 7
+    assert sum(cell.laboratory == "b" for cell in found.cells) == 14
+
+
+def test_a_damaged_learned_classifier_says_how_to_go_back(tmp_path: Path) -> None:
+    home = learned_home()
+    (home / "broken").mkdir(parents=True)
+    (home / "in-use.txt").write_text("broken\n")
+    (home / "broken" / "classifier.json").write_text(json.dumps({"file": "x"}))
+    with pytest.raises(RuntimeError, match="wbcdet learn --restore"):
+        load_model("classifier")
+    assert load_model("detector").name.startswith("wbcdet-detector")

@@ -1,0 +1,166 @@
+"""Composed scenes: their boxes lie on their cells, and chance is that of the seed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import PURPLE
+
+from wbcdet.datasets import scene_sources as sources
+from wbcdet.datasets.scene_sources import cover_cells, load_cutouts, load_sources
+from wbcdet.training import compose_scenes as scenes
+from wbcdet.training.compose_scenes import SceneMaker, _tile
+
+SIZE = 192
+GREY = (200, 200, 200)
+
+
+def purple(image: np.ndarray, tolerance: int = 30) -> np.ndarray:
+    """Where a picture has the colour of the made-up white cells."""
+    return (np.abs(image.astype(int) - PURPLE) < tolerance).all(-1)
+
+
+@pytest.fixture(scope="module")
+def maker(made_up: Path) -> SceneMaker:
+    return SceneMaker(load_sources(made_up, ("train",)), load_cutouts(made_up), SIZE)
+
+
+@pytest.mark.parametrize(
+    "boxes",
+    [
+        [],
+        [(30, 20, 60, 50)],
+        [(0, 0, 30, 30), (100, 70, 160, 120)],  # in the corners
+        [(10, 10, 40, 40), (60, 10, 90, 40), (110, 10, 140, 40), (10, 70, 40, 100)],
+        [(20, 10, 130, 110)],  # so large that only smaller patches fit beside it
+    ],
+)
+def test_covered_cells_are_gone(boxes: list[tuple[int, ...]]) -> None:
+    image = np.full((120, 160, 3), GREY, np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        image[y0:y1, x0:x1] = PURPLE
+    before = image.copy()
+    covered = cover_cells(image, np.array(boxes, np.float32).reshape(-1, 4))
+    assert np.array_equal(image, before)
+    assert covered.shape == image.shape and covered.dtype == np.uint8
+    assert not purple(covered).any()
+    assert np.array_equal(covered, cover_cells(image, np.array(boxes, np.float32).reshape(-1, 4)))
+
+
+def test_a_cell_that_fills_its_field_stays_without_an_error() -> None:
+    image = np.full((40, 40, 3), PURPLE, np.uint8)
+    assert cover_cells(image, np.array([[0, 0, 40, 40]], np.float32)).shape == image.shape
+
+
+def test_sources_by_split_and_laboratory(made_up: Path) -> None:
+    sources = load_sources(made_up, ("train",))
+    assert {lab: len(found) for lab, found in sources.items()} == {"a": 2, "b": 3}
+    assert [len(s.cells) for s in sources["b"]] == [1, 2, 0]
+    assert [len(s.ignored) for s in sources["b"]] == [0, 1, 0]
+    assert sources["a"][0].cells.tolist() == [[40, 30, 70, 60]]
+    assert all(s.cells.shape[1:] == s.ignored.shape[1:] == (4,) for s in sources["b"])
+    assert not any(purple(s.blank).any() for found in sources.values() for s in found)
+    assert {lab: len(s) for lab, s in load_sources(made_up, ("val", "test")).items()} == {
+        "a": 2,
+        "b": 2,
+    }
+
+
+def test_left_out_laboratory_gives_neither_fields_nor_cutouts(made_up: Path) -> None:
+    assert set(load_sources(made_up, ("train",), leave_out=("b",))) == {"a"}
+    assert len(load_cutouts(made_up)) == 2 and len(load_cutouts(made_up, leave_out=("b",))) == 1
+    assert load_cutouts(made_up)[0].shape == (30, 30, 4)
+    assert load_sources(made_up, ("train",), leave_out=("a", "b")) == {}
+
+
+def test_large_fields_are_kept_smaller(made_up: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources, "LONGEST_SOURCE", 80)
+    source = load_sources(made_up, ("train",))["a"][0]
+    assert source.image.shape == (60, 80, 3) and source.cells.tolist() == [[20, 15, 35, 30]]
+
+
+def test_the_same_seed_the_same_scene(maker: SceneMaker) -> None:
+    for view in (maker.make, maker.telephone):
+        pairs = [(view((3, n)), view((3, n))) for n in range(10)]
+        for (image, boxes), (image_again, boxes_again) in pairs:
+            assert np.array_equal(image, image_again) and np.array_equal(boxes, boxes_again)
+        assert len({image.tobytes() for (image, _), _ in pairs}) == 10
+
+
+def test_scenes_leave_their_sources_alone(made_up: Path) -> None:
+    maker = SceneMaker(load_sources(made_up, ("train",)), load_cutouts(made_up), SIZE)
+
+    def state() -> list[bytes]:
+        fields = [s for found in maker.sources.values() for s in found]
+        kept = [a.tobytes() for s in fields for a in (s.image, s.blank, s.cells, s.ignored)]
+        return kept + [c.tobytes() for c in maker.cutouts]
+
+    before = state()
+    for n in range(60):
+        maker.make((n,))
+    assert state() == before
+
+
+def test_form_and_boxes(maker: SceneMaker) -> None:
+    numbers = []
+    for n in range(300):
+        image, boxes = maker.make((n,))
+        assert image.shape == (SIZE, SIZE, 3) and image.dtype == np.uint8
+        assert boxes.ndim == 2 and boxes.shape[1] == 4
+        assert (boxes >= 0).all() and (boxes <= SIZE).all()
+        assert (boxes[:, 2:] > boxes[:, :2]).all()
+        numbers.append(len(boxes))
+    empty = numbers.count(0) / len(numbers)
+    assert 0.1 < empty < 0.5  # scenes without a cell are there, and not the most
+    assert max(numbers) > 3
+
+
+def test_boxes_lie_on_the_cells(maker: SceneMaker, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Without changes of colour a white cell keeps its own, so that it can be told from the rest.
+    for change in ("change_stain", "change_light", "change_optics"):
+        monkeypatch.setattr(scenes, change, lambda image, *_, **__: image)
+    monkeypatch.setattr(SceneMaker, "_eyepiece", lambda self, image, boxes, *_: (image, boxes))
+    monkeypatch.setattr(SceneMaker, "_strew", lambda self, image, *_: image)
+    off = covered = unboxed = 0.0
+    for n in range(200):
+        image, boxes = maker.make((n,))
+        cell, boxed = purple(image), np.zeros((SIZE, SIZE), bool)
+        for x0, y0, x1, y1 in boxes.round().astype(int):
+            boxed[y0:y1, x0:x1] = True
+        off += float((boxed & ~cell).sum())
+        covered += float((boxed & cell).sum())
+        unboxed += float((cell & ~boxed).sum())
+    # A pixel of rim by interpolation on either side, and slivers at the border.
+    assert off < 0.05 * covered and unboxed < 0.05 * covered
+
+
+def test_mirrored_tiles_take_their_boxes_along(maker: SceneMaker) -> None:
+    source, seen = maker.sources["b"][1], set()
+    for seed in range(20):
+        image, cells, ignored = _tile(source, np.random.default_rng(seed), blank=False)
+        inside = np.zeros(image.shape[:2], bool)
+        for x0, y0, x1, y1 in cells.astype(int):
+            inside[y0:y1, x0:x1] = True
+        assert np.array_equal(inside, purple(image)) and len(ignored) == 1
+        seen.add(tuple(cells[0]))
+        image, cells, ignored = _tile(source, np.random.default_rng(seed), blank=True)
+        assert not purple(image).any() and not len(cells) and not len(ignored)
+    assert len(seen) == 4  # as it is, mirrored either way, and both
+
+
+def test_no_cutouts_is_no_hindrance(made_up: Path) -> None:
+    maker = SceneMaker(load_sources(made_up, ("train",)), [], SIZE)
+    assert sum(len(maker.make((n,))[1]) for n in range(50)) > 10
+
+
+def test_telephone_views_are_round_and_black_outside(maker: SceneMaker) -> None:
+    for n in range(30):
+        image, boxes = maker.telephone((n,))
+        corners = [image[y, x].mean() for y in (0, -1) for x in (0, -1)]
+        assert min(corners) <= 30  # the eyepiece may be off centre, but shows no whole square
+        assert image[SIZE // 2, SIZE // 2].mean() > 40
+        assert (boxes >= 0).all() and (boxes <= SIZE).all()
+        sides = boxes[:, 2:] - boxes[:, :2]
+        assert (sides > 0).all() and (sides < 0.35 * SIZE).all()

@@ -1,0 +1,140 @@
+"""The embedded demo: synthetic smear fields, analysed like any other pictures."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from wbcdet.batch.predict import Run, run
+from wbcdet.io.discover import find_fields
+from wbcdet.records import LABELS, Cell, CellType, FieldResult
+from wbcdet.results.writer import Report
+
+if TYPE_CHECKING:
+    from wbcdet.datasets.synthetic import SmearCell
+    from wbcdet.inference.analyzer import Analyzer
+
+Box = tuple[float, float, float, float]
+
+#: Overlap (intersection over union) from which a found box is taken for the drawn cell.
+_SAME_CELL = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How the analysis did on drawn cells, whose truth is known.
+
+    Attributes:
+        drawn, found, named: cells of each label drawn; of these found; of these named right. What
+            is none of the four labels is named right as ``unclassified``.
+        extra: boxes where no cell was drawn.
+    """
+
+    drawn: Counter[str]
+    found: Counter[str]
+    named: Counter[str]
+    extra: int
+
+    def lines(self) -> list[str]:
+        """The score in words."""
+        drawn, found, named = (sum(part.values()) for part in (self.drawn, self.found, self.named))
+        parts = [
+            f"{label} {self.named[label]}/{self.drawn[label]}"
+            for label in sorted(self.drawn, key=_order)
+        ]
+        return [
+            f"Of {drawn} drawn cells {found} were found and {named} named right; "
+            f"{self.extra} boxes where none was drawn.",
+            f"Named right: {', '.join(parts)}",
+        ]
+
+
+def run_demo(
+    report: Report, fields: int, seed: int, analyzer: Analyzer, *, quiet: bool = False
+) -> tuple[Run, Score]:
+    """Render synthetic fields to ``OUT/fields``, analyse them and compare with what was drawn.
+
+    Args:
+        report: the output folder.
+        fields: number of fields, at least 1.
+        seed: same seed, same fields.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    truth = _render(report.out / "fields", fields, seed)
+    done = run(find_fields(sorted(truth)), report, analyzer, quiet=quiet)
+    by_name = {path.name: cells for path, cells in truth.items()}
+    return done, compare(done.results, [by_name[result.file] for result in done.results])
+
+
+def compare(results: Sequence[FieldResult], truth: Sequence[Sequence[SmearCell]]) -> Score:
+    """Match found cells with drawn ones, one to one, best overlap first."""
+    drawn: Counter[str] = Counter()
+    found: Counter[str] = Counter()
+    named: Counter[str] = Counter()
+    extra = 0
+    for result, cells in zip(results, truth, strict=True):
+        drawn.update(str(cell.label) for cell in cells)
+        pairs = _match(result.cells, cells)
+        extra += len(result.cells) - len(pairs)
+        for cell, real in pairs:
+            label = str(real.label)
+            found[label] += 1
+            right = label if label in LABELS else CellType.UNCLASSIFIED.value
+            named[label] += cell.label == right
+    return Score(drawn, found, named, extra)
+
+
+def _render(folder: Path, fields: int, seed: int) -> dict[Path, Sequence[SmearCell]]:
+    import cv2
+
+    from wbcdet.datasets.synthetic import render_field
+
+    folder.mkdir(parents=True, exist_ok=True)
+    truth: dict[Path, Sequence[SmearCell]] = {}
+    for number in range(fields):
+        smear = render_field(seed + number)
+        path = folder / f"smear-{seed + number:04d}.png"
+        done, data = cv2.imencode(".png", smear.pixels)
+        if not done:
+            raise OSError(f"{path} cannot be encoded")
+        path.write_bytes(data.tobytes())
+        truth[path] = smear.cells
+    return truth
+
+
+def _match(found: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell, SmearCell]]:
+    overlaps = sorted(
+        (
+            (_iou(cell.box, real.box), i, j)
+            for i, cell in enumerate(found)
+            for j, real in enumerate(drawn)
+        ),
+        reverse=True,
+    )
+    used: tuple[set[int], set[int]] = (set(), set())
+    pairs = []
+    for overlap, i, j in overlaps:
+        if overlap >= _SAME_CELL and i not in used[0] and j not in used[1]:
+            used[0].add(i)
+            used[1].add(j)
+            pairs.append((found[i], drawn[j]))
+    return pairs
+
+
+def _iou(one: Box, other: Box) -> float:
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    if width <= 0 or height <= 0:
+        return 0.0
+    both = width * height
+    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
+    return both / (sum(areas) - both)
+
+
+def _order(label: str) -> tuple[int, str]:
+    return (LABELS.index(CellType(label)) if label in LABELS else len(LABELS), label)

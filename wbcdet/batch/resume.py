@@ -1,0 +1,142 @@
+"""What an earlier run has left to do, and whether this one may go on with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wbcdet.io.discover import Source
+from wbcdet.report.header import ResumeError
+from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.journal import Journal
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.layout import FIELDS
+
+#: Files named in a line; the rest are counted.
+_MAX_NAMED = 3
+
+
+@dataclass(slots=True)
+class ResumePlan:
+    """The work of a run.
+
+    Attributes:
+        todo: fields to count, in order.
+        done: number of fields that need not be counted again.
+        cells: number of cells in those.
+        notes: what the user should know of an earlier run, a line each.
+    """
+
+    todo: list[Source] = field(default_factory=list)
+    done: int = 0
+    cells: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+def check_folder(journal: Journal, sources: Sequence[Source], folder: Path) -> None:
+    """The journal is of these files, if not of this folder: drives change their letters.
+
+    Raises:
+        PlanError: it is of others.
+    """
+    before = str((journal.header or {}).get("folder"))
+    if not len(journal) or before == str(folder.resolve()):
+        return
+    stamps = InputFingerprints()
+    same = 0
+    for source in sources:
+        if source.name in journal and source.problem is None:
+            same += stamps.same(source.path, journal.read(source.name)["input"])
+    if 2 * same < len(journal):
+        raise ResumeError(
+            f"holds the count of another folder, {before}; choose another --out, or begin anew "
+            "with --restart"
+        )
+
+
+def plan_resume(
+    sources: Sequence[Source],
+    journal: Journal,
+    pictures: Mapping[str, str],
+    *,
+    dedupe: bool,
+    out: Path,
+) -> ResumePlan:
+    """Find out what is still to do.
+
+    Fields that could not be read are tried again, and fields whose file has changed are counted
+    again. So are those of which something is missing that is asked for now.
+
+    Args:
+        sources: the fields of the folder.
+        journal: what was done so far.
+        pictures: annotated picture of each field, as a path below ``out``; empty without any.
+        dedupe: what ``--dedupe`` compares is asked for.
+        out: the report folder.
+    """
+    plan, stamps = ResumePlan(), InputFingerprints()
+    changed: list[str] = []
+    failed: list[str] = []
+    more: list[str] = []
+    before = set(journal.lists.get(FIELDS, ()))
+    new = [source.name for source in sources if before and source.name not in before]
+    names = {source.name for source in sources}
+    gone = [name for name in journal if name not in names]
+    for source in sources:
+        entry = None
+        if source.name in journal:
+            record = journal.read(source.name)
+            entry = JournalEntry.from_record(record)
+            if entry.result.failure is not None:
+                failed.append(source.name)
+                entry = None
+            elif not stamps.same(source.path, entry.stamp):
+                changed.append(source.name)
+                entry = None
+            elif not _complete(entry, record, journal, pictures.get(source.name), dedupe, out):
+                more.append(source.name)
+                entry = None
+        if entry is None:
+            plan.todo.append(source)
+        else:
+            plan.done += 1
+            plan.cells += len(entry.result.cells)
+    if len(journal):
+        plan.notes.append(f"{plan.done} of {len(sources)} fields were counted before")
+    for what, found in (
+        ("changed since, counted again", changed),
+        ("could not be read, tried again", failed),
+        ("with something missing that is asked for now, counted again", more),
+        ("new", new),
+        ("gone, left out", gone),
+    ):
+        if found:
+            plan.notes.append(f"{_fields(found)} {what}: {_listed(found)}")
+    return plan
+
+
+def _complete(
+    entry: JournalEntry,
+    record: Mapping[str, Any],
+    journal: Journal,
+    picture: str | None,
+    dedupe: bool,
+    out: Path,
+) -> bool:
+    if dedupe and not entry.ground:
+        return False
+    if picture is not None and (entry.annotated != picture or not (out / picture).is_file()):
+        return False
+    return journal.has_pictures(record)
+
+
+def _fields(names: Sequence[str]) -> str:
+    return f"{len(names)} field{'s' * (len(names) != 1)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(" ".join(name.split()) for name in names[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown

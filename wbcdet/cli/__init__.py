@@ -1,0 +1,8 @@
+"""The ``wbcdet`` command: one file a command, and what they share in ``options``."""
+
+
+def main() -> None:
+    """Run the command; the console script."""
+    from wbcdet.cli.app import main as run
+
+    run()

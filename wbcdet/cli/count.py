@@ -1,0 +1,200 @@
+"""``wbcdet count``: parse, count, write, print."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from wbcdet.cli.options import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Confidence,
+    Device,
+    Json,
+    MinScore,
+    NoAnnotate,
+    Out,
+    Quiet,
+    Ranges,
+    Restart,
+    Tile,
+    build_settings,
+    load_analyzer,
+    stop,
+)
+from wbcdet.records import NOTICE
+
+if TYPE_CHECKING:
+    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.io.discover import Source
+    from wbcdet.report.counts import CountOptions, ReportCounts
+    from wbcdet.report.job import Job
+
+EPILOG = (
+    "Interrupted, by Ctrl-C, a crash or a full disk? Give the same command again: it goes on where "
+    f"it was. Exit code: 0 all fields read, 1 some not read, 2 nothing counted. {NOTICE}"
+)
+
+
+def count(
+    folder: Annotated[
+        Path,
+        typer.Argument(
+            metavar="FOLDER",
+            help="The fields: a folder, with its subfolders, or one picture.",
+            show_default=False,
+        ),
+    ],
+    out: Out = Path("wbcdet-report"),
+    group_by: Annotated[
+        str | None,
+        typer.Option(
+            metavar="folder|PATTERN",
+            help="One differential for each folder, or for each text that the part in parentheses "
+            "of a pattern finds in the names, as in 'patient([0-9]+)'.",
+        ),
+    ] = None,
+    target: Annotated[
+        int | None,
+        typer.Option(metavar="100|200|400", help="Warn where fewer cells were classified."),
+    ] = None,
+    exclude_edge: Annotated[
+        bool, typer.Option("--exclude-edge", help="Leave out cells cut by the border of a field.")
+    ] = False,
+    skip_bad: Annotated[
+        bool,
+        typer.Option("--skip-bad", help="Leave out fields of bad focus, exposure or stain."),
+    ] = False,
+    dedupe: Annotated[
+        bool,
+        typer.Option("--dedupe", help="Find overlapping fields; count the cells they share once."),
+    ] = False,
+    ranges: Ranges = None,
+    restart: Restart = False,
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    tile: Tile = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Count the white blood cells of a folder: a differential to sign.
+
+    Writes OUT/report.html (prints on one A4 page a slide), differential.csv, cells.csv,
+    fields.csv, results.json, OUT/annotated/ and OUT/cells/ (all cells on contact sheets).
+    OUT/journal/ keeps what is done, field by field.
+    """
+    # Every field by itself in the classifier, so that its result cannot depend on which fields
+    # happened to come before it in an interrupted run.
+    settings = replace(build_settings(confidence, min_score, device, tile), fields_per_batch=1)
+    options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
+
+    from wbcdet.report.job import Job
+
+    job = Job(folder, out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
+    try:
+        sources = job.sources()
+        problems = [source for source in sources if source.problem is not None]
+        if len(problems) == len(sources):
+            stop(f"{problems[0].name}: {problems[0].problem}" if problems else "nothing to count")
+        done = _run(job, options, sources, load_analyzer(settings), quiet=quiet)
+    except KeyboardInterrupt:
+        stop("stopped before anything was counted", EXIT_INTERRUPTED)
+    _report(done, quiet=quiet, json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    job: Job
+    tally: ReportCounts
+    failures: int
+
+
+def _options(
+    group_by: str | None,
+    target: int | None,
+    exclude_edge: bool,
+    skip_bad: bool,
+    dedupe: bool,
+    ranges: Path | None,
+) -> CountOptions:
+    from wbcdet.differential.csv_table import TableError
+    from wbcdet.differential.differential import TARGETS
+    from wbcdet.differential.grouping import GroupingError, check_grouping
+    from wbcdet.differential.reference_ranges import read_ranges
+    from wbcdet.report.counts import CountOptions
+
+    if target is not None and target not in TARGETS:
+        stop(f"--target must be one of {', '.join(map(str, TARGETS))}, not {target}")
+    try:
+        if group_by is not None:
+            check_grouping(group_by)
+        return CountOptions(group_by, exclude_edge, skip_bad, dedupe, target, read_ranges(ranges))
+    except (GroupingError, TableError) as error:
+        stop(str(error))
+
+
+def _run(
+    job: Job, options: CountOptions, sources: list[Source], analyzer: Analyzer, *, quiet: bool
+) -> _Done:
+    from wbcdet.batch.count import count as count_fields
+    from wbcdet.batch.count import prepare
+    from wbcdet.report.header import ResumeError
+    from wbcdet.report.job import opened
+    from wbcdet.report.journal import JournalError
+    from wbcdet.report.write import finish
+    from wbcdet.utils.lock import LockedError
+    from wbcdet.utils.progress import finishing
+
+    kept = ""
+    try:
+        with opened(job) as journal:
+            try:
+                plan = prepare(job, sources, journal, analyzer.info())
+                for note in plan.notes if not quiet else []:
+                    print(f"wbcdet: {note}", file=sys.stderr)
+                count_fields(job, sources, plan, journal, analyzer, quiet=quiet)
+                names = [source.name for source in sources]
+                with finishing(quiet):
+                    tally = finish(job, names, journal, options)
+            finally:
+                kept = f"{len(journal)} of {len(sources)} fields are kept in the journal"
+    except KeyboardInterrupt:
+        stop(f"stopped; {kept}; the same command goes on from there", EXIT_INTERRUPTED)
+    except LockedError:
+        stop(f"another run is counting into {job.out}; wait for it, or choose another --out")
+    except ResumeError as error:
+        stop(f"{job.out}: {error}")
+    except JournalError as error:
+        stop(f"{error}; choose another --out, or begin anew with --restart")
+    except OSError as error:
+        why = f"cannot write to {job.out}: {error.strerror or error}"
+        stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)
+    return _Done(job, tally, sum(len(notes.failures) for notes in tally.notes.values()))
+
+
+def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
+    """Print what was asked for and end with the run's exit code."""
+    out = done.job.out
+    try:
+        if json:
+            with (out / "results.json").open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        elif not quiet:
+            from wbcdet.report.terminal import print_count
+
+            print_count(done.tally, out, annotated=done.job.annotate)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        from wbcdet.cli.options import close_pipe
+
+        close_pipe()
+    if done.failures and (quiet or json):
+        print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
+    raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)

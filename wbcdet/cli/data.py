@@ -1,0 +1,154 @@
+"""``wbcdet data``: list, fetch and prepare the public pictures that wbcdet was trained on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+if TYPE_CHECKING:
+    from wbcdet.datasets.archives import Source
+
+app = typer.Typer(
+    no_args_is_help=True,
+    help="Public blood-smear pictures: see what there is, download them, prepare them for "
+    "training. Nothing here is needed to analyse your own slides.",
+)
+
+_Folder = Annotated[
+    Path | None,
+    typer.Option(
+        "--into",
+        metavar="DIR",
+        help="Folder for the archives. Default: the folder in WBCDET_DATA, else a cache folder "
+        "of your user account.",
+    ),
+]
+
+
+def _stop(message: object, code: int = 1) -> NoReturn:
+    typer.echo(f"wbcdet data: {message}", err=True)
+    raise typer.Exit(code)
+
+
+@app.command("list")
+def list_archives(into: _Folder = None) -> None:
+    """Show the archives, their licences, and which of them are on this computer.
+
+    An archive is "present" when every file that wbcdet uses has the right checksum, "damaged" when
+    some are missing or differ (fetch it again), else "absent".
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    from wbcdet.datasets.archives import default_folder, fault_line, faults, listed_files, sources
+
+    folder = into or default_folder()
+    table = Table(title=f"Archives in {folder}", title_justify="left")
+    for column in ("name", "licence", "size", "state", "what it holds"):
+        table.add_column(column, justify="right" if column == "size" else "left")
+    notes = []
+    for item in sources().values():
+        path = folder / f"{item.name}.zip"
+        megabytes = sum(listed.bytes for listed in listed_files(item.name)) / 1e6
+        state = "absent"
+        if path.is_file():
+            wrong = faults(item.name, path)
+            state = "damaged" if wrong else "present"
+            if wrong:
+                notes.append(f"{item.name}: {fault_line(wrong)}")
+        table.add_row(item.name, item.licence, f"{megabytes:.0f} MB", state, item.holds)
+    console = Console()
+    console.print(table)
+    for note in notes:
+        console.print(note, markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command("fetch")
+def fetch_archives(
+    names: Annotated[
+        list[str] | None,
+        typer.Argument(help="Archives to download. Default: all of them."),
+    ] = None,
+    into: _Folder = None,
+) -> None:
+    """Download the archives and check every file that wbcdet uses.
+
+    What is already there and whole is left alone. If the download is interrupted, run the same
+    command again: it goes on where it stopped. Without internet, set WBCDET_DATA_MIRROR to a
+    folder or web address that has the zip files.
+    """
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TaskID,
+        TextColumn,
+        TransferSpeedColumn,
+    )
+
+    from wbcdet.datasets.archives import DataError, default_folder, source, sources
+    from wbcdet.datasets.download import fetch
+
+    try:
+        wanted: list[Source] = [source(name) for name in names or sources()]
+    except DataError as error:
+        _stop(error, 2)
+    bar = Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        console=Console(stderr=True),
+    )
+    try:
+        with bar:
+            for item in wanted:
+                task = bar.add_task(item.name, total=None)
+
+                def show(_: str, done: int, total: int | None, task: TaskID = task) -> None:
+                    bar.update(task, completed=done, total=total)
+
+                [path] = fetch([item.name], into, progress=show)
+                size = path.stat().st_size
+                bar.update(task, completed=size, total=size)
+    except DataError as error:
+        _stop(error)
+    except KeyboardInterrupt:
+        _stop("interrupted; run the same command again to go on", 130)
+    typer.echo(f"{len(wanted)} archive(s) checked and ready in {into or default_folder()}")
+
+
+@app.command("prepare")
+def prepare_folder(
+    into: Annotated[
+        Path, typer.Option("--into", metavar="DIR", help="Folder to write the training set to.")
+    ] = Path("prepared"),
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            "--data",
+            metavar="DIR",
+            help="Folder that holds the archives. Default: the one that fetch uses.",
+        ),
+    ] = None,
+) -> None:
+    """Turn the fetched archives into one folder of pictures, boxes and cell types for training.
+
+    The lists in datasets/ decide which picture trains and which one tests. The same archives
+    always give the same folder.
+    """
+    from wbcdet.datasets.archives import DataError, default_folder
+    from wbcdet.datasets.prepare import prepare
+
+    try:
+        counts = prepare(data or default_folder(), into, progress=True)
+    except DataError as error:
+        _stop(error)
+    except OSError as error:
+        _stop(f"cannot write to {into}: {error.strerror or error}")
+    for laboratory, count in sorted(counts.items()):
+        typer.echo(f"{laboratory:12} {count:5} fields")
+    typer.echo(f"written to {into}")

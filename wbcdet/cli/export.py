@@ -1,0 +1,129 @@
+"""``wbcdet export``: parse, place the pictures, write one format."""
+
+from __future__ import annotations
+
+import sys
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from wbcdet.cli.options import EXIT_SOME_FAILED, stop, writing
+from wbcdet.records import NOTICE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wbcdet.records import FieldResult
+    from wbcdet.results.export.base import Item, Pictures
+
+EPILOG = f"Exit code: 0 all written, 1 some pictures not found, 2 nothing to export. {NOTICE}"
+
+#: Header of ``fields.csv``: which field is which file of the export.
+COLUMNS: tuple[str, ...] = ("file", "name", "width", "height", "cells", "picture")
+
+#: Missing pictures that are named; the rest are counted.
+_MAX_NAMED = 3
+
+
+class Format(str, Enum):
+    """Formats of other programs; each has a module of its name."""
+
+    COCO = "coco"
+    YOLO = "yolo"
+    VOC = "voc"
+    QUPATH = "qupath"
+    LABELSTUDIO = "labelstudio"
+    CVAT = "cvat"
+
+
+class Images(str, Enum):
+    """What becomes of the pictures."""
+
+    COPY = "copy"
+    LINK = "link"
+    NONE = "none"
+
+
+def export(
+    report: Annotated[
+        Path,
+        typer.Argument(
+            metavar="REPORT",
+            help="A report folder of wbcdet, or its results.json.",
+            show_default=False,
+        ),
+    ],
+    to: Annotated[Format, typer.Option("--to", help="The format.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="A new folder for the export.", show_default=False)],
+    pictures: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Where the pictures are: the folder that was analysed.",
+            show_default=False,
+        ),
+    ] = None,
+    images: Annotated[
+        Images | None,
+        typer.Option(
+            help="Copy the pictures into the export, link to them, or leave them out. "
+            "Default: copy where --pictures is given.",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Write a report in the format of another program, to look at it or to correct it there."""
+    from wbcdet.results.document import ResultsError, load_document
+    from wbcdet.results.export.base import Pictures
+
+    place: Pictures | None = None
+    if pictures is not None and images is not Images.NONE:
+        if not pictures.is_dir():
+            stop(f"--pictures {pictures}: there is no such folder")
+        place = Pictures(pictures, link=images is Images.LINK)
+    elif images in (Images.COPY, Images.LINK):
+        stop(f"--images {images.value} needs --pictures FOLDER: where the pictures are")
+    try:
+        _, results = load_document(report / "results.json" if report.is_dir() else report)
+    except ResultsError as error:
+        stop(str(error))
+    if all(result.failure is not None for result in results):
+        stop(f"{report}: no field in it could be read, so there is nothing to export")
+    problems = writing(out, lambda: _write(results, to, out, place))
+    for problem in problems[:_MAX_NAMED]:
+        typer.echo(f"wbcdet: picture left out: {' '.join(problem.split())}", err=True)
+    if len(problems) > _MAX_NAMED:
+        typer.echo(f"wbcdet: and {len(problems) - _MAX_NAMED} more, see fields.csv", err=True)
+    sys.stdout.flush()
+    raise typer.Exit(EXIT_SOME_FAILED if problems else 0)
+
+
+def _write(
+    results: Sequence[FieldResult], to: Format, out: Path, pictures: Pictures | None
+) -> list[str]:
+    """Write the export and print its closing line; returns what is wrong with pictures."""
+    from wbcdet.results.export.base import make_items, summary
+    from wbcdet.utils.files import atomic_write, csv_bytes
+
+    if out.is_dir() and any(out.iterdir()):
+        stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
+    writer = import_module(f"wbcdet.results.export.{to.value}")
+    out.mkdir(parents=True, exist_ok=True)
+    target = out / getattr(writer, "PICTURES", "images")
+    items, problems = make_items(results, target, pictures)
+    writer.write(items, out)
+    how = "" if pictures is None else "linked" if pictures.link else "copied"
+    rows = (_row(item, how, asked=pictures is not None) for item in items)
+    atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
+    typer.echo(f"{summary(items, len(results) - len(items), to.value, out)}. {NOTICE}")
+    return problems
+
+
+def _row(item: Item, how: str, *, asked: bool) -> dict[str, object]:
+    result = item.result
+    picture = how if item.placed else "left out" if asked else None
+    values = (result.file, item.stem, result.width, result.height, len(result.cells), picture)
+    return dict(zip(COLUMNS, values, strict=True))

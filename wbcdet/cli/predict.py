@@ -1,0 +1,115 @@
+"""``wbcdet predict``: parse, analyse, print."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from wbcdet.cli.options import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Confidence,
+    Device,
+    Json,
+    MinScore,
+    NoAnnotate,
+    Out,
+    Quiet,
+    Tile,
+    build_settings,
+    close_pipe,
+    load_analyzer,
+    stop,
+    writing,
+)
+from wbcdet.records import NOTICE
+
+if TYPE_CHECKING:
+    from wbcdet.batch.predict import Run
+
+
+EPILOG = f"Exit code: 0 all pictures read, 1 some not read, 2 nothing to analyse. {NOTICE}"
+
+
+def predict(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE",
+            help="Pictures, folders (with their subfolders), patterns such as 'day1/*.jpg', "
+            "http(s) addresses.",
+            show_default=False,
+        ),
+    ],
+    out: Out = Path("wbcdet-out"),
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    tile: Tile = None,
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Find and name the white blood cells in your pictures.
+
+    Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
+    picture) and OUT/annotated/ (the pictures with every cell boxed and named).
+    """
+    settings = build_settings(confidence, min_score, device, tile)
+
+    from wbcdet.io.discover import find_fields
+
+    found = find_fields(sources, exclude=[out / "annotated"])
+    problems = [item for item in found if item.problem is not None]
+    if len(problems) == len(found):
+        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+        stop(f"{problems[0].name}: {problems[0].problem}{more}" if found else "nothing to analyse")
+
+    def work() -> Run:
+        from wbcdet.batch.predict import run
+        from wbcdet.results.writer import Report
+
+        report = Report(out, annotate=not no_annotate)
+        return run(found, report, load_analyzer(settings), quiet=quiet)
+
+    done = writing(out, work)
+    finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)
+
+
+def finish_run(
+    done: Run,
+    out: Path,
+    *,
+    annotated: bool,
+    quiet: bool,
+    json: bool,
+    lines: list[str] | None = None,
+) -> NoReturn:
+    """Print what was asked for and end with the run's exit code."""
+    try:
+        if json:
+            from wbcdet.results.document import dump
+
+            # Bytes: the terminal's own encoding may lack a letter of a file name.
+            sys.stdout.buffer.write(dump(done.document).encode())
+        elif not quiet:
+            from rich.console import Console
+
+            from wbcdet.batch.summary import print_summary
+
+            # In a pipe or file nothing is folded to a terminal's width.
+            console = Console() if sys.stdout.isatty() else Console(width=200)
+            print_summary(console, done.results, out, annotated=annotated)
+            for line in lines or []:
+                print(line)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_pipe()
+    if done.interrupted:
+        stop(f"stopped; what was done is in {out}", EXIT_INTERRUPTED)
+    if done.failures and (quiet or json):
+        print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
+    raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)

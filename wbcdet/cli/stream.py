@@ -1,0 +1,319 @@
+"""``wbcdet stream``: parse, watch, write, print."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import threading
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import typer
+
+from wbcdet.cli.options import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Confidence,
+    Device,
+    Host,
+    Json,
+    MinScore,
+    NoAnnotate,
+    Out,
+    Port,
+    Quiet,
+    Ranges,
+    Restart,
+    build_settings,
+    close_pipe,
+    load_analyzer,
+    stop,
+)
+from wbcdet.records import NOTICE
+from wbcdet.utils.progress import progress
+from wbcdet.utils.web.bind import HOST, ListenError, listen
+
+if TYPE_CHECKING:
+    from wbcdet.differential.reference_ranges import ReferenceRange
+    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.report.counts import ReportCounts
+    from wbcdet.stream.runner import Options, Outcome
+    from wbcdet.stream.sources.base import FrameSource
+    from wbcdet.stream.store import StreamStore
+
+EPILOG = (
+    "End with Ctrl-C: all files are written. The same command, or one with another source for the "
+    "same slide, goes on counting where it was. Exit code: 0 done, 1 the signal was lost for good "
+    f"or a part could not be read, 2 nothing could be watched. {NOTICE}"
+)
+
+
+def stream(
+    source: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="SOURCE",
+            help="What to watch: a video file; a camera number such as 0; an rtsp:// or http:// "
+            "address; a folder that fills with pictures; mm:demo or mm:FILE.cfg for a "
+            "Micro-Manager camera. Without it, the files are written again from what was counted "
+            "into OUT.",
+            show_default=False,
+        ),
+    ] = None,
+    out: Out = Path("wbcdet-stream"),
+    display: Annotated[
+        bool, typer.Option("--display", help="Show the live picture in a window.")
+    ] = False,
+    serve: Annotated[
+        bool,
+        typer.Option(
+            "--serve", help="Show it, with the count and buttons, on a page in your browser."
+        ),
+    ] = False,
+    host: Host = HOST,
+    port: Port = None,
+    target: Annotated[
+        int | None,
+        typer.Option(min=1, help="Beep when so many cells of a slide are classified, as in 100."),
+    ] = None,
+    stop_at_target: Annotated[
+        bool, typer.Option("--stop-at-target", help="End there, do not only beep.")
+    ] = False,
+    every: Annotated[
+        int, typer.Option(min=1, help="Of a video file, look at every n-th frame only.")
+    ] = 1,
+    reconnect_for: Annotated[
+        float,
+        typer.Option(
+            min=0, metavar="SECONDS", help="For how long a camera that is lost is tried again."
+        ),
+    ] = 60.0,
+    idle_stop: Annotated[
+        float | None,
+        typer.Option(
+            min=0.1,
+            metavar="SECONDS",
+            help="End when a watched folder got no new picture for so long. Default: never.",
+        ),
+    ] = None,
+    save_video: Annotated[
+        bool, typer.Option("--save-video", help="Write the annotated picture to OUT/video.mp4.")
+    ] = False,
+    ranges: Ranges = None,
+    restart: Restart = False,
+    no_annotate: NoAnnotate = False,
+    confidence: Confidence = None,
+    min_score: MinScore = None,
+    device: Device = "auto",
+    quiet: Quiet = False,
+    json: Json = False,
+) -> None:
+    """Watch a microscope camera: each white cell is counted once.
+
+    Move the slide as you like, stop, go back: cells that were seen are recognised by their place.
+    Writes OUT/report.html, differential.csv, cells.csv (one row a cell), OUT/crops/, OUT/views/
+    (the best view of each cell), OUT/mosaic/ (the scanned area with all cells) and events.csv.
+    """
+    from wbcdet.stream.runner import Options
+    from wbcdet.utils.parallel import cores
+
+    settings = build_settings(confidence, min_score, device)
+    options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
+    page = _Page(host, port) if serve else None
+    try:
+        opened = _open(source, idle_stop, restart=restart)
+        wish = _Wish(
+            opened, out, options, display, page, save_video, restart, not no_annotate, quiet
+        )
+        # Frames come one by one: all cores work on each.
+        done = _count(wish, load_analyzer(settings, threads=cores()))
+    except KeyboardInterrupt:
+        stop("stopped", EXIT_INTERRUPTED)
+    _report(done, wish, json=json)
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    host: str
+    port: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """What the user asked for."""
+
+    source: FrameSource | None
+    out: Path
+    options: Options
+    display: bool
+    page: _Page | None
+    save_video: bool
+    restart: bool
+    annotate: bool
+    quiet: bool
+
+    def say(self, text: str) -> None:
+        if not self.quiet:
+            print(f"wbcdet: {' '.join(text.split())}", file=sys.stderr)
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    tally: ReportCounts
+    outcome: Outcome | None
+
+
+def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
+    from wbcdet.differential.csv_table import TableError
+    from wbcdet.differential.reference_ranges import read_ranges
+
+    try:
+        return dict(read_ranges(path))
+    except TableError as error:
+        stop(str(error))
+
+
+def _open(source: str | None, idle_stop: float | None, *, restart: bool) -> FrameSource | None:
+    from wbcdet.stream.sources.base import SourceError
+    from wbcdet.stream.sources.latest_frame import try_out
+    from wbcdet.stream.sources.open import open_source
+
+    if source is None:
+        if restart:
+            stop("--restart forgets what was counted: name a SOURCE to count anew")
+        return None
+    try:
+        opened = open_source(source, idle_stop=idle_stop)
+        if restart:
+            try_out(opened)  # before anything is forgotten
+        return opened
+    except SourceError as error:
+        stop(str(error))
+
+
+def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
+    from wbcdet.report.header import ResumeError
+    from wbcdet.report.job import Job
+    from wbcdet.report.job import opened as journal_opened
+    from wbcdet.report.journal import JournalError
+    from wbcdet.stream.report import Wanted, finish
+    from wbcdet.stream.resume import begin
+    from wbcdet.stream.store import VIEWS, StreamStore
+    from wbcdet.utils.lock import LockedError
+
+    out = wish.out
+    wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
+    try:
+        with journal_opened(Job(out / VIEWS, out, restart=wish.restart)) as journal:
+            begin(out, journal, analyzer.info(), restart=wish.restart)
+            keeper = StreamStore(out, journal)
+            outcome = None
+            if wish.source is not None:
+                outcome = _watch(wish, wish.source, analyzer, keeper)
+                if outcome.failure and not outcome.frames:
+                    stop(outcome.failure)
+            if not keeper.views():
+                stop(
+                    f"{out}: holds no count yet; name a SOURCE to watch"
+                    if wish.source is None
+                    else f"{wish.source.name}: ended before a frame was looked at"
+                )
+            if outcome is None:
+                _settle(analyzer, keeper, quiet=wish.quiet)
+            keeper.flush(at_once=True)  # puts right what a killed run left half-written
+            with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
+                return _Done(finish(out, journal, keeper, wanted, tick), outcome)
+    except LockedError:
+        stop(f"another run is counting into {out}; wait for it, or choose another --out")
+    except ResumeError as error:
+        stop(f"{out}: {error}")
+    except JournalError as error:
+        stop(f"{error}; choose another --out, or begin anew with --restart")
+    except OSError as error:
+        stop(
+            f"cannot write to {out}: {error.strerror or error}; what was counted is kept: when "
+            "that is mended, the same command goes on"
+        )
+
+
+def _settle(analyzer: Analyzer, keeper: StreamStore, *, quiet: bool) -> None:
+    """Search for maps that are one, for which a killed run had no time; Ctrl-C ends the search."""
+    from wbcdet.stream.cell_counter import CellCounter
+    from wbcdet.stream.runner import interrupts
+
+    session = CellCounter(analyzer, keeper, live=False)
+    maps = len(session.slide.chart.smaller())
+    enough = threading.Event()
+    with progress("Comparing maps", maps, quiet) as tick, interrupts(enough.set):
+        for _ in session.settle():
+            tick()
+            if enough.is_set():
+                break
+
+
+def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: StreamStore) -> Outcome:
+    from wbcdet.stream.cell_counter import CellCounter
+    from wbcdet.stream.display.base import Display
+    from wbcdet.stream.display.overlay import Overlay
+    from wbcdet.stream.event_log import EventLog
+    from wbcdet.stream.runner import Runner
+
+    counted = sum(track.counts for track in keeper.tracks())
+    if counted:
+        wish.say(f"goes on with the {counted} cells that were counted before")
+    surfaces: list[Display] = []
+    overlay = Overlay()
+    with ExitStack() as stack:
+        events = EventLog(wish.out, None if wish.quiet else wish.say)
+        stack.callback(events.close)
+        session = CellCounter(analyzer, keeper, live=source.live)
+        runner = Runner(source, session, keeper, wish.options, events)
+        if wish.display:
+            from wbcdet.stream.display.window import Window, WindowError
+
+            try:
+                surfaces.append(Window(source.name, runner.ask, overlay))
+            except WindowError as error:
+                stop(str(error))
+        if wish.page is not None:
+            from wbcdet.stream.display.web import Server
+
+            try:
+                listening = listen(wish.page.host, wish.page.port)
+            except ListenError as error:
+                stop(str(error))
+            surfaces.append(Server(source.name, runner.ask, overlay, listening))
+            # Even when quiet, as nobody can guess the token; never an event, which a file keeps.
+            print(f"wbcdet: the live page is at {listening.url}", file=sys.stderr)
+        # After what may not be had: else a file stays empty, and the cursor hidden.
+        if wish.save_video:
+            from wbcdet.stream.display.video_writer import VideoWriter
+
+            surfaces.append(VideoWriter(wish.out, overlay))
+        if not wish.quiet and sys.stderr.isatty():
+            from wbcdet.stream.display.terminal import StatusLine
+
+            surfaces.append(StatusLine())
+        events.add("begin", f"watching {source.name}; Ctrl-C ends and writes the report", -1)
+        return runner.run(surfaces)
+
+
+def _report(done: _Done, wish: _Wish, *, json: bool) -> NoReturn:
+    """Print what was asked for and end with the run's exit code."""
+    try:
+        if json:
+            with (wish.out / "results.json").open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer)
+        elif not wish.quiet:
+            from wbcdet.stream.display.terminal import print_stream
+
+            print_stream(done.tally, wish.out)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        close_pipe()
+    failure = done.outcome and done.outcome.failure
+    if failure and (wish.quiet or json):
+        print(f"wbcdet: {failure}", file=sys.stderr)
+    raise typer.Exit(EXIT_SOME_FAILED if failure else 0)

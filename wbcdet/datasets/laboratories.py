@@ -1,0 +1,313 @@
+"""What each laboratory labelled, read from its archive into one form.
+
+Every reader yields :class:`LabField` records: the field's file inside its archive and the boxes on
+it. Known defects of the sources are repaired here, where they are read, so that nothing further
+down has to know of them.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from wbcdet.datasets.archives import Archive, datasets_folder
+
+#: What a box can hold. ``ignore`` is neither a cell to find nor background. Of test fields alone:
+#: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
+#: smudge of one.
+KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
+SUB_IMAGE_SIDE = 256  # of BCISC, px
+ASLAN_SIDE = 256  # all its fields are squares of this side, px
+
+
+@dataclass(frozen=True, slots=True)
+class LabBox:
+    """One labelled object: pixels ``x_min, y_min, x_max, y_max`` of its field."""
+
+    box: tuple[float, float, float, float]
+    kind: str
+    cell_type: str = ""  # one of the four, "basophil", "unsure", or "" where nobody said
+    silver: bool = False  # read for this project, not by an expert
+    published_type: str = ""  # what the data set says where ``cell_type`` corrects it
+
+
+@dataclass(slots=True)
+class LabField:
+    """One field of a laboratory with its splits and boxes."""
+
+    laboratory: str
+    file: str
+    group: str
+    detect: str
+    classify: str
+    boxes: list[LabBox] = field(default_factory=list)
+
+
+def read_split_list() -> dict[str, list[dict[str, str]]]:
+    """The rows of ``datasets/splits.csv`` by laboratory."""
+    rows: dict[str, list[dict[str, str]]] = defaultdict(list)
+    with (datasets_folder() / "splits.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            rows[row["laboratory"]].append(row)
+    return rows
+
+
+def _blank(row: dict[str, str]) -> LabField:
+    return LabField(row["laboratory"], row["file"], row["group"], row["detect"], row["classify"])
+
+
+def _retyped(name: str) -> dict[tuple[str, int | None], str]:
+    """Corrected types by file and left edge of the box (None where a file has one white cell)."""
+    with (datasets_folder() / name).open(encoding="utf-8", newline="") as stream:
+        return {
+            (row["file"], int(row["x_min"]) if "x_min" in row else None): row["cell_type"]
+            for row in csv.DictReader(stream)
+        }
+
+
+def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
+    """White cells of test fields that have no box in their data set, by file.
+
+    All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
+    """
+    found: dict[str, list[LabBox]] = defaultdict(list)
+    with (datasets_folder() / "test_unboxed.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["laboratory"] == laboratory:
+                x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
+                found[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
+    return found
+
+
+def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
+    """A white cell with its published type, or with the type that corrects it."""
+    if verdict is None:
+        return LabBox(box, "wbc", said)
+    return LabBox(box, "wbc", verdict, silver=True, published_type=said)
+
+
+def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
+
+    ``datasets/bccd_retyped.csv`` corrects training cells whose published class is plainly wrong:
+    about half of the eosinophils show lobed nuclei and no granules. Test fields keep theirs.
+    """
+    retyped = _retyped("bccd_retyped.csv")
+    kinds = {"WBC": "wbc", "RBC": "rbc", "Platelets": "platelet"}
+    present = set(archive.names())
+    unboxed = _unboxed("bccd")
+    for row in rows:
+        annotation = row["file"].replace("JPEGImages", "Annotations").replace(".jpg", ".xml")
+        if annotation not in present:  # three fields that only the class list knows
+            continue
+        record = _blank(row)
+        types = row["cell_types"].split("+")
+        found = []
+        for item in ET.fromstring(archive.read(annotation)).iter("object"):
+            corner = item.find("bndbox")
+            assert corner is not None
+            x0, y0, x1, y1 = (
+                float(corner.findtext(tag, "0")) for tag in ("xmin", "ymin", "xmax", "ymax")
+            )
+            if min(x1 - x0, y1 - y0) < 4:  # fields 00338 and 00343 carry one-pixel boxes
+                continue
+            found.append(((x0, y0, x1, y1), kinds[item.findtext("name", "")]))
+        white = sum(kind == "wbc" for _, kind in found)
+        same = types[0] if len(set(types)) == 1 and len(types) == white else ""
+        verdict = retyped.get((row["file"], None))
+        record.boxes = [
+            _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in found
+        ]
+        record.boxes += unboxed[row["file"]]
+        yield record
+
+
+def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """TXL-PBC: YOLO boxes; white cells that are none become ``not_wbc``, repeats are dropped."""
+    verdicts: dict[tuple[str, int], str] = {}
+    with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            verdicts[row["file"], int(row["box_line"])] = row["cell_type"]
+    unboxed = _unboxed("txl-raabin")
+    for row in rows:
+        record = _blank(row)
+        height, width = archive.read_image(row["file"]).shape[:2]
+        text = archive.read(row["file"].replace("/images/", "/labels/")[:-4] + ".txt").decode()
+        seen: set[str] = set()
+        for line, content in enumerate(text.splitlines()):
+            parts = content.split()
+            if not parts or content in seen:
+                continue
+            seen.add(content)
+            cx, cy, w, h = (float(v) for v in parts[1:5])
+            box = (
+                (cx - w / 2) * width,
+                (cy - h / 2) * height,
+                (cx + w / 2) * width,
+                (cy + h / 2) * height,
+            )
+            if parts[0] != "0":
+                record.boxes.append(LabBox(box, "rbc" if parts[0] == "1" else "platelet"))
+                continue
+            verdict = verdicts.get((row["file"], line), "")
+            kind = "not_wbc" if verdict == "not_wbc" else "wbc"
+            record.boxes.append(LabBox(box, kind, verdict if kind == "wbc" else "", silver=True))
+        record.boxes += unboxed[row["file"]]
+        yield record
+
+
+def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """Aslan: boxes as fractions of the side, no cell types.
+
+    ``datasets/aslan_cells.csv`` names the white cells, read by eye for this project; three of
+    them are red cells and become ``not_wbc``.
+    """
+    verdicts: dict[tuple[str, int], str] = {}
+    with (datasets_folder() / "aslan_cells.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            verdicts[row["file"], int(row["wbc_number"])] = row["cell_type"]
+    by_file: dict[str, list[LabBox]] = defaultdict(list)
+    white: dict[str, int] = defaultdict(int)
+    for item in csv.DictReader(io.StringIO(archive.read("annotations.csv").decode())):
+        file = "images/" + item["image"]
+        x0, y0, x1, y1 = (
+            min(max(float(item[k]), 0.0), 1.0) * ASLAN_SIDE
+            for k in ("xmin", "ymin", "xmax", "ymax")
+        )
+        kind, verdict = item["label"].lower(), ""
+        if min(x1 - x0, y1 - y0) < 4:
+            continue
+        if kind == "wbc":
+            verdict = verdicts[file, white[file]]
+            white[file] += 1
+            if verdict == "not_wbc":
+                kind, verdict = "not_wbc", ""
+        by_file[file].append(LabBox((x0, y0, x1, y1), kind, verdict, silver=True))
+    for row in rows:
+        record = _blank(row)
+        record.boxes = by_file[row["file"]]
+        yield record
+
+
+def _components(mask: np.ndarray, smallest: int) -> list[tuple[int, int, int, int]]:
+    _, _, stats, _ = cv2.connectedComponentsWithStats((mask > 127).astype(np.uint8))
+    return [
+        (int(x), int(y), int(x + w), int(y + h))
+        for x, y, w, h, area in stats[1:]
+        if area >= smallest
+    ]
+
+
+def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
+    """Shared area as a part of the smaller box."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    return w * h / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
+
+
+def place_sub_image(field_image: np.ndarray, sub_image: np.ndarray) -> tuple[int, int, float]:
+    """Find a 256 px sub-image in its field: top left corner in field pixels and match score.
+
+    A sub-image is a 512 px window of the field scaled down by 2. The search runs at a quarter of
+    the field's scale, where the match is still unique and thirty times cheaper.
+    """
+    height, width = field_image.shape[:2]
+    quarter = cv2.resize(field_image, (width // 4, height // 4), interpolation=cv2.INTER_AREA)
+    probe = cv2.resize(sub_image, (128, 128), interpolation=cv2.INTER_AREA)
+    scores = cv2.matchTemplate(quarter, probe, cv2.TM_CCOEFF_NORMED)
+    _, score, _, (x, y) = cv2.minMaxLoc(scores)
+    return x * 4, y * 4, float(score)
+
+
+def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """BCISC: boxes from masks of whole fields and of sub-images, completed and corrected by eye.
+
+    ``datasets/bcisc_added.csv`` holds the cells that have no mask. All other fields were searched
+    with a stain model that found every masked cell (269 of 269), and its finds were looked at.
+    ``datasets/bcisc_retyped.csv`` corrects cells whose sub-image carries a plainly wrong class.
+    """
+    added: dict[str, list[LabBox]] = defaultdict(list)
+    with (datasets_folder() / "bcisc_added.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
+            ignored = row["cell_type"] == "ignore"
+            added[row["file"]].append(
+                LabBox(
+                    (x0, y0, x1, y1),
+                    "ignore" if ignored else "wbc",
+                    "" if ignored else row["cell_type"],
+                    silver=True,
+                )
+            )
+    retyped = _retyped("bcisc_retyped.csv")
+    names = archive.names()
+    sub_images: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for name in names:
+        match = re.fullmatch(r"sub-images/images/([a-z]+)_(\d+-\d+.*)_\d+\.jpg", name)
+        if match:
+            sub_images[match[1], match[2]].append(name)
+    for row in rows:
+        record = _blank(row)
+        folder, stem = re.fullmatch(r"original-images/(\w+)/(.+)\.jpg", row["file"]).groups()  # type: ignore[union-attr]
+        image = archive.read_image(row["file"])
+        # A class is said of the cell in the middle of a sub-image, or of a field's only cell; the
+        # neighbours that masks show too are of any type.
+        found: list[tuple[tuple[int, int, int, int], str]] = []
+        for sub in sorted(sub_images[folder, stem]):
+            x, y, _ = place_sub_image(image, archive.read_image(sub))
+            mask = archive.read_image(sub.replace("/images/", "/masks/")[:-4] + ".png")[..., 0]
+            for a, b, c, d in _components(mask, 100):
+                middle = a <= SUB_IMAGE_SIDE / 2 <= c and b <= SUB_IMAGE_SIDE / 2 <= d
+                box = (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d)
+                found.append((box, row["cell_types"] if middle else ""))
+        masks = re.compile(rf"original-images/{folder}/{re.escape(stem)}(\(\d\)|_\d)?\.png")
+        for name in sorted(filter(masks.fullmatch, names)):
+            mask = archive.read_image(name)[..., 0]
+            if mask.shape == image.shape[:2]:
+                found += [(box, "") for box in _components(mask, 400)]
+        # The same cell stands in its sub-image's mask and in the field's: the named one stays.
+        kept: list[tuple[tuple[int, int, int, int], str]] = []
+        for box, cell_type in sorted(found, key=lambda item: item[1] == ""):
+            if min(box[2] - box[0], box[3] - box[1]) >= 20 and not any(
+                _overlap(box, other) > 0.5 for other, _ in kept
+            ):
+                kept.append((box, cell_type))
+        if len(kept) == 1:
+            kept = [(kept[0][0], row["cell_types"])]
+        record.boxes += [_typed(b, said, retyped.get((row["file"], b[0]))) for b, said in kept]
+        record.boxes += added[row["file"]]
+        yield record
+
+
+def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """Tecom and CellaVision crops: the box around nucleus and cytoplasm of the mask."""
+    for row in rows:
+        record = _blank(row)
+        mask = archive.read_image(row["file"][:-4] + ".png")[..., 0]
+        ys, xs = np.nonzero(mask > 40)
+        if len(xs):
+            box = (float(xs.min()), float(ys.min()), float(xs.max() + 1), float(ys.max() + 1))
+            record.boxes = [LabBox(box, "wbc", row["cell_types"])]
+        yield record
+
+
+#: laboratory → (archive, reader)
+READERS = {
+    "aslan": ("aslan", read_aslan),
+    "bccd": ("bccd", read_bccd),
+    "bcisc": ("bcisc", read_bcisc),
+    "cellavision": ("tecom-cellavision", read_segmentation),
+    "tecom": ("tecom-cellavision", read_segmentation),
+    "txl-pbc": ("txl-pbc", read_txl),
+    "txl-raabin": ("txl-pbc", read_txl),
+}

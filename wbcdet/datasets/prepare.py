@@ -1,0 +1,136 @@
+"""One folder that detector and classifier train from, made from the archives.
+
+``fields/LAB/…`` holds every listed field, ``fields.csv`` one row a field, ``boxes.csv`` one row a
+labelled object, ``cutouts/LAB/…`` white cells cut out along their masks (BGRA), ``cutouts.csv``
+which field each is from. The same archives give the same bytes.
+"""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+from rich.progress import Progress
+
+from wbcdet.datasets.archives import Archive, open_archive
+from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
+
+FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
+BOX_COLUMNS = (
+    "field", "x_min", "y_min", "x_max", "y_max", "kind", "cell_type", "silver", "published_type"
+)  # fmt: skip
+CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
+    part = path.with_suffix(".part")
+    with part.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(columns)
+        writer.writerows(rows)
+    part.replace(path)
+
+
+def _cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
+    """The masked cell as BGRA, cropped to its mask with a soft rim; None for an empty mask."""
+    ys, xs = np.nonzero(mask)
+    if len(xs) < 200:
+        return None
+    # A cell cut by the border would teach that white cells have straight sides.
+    height, width = mask.shape
+    if min(xs.min(), ys.min()) == 0 or xs.max() == width - 1 or ys.max() == height - 1:
+        return None
+    window = np.s_[ys.min() : ys.max() + 1, xs.min() : xs.max() + 1]
+    alpha = cv2.GaussianBlur(mask.astype(np.float32) * 255, (0, 0), max(1.0, len(xs) ** 0.5 / 80))
+    return np.dstack([image, alpha.astype(np.uint8)])[window]
+
+
+def _tecom_cutout(archive: Archive, record: LabField) -> np.ndarray | None:
+    mask = archive.read_image(record.file[:-4] + ".png")[..., 0]
+    return _cutout(archive.read_image(record.file), mask > 40)
+
+
+def _bcisc_cutouts(archive: Archive, record: LabField) -> list[np.ndarray]:
+    folder, stem = Path(record.file).parent.name, Path(record.file).stem
+    names = [
+        name
+        for name in archive.names()
+        if name.startswith(f"sub-images/images/{folder}_{stem}_") and name.endswith(".jpg")
+    ]
+    cells = []
+    image = archive.read_image(record.file) if names else np.empty(0)
+    for name in sorted(names):
+        sub = archive.read_image(name)
+        x, y, _ = place_sub_image(image, sub)
+        mask = archive.read_image(name.replace("/images/", "/masks/")[:-4] + ".png")[..., 0]
+        window = image[y : y + 512, x : x + 512]
+        mask = cv2.resize(mask, window.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        cell = _cutout(window, mask > 127)
+        if cell is not None:
+            cells.append(cell)
+    return cells
+
+
+def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, int]:
+    """Write the training folder.
+
+    Args:
+        data_dir: folder that holds the archives (``wbcdet data fetch``).
+        out_dir: folder to write; an older one is overwritten file by file.
+        progress: show a bar on the terminal.
+
+    Returns:
+        Number of fields by laboratory.
+
+    Raises:
+        DataError: an archive is missing or damaged.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    split_list = read_split_list()
+    fields: list[tuple] = []
+    boxes: list[tuple] = []
+    cutouts: list[tuple] = []
+    with Progress(disable=not progress) as bar:
+        task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in READERS))
+        for laboratory, (archive_name, reader) in sorted(READERS.items()):
+            archive = open_archive(archive_name, data_dir)
+            bar.update(task, description=f"prepare {laboratory}")
+            (out_dir / "fields" / laboratory).mkdir(parents=True, exist_ok=True)
+            (out_dir / "cutouts" / laboratory).mkdir(parents=True, exist_ok=True)
+            for record in reader(archive, split_list[laboratory]):
+                bar.advance(task)
+                path = Path(record.file)
+                stem = f"{path.parent.name}_{path.name}" if laboratory == "bcisc" else path.name
+                name = f"{laboratory}/{stem}"
+                (out_dir / "fields" / name).write_bytes(archive.read(record.file))
+                height, width = archive.read_image(record.file).shape[:2]
+                splits = (record.detect, record.classify)
+                fields.append((name, laboratory, record.file, record.group, *splits, width, height))
+                most = (width, height, width, height)
+                for b in record.boxes:
+                    inside = (min(max(v, 0), m) for v, m in zip(b.box, most, strict=True))
+                    corners = (round(v, 2) for v in inside)
+                    boxes.append(
+                        (name, *corners, b.kind, b.cell_type, int(b.silver), b.published_type)
+                    )
+                if "train" not in (record.classify if laboratory == "tecom" else record.detect):
+                    continue
+                cells: list[np.ndarray | None] = []
+                if laboratory == "tecom":
+                    cells = [_tecom_cutout(archive, record)]
+                elif laboratory == "bcisc":
+                    cells = [*_bcisc_cutouts(archive, record)]
+                for number, cell in enumerate(cells):
+                    if cell is not None:
+                        target = f"{laboratory}/{Path(stem).stem}_{number}.png"
+                        cv2.imwrite(str(out_dir / "cutouts" / target), cell)
+                        cutouts.append((target, laboratory, name))
+    _write_csv(out_dir / "fields.csv", FIELD_COLUMNS, fields)
+    _write_csv(out_dir / "boxes.csv", BOX_COLUMNS, boxes)
+    _write_csv(out_dir / "cutouts.csv", CUTOUT_COLUMNS, cutouts)
+    counts: dict[str, int] = {}
+    for row in fields:
+        counts[row[1]] = counts.get(row[1], 0) + 1
+    return counts

@@ -1,0 +1,141 @@
+"""Fields and cut-out cells in memory, from which the detector's scenes are composed."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+cv2.setNumThreads(0)
+
+#: Longest side at which source fields are kept in memory; BCISC cells are then 100 px across.
+LONGEST_SOURCE = 1024
+
+
+@dataclass(slots=True)
+class Source:
+    """A field in memory with its white cells and the regions to stay away from."""
+
+    image: np.ndarray  # (H, W, 3) uint8 BGR
+    blank: np.ndarray  # the same field, its white cells covered with red cells of its own
+    cells: np.ndarray  # (N, 4) float32, white cells
+    ignored: np.ndarray  # (M, 4) float32
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def load_sources(
+    prepared: Path, splits: tuple[str, ...], leave_out: tuple[str, ...] = ()
+) -> dict[str, list[Source]]:
+    """Fields of the given detector splits by laboratory.
+
+    Args:
+        prepared: folder written by :func:`wbcdet.datasets.prepare.prepare`.
+        splits: values of the ``detect`` column to take.
+        leave_out: laboratories to leave out.
+    """
+    boxes: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(prepared / "boxes.csv"):
+        boxes.setdefault(row["field"], []).append(row)
+    sources: dict[str, list[Source]] = {}
+    for row in _rows(prepared / "fields.csv"):
+        laboratory = row["laboratory"]
+        if row["detect"] not in splits or laboratory in leave_out:
+            continue
+        image = cv2.imread(str(prepared / "fields" / row["field"]))
+        assert image is not None, row["field"]
+        factor = min(1.0, LONGEST_SOURCE / max(image.shape[:2]))
+        if factor < 1:
+            image = cv2.resize(image, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+
+        def of_kind(kind: str, name: str = row["field"], factor: float = factor) -> np.ndarray:
+            corners = [
+                [float(b[k]) * factor for k in ("x_min", "y_min", "x_max", "y_max")]
+                for b in boxes.get(name, [])
+                if b["kind"] == kind
+            ]
+            return np.array(corners, np.float32).reshape(-1, 4)
+
+        cells, ignored = of_kind("wbc"), of_kind("ignore")
+        blank = cover_cells(image, np.concatenate([cells, ignored]))
+        sources.setdefault(laboratory, []).append(Source(image, blank, cells, ignored))
+    return sources
+
+
+def cover_cells(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
+    """The field without its white cells, each covered by a soft-edged patch of the same field.
+
+    Low magnification shows hundreds of red cells for each white one; most published fields hold
+    one white cell and little else, so such views are tiled with covered fields.
+    """
+    out = image.copy()
+    height, width = image.shape[:2]
+    rng = np.random.default_rng(len(boxes))
+    for b in boxes:
+        grow = 0.12 * (b[2:] - b[:2])
+        x0, y0 = np.maximum(b[:2] - grow, 0).astype(int)
+        x1, y1 = np.minimum(b[2:] + grow, (width, height)).astype(int)
+        # One patch if the field has room for it beside its cells, else a quilt of smaller ones.
+        for parts in (1, 2, 3, 5):
+            xs = np.linspace(x0, x1, parts + 1).astype(int)
+            ys = np.linspace(y0, y1, parts + 1).astype(int)
+            span = int(max(np.diff(xs).max(), np.diff(ys).max()))
+            places = _free_places(boxes, span, (width, height), parts * parts, rng)
+            if places:
+                break
+        for number, (x, y) in enumerate(places):
+            row, column = divmod(number, parts)
+            left, right, top, bottom = xs[column], xs[column + 1], ys[row], ys[row + 1]
+            out[top:bottom, left:right] = image[y : y + bottom - top, x : x + right - left]
+        if parts > 1 or not places:
+            continue
+        rim_y, rim_x = np.mgrid[-1 : 1 : (y1 - y0) * 1j, -1 : 1 : (x1 - x0) * 1j]
+        alpha = np.clip((1 - np.maximum(np.abs(rim_x), np.abs(rim_y))) * 6, 0, 1)[..., None]
+        # A cell cut by the border has no soft edge there.
+        if not (x0 == 0 or y0 == 0 or x1 == width or y1 == height):
+            window = np.s_[y0:y1, x0:x1]
+            out[window] = out[window] * alpha + image[window] * (1 - alpha)
+    return out
+
+
+def _free_places(
+    boxes: np.ndarray, span: int, size: tuple[int, int], number: int, rng: np.random.Generator
+) -> list[tuple[int, int]]:
+    """Corners of ``number`` squares of ``span`` px that touch no box, or none at all."""
+    places: list[tuple[int, int]] = []
+    if span >= min(size):
+        return places
+    for _ in range(60 * number):
+        x, y = int(rng.integers(0, size[0] - span)), int(rng.integers(0, size[1] - span))
+        square = np.array([x, y, x + span, y + span], np.float32)
+        if all(shared(square, other) == 0 for other in boxes):
+            places.append((x, y))
+            if len(places) == number:
+                return places
+    return []
+
+
+def load_cutouts(prepared: Path, leave_out: tuple[str, ...] = ()) -> list[np.ndarray]:
+    """Masked cells, (h, w, 4) uint8 BGRA."""
+    cells = []
+    for row in _rows(prepared / "cutouts.csv"):
+        if row["laboratory"] not in leave_out:
+            cell = cv2.imread(str(prepared / "cutouts" / row["cutout"]), cv2.IMREAD_UNCHANGED)
+            assert cell is not None, row["cutout"]
+            cells.append(cell)
+    return cells
+
+
+def shared(a: np.ndarray, b: np.ndarray) -> float:
+    """Intersection of two boxes as a part of the first."""
+    side = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
+    if min(side) <= 0:
+        return 0.0
+    return float(side.prod() / (a[2:] - a[:2]).prod())

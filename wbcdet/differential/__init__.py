@@ -1,0 +1,1 @@
+"""The differential: counts to percentages with intervals."""

@@ -1,0 +1,287 @@
+"""The leukocyte differential: counts to percentages with exact intervals.
+
+Percentages are of the classified cells. What is not a named leukocyte (unclassified cells, what a
+person marked as artefact) and cells cut by the border are counted apart.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from wbcdet.differential.grouping import group_of
+from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.records import LABELS, CellType
+from wbcdet.utils.intervals import clopper_pearson
+
+#: How many cells a differential may be asked to hold; see ``Differential.warning``.
+TARGETS = (100, 200, 400)
+
+#: Name of the one group of a run that is not grouped.
+ALL = "all"
+
+#: Header of ``differential.csv``.
+DIFFERENTIAL_COLUMNS: tuple[str, ...] = (
+    "group",
+    "label",
+    "count",
+    "percent",
+    "ci_low",
+    "ci_high",
+    "range_low",
+    "range_high",
+    "flag",
+    "classified",
+    "reason",
+)
+
+#: Labels that are no named leukocyte: they have a count and no percentage.
+NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, "artefact")
+
+#: Label, in ``differential.csv``, of the row that counts cells cut by the border.
+EDGE = "edge"
+
+
+class CountedCell(Protocol):
+    """What is read of a cell; ``records.Cell`` is one.
+
+    ``label`` may be any text or ``CellType``: a person may name what the classifier does not.
+    """
+
+    @property
+    def label(self) -> str: ...
+    @property
+    def reason(self) -> str | None: ...
+    @property
+    def touches_edge(self) -> bool: ...
+
+
+class CountedField(Protocol):
+    """What is read of a field; ``records.FieldResult`` is one."""
+
+    @property
+    def file(self) -> str: ...
+    @property
+    def cells(self) -> Sequence[CountedCell]: ...
+    @property
+    def failure(self) -> str | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One line of a differential.
+
+    Attributes:
+        label: the cell type.
+        count: cells of it.
+        percent, ci_low, ci_high: share of the classified cells and its exact 95 % interval, in
+            percent; None where no cell was classified.
+        range: the reference range, if there is one.
+        flag: ``low`` or ``high`` where the whole interval leaves the range, else empty.
+    """
+
+    label: str
+    count: int
+    percent: float | None
+    ci_low: float | None
+    ci_high: float | None
+    range: ReferenceRange | None
+    flag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Differential:
+    """The differential of one group of fields.
+
+    Attributes:
+        group: name of the slide or patient, or ``ALL``.
+        counts: classified cells by label: the four labels, zeros included, then others by name.
+        unclassified: unclassified cells by reason, the most frequent first.
+        artefacts: what a person marked as no leukocyte.
+        edge: cells cut by the border of their field, of every label.
+        edge_left_out: those cells are in none of the counts above.
+        fields, not_read: fields read, and fields that could not be read.
+        target: number of classified cells asked for, or None.
+        ranges: reference ranges by label.
+    """
+
+    group: str
+    counts: dict[str, int]
+    unclassified: dict[str, int]
+    artefacts: int
+    edge: int
+    edge_left_out: bool
+    fields: int
+    not_read: int
+    target: int | None = None
+    ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
+
+    @property
+    def classified(self) -> int:
+        """Number of cells that the percentages are of."""
+        return sum(self.counts.values())
+
+    @property
+    def missing(self) -> int:
+        """How many classified cells are missing to the target; 0 without a target."""
+        return max(0, (self.target or 0) - self.classified)
+
+    def shares(self) -> list[Share]:
+        """One line a label, in the order of ``counts``."""
+        total = self.classified
+        lines = []
+        for label, count in self.counts.items():
+            known = self.ranges.get(label)
+            if not total:
+                lines.append(Share(label, count, None, None, None, known, ""))
+                continue
+            low, high = (100 * end for end in clopper_pearson(count, total))
+            flag = known.flag(low, high) if known else ""
+            lines.append(Share(label, count, 100 * count / total, low, high, known, flag))
+        return lines
+
+    def warning(self) -> str | None:
+        """One plain line where fewer cells than the target were classified, else None."""
+        if not self.missing:
+            return None
+        start = (
+            f"{self.group}: {self.classified} of {self.target} cells classified, "
+            f"{self.missing} are missing"
+        )
+        if not self.classified:
+            return f"{start}; nothing can be said of the percentages"
+        lead = max(self.counts, key=lambda label: self.counts[label])
+        share = self.counts[lead] / self.classified
+        now = _width(self.counts[lead], self.classified)
+        then = _width(round(share * (self.target or 0)), self.target or 0)
+        return (
+            f"{start}; the 95 % interval of {lead} ({100 * share:.1f} %) is {now:.1f} points "
+            f"wide and would be {then:.1f} with {self.target}"
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Flat rows under ``DIFFERENTIAL_COLUMNS``.
+
+        One row a label, then one row a reason of unclassified cells, then, where there are any,
+        artefacts, then the cells cut by the border.
+        """
+        rows = [
+            {
+                "label": share.label,
+                "count": share.count,
+                "percent": _rounded(share.percent),
+                "ci_low": _rounded(share.ci_low),
+                "ci_high": _rounded(share.ci_high),
+                "range_low": share.range.low if share.range else None,
+                "range_high": share.range.high if share.range else None,
+                "flag": share.flag or None,
+            }
+            for share in self.shares()
+        ]
+        rows += [
+            {"label": CellType.UNCLASSIFIED.value, "count": count, "reason": reason}
+            for reason, count in self.unclassified.items()
+        ]
+        if self.artefacts:
+            rows.append({"label": "artefact", "count": self.artefacts})
+        how = "left out" if self.edge_left_out else "counted above"
+        rows.append({"label": EDGE, "count": self.edge, "reason": how})
+        start = dict.fromkeys(DIFFERENTIAL_COLUMNS)
+        start |= {"group": self.group, "classified": self.classified}  # type: ignore[dict-item]
+        return [start | row for row in rows]
+
+
+def differentials(
+    results: Iterable[CountedField],
+    *,
+    by: str | None = None,
+    exclude_edge: bool = False,
+    target: int | None = None,
+    ranges: Mapping[str, ReferenceRange] | None = None,
+) -> list[Differential]:
+    """The differential of every group, in the order in which the groups first appear.
+
+    Args:
+        results: the record of every field; they are read once and not kept.
+        by: ``folder`` or a pattern (see ``grouping.group_of``); None puts all fields together.
+        exclude_edge: leave cells cut by the border out of the counts.
+        target: number of classified cells asked for in each group.
+        ranges: reference ranges by label (``ranges.read_ranges``).
+
+    Raises:
+        grouping.GroupingError: ``by`` is not usable.
+    """
+    tallies: dict[str, _Tally] = {} if by else {ALL: _Tally()}
+    for result in results:
+        name = group_of(result.file, by) if by else ALL
+        tally = tallies.setdefault(name, _Tally())
+        tally.fields += result.failure is None
+        tally.not_read += result.failure is not None
+        tally.add(result.cells, exclude_edge)
+    return [
+        tally.close(name, exclude_edge, target, ranges or {}) for name, tally in tallies.items()
+    ]
+
+
+def differential_of(
+    cells: Iterable[CountedCell],
+    *,
+    target: int | None = None,
+    ranges: Mapping[str, ReferenceRange] | None = None,
+) -> Differential:
+    """The differential of the cells of one slide. Arguments as for ``differentials``."""
+    tally = _Tally()
+    tally.add(cells, exclude_edge=False)
+    return tally.close(ALL, False, target, ranges or {})
+
+
+class _Tally:
+    """Counts of one group while its fields come in."""
+
+    def __init__(self) -> None:
+        self.labels: Counter[str] = Counter()
+        self.reasons: Counter[str] = Counter()
+        self.edge = self.fields = self.not_read = 0
+
+    def add(self, cells: Iterable[CountedCell], exclude_edge: bool) -> None:
+        for cell in cells:
+            self.edge += cell.touches_edge
+            if exclude_edge and cell.touches_edge:
+                continue
+            label = str(cell.label)
+            self.labels[label] += 1
+            if label == CellType.UNCLASSIFIED:
+                self.reasons[cell.reason or label] += 1
+
+    def close(
+        self,
+        group: str,
+        exclude_edge: bool,
+        target: int | None,
+        ranges: Mapping[str, ReferenceRange],
+    ) -> Differential:
+        own = [str(label) for label in LABELS]
+        others = sorted(set(self.labels) - {*own, *NOT_CLASSIFIED})
+        return Differential(
+            group=group,
+            counts={label: self.labels[label] for label in (*own, *others)},
+            unclassified=dict(sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))),
+            artefacts=self.labels["artefact"],
+            edge=self.edge,
+            edge_left_out=exclude_edge,
+            fields=self.fields,
+            not_read=self.not_read,
+            target=target,
+            ranges=ranges,
+        )
+
+
+def _width(count: int, total: int) -> float:
+    low, high = clopper_pearson(count, total)
+    return 100 * (high - low)
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

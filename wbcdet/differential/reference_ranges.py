@@ -1,0 +1,75 @@
+"""Reference ranges of the differential: the shipped ones, or a laboratory's own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from wbcdet.differential.csv_table import Table, TableError, number, read_table
+from wbcdet.records import LABELS
+
+#: Labels that may have a range: the four, and those that a person may add.
+_KNOWN = (*(str(label) for label in LABELS), "basophil")
+_COLUMNS = ("label", "low_percent", "high_percent", "source")
+
+
+@dataclass(frozen=True, slots=True)
+class ReferenceRange:
+    """Where the share of a cell type lies in healthy adults: percent, both ends included."""
+
+    low: float
+    high: float
+    source: str
+
+    def flag(self, low: float, high: float) -> str:
+        """``low`` or ``high`` where the whole interval (percent) is outside, else empty."""
+        if high < self.low:
+            return "low"
+        return "high" if low > self.high else ""
+
+
+def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
+    """Reference ranges by label.
+
+    Args:
+        path: CSV with the columns ``label, low_percent, high_percent, source``; None takes the
+            adult ranges that wbcdet ships.
+
+    Raises:
+        TableError: the file is no such table; the message names the line and the remedy.
+    """
+    table = read_table(path or Path(__file__).parent / "reference_ranges.csv")
+    header = [name.casefold() for name in table.header]
+    missing = [name for name in _COLUMNS if name not in header]
+    if missing:
+        raise TableError(
+            f"{table.path}: column {', '.join(missing)} is missing; the header must name "
+            f"{', '.join(_COLUMNS)}"
+        )
+    ranges: dict[str, ReferenceRange] = {}
+    for line, cells in table.rows:
+        row = dict(zip(header, cells, strict=True))
+        label, one = _range(table, line, row)
+        if label in ranges:
+            raise TableError(f"{table.path}: line {line}: there is a second range for {label}")
+        ranges[label] = one
+    return ranges
+
+
+def _range(table: Table, line: int, row: Mapping[str, str]) -> tuple[str, ReferenceRange]:
+    where = f"{table.path}: line {line}"
+    label = row["label"].casefold()
+    if label not in _KNOWN:
+        raise TableError(f"{where}: label {row['label']!r} is none of {', '.join(_KNOWN)}")
+    limits = []
+    for name in ("low_percent", "high_percent"):
+        value = number(row[name])
+        if value is None or not 0 <= value <= 100:
+            raise TableError(f"{where}: {name} {row[name]!r} is no number between 0 and 100")
+        limits.append(value)
+    if limits[0] >= limits[1]:
+        raise TableError(f"{where}: low_percent {limits[0]:g} is not below {limits[1]:g}")
+    if not row["source"]:
+        raise TableError(f"{where}: source is empty; name where the range comes from")
+    return label, ReferenceRange(limits[0], limits[1], row["source"])

@@ -1,0 +1,286 @@
+"""Two sides of a differential, compared class by class."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence, Set
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from wbcdet.differential.csv_table import TableError
+from wbcdet.evaluation.agreement.counts import CellKey, Counted, Side, category, group_cells
+from wbcdet.evaluation.agreement.method_comparison import (
+    Differences,
+    Kappa,
+    Line,
+    binomial_limit,
+    bland_altman,
+    cohen_kappa,
+    confusion,
+    passing_bablok,
+)
+from wbcdet.records import ALL_LABELS, LABELS
+
+#: Groups named in one sentence; the rest are counted.
+_MAX_NAMED = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One label of one group on both sides.
+
+    Attributes:
+        group: the slide or patient.
+        manual, ours: share of the label in percent.
+        manual_cells, our_cells: cells the shares are of; None where not known.
+        limit: 95 % binomial limit of the difference, percentage points; None where it cannot be
+            computed.
+    """
+
+    group: str
+    manual: float
+    ours: float
+    manual_cells: float | None
+    our_cells: float | None
+    limit: float | None
+
+    @property
+    def difference(self) -> float:
+        """Ours minus manual, percentage points."""
+        return self.ours - self.manual
+
+    @property
+    def inside(self) -> bool | None:
+        """The difference is within its binomial limit; None without one."""
+        return None if self.limit is None else abs(self.difference) <= self.limit + 1e-9
+
+
+@dataclass(frozen=True, slots=True)
+class ClassAgreement:
+    """How one label compares over all groups.
+
+    Attributes:
+        label: the cell type.
+        pairs: every group.
+        differences: bias and limits of agreement, percentage points.
+        line: Passing-Bablok line of ours against manual, in percent; None where it cannot be
+            computed.
+        missing: what could not be computed, and why.
+    """
+
+    label: str
+    pairs: tuple[Pair, ...]
+    differences: Differences
+    line: Line | None
+    missing: tuple[str, ...]
+
+    @property
+    def manual_mean(self) -> float:
+        """Mean manual share, percent."""
+        return float(np.mean([pair.manual for pair in self.pairs]))
+
+    @property
+    def our_mean(self) -> float:
+        """Mean of our share, percent."""
+        return float(np.mean([pair.ours for pair in self.pairs]))
+
+    @property
+    def limited(self) -> int:
+        """Groups that have a binomial limit."""
+        return sum(pair.limit is not None for pair in self.pairs)
+
+    @property
+    def inside(self) -> int:
+        """Groups within their binomial limit."""
+        return sum(bool(pair.inside) for pair in self.pairs)
+
+    @property
+    def typical_limit(self) -> float | None:
+        """Median binomial limit, percentage points."""
+        limits = [pair.limit for pair in self.pairs if pair.limit is not None]
+        return float(np.median(limits)) if limits else None
+
+
+@dataclass(frozen=True, slots=True)
+class CellAgreement:
+    """How the names of single cells compare.
+
+    Attributes:
+        categories: the four labels and ``unclassified`` (everything else).
+        table: cells by manual name (down) and ours (across).
+        kappa: Cohen's kappa.
+        weighted: kappa where a cell that only one side left unclassified is half an error.
+        unmatched: cells of the manual table that the report does not have.
+    """
+
+    categories: tuple[str, ...]
+    table: tuple[tuple[int, ...], ...]
+    kappa: Kappa | None
+    weighted: Kappa | None
+    unmatched: int
+
+    @property
+    def cells(self) -> int:
+        """Cells named by both sides."""
+        return sum(map(sum, self.table))
+
+    @property
+    def same(self) -> int:
+        """Cells that both sides give the same name."""
+        return sum(row[at] for at, row in enumerate(self.table))
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """The whole comparison; ``classes`` and ``cells`` are what could be compared."""
+
+    classes: tuple[ClassAgreement, ...]
+    cells: CellAgreement | None
+    notes: tuple[str, ...] = field(default_factory=tuple)
+
+    @property
+    def groups(self) -> int:
+        """Groups that both sides have."""
+        return len(self.classes[0].pairs) if self.classes else 0
+
+
+def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
+    """Compare class by class and, where single cells are named, cell by cell.
+
+    Args:
+        ours, manual: the two sides.
+        by: how single cells are grouped where the manual side names them.
+
+    Raises:
+        TableError: the two sides have neither a group nor a cell in common.
+    """
+    notes = [
+        *(f"ours: {note}" for note in ours.notes),
+        *(f"manual: {note}" for note in manual.notes),
+    ]
+    by_cell = manual.names or ours.manual
+    cells = _compare_cells(ours.names, by_cell) if by_cell and ours.names else None
+    if cells and cells.unmatched:
+        notes.append(f"manual names of cells that the report does not count: {cells.unmatched}")
+    # Where a person named single cells, maybe not all, both sides are the differential of those.
+    same_cells = bool(manual.names and ours.names)
+    if same_cells:
+        shared = ours.names.keys() & manual.names.keys()
+        ours, manual = (_only(side, shared, by) for side in (ours, manual))
+    matched = match_groups(list(ours.groups), list(manual.groups))
+    if not matched and not (cells and cells.cells):
+        raise TableError(
+            "no group has the same name on both sides: ours are "
+            f"{_some(ours.groups)}; manual are {_some(manual.groups)}"
+        )
+    for side, groups, own in (
+        ("report", ours.groups, {one for one, _ in matched}),
+        ("manual count", manual.groups, {other for _, other in matched}),
+    ):
+        alone = [name for name in groups if name not in own]
+        if alone:
+            notes.append(f"only in the {side}, not compared: {_some(alone)}")
+    labels, more = _shared_labels(ours.groups.values(), manual.groups.values())
+    notes += more
+    couples: list[tuple[str, Counted, Counted]] = []
+    for one, other in matched:
+        mine, theirs = ours.groups[one].among(labels), manual.groups[other].among(labels)
+        if mine is None or theirs is None:
+            notes.append(f"no cell of the compared types, not compared: {one}")
+        else:
+            couples.append((one, theirs, mine))
+    classes = [_compare_class(label, couples, same_cells) for label in labels] if couples else []
+    return Agreement(tuple(classes), cells, tuple(notes))
+
+
+def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, str]]:
+    """Pairs of group names that mean the same, in our order.
+
+    Names match but for capitals; else our folder's last name matches, where only one of ours
+    has it.
+    """
+    theirs = {name.casefold(): name for name in manual}
+    tails: dict[str, list[str]] = {}
+    for name in ours:
+        tails.setdefault(name.split("/")[-1].casefold(), []).append(name)
+    pairs = []
+    for name in ours:
+        tail = name.split("/")[-1].casefold()
+        other = theirs.get(name.casefold())
+        if other is None and len(tails[tail]) == 1:
+            other = theirs.get(tail)
+        if other is not None:
+            pairs.append((name, other))
+    return pairs
+
+
+def _only(side: Side, keys: Set[CellKey], by: str | None) -> Side:
+    names = {key: label for key, label in side.names.items() if key in keys}
+    return Side(group_cells(names, by), names)
+
+
+def _shared_labels(
+    ours: Iterable[Counted], manual: Iterable[Counted]
+) -> tuple[list[str], list[str]]:
+    """The four labels and whatever else both sides count; the rest in a note."""
+    mine, theirs = (
+        {label for one in side for label, share in one.percent.items() if share}
+        for side in (ours, manual)
+    )
+    own = [str(label) for label in LABELS]
+    labels = own + sorted((mine & theirs) - set(own))
+    alone = sorted((mine | theirs) - set(labels))
+    if not alone:
+        return labels, []
+    return labels, [
+        f"{', '.join(alone)}: counted by one side only; shares are of {', '.join(labels)}"
+    ]
+
+
+def _compare_class(
+    label: str, couples: Sequence[tuple[str, Counted, Counted]], same_cells: bool
+) -> ClassAgreement:
+    manual = np.array([theirs.percent[label] for _, theirs, _ in couples])
+    ours = np.array([mine.percent[label] for _, _, mine in couples])
+    limits: list[float | None] = [None] * len(couples)
+    missing = []
+    if same_cells:
+        missing.append("binomial limits: both sides named the same cells, so none apply")
+    elif any(one.cells is None for couple in couples for one in couple[1:]):
+        missing.append("binomial limits: it is not known how many cells were counted")
+    else:
+        counted = [np.array([couple[side].cells for couple in couples]) for side in (1, 2)]  # type: ignore[union-attr]
+        limits = binomial_limit(manual, ours, *counted).tolist()
+    pairs = tuple(
+        Pair(group, theirs.percent[label], mine.percent[label], theirs.cells, mine.cells, limit)
+        for (group, theirs, mine), limit in zip(couples, limits, strict=True)
+    )
+    differences = bland_altman(manual, ours)
+    if differences.limit_low is None:
+        missing.append("limits of agreement: they need two groups")
+    line = passing_bablok(manual, ours)
+    if line is None:
+        why = "it needs five groups" if len(pairs) < 5 else "too few shares differ"
+        missing.append(f"Passing-Bablok line: {why}")
+    return ClassAgreement(label, pairs, differences, line, tuple(missing))
+
+
+def _compare_cells(ours: dict[CellKey, str], manual: dict[CellKey, str]) -> CellAgreement:
+    categories = tuple(str(label) for label in ALL_LABELS)
+    pairs = [(category(label), category(ours[key])) for key, label in manual.items() if key in ours]
+    table = confusion(pairs, categories)
+    weights = np.eye(len(categories))
+    weights[-1, :-1] = weights[:-1, -1] = 0.5
+    return CellAgreement(
+        categories,
+        tuple(tuple(row) for row in table.tolist()),
+        cohen_kappa(table),
+        cohen_kappa(table, weights),
+        len(manual) - len(pairs),
+    )
+
+
+def _some(names: Iterable[str]) -> str:
+    found = list(names)
+    more = f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
+    return ", ".join(found[:_MAX_NAMED]) + more

@@ -1,0 +1,213 @@
+"""Differentials as the comparison sees them, and wbcdet's side of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wbcdet.differential.csv_table import Table, TableError, number, read_table
+from wbcdet.differential.differential import NOT_CLASSIFIED
+from wbcdet.differential.grouping import FOLDER, group_of
+from wbcdet.evaluation.agreement.headers import cell_type
+from wbcdet.records import LABELS, CellType
+from wbcdet.results.document import ResultsError, load_document
+
+#: The cells of a report: ``(file, id)``.
+CellKey = tuple[str, str]
+
+_OWN = tuple(str(label) for label in LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """One differential of one group.
+
+    Attributes:
+        percent: share of each label in percent; they need not add up to 100.
+        cells: number of cells that 100 percent are, or None where nobody wrote it down.
+    """
+
+    percent: dict[str, float]
+    cells: float | None
+
+    @classmethod
+    def of(cls, counts: Mapping[str, float]) -> Counted:
+        """The differential of counts by label; their sum must be more than 0."""
+        total = sum(counts.values())
+        return cls({label: 100 * count / total for label, count in counts.items()}, total)
+
+    def among(self, labels: Iterable[str]) -> Counted | None:
+        """The shares among some labels only, as 100 percent; None where there is none of them."""
+        part = {label: self.percent.get(label, 0.0) for label in labels}
+        total = sum(part.values())
+        if total <= 0:
+            return None
+        cells = None if self.cells is None else self.cells * total / 100
+        return Counted({label: 100 * share / total for label, share in part.items()}, cells)
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One side of the comparison.
+
+    Attributes:
+        groups: differentials by group.
+        names: label of every cell, where single cells are known.
+        manual: what a person called them, where the same table says so.
+        notes: what a reader should know about how it was read, in sentences.
+    """
+
+    groups: dict[str, Counted]
+    names: dict[CellKey, str] = field(default_factory=dict)
+    manual: dict[CellKey, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def read_ours(path: str | Path, by: str | None = None) -> Side:
+    """wbcdet's differentials.
+
+    Args:
+        path: a report folder, or its ``results.json``, ``cells.csv`` or ``differential.csv``.
+        by: ``folder`` or a pattern (``grouping.group_of``); None takes the groups of
+            ``differential.csv`` where there is one, else ``folder``.
+
+    Raises:
+        tables.TableError: nothing can be read there.
+        grouping.GroupingError: ``by`` is not usable.
+    """
+    path = Path(path)
+    if not path.is_dir():
+        return _read_file(path, by)
+    counted = path / "differential.csv"
+    singles = next(
+        (path / name for name in ("cells.csv", "results.json") if (path / name).is_file()), None
+    )
+    if by is None and counted.is_file():
+        side = _read_file(counted, None)
+        if singles is None:
+            return side
+        cells = _read_file(singles, None)
+        return Side(side.groups, cells.names, cells.manual, side.notes)
+    if singles is None:
+        raise TableError(
+            f"{path}: holds no differential.csv, cells.csv or results.json; name a report of "
+            "wbcdet count or wbcdet predict"
+        )
+    return _read_file(singles, by)
+
+
+def group_cells(names: Mapping[CellKey, str], by: str | None) -> dict[str, Counted]:
+    """Differentials of single cells; groups without a classified cell are left out.
+
+    Raises:
+        grouping.GroupingError: ``by`` is not usable.
+    """
+    counts: dict[str, dict[str, float]] = {}
+    for (file, _), label in names.items():
+        if label not in NOT_CLASSIFIED:
+            found = counts.setdefault(group_of(file, by or FOLDER), dict.fromkeys(_OWN, 0.0))
+            found[label] = found.get(label, 0.0) + 1
+    return {group: Counted.of(found) for group, found in counts.items()}
+
+
+def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
+    """Labels and manual labels by cell, of a table with ``file``, ``id`` and one of both.
+
+    Cells that a count left out are not among them.
+
+    Raises:
+        TableError: a cell stands there twice or has no label.
+    """
+    header = [name.casefold() for name in table.header]
+    names: dict[CellKey, str] = {}
+    manual: dict[CellKey, str] = {}
+    for line, cells in table.rows:
+        row = dict(zip(header, cells, strict=True))
+        key = (row["file"], row["id"])
+        if key in names or key in manual:
+            raise TableError(f"{table.path}: line {line}: cell {key[1]} of {key[0]} stands twice")
+        if row.get("left_out"):
+            continue
+        if "label" in row:
+            if not row["label"]:
+                raise TableError(f"{table.path}: line {line}: the cell has no label")
+            names[key] = _plain(row["label"])
+        if row.get("manual"):
+            manual[key] = _plain(row["manual"])
+    return names, manual
+
+
+def has_cells(table: Table) -> bool:
+    """The table has a row for every cell."""
+    header = {name.casefold() for name in table.header}
+    return {"file", "id"} <= header and bool({"label", "manual"} & header)
+
+
+def _read_file(path: Path, by: str | None) -> Side:
+    if path.suffix.lower() == ".json":
+        names = _read_document(path)
+        return Side(group_cells(names, by), names)
+    table = read_table(path)
+    if has_cells(table):
+        names, manual = read_cells(table)
+        if not names:
+            raise TableError(f"{path}: column label is missing; name a cells.csv of wbcdet")
+        return Side(group_cells(names, by), names, manual)
+    if not {"group", "label", "count"} <= set(table.header):
+        raise TableError(
+            f"{path}: is no differential.csv (group, label, count) and no cells.csv "
+            "(file, id, label)"
+        )
+    if by is not None:
+        raise TableError(f"{path}: its groups are fixed; leave out --group-by or name cells.csv")
+    return _read_differential(table)
+
+
+def _read_document(path: Path) -> dict[CellKey, str]:
+    try:
+        _, results = load_document(path)
+    except ResultsError as error:
+        raise TableError(str(error)) from error
+    # What wbcdet count says of a cell beyond its record is not part of the records.
+    entries = json.loads(path.read_text(encoding="utf-8"))["fields"]
+    return {
+        (result.file, str(cell.id)): str(cell.label)
+        for result, entry in zip(results, entries, strict=True)
+        for cell, more in zip(result.cells, entry["cells"], strict=True)
+        if not more.get("left_out")
+    }
+
+
+def _read_differential(table: Table) -> Side:
+    counts: dict[str, dict[str, float]] = {}
+    for line, cells in table.rows:
+        row = dict(zip(table.header, cells, strict=True))
+        # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
+        if row["label"] in NOT_CLASSIFIED or (row["label"] not in _OWN and not row.get("percent")):
+            continue
+        count = number(row["count"])
+        if count is None or count < 0:
+            raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
+        group = counts.setdefault(row["group"], {})
+        if row["label"] in group:
+            raise TableError(
+                f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
+            )
+        group[row["label"]] = count
+    empty = [group for group, found in counts.items() if sum(found.values()) <= 0]
+    notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
+    groups = {name: Counted.of(found) for name, found in counts.items() if name not in empty}
+    if not groups:
+        raise TableError(f"{table.path}: no group has a classified cell")
+    return Side(groups, notes=notes)
+
+
+def _plain(label: str) -> str:
+    return cell_type(label).label or label.casefold()
+
+
+def category(label: str) -> str:
+    """One of the four labels, else ``unclassified``: what both sides can say of a cell."""
+    return label if label in _OWN else CellType.UNCLASSIFIED.value

@@ -1,0 +1,225 @@
+"""Manual counts, as laboratories write them down: one row a slide, or one row a slide and type."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wbcdet.differential.csv_table import Table, TableError, number, read_table
+from wbcdet.evaluation.agreement.counts import Counted, Side, group_cells, has_cells, read_cells
+from wbcdet.evaluation.agreement.headers import (
+    Heading,
+    cell_type,
+    heading,
+    long_columns,
+    says_percent,
+)
+from wbcdet.records import LABELS
+
+#: Up to here a row may be the percentages of one slide, rounding included.
+_HUNDRED = 102.0
+
+
+@dataclass(slots=True)
+class _Row:
+    """One count of one slide, before it is known whether it holds cells or percentages."""
+
+    line: int
+    group: str
+    total: float | None = None
+    values: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def sum(self) -> float:
+        return sum(self.values.values())
+
+
+def read_manual(path: str | Path, by: str | None = None) -> Side:
+    """Manual differentials of a CSV file.
+
+    A wide table has a column for the slide and one for each cell type, a long one the columns
+    ``group, label`` and ``count`` or ``percent``; a column ``n`` or ``total`` may say how many
+    cells were counted. Several rows of one slide are several counts and are added up. A table
+    with ``file, id`` and ``manual`` or ``label`` names single cells instead.
+
+    Args:
+        path: the file.
+        by: how single cells are grouped, as in ``counts.read_ours``.
+
+    Raises:
+        TableError: the table cannot be used; the message names the line and the remedy.
+    """
+    table = read_table(path)
+    if has_cells(table):
+        names, manual = read_cells(table)
+        chosen = manual or names
+        notes = [] if manual else ["its column label is taken for the manual names"]
+        return Side(group_cells(chosen, by), chosen, notes=notes)
+    places = long_columns(table.header)
+    rows, percent, notes = _read_wide(table) if places is None else _read_long(table, places)
+    for row in rows:
+        if row.sum <= 0:
+            raise TableError(
+                f"{table.path}: line {row.line}: no cell of any type is counted for {row.group!r}"
+            )
+    percent, more = _are_percentages(rows, percent)
+    return Side(_pool(table, rows, percent), notes=[*notes, *more])
+
+
+def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
+    headings = [heading(name) for name in table.header]
+    roles = [one.role for one in headings]
+    at = roles.index("group") if "group" in roles else (0 if roles[0] == "" else None)
+    if at is None:
+        raise TableError(
+            f"{table.path}: no column names the slide; put its name under a header such as slide"
+        )
+    total = roles.index("total") if "total" in roles else None
+    used = _used_columns(table, headings)
+    unused = [
+        name for place, name in enumerate(table.header) if place not in (at, total, *used) and name
+    ]
+    rows = []
+    for line, cells in table.rows:
+        row = _Row(line, _group(table, line, cells[at]))
+        if total is not None:
+            row.total = _value(table, line, table.header[total], cells[total])
+        for place, label in used.items():
+            value = _value(table, line, table.header[place], cells[place])
+            row.values[label] = row.values.get(label, 0.0) + value
+        rows.append(row)
+    percent = any(headings[place].percent for place in used)
+    return rows, percent, _unused(unused)
+
+
+def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
+    """The columns that are compared, with their label; all four labels have one."""
+    whole = {one.label for one in headings if one.role == "label"}
+    used: dict[int, str] = {}
+    for place, one in enumerate(headings):
+        # Bands and segmented cells count where there is no column for all neutrophils.
+        if one.role == "label" or (one.role == "part" and one.label not in whole):
+            twin = next((at for at, label in used.items() if label == one.label), None)
+            if twin is not None and one.role == "label":
+                raise TableError(
+                    f"{table.path}: columns {table.header[twin]!r} and {table.header[place]!r} "
+                    f"both give {one.label}s; keep one"
+                )
+            used[place] = one.label
+    _need_all(table, set(used.values()))
+    return used
+
+
+def _read_long(
+    table: Table, places: tuple[int, int, int, int | None]
+) -> tuple[list[_Row], bool, list[str]]:
+    group_at, label_at, value_at, total_at = places
+    rows: dict[str, _Row] = {}
+    parts: set[tuple[str, str]] = set()
+    unused: list[str] = []
+    for line, cells in table.rows:
+        group = _group(table, line, cells[group_at])
+        row = rows.setdefault(group, _Row(line, group))
+        found = cell_type(cells[label_at])
+        if not found.role:
+            unused.append(cells[label_at])
+            continue
+        value = _value(table, line, table.header[value_at], cells[value_at])
+        is_part = found.role == "part"
+        if found.label in row.values and not (is_part and (group, found.label) in parts):
+            raise TableError(
+                f"{table.path}: line {line}: {found.label}s of {group!r} stand twice; keep one row"
+            )
+        if is_part:
+            parts.add((group, found.label))
+        row.values[found.label] = row.values.get(found.label, 0.0) + value
+        if total_at is not None and cells[total_at]:
+            row.total = _value(table, line, table.header[total_at], cells[total_at])
+    _need_all(table, {label for row in rows.values() for label in row.values})
+    return list(rows.values()), says_percent(table.header[value_at]), _unused(unused)
+
+
+def _are_percentages(rows: list[_Row], marked: bool) -> tuple[bool, list[str]]:
+    """Whether the numbers are percentages, and what was assumed to tell."""
+    totals = [row.total for row in rows if row.total is not None]
+    whole = all(value == int(value) for row in rows for value in row.values.values())
+    small = all(row.sum <= _HUNDRED for row in rows)
+    if marked or not whole or (small and any(total > _HUNDRED for total in totals)):
+        if len(totals) < len(rows):
+            return True, [
+                "no column n says how many cells the percentages are of, so no binomial limits"
+            ]
+        return True, []
+    if not totals and all(row.sum == 100 for row in rows):
+        return False, [
+            "every row adds up to 100 and there is no column n: taken for 100 cells each"
+        ]
+    return False, []
+
+
+def _pool(table: Table, rows: list[_Row], percent: bool) -> dict[str, Counted]:
+    by_group: dict[str, list[_Row]] = defaultdict(list)
+    for row in rows:
+        if percent and row.sum > _HUNDRED:
+            raise TableError(
+                f"{table.path}: line {row.line}: the percentages of {row.group!r} add up to "
+                f"{row.sum:g}"
+            )
+        if not percent and row.total is not None and row.sum > row.total:
+            raise TableError(
+                f"{table.path}: line {row.line}: {row.sum:g} cells of {row.group!r} are named, "
+                f"but only {row.total:g} counted"
+            )
+        if percent and row.total is not None and row.total <= 0:
+            raise TableError(f"{table.path}: line {row.line}: {row.group!r} has 0 cells counted")
+        by_group[row.group].append(row)
+    return {group: _add_up(some, percent) for group, some in by_group.items()}
+
+
+def _add_up(rows: list[_Row], percent: bool) -> Counted:
+    labels = list(dict.fromkeys(label for row in rows for label in row.values))
+    known = all(row.total is not None for row in rows)
+    sums = dict.fromkeys(labels, 0.0)
+    for row in rows:
+        weight = (row.total or 0.0) / 100 if percent and known else 1.0
+        for label, value in row.values.items():
+            sums[label] += weight * value
+    if not percent:
+        return Counted.of(sums)
+    if not known:
+        return Counted({label: value / len(rows) for label, value in sums.items()}, None)
+    cells = sum(row.total or 0.0 for row in rows)
+    return Counted({label: 100 * value / cells for label, value in sums.items()}, cells)
+
+
+def _need_all(table: Table, found: set[str]) -> None:
+    missing = [str(label) for label in LABELS if label not in found]
+    if missing:
+        raise TableError(
+            f"{table.path}: nothing is named {' or '.join(missing)}; every one of "
+            f"{', '.join(str(label) for label in LABELS)} needs a column or a row (0 where none "
+            "was seen)"
+        )
+
+
+def _group(table: Table, line: int, text: str) -> str:
+    if not text:
+        raise TableError(f"{table.path}: line {line}: the slide has no name")
+    return text
+
+
+def _value(table: Table, line: int, name: str, text: str) -> float:
+    value = number(text)
+    if value is None or value < 0:
+        what = (
+            f"{text!r} is no number of cells" if text else "is empty; write 0 where none was seen"
+        )
+        raise TableError(f"{table.path}: line {line}: {name} {what}")
+    return value
+
+
+def _unused(names: Iterable[str]) -> list[str]:
+    found = list(dict.fromkeys(names))
+    return [f"not compared: {', '.join(found)}"] if found else []

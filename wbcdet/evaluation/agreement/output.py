@@ -1,0 +1,222 @@
+"""The comparison as a table on the terminal, as CSV and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
+from wbcdet.evaluation.agreement.method_comparison import Kappa
+from wbcdet.records import NOTICE
+from wbcdet.utils.version import __version__
+
+FORMAT = "wbcdet-agreement/1"
+
+#: Header of ``agreement.csv``, one row a label.
+CLASS_COLUMNS: tuple[str, ...] = (
+    "label",
+    "groups",
+    "manual_mean",
+    "our_mean",
+    "bias",
+    "bias_low",
+    "bias_high",
+    "limit_low",
+    "limit_high",
+    "typical_binomial_limit",
+    "inside_binomial_limit",
+    "with_binomial_limit",
+    "slope",
+    "slope_low",
+    "slope_high",
+    "intercept",
+    "intercept_low",
+    "intercept_high",
+    "not_computed",
+)
+
+#: Header of ``agreement_groups.csv``, one row a group and label.
+GROUP_COLUMNS: tuple[str, ...] = (
+    "group",
+    "label",
+    "manual_percent",
+    "manual_cells",
+    "our_percent",
+    "our_cells",
+    "difference",
+    "binomial_limit",
+    "inside",
+)
+
+
+def class_rows(agreement: Agreement) -> list[dict[str, Any]]:
+    """One row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
+    return [_class_row(one) for one in agreement.classes]
+
+
+def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
+    """One row a group and label under ``GROUP_COLUMNS``."""
+    for one in agreement.classes:
+        for pair in one.pairs:
+            values = (
+                pair.group,
+                one.label,
+                _rounded(pair.manual),
+                _rounded(pair.manual_cells),
+                _rounded(pair.ours),
+                _rounded(pair.our_cells),
+                _rounded(pair.difference),
+                _rounded(pair.limit),
+                pair.inside,
+            )
+            yield dict(zip(GROUP_COLUMNS, values, strict=True))
+
+
+def to_json(agreement: Agreement, ours: str, manual: str) -> str:
+    """The whole comparison as JSON text."""
+    document = {
+        "format": FORMAT,
+        "info": {"wbcdet": __version__, "notice": NOTICE, "ours": ours, "manual": manual},
+        "classes": class_rows(agreement),
+        "groups": list(group_rows(agreement)),
+        "cells": None if agreement.cells is None else _cells(agreement.cells),
+        "notes": list(agreement.notes),
+    }
+    return json.dumps(document, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
+
+
+def print_agreement(console: Console, agreement: Agreement) -> None:
+    """Print the comparison, one row a label."""
+    if agreement.classes:
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        table.add_column("percentage points", no_wrap=True)
+        for name in ("manual", "ours", "difference", "limits of\nagreement"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for name in ("within\nbinomial", "slope", "intercept"):
+            table.add_column(name, justify="right", no_wrap=True)
+        for one in agreement.classes:
+            table.add_row(one.label, *cells_of(one))
+        console.print(table)
+    for line in sentences(agreement):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def cells_of(one: ClassAgreement) -> list[str]:
+    """The figures of one label as they are printed, ``-`` where there is none."""
+    found, line = one.differences, one.line
+    within = f"{one.inside} of {one.limited} (±{one.typical_limit:.1f})" if one.limited else "-"
+    return [
+        f"{one.manual_mean:.1f}",
+        f"{one.our_mean:.1f}",
+        _with(found.bias, found.bias_low, found.bias_high, 1, sign=True),
+        "-" if found.limit_low is None else f"{found.limit_low:+.1f} to {found.limit_high:+.1f}",
+        within,
+        "-" if line is None else _with(line.slope, line.slope_low, line.slope_high, 2),
+        "-"
+        if line is None
+        else _with(line.intercept, line.intercept_low, line.intercept_high, 1, sign=True),
+    ]
+
+
+def sentences(agreement: Agreement) -> list[str]:
+    """What stands below the table: groups, kappa, what is missing, notes and the notice."""
+    lines = []
+    if agreement.classes:
+        count = agreement.groups
+        lines.append(f"{count} group{'s' * (count != 1)} compared, ours minus manual.")
+    if agreement.cells and agreement.cells.cells:
+        lines += kappa_sentences(agreement.cells)
+    for text in dict.fromkeys(text for one in agreement.classes for text in one.missing):
+        those = [one.label for one in agreement.classes if text in one.missing]
+        who = "" if len(those) == len(agreement.classes) else f" ({', '.join(those)})"
+        lines.append(f"Not computed{who}: {text}.")
+    return [*lines, *(f"Note: {note}." for note in agreement.notes), NOTICE]
+
+
+def kappa_sentences(cells: CellAgreement) -> list[str]:
+    """Agreement cell by cell in words."""
+    start = f"{cells.same} of {cells.cells} cells have the same name on both sides"
+    if cells.kappa is None or cells.weighted is None:
+        return [f"{start}; kappa is not defined where both sides always say the same one name."]
+    return [
+        f"{start}; Cohen's kappa {_kappa(cells.kappa)}, weighted {_kappa(cells.weighted)} "
+        "(a cell that one side left unclassified is half an error)."
+    ]
+
+
+def _class_row(one: ClassAgreement) -> dict[str, Any]:
+    found, line = one.differences, one.line
+    figures = (
+        one.manual_mean,
+        one.our_mean,
+        found.bias,
+        found.bias_low,
+        found.bias_high,
+        found.limit_low,
+        found.limit_high,
+        one.typical_limit,
+    )
+    of_line = (
+        (None,) * 6
+        if line is None
+        else (
+            line.slope,
+            line.slope_low,
+            line.slope_high,
+            line.intercept,
+            line.intercept_low,
+            line.intercept_high,
+        )
+    )
+    values = (
+        one.label,
+        len(one.pairs),
+        *map(_rounded, figures),
+        one.inside if one.limited else None,
+        one.limited,
+        *map(_rounded, of_line),
+        "; ".join(one.missing) or None,
+    )
+    return dict(zip(CLASS_COLUMNS, values, strict=True))
+
+
+def _cells(cells: CellAgreement) -> dict[str, Any]:
+    def plain(kappa: Kappa | None) -> dict[str, float] | None:
+        if kappa is None:
+            return None
+        figures = {"value": kappa.value, "low": kappa.low, "high": kappa.high}
+        return {name: round(value, 4) for name, value in figures.items()}
+
+    return {
+        "categories": list(cells.categories),
+        "table": [list(row) for row in cells.table],
+        "cells": cells.cells,
+        "same": cells.same,
+        "unmatched": cells.unmatched,
+        "kappa": plain(cells.kappa),
+        "weighted_kappa": plain(cells.weighted),
+    }
+
+
+def _kappa(kappa: Kappa) -> str:
+    return f"{kappa.value:.2f} (95 % {kappa.low:.2f} to {kappa.high:.2f})"
+
+
+def _with(
+    value: float, low: float | None, high: float | None, digits: int, *, sign: bool = False
+) -> str:
+    def text(figure: float) -> str:
+        # Adding zero turns a rounded -0.0 into 0.0.
+        return f"{round(figure, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+
+    if low is None or high is None:
+        return text(value)
+    return f"{text(value)} ({text(low)} to {text(high)})"
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

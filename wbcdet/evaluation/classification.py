@@ -1,0 +1,242 @@
+"""Figures of the names: does a cell get the right one, and how far can its score be trusted?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from wbcdet.evaluation.class_names import TYPES
+from wbcdet.inference.classifier import decide
+from wbcdet.records import LABELS, CellType
+from wbcdet.utils.intervals import Groups, wilson
+
+FOUR = tuple(str(label) for label in LABELS)
+OTHERS = TYPES[len(FOUR) :]
+UNCLASSIFIED = str(CellType.UNCLASSIFIED)
+#: Said of a picture of one cell in which the detector found none.
+NOT_FOUND = "not found"
+#: Bins of the calibration, each with as many cells.
+_BINS = 10
+#: Draws that tell how far from calibrated a perfectly calibrated classifier would look.
+_CHANCE_DRAWS = 200
+_CURVE_POINTS = 200
+
+
+@dataclass(slots=True)
+class NamedCell:
+    """A labelled cell and what the classifier said of it.
+
+    Attributes:
+        truth: one of ``terms.TYPES``.
+        named: one of the four labels, ``unclassified`` or ``NOT_FOUND``.
+        scores: probability of the four labels; zeros where the cell was not found.
+        declined: a class beside the four won, or the cell was not found: no threshold names it.
+        group: see :class:`wbcdet.evaluation.dataset.LabelledField`.
+    """
+
+    truth: str
+    named: str
+    scores: np.ndarray
+    declined: bool
+    group: str
+
+
+def named_cell(
+    truth: str, odds: np.ndarray, classes: Sequence[str], min_score: float, group: str
+) -> NamedCell:
+    """The verdict on a cell from the probability of each class of the card, (classes,)."""
+    verdict = decide(odds, classes, min_score)
+    scores = np.array([verdict.scores[label] for label in FOUR])
+    declined = decide(odds, classes, 0.0).reason is not None
+    return NamedCell(truth, str(verdict.label), scores, declined, group)
+
+
+def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
+    """Figures of the classifier.
+
+    Returns:
+        ``accuracy`` over cells of the four classes with unclassified counted as wrong, and
+        ``accuracy_classified`` over those that got a name; precision, recall and F1 of each class,
+        macro (classes alike) and weighted (by their cells); how many basophils, other cells and
+        artefacts came out unclassified; the confusion matrix; calibration; risk and coverage.
+    """
+    truth = np.array([c.truth for c in cells], dtype=str)
+    named = np.array([c.named for c in cells], dtype=str)
+    groups = Groups([c.group for c in cells])
+    of_four, right = np.isin(truth, FOUR), truth == named
+    classified = np.isin(named, FOUR)
+    total, open_ = int(of_four.sum()), ~classified
+    out: dict[str, Any] = {
+        "cells": total,
+        "accuracy": int((right & of_four).sum()) / max(total, 1),
+        "accuracy_ci": groups.share(right, of_four),
+        "unclassified": float(open_[of_four].mean()) if total else 0.0,
+        "accuracy_classified": _mean(right[of_four & classified]),
+        "accuracy_classified_ci": groups.share(right, of_four & classified),
+        "min_score": min_score,
+        "interval": groups.method,
+    }
+    out |= _by_class(truth, named, groups)
+    for name in OTHERS:
+        mask = truth == name
+        out[name] = {
+            "cells": int(mask.sum()),
+            "unclassified": _mean(open_[mask]),
+            "unclassified_ci": groups.share(open_, mask),
+        }
+    columns = (*FOUR, UNCLASSIFIED, *([NOT_FOUND] if (named == NOT_FOUND).any() else []))
+    out["confusion"] = {
+        t: {n: int(((truth == t) & (named == n)).sum()) for n in columns}
+        for t in TYPES
+        if t in FOUR or (truth == t).any()
+    }
+    found = [c for c in cells if c.named != NOT_FOUND]
+    out["calibration"] = calibration([c for c in found if c.truth != "artefact"])
+    out["calibration_with_artefacts"] = calibration(found)["ece"]
+    out["risk_coverage"] = risk_coverage([c for c in cells if c.truth in FOUR], min_score)
+    return out
+
+
+def _mean(values: np.ndarray) -> float | None:
+    return float(values.mean()) if len(values) else None
+
+
+def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> dict[str, Any]:
+    """``classes``, ``macro`` and ``weighted``; cells beside the four harm nobody's precision."""
+    # One count a cell: true class by (each label, anything else).
+    table = np.zeros((len(truth), len(FOUR), len(FOUR) + 1))
+    for t, one in enumerate(FOUR):
+        for n, other in enumerate(FOUR):
+            table[:, t, n] = (truth == one) & (named == other)
+        table[:, t, -1] = (truth == one) & ~np.isin(named, FOUR)
+    figures = _rates(table.sum(0)[None])
+    drawn = _rates(groups.draws(table)) if len(truth) else figures
+    present = table.sum((0, 2)) > 0
+    classes = {}
+    for t, name in enumerate(FOUR):
+        of = truth == name
+        row: dict[str, Any] = {"cells": int(of.sum())}
+        said = int(((named == name) & np.isin(truth, FOUR)).sum())
+        for key in ("precision", "recall", "f1"):
+            value = float(figures[key][0, t])
+            row[key] = None if np.isnan(value) else value
+            row[f"{key}_ci"] = _percentiles(drawn[key][:, t])
+        row["recall_ci"] = groups.share(named == name, of)
+        row["precision_ci"] = groups.share(truth == name, (named == name) & np.isin(truth, FOUR))
+        row["named"] = said
+        classes[name] = row
+    out: dict[str, Any] = {"classes": classes}
+    for kind in ("macro", "weighted"):
+        out[kind] = {}
+        for key in ("precision", "recall", "f1"):
+            out[kind][key] = _percentiles(_average(figures, key, kind, present), middle=True)
+            out[kind][f"{key}_ci"] = _percentiles(_average(drawn, key, kind, present))
+    return out
+
+
+def _rates(tables: np.ndarray) -> dict[str, np.ndarray]:
+    """Precision, recall, F1 and number of each class from tables (K, 4, 5); NaN without cells."""
+    right = np.einsum("kii->ki", tables[:, :, : len(FOUR)])
+    number, said = tables.sum(2), tables[:, :, : len(FOUR)].sum(1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return {
+            "precision": right / said,
+            "recall": right / number,
+            "f1": 2 * right / (number + said),
+            "number": number,
+        }
+
+
+def _average(rates: dict[str, np.ndarray], key: str, kind: str, present: np.ndarray) -> np.ndarray:
+    """Mean over the classes that have cells; a class never named has a precision of 0."""
+    weight = np.where(rates["number"] > 0, rates["number"] if kind == "weighted" else 1.0, 0.0)
+    values = np.nan_to_num(rates[key]) * weight * present
+    total = (weight * present).sum(1)
+    return np.where(total > 0, values.sum(1) / np.maximum(total, 1e-12), np.nan)
+
+
+def _percentiles(values: np.ndarray, middle: bool = False) -> Any:
+    if np.isnan(values).all():
+        return None
+    if middle:
+        return float(values[0])
+    low, high = np.nanpercentile(values, (2.5, 97.5))
+    # Without any error a bootstrap has no width: that is no knowledge.
+    return (float(low), float(high)) if high > low else None
+
+
+def calibration(cells: Sequence[NamedCell]) -> dict[str, Any]:
+    """Expected calibration error of the most probable of the four classes and "none of them".
+
+    Returns:
+        ``ece`` over equally filled bins; ``ece_by_chance``, what a perfectly calibrated classifier
+        would show on as many cells; the bins with score, share right and its interval.
+    """
+    if not cells:
+        return {"cells": 0, "ece": None, "ece_by_chance": None, "bins": []}
+    four = np.stack([c.scores for c in cells])
+    odds = np.concatenate([four, np.clip(1 - four.sum(1, keepdims=True), 0, 1)], 1)
+    truth = np.array([FOUR.index(c.truth) if c.truth in FOUR else len(FOUR) for c in cells])
+    score, right = odds.max(1), odds.argmax(1) == truth
+    order = np.argsort(score, kind="stable")
+    score, right = score[order], right[order]
+    bins = np.array_split(np.arange(len(cells)), min(_BINS, len(cells)))
+    rng = np.random.default_rng(0)
+    chance = [_ece(score, rng.random(len(score)) < score, bins) for _ in range(_CHANCE_DRAWS)]
+    rows = [
+        {
+            "cells": len(b),
+            "score": float(score[b].mean()),
+            "right": float(right[b].mean()),
+            "right_ci": wilson(int(right[b].sum()), len(b)),
+        }
+        for b in bins
+    ]
+    return {
+        "cells": len(cells),
+        "ece": _ece(score, right, bins),
+        "ece_by_chance": float(np.mean(chance)),
+        "bins": rows,
+    }
+
+
+def _ece(score: np.ndarray, right: np.ndarray, bins: Sequence[np.ndarray]) -> float:
+    gaps = [len(b) * abs(float(score[b].mean() - right[b].mean())) for b in bins]
+    return sum(gaps) / len(score)
+
+
+def risk_coverage(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
+    """Share of wrong names among the cells named, as the threshold falls and more are named.
+
+    Returns:
+        ``aurc``, the mean risk over all numbers of named cells (0 is best); ``coverage_most``, as
+        cells on which another class wins are never named; the points with their threshold.
+    """
+    can = [c for c in cells if not c.declined]
+    score = np.array([c.scores.max() for c in can])
+    wrong = np.array([FOUR[int(c.scores.argmax())] != c.truth for c in can], bool)
+    order = np.argsort(-score, kind="stable")
+    score, wrong = score[order], wrong[order]
+    risk = np.cumsum(wrong) / np.arange(1, len(can) + 1)
+    chosen = np.unique(np.linspace(0, len(can) - 1, min(len(can), _CURVE_POINTS)).astype(int))
+    named = int((score >= min_score).sum())
+    return {
+        "aurc": float(risk.mean()) if len(can) else None,
+        "coverage_most": len(can) / max(len(cells), 1),
+        "at_threshold": {
+            "min_score": min_score,
+            "coverage": named / max(len(cells), 1),
+            "risk": float(risk[named - 1]) if named else None,
+        },
+        "points": [
+            {
+                "min_score": float(score[i]),
+                "coverage": (int(i) + 1) / len(cells),
+                "risk": float(risk[i]),
+            }
+            for i in chosen
+        ],
+    }

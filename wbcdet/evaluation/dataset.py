@@ -1,0 +1,80 @@
+"""Labelled pictures: what must be found on a field, and what each of its cells is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from wbcdet.io.decode import Pixels
+
+
+def no_boxes() -> np.ndarray:
+    """(0, 4) corners."""
+    return np.zeros((0, 4))
+
+
+@dataclass(slots=True)
+class LabelledField:
+    """One picture and what a person said of it.
+
+    Attributes:
+        name: of the picture in its list.
+        read: gives (H, W, 3) uint8 BGR; raises ``FieldError`` where it cannot.
+        boxes: (N, 4) white cells that must be found, pixels.
+        types: cell type of each, one of ``terms.TYPES``; "" where nobody said.
+        ignored: (M, 4) regions in which a box is neither right nor wrong.
+        picture_type: type of the one cell that the picture is of, where a class folder says it
+            and no box does; else None.
+        group: pictures that share a cell or a slide have the same one.
+        split: training part by the folder's own names (``train``, ``val``, ``test``) or "".
+        size: width and height that the labels were made on, where they say so.
+        path: the file, where there is one.
+    """
+
+    name: str
+    read: Callable[[], Pixels]
+    boxes: np.ndarray = field(default_factory=no_boxes)
+    types: tuple[str, ...] = ()
+    ignored: np.ndarray = field(default_factory=no_boxes)
+    picture_type: str | None = None
+    group: str = ""
+    split: str = ""
+    size: tuple[int, int] | None = None
+    path: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledCrop:
+    """One labelled cell with its surroundings, of a picture that is not looked at as a whole.
+
+    Attributes:
+        file: the picture it is from.
+        patch: (H, W, 3) uint8 BGR, the part of the picture around the cell.
+        box: of the cell within the patch, px.
+        truth: one of ``terms.TYPES``.
+        group: see :class:`LabelledField`.
+    """
+
+    file: str
+    patch: Pixels
+    box: np.ndarray
+    truth: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class LabelIssue:
+    """Something about labelled data that the reader of a figure must know.
+
+    Attributes:
+        kind: a key of ``problems.KINDS``.
+        where: the file or class.
+        what: in one line.
+    """
+
+    kind: str
+    where: str
+    what: str

@@ -1,0 +1,197 @@
+"""One list or folder evaluated: observed, judged, its figures in plain values."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judge_names
+from wbcdet.evaluation.dataset import LabelIssue, LabelledCrop, LabelledField
+from wbcdet.evaluation.detection import judge_detector
+from wbcdet.evaluation.end_to_end import judge_pipeline
+from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
+from wbcdet.evaluation.infer import (
+    BOTH,
+    FINDING,
+    NAMING,
+    Observation,
+    box_threshold,
+    cell_row,
+    cell_rows,
+    label_threshold,
+    name_crops,
+    observe,
+)
+from wbcdet.evaluation.labelled_folder import LabelledFolder
+from wbcdet.evaluation.near_duplicates import (
+    Print,
+    find_copies,
+    fingerprint,
+    judge_copies,
+    trained_on,
+)
+from wbcdet.inference.analyzer import Analyzer
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A part of a list that is judged on its own."""
+
+    title: str
+    keep: Callable[[LabelledField], bool]
+
+
+@dataclass(slots=True)
+class TestList:
+    """What is to be evaluated.
+
+    Attributes:
+        name, title: short and long.
+        tasks: what is asked of its pictures, see :mod:`wbcdet.evaluation.infer`.
+        fields: pictures; or
+        crops: labelled cells without their pictures, of which only the names are judged.
+        note: what the reader must know of its labels.
+        folder: where it is a user's own.
+        views: its parts; without any it is judged as a whole.
+    """
+
+    name: str
+    title: str
+    tasks: tuple[str, ...]
+    fields: Sequence[LabelledField] = ()
+    crops: Sequence[LabelledCrop] = ()
+    note: str = ""
+    folder: LabelledFolder | None = None
+    views: tuple[View, ...] = ()
+
+    @property
+    def size(self) -> int:
+        """How many pictures or crops there are to look at."""
+        return len(self.fields) + len(self.crops)
+
+
+@dataclass(slots=True)
+class Judged:
+    """A list with its figures.
+
+    Attributes:
+        figures: plain values: ``finding``, ``naming``, ``both`` and ``pictures`` where asked for.
+        rows: its labelled cells for ``cells.csv``.
+        mistakes: its worst errors.
+    """
+
+    name: str
+    title: str
+    note: str
+    figures: dict[str, Any]
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    mistakes: list[ErrorCase] = field(default_factory=list)
+    problems: list[LabelIssue] = field(default_factory=list)
+
+
+def folder_list(folder: LabelledFolder) -> TestList:
+    """A user's own labelled folder as a list."""
+    tasks = (BOTH,) if folder.layout == "classes" else (FINDING, NAMING, BOTH)
+    return TestList(str(folder.root), str(folder.root), tasks, folder.fields, folder=folder)
+
+
+def evaluate_list(
+    wanted: TestList,
+    analyzer: Analyzer,
+    tick: Callable[[], None] = lambda: None,
+    most_pictures: int = 48,
+) -> list[Judged]:
+    """Evaluate a list.
+
+    Args:
+        wanted: the list.
+        analyzer: the models and their thresholds.
+        tick: called after each picture or crop.
+        most_pictures: errors to keep as small pictures.
+
+    Returns:
+        The list, or each of its views.
+    """
+    problems = list(wanted.folder.problems) if wanted.folder else []
+    gallery = Gallery(most_pictures)
+    seen, prints, rows = [], [], []
+    for one, pixels in observe(wanted.fields, analyzer, wanted.tasks, problems):
+        gallery.look(one, pixels, box_threshold(analyzer))
+        if wanted.folder and one.labelled.path:
+            prints.append(fingerprint(one.labelled.path, pixels))
+        seen.append(one)
+        tick()
+    named = _name(wanted.crops, analyzer, gallery, tick)
+    if wanted.folder:
+        problems += _check_copies(seen, prints)
+    rows = [row for one in seen for row in cell_rows(one)]
+    rows += [cell_row(c.file, "", cell, None) for c, cell in zip(wanted.crops, named, strict=True)]
+    views = wanted.views or (View(wanted.title, lambda _: True),)
+    judged = []
+    for number, view in enumerate(views):
+        part = [one for one in seen if view.keep(one.labelled)]
+        name = wanted.name if not number else f"{wanted.name}-{number + 1}"
+        judged.append(Judged(name, view.title, wanted.note, _judge(part, named, wanted, analyzer)))
+    judged[0].rows, judged[0].mistakes, judged[0].problems = rows, gallery.worst(), problems
+    return judged
+
+
+def _name(
+    crops: Sequence[LabelledCrop], analyzer: Analyzer, gallery: Gallery, tick: Callable[[], None]
+) -> list[NamedCell]:
+    size = analyzer.settings.crops_per_batch
+    named: list[NamedCell] = []
+    for start in range(0, len(crops), size):
+        part = crops[start : start + size]
+        pixels = [analyzer.classifier.crop(c.patch, c.box) for c in part]
+        found = name_crops(analyzer, pixels, [c.truth for c in part], "")
+        for crop, cell in zip(part, found, strict=True):
+            cell.group = crop.group
+            gallery.add_name(crop.file, crop.patch, cell, crop.box)
+            tick()
+        named += found
+    return named
+
+
+def _check_copies(seen: Sequence[Observation], prints: Sequence[Print]) -> list[LabelIssue]:
+    fields = [one.labelled for one in seen]
+    problems = judge_copies(fields, find_copies(prints))
+    for one in seen:
+        one.regroup()
+    return problems + trained_on(prints, [f.name for f in fields])
+
+
+def _judge(
+    seen: Sequence[Observation], named: list[NamedCell], wanted: TestList, analyzer: Analyzer
+) -> dict[str, Any]:
+    out: dict[str, Any] = {"tasks": list(wanted.tasks), "pictures": len(seen)}
+    if wanted.folder:
+        out["layout"] = wanted.folder.layout
+        out["classes"] = [asdict(entry) for entry in wanted.folder.classes]
+    found = [one.found for one in seen if one.found is not None]
+    if found:
+        out["finding"] = judge_detector(found, box_threshold(analyzer))
+    cells = [cell for one in seen for cell in one.named] + named
+    if cells:
+        out["naming"] = judge_names(cells, label_threshold(analyzer))
+    analysed = [one.analysed for one in seen if one.analysed is not None]
+    if analysed:
+        out["both"] = judge_pipeline(analysed)
+    single = [one for one in seen if one.labelled.picture_type is not None]
+    if single:
+        out["one_cell_pictures"] = _pictures(single)
+    return out
+
+
+def _pictures(seen: Sequence[Observation]) -> dict[str, Any]:
+    """Pictures of one cell: in how many one was found, and what those without look like whole."""
+    lost = [one for one in seen if one.named[0].named == NOT_FOUND and one.as_crop]
+    of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]
+    return {
+        "pictures": len(seen),
+        "without_cell": len(lost),
+        "with_several": sum(one.cells_seen > 1 for one in seen),
+        "without_cell_of_four": len(of_four),
+        "right_as_crop": sum(cell.named == cell.truth for cell in of_four),
+    }

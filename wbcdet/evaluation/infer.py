@@ -1,0 +1,209 @@
+"""Run the models over labelled pictures: what they say, beside what a person said."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, named_cell
+from wbcdet.evaluation.dataset import LabelIssue, LabelledField
+from wbcdet.evaluation.detection import FoundField, apart
+from wbcdet.evaluation.end_to_end import AnalysedField
+from wbcdet.inference.analyzer import Analyzer
+from wbcdet.inference.magnification import choose_view
+from wbcdet.inference.sliced import find_in_tiles
+from wbcdet.io.decode import FieldError, Pixels
+from wbcdet.io.field import Field
+from wbcdet.records import Cell, CellType
+
+#: The detector's boxes down to this score make its precision-recall curve.
+MIN_SCORE = 0.001
+#: What can be asked of a list: are cells found, are labelled cells named, both stages together.
+FINDING, NAMING, BOTH = "finding", "naming", "both"
+
+
+@dataclass(slots=True)
+class Observation:
+    """What the models said of one picture.
+
+    Attributes:
+        found: the detector's boxes; None where the list does not ask for them.
+        analysed: what both stages say; None where the list does not ask for it.
+        named: the verdict on each labelled cell that has a type.
+        boxes: where each of these is; None where no box is known.
+        as_crop: for a picture of one cell in which none was found, the verdict on all of it.
+        cells_seen: how many cells both stages saw, 0 where they were not asked.
+    """
+
+    labelled: LabelledField
+    found: FoundField | None = None
+    analysed: AnalysedField | None = None
+    named: list[NamedCell] = field(default_factory=list)
+    boxes: list[np.ndarray | None] = field(default_factory=list)
+    as_crop: NamedCell | None = None
+    cells_seen: int = 0
+
+    def regroup(self) -> None:
+        """Give all parts the group that their picture has by now."""
+        group = self.labelled.group
+        for part in (self.found, self.analysed, *self.named):
+            if part is not None:
+                part.group = group
+
+
+def observe(
+    fields: Iterable[LabelledField],
+    analyzer: Analyzer,
+    tasks: Sequence[str],
+    problems: list[LabelIssue],
+) -> Iterator[tuple[Observation, Pixels]]:
+    """Look at labelled pictures one after the other; each comes with its pixels.
+
+    Args:
+        fields: the pictures; those of one cell (``picture_type``) are always seen by both stages.
+        analyzer: the models and their thresholds.
+        tasks: any of ``FINDING``, ``NAMING`` and ``BOTH``.
+        problems: takes the pictures that cannot be read.
+    """
+    waiting: deque[LabelledField] = deque()
+
+    def read() -> Iterator[Field]:
+        for labelled in fields:
+            try:
+                pixels = labelled.read()
+            except FieldError as error:
+                problems.append(LabelIssue("unreadable-picture", labelled.name, str(error)))
+                continue
+            waiting.append(labelled)
+            yield Field(labelled.name, labelled.path, pixels)
+
+    if BOTH in tasks:
+        for seen, result in analyzer.analyze_fields(read()):
+            assert seen is not None
+            yield _look(waiting.popleft(), seen, analyzer, tasks, result.cells), seen.pixels
+    else:
+        for seen in read():
+            yield _look(waiting.popleft(), seen, analyzer, tasks, ()), seen.pixels
+
+
+def _look(
+    labelled: LabelledField,
+    field: Field,
+    analyzer: Analyzer,
+    tasks: Sequence[str],
+    cells: Sequence[Cell],
+) -> Observation:
+    pixels = field.pixels
+    seen = Observation(labelled, cells_seen=len(cells))
+    if labelled.picture_type is not None:
+        _judge_picture(seen, pixels, analyzer, cells)
+        return seen
+    if FINDING in tasks:
+        boxes, scores = _all_boxes(field, analyzer)
+        kept = apart(boxes, labelled.ignored)
+        size = (field.width, field.height)
+        truth = labelled.boxes
+        seen.found = FoundField(truth, boxes[kept], scores[kept], size, labelled.group)
+    if BOTH in tasks:
+        boxes = np.array([cell.box for cell in cells]).reshape(-1, 4)
+        outside = apart(boxes, labelled.ignored)
+        kept_cells = [cell for cell, seen_ in zip(cells, outside, strict=True) if seen_]
+        whole = not len(labelled.ignored) and all(labelled.types)
+        seen.analysed = AnalysedField(
+            labelled.boxes, labelled.types, kept_cells, labelled.group, whole
+        )
+    if NAMING in tasks:
+        typed = [(b, t) for b, t in zip(labelled.boxes, labelled.types, strict=True) if t]
+        crops = [analyzer.classifier.crop(pixels, box) for box, _ in typed]
+        seen.named = name_crops(analyzer, crops, [t for _, t in typed], labelled.group)
+        seen.boxes = [box for box, _ in typed]
+    return seen
+
+
+def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
+    """Boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser does."""
+    detector, size = analyzer.detector, analyzer.detector.card["input_size"]
+    view = choose_view(field, detector.detect, size, analyzer.settings)
+    if view is None:
+        return detector.detect(field.pixels, MIN_SCORE)
+    settings = replace(analyzer.settings, confidence=MIN_SCORE)
+    found = find_in_tiles(field, view, detector, analyzer.classifier, settings)
+    boxes = np.array([box for box, _, _ in found], float).reshape(-1, 4)
+    return boxes, np.array([score for _, score, _ in found], float)
+
+
+def name_crops(
+    analyzer: Analyzer, crops: Sequence[np.ndarray], truth: Sequence[str], group: str
+) -> list[NamedCell]:
+    """The verdict on crops that ``Classifier.crop`` made."""
+    odds = analyzer.classifier.probabilities(crops)
+    classes = analyzer.classifier.card["classes"]
+    least = label_threshold(analyzer)
+    return [named_cell(t, row, classes, least, group) for t, row in zip(truth, odds, strict=True)]
+
+
+def label_threshold(analyzer: Analyzer) -> float:
+    """Least score of a label: the setting, else the card's."""
+    chosen = analyzer.settings.min_score
+    return float(analyzer.classifier.card["min_score"] if chosen is None else chosen)
+
+
+def box_threshold(analyzer: Analyzer) -> float:
+    """Least score of a box: the setting, else the card's."""
+    chosen = analyzer.settings.confidence
+    return float(analyzer.detector.card["confidence"] if chosen is None else chosen)
+
+
+def _judge_picture(
+    seen: Observation, pixels: Pixels, analyzer: Analyzer, cells: Sequence[Cell]
+) -> None:
+    """A picture of one cell is named as its most certain cell that has a name."""
+    truth, group = str(seen.labelled.picture_type), seen.labelled.group
+    typed = [cell for cell in cells if cell.label is not CellType.UNCLASSIFIED]
+    best = max(typed or cells, key=lambda c: c.detection_score * c.label_score, default=None)
+    if best is None:
+        seen.named = [NamedCell(truth, NOT_FOUND, np.zeros(len(FOUR)), True, group)]
+        seen.boxes = [None]
+        crop = analyzer.classifier.crop(pixels, _whole(pixels, analyzer))
+        [seen.as_crop] = name_crops(analyzer, [crop], [truth], group)
+        return
+    scores = np.array([best.scores[name] for name in FOUR])
+    declined = best.reason is not None and best.reason != "low-score"
+    seen.named = [NamedCell(truth, str(best.label), scores, declined, group)]
+    seen.boxes = [np.array(best.box)]
+
+
+def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
+    """The box around which ``Classifier.crop`` cuts the whole picture and no more."""
+    height, width = pixels.shape[:2]
+    half = max(height, width) / analyzer.classifier.card["crop_padding"] / 2
+    return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
+
+
+def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
+    """The labelled cells of a picture that have a type, as rows of ``cells.csv``."""
+    said: list[str | None] = [None] * len(seen.named)
+    if seen.analysed is not None and seen.labelled.picture_type is None:
+        met = {t: str(seen.analysed.cells[c].label) for t, c in seen.analysed.pairs()}
+        typed = [t for t, kind in enumerate(seen.labelled.types) if kind]
+        said = [met.get(t, NOT_FOUND) for t in typed]
+    for cell, box, both in zip(seen.named, seen.boxes, said, strict=False):
+        yield {**cell_row(seen.labelled.name, seen.labelled.split, cell, box), "both_stages": both}
+
+
+def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, Any]:
+    """One labelled cell as a row of ``cells.csv``."""
+    corners = [None] * 4 if box is None else [round(float(v), 1) for v in box]
+    return {
+        "file": file,
+        "part": part,
+        "group": cell.group,
+        **dict(zip(("x_min", "y_min", "x_max", "y_max"), corners, strict=True)),
+        "truth": cell.truth,
+        "named": cell.named,
+        **{name: round(float(score), 4) for name, score in zip(FOUR, cell.scores, strict=True)},
+    }

@@ -1,0 +1,218 @@
+"""What the readers of all layouts share: pictures, class names, boxes, what went wrong."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL, standard_type
+from wbcdet.evaluation.dataset import LabelIssue, LabelledField
+from wbcdet.io.decode import FieldError, Pixels
+from wbcdet.io.discover import Source
+from wbcdet.io.field import read_field
+from wbcdet.settings import Settings
+
+#: Folder names that stand for a part of training.
+SPLITS = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation"), "val"),
+    **dict.fromkeys(("test", "testing"), "test"),
+}
+#: Folder names that say nothing of a picture: without them it has its label's path.
+NEUTRAL = frozenset(
+    ("images", "image", "imgs", "pictures", "jpegimages", "labels", "annotations", "xml")
+)
+#: Shorter sides than this hold no cell: a click of the labelling tool, px.
+_MIN_SIDE = 2.0
+#: Labels may differ from the picture's border by rounding, px.
+_ROUNDING = 2.0
+
+
+class LabelledError(Exception):
+    """A folder holds nothing to evaluate with; the message is one line that names the remedy."""
+
+
+@dataclass(slots=True)
+class ClassCount:
+    """A class as the data name it, what it stands for (None: unknown), and how often it is."""
+
+    name: str
+    standard: str | None
+    labels: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class LabelledObject:
+    """One label before its class is understood: box in pixels."""
+
+    name: str
+    box: tuple[float, float, float, float]
+    ignore: bool = False
+
+
+@dataclass(slots=True)
+class LabelFolder:
+    """One folder while it is read.
+
+    Attributes:
+        pictures: all pictures of the folder, named by their path below it.
+        mapping: the user's class names.
+        files: the folder's files that are no pictures, by lower-case ending with its dot.
+    """
+
+    root: Path
+    pictures: list[Source]
+    files: dict[str, list[Path]]
+    mapping: Mapping[str, str]
+    settings: Settings
+    problems: list[LabelIssue] = field(default_factory=list)
+    classes: dict[str, ClassCount] = field(default_factory=dict)
+
+    def note(self, kind: str, where: object, what: str) -> None:
+        """Keep a problem."""
+        self.problems.append(LabelIssue(kind, str(where), " ".join(what.split())))
+
+    def below(self, path: Path) -> str:
+        """A path as it is named in reports."""
+        return path.relative_to(self.root).as_posix()
+
+    def paired(
+        self, labels: Iterable[Path], parse: Callable[[Path, tuple[int, int]], list[LabelledObject]]
+    ) -> list[LabelledField]:
+        """Pictures with a label file each, paired by :func:`path_key`.
+
+        Args:
+            labels: the label files.
+            parse: from a file and the picture's size to its objects; raises ``ValueError``.
+        """
+        waiting = {path_key(self.below(path)): path for path in labels}
+        taken, fields = set(), []
+        for source in self.pictures:
+            key = path_key(source.name)
+            path = waiting.get(key)
+            if path is None or key in taken:
+                what = "no label file of its name" if path is None else "its name stands twice"
+                self.note("picture-without-label", source.name, what)
+                continue
+            taken.add(key)
+            size = self.size_of(source)
+            if size is None:
+                continue
+            try:
+                found = self.boxed(source, size, parse(path, size))
+            except ValueError as error:
+                self.note("broken-label", source.name, f"{self.below(path)}: {error}")
+                continue
+            if found is not None:
+                fields.append(found)
+        for key, path in waiting.items():
+            if key not in taken:
+                self.note("label-without-picture", self.below(path), "no picture of its name")
+        return fields
+
+    def class_of(self, name: str) -> ClassCount:
+        """The entry of a class; a class is declared by asking for it."""
+        if name not in self.classes:
+            self.classes[name] = ClassCount(name, standard_type(name, self.mapping))
+        return self.classes[name]
+
+    def size_of(self, source: Source) -> tuple[int, int] | None:
+        """Width and height of the upright picture, from its header; None, noted, if unreadable."""
+        from PIL import Image
+
+        try:
+            with Image.open(Path(source.path)) as picture:
+                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                return picture.size[::-1] if turned else picture.size
+        # Pillow's plugins raise nearly anything on damaged bytes; our own reading says why.
+        except Exception:
+            try:
+                found = read_field(source, self.settings)
+                return found.width, found.height
+            except FieldError as error:
+                self.note("unreadable-picture", source.name, str(error))
+                return None
+
+    def picture(self, source: Source) -> LabelledField:
+        """A picture without labels yet."""
+        parts = [part.casefold() for part in source.name.split("/")[:-1]]
+        split = next((SPLITS[part] for part in parts if part in SPLITS), "")
+        path = Path(source.path)
+        read = partial(_read, source, self.settings)
+        return LabelledField(source.name, read, group=source.name, split=split, path=path)
+
+    def boxed(
+        self, source: Source, size: tuple[int, int], objects: list[LabelledObject]
+    ) -> LabelledField | None:
+        """A picture with boxes; None, noted, where a label is broken: its truth is not known."""
+        boxes: list[np.ndarray] = []
+        types: list[str] = []
+        ignored: list[np.ndarray] = []
+        seen: set[tuple[str, tuple[float, ...]]] = set()
+        limits = np.array([*size, *size], float)
+        outside = repeats = 0
+        for labelled in objects:
+            entry = self.class_of(labelled.name)
+            given = np.array(labelled.box, float)
+            box = np.clip(given, 0, limits)
+            if entry.standard == NOT_WHITE:
+                entry.labels += 1
+                continue
+            if not np.isfinite(given).all() or min(box[2:] - box[:2]) < _MIN_SIDE:
+                shown = ", ".join(f"{value:.4g}" for value in labelled.box)
+                self.note(
+                    "broken-label",
+                    source.name,
+                    f"box of {labelled.name} ({shown}) is empty or lies outside",
+                )
+                return None
+            key = (labelled.name, labelled.box)
+            if key in seen:
+                repeats += 1
+                continue
+            seen.add(key)
+            entry.labels += 1
+            outside += bool(np.abs(given - box).max() > _ROUNDING)
+            if labelled.ignore or entry.standard in (None, IGNORE):
+                ignored.append(box)
+            elif entry.standard != "artefact":
+                boxes.append(box)
+                types.append("" if entry.standard == WHITE_CELL else str(entry.standard))
+        if outside:
+            self.note("box-outside", source.name, f"{outside} of {len(objects)} boxes")
+        if repeats:
+            self.note("repeated-label", source.name, f"{repeats} of {len(objects)} boxes")
+        result = self.picture(source)
+        result.boxes, result.types = np.array(boxes).reshape(-1, 4), tuple(types)
+        result.ignored, result.size = np.array(ignored).reshape(-1, 4), size
+        return result
+
+
+def path_key(name: str) -> tuple[str, ...]:
+    """What a picture and its label have in common, wherever a tool puts the two.
+
+    ``images/train/7.jpg``, ``train/images/7.jpg`` and ``labels/train/7.txt`` have the same key.
+    """
+    *folders, file = name.split("/")
+    return (*(part for part in folders if part.casefold() not in NEUTRAL), file.rpartition(".")[0])
+
+
+def finite(text: str) -> float | None:
+    """A finite number, else None."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _read(source: Source, settings: Settings) -> Pixels:
+    found = read_field(source, settings)
+    if found.width * found.height > settings.max_pixels:
+        raise FieldError("picture is too large to be evaluated as a whole; label parts of it")
+    return found.read(0, 0, found.width, found.height)

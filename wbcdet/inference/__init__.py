@@ -1,0 +1,1 @@
+"""From a field to its cells: detect, crop, classify."""

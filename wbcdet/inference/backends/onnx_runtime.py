@@ -1,0 +1,55 @@
+"""ONNX Runtime: on every processor, and on NVIDIA's graphics cards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wbcdet.inference.weights import Model, WeightsError
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+
+class OnnxBackend:
+    """A model in ONNX Runtime.
+
+    Args:
+        model: the model.
+        device: ``cpu``, ``cuda``, or ``auto`` for CUDA where the runtime has it.
+        threads: processor threads that share the work of one call.
+
+    Raises:
+        WeightsError: CUDA was asked for and cannot be had.
+    """
+
+    def __init__(self, model: Model, device: str, threads: int) -> None:
+        self.session = _open(model, device, threads)
+        self._input = self.session.get_inputs()[0].name
+
+    def run(self, tensor: np.ndarray) -> np.ndarray:
+        """See :class:`wbcdet.inference.backends.Backend`."""
+        return np.asarray(self.session.run(None, {self._input: tensor})[0])
+
+
+def _open(model: Model, device: str, threads: int) -> onnxruntime.InferenceSession:
+    import onnxruntime
+
+    has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
+    if device == "cuda" and not has_cuda:
+        raise WeightsError("device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu")
+    providers = ["CPUExecutionProvider"]
+    if has_cuda and device != "cpu":
+        providers.insert(0, "CUDAExecutionProvider")
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = threads
+    # Threads that spin while they wait take the processor from decoding and drawing: twice the
+    # processor time for no gain (docs/performance.md).
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(str(model.path), options, providers=providers)
+    # The runtime falls back to the CPU in silence when the driver or a CUDA library is missing.
+    if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
+        raise WeightsError("device cuda: CUDA cannot be started; check the driver, or use cpu")
+    return session

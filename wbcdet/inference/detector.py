@@ -1,0 +1,118 @@
+"""Field to boxes: the white cell detector."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+
+from wbcdet.inference.backends import open_backend
+from wbcdet.inference.weights import load_model
+
+
+class Detector:
+    """Finds white blood cells in full fields.
+
+    Everything about its input is read from the model's card.
+
+    Args:
+        device: one of ``wbcdet.settings.DEVICES``.
+        threads: processor threads that share the work of one call.
+
+    Raises:
+        WeightsError: the model is missing, damaged or cannot run on the device.
+    """
+
+    def __init__(self, device: str = "auto", threads: int = 1) -> None:
+        model = load_model("detector")
+        self.card: dict[str, Any] = model.card
+        self.name = model.name
+        self.sha256 = model.sha256
+        self._backend = open_backend(model, device, threads)
+
+    def detect(
+        self, pixels: np.ndarray, confidence: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the white blood cells of one field.
+
+        Args:
+            pixels: (H, W, 3) uint8 BGR.
+            confidence: least score, 0..1; None takes the card's threshold.
+
+        Returns:
+            boxes (N, 4) float32 ``x_min, y_min, x_max, y_max`` in field pixels, and scores (N,)
+            float32, best first.
+        """
+        least = self.card["confidence"] if confidence is None else confidence
+        tensor, scale, left, top = letterbox(
+            pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
+        )
+        # (N, 5): centre, width and height in input pixels, score.
+        found = self._backend.run(tensor)[0].T
+        found = found[found[:, 4] >= least]
+        found = found[np.argsort(-found[:, 4], kind="stable")]
+        half = found[:, 2:4] / 2
+        boxes = np.concatenate([found[:, :2] - half, found[:, :2] + half], 1)
+        kept = nms(boxes, self.card["nms_iou"])
+        boxes, scores = boxes[kept], found[kept, 4]
+        boxes = (boxes - np.array([left, top, left, top], np.float32)) / scale
+        height, width = pixels.shape[:2]
+        boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, width)
+        boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, height)
+        # What lies in the padding alone has no pixel left.
+        seen = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
+        return boxes[seen].astype(np.float32), scores[seen].astype(np.float32)
+
+
+def letterbox(
+    pixels: np.ndarray, size: int, stride: int, grey: int
+) -> tuple[np.ndarray, float, int, int]:
+    """Scale a field so that its longer side is ``size`` and pad the shorter one to the stride.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR.
+        size: longer side of the network's input in pixels, a multiple of ``stride``.
+        stride: the network's coarsest step in pixels.
+        grey: value of the padding.
+
+    Returns:
+        tensor (1, 3, h, w) float32 RGB in 0..1, the scale, and the left and top padding.
+    """
+    height, width = pixels.shape[:2]
+    scale = size / max(height, width)
+    new = (max(1, round(width * scale)), max(1, round(height * scale)))
+    if new != (width, height):
+        method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
+        pixels = cv2.resize(pixels, new, interpolation=method)
+    padded_w, padded_h = (-(-side // stride) * stride for side in new)
+    left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
+    canvas = cv2.copyMakeBorder(
+        pixels, top, padded_h - new[1] - top, left, padded_w - new[0] - left,
+        cv2.BORDER_CONSTANT, value=(grey, grey, grey),
+    )  # fmt: skip
+    return cv2.dnn.blobFromImage(canvas, 1 / 255, swapRB=True), scale, left, top
+
+
+def nms(boxes: np.ndarray, most_shared: float) -> list[int]:
+    """Non-maximum suppression: the boxes that no better one overlaps by more than this IoU.
+
+    Args:
+        boxes: (N, 4) corners, best first.
+        most_shared: greatest IoU that two kept boxes may have.
+
+    Returns:
+        indices of the kept boxes, in order.
+    """
+    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+    kept: list[int] = []
+    left = np.arange(len(boxes))
+    while left.size:
+        first, rest = left[0], left[1:]
+        kept.append(int(first))
+        low = np.maximum(boxes[first, :2], boxes[rest, :2])
+        high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
+        shared = np.clip(high - low, 0, None).prod(1)
+        iou = shared / np.maximum(area[first] + area[rest] - shared, 1e-9)
+        left = rest[iou <= most_shared]
+    return kept

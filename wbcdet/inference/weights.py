@@ -1,0 +1,90 @@
+"""The shipped models: where they are, and their cards."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+#: List of the learned classifiers that were put in use, in their home; the last one is.
+IN_USE = "in-use.txt"
+
+
+class WeightsError(RuntimeError):
+    """A model is missing, damaged or cannot run on the device asked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model file with the card that says how to use it."""
+
+    name: str
+    path: Path
+    sha256: str
+    card: dict[str, Any]
+
+
+def weights_folder() -> Path:
+    """Where the models are: ``WBCDET_WEIGHTS``, the installed package, or the source tree."""
+    chosen = os.environ.get("WBCDET_WEIGHTS")
+    if chosen:
+        return Path(chosen)
+    package = Path(__file__).parent.parent
+    installed = package / "_weights"
+    return installed if installed.is_dir() else package.parent / "weights"
+
+
+def learned_home() -> Path:
+    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    import typer
+
+    return Path(typer.get_app_dir("wbcdet")) / "learned"
+
+
+def _folder_of(role: str) -> Path:
+    """Where a model is: a learned classifier stands in for the shipped one."""
+    if role == "classifier" and not os.environ.get("WBCDET_WEIGHTS"):
+        home = learned_home()
+        try:
+            return home / (home / IN_USE).read_text(encoding="utf-8").split()[-1]
+        except (OSError, IndexError):
+            pass
+    return weights_folder()
+
+
+def load_model(role: str) -> Model:
+    """Read the card ``ROLE.json`` and check its model file.
+
+    Args:
+        role: ``detector`` or ``classifier``.
+
+    Raises:
+        WeightsError: card or file is missing, or the file is not the one on the card.
+    """
+    folder = _folder_of(role)
+    if folder == weights_folder():
+        return load_shipped(role)
+    return _load(folder, role, "go back to the shipped classifier with 'wbcdet learn --restore'")
+
+
+def load_shipped(role: str) -> Model:
+    """As :func:`load_model`, but never a learned classifier."""
+    remedy = "reinstall wbcdet, or set WBCDET_WEIGHTS to a folder that holds the models"
+    return _load(weights_folder(), role, remedy)
+
+
+def _load(folder: Path, role: str, remedy: str) -> Model:
+    try:
+        card = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
+        path = folder / card["file"]
+        digest = hashlib.sha256(path.read_bytes()).hexdigest()
+        name, listed = f"{card['name']} {card['version']}", card["sha256"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        why = f"it lacks {error}" if isinstance(error, KeyError) else error
+        raise WeightsError(f"{folder / role}.json: cannot be used ({why}); {remedy}") from error
+    if digest != listed:
+        raise WeightsError(f"{path}: differs from its card (sha256 {digest[:12]}…); {remedy}")
+    return Model(name, path, digest, card)

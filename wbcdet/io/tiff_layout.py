@@ -1,0 +1,324 @@
+"""What a TIFF file holds: which pictures, and where the samples of each lie.
+
+tifffile reads the structure and unpacks single strips and tiles; nothing here reads a picture.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from wbcdet.io.decode import FRACTIONAL, FieldError
+
+if TYPE_CHECKING:
+    from tifffile import TiffFile
+
+#: tifffile's TiffPage or TiffFrame: its types call nearly every attribute optional.
+Page = Any
+
+# What odd tags make tifffile say is no concern of the reader.
+logging.getLogger("tifffile").addHandler(logging.NullHandler())
+
+#: Largest strip or tile that is unpacked at once, in bytes.
+_MAX_BLOCK = 1 << 28
+#: Uncompressed rows are read in blocks of about this many bytes.
+_RAW_BLOCK = 1 << 22
+#: Scanners' formats whose further series are labels and overviews of the slide, no fields.
+_SCANNERS = ("svs", "ndpi", "bif", "scn", "philips", "avs", "qpi")
+#: TIFF's values of PhotometricInterpretation that are read.
+_INVERTED, _GREY, _COLOUR, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_JPEG = frozenset({6, 7, 34892, 33007})
+#: Compressions that every decoder knows: none, LZW, JPEG, deflate, PackBits.
+_COMMON = frozenset({1, 5, 7, 8, 32773, 32946})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Band:
+    """Channels of a picture that are stored together, in a grid of blocks.
+
+    Attributes:
+        samples: number of channels.
+        rows, columns: height and width of a block in pixels.
+        offsets, counts: (blocks,) where each block lies in the file, in bytes, row by row of the
+            grid; a count of 0 means that it was never written.
+        unpack: ``(data, number of the block)`` to samples (height, width, channels).
+    """
+
+    samples: int
+    rows: int
+    columns: int
+    offsets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+    unpack: Callable[[bytes, int], np.ndarray]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layout:
+    """One picture of a TIFF file.
+
+    Attributes:
+        width, height: pixels as stored, before the orientation is applied.
+        orientation: 1..8, TIFF's tag.
+        bands: one, or one for each channel that is stored apart.
+        bits: of a sample, 8 or 9..16.
+        inverted: 0 is white.
+        palette: (256, 3) uint8 RGB that 8-bit samples point into, else None.
+        alpha: the sample after grey or colour is transparency: ``straight`` or
+            ``premultiplied``; None where there is none.
+    """
+
+    width: int
+    height: int
+    orientation: int
+    bands: tuple[Band, ...]
+    bits: int
+    inverted: bool
+    palette: npt.NDArray[np.uint8] | None
+    alpha: str | None
+
+
+def count_pictures(path: Path) -> int:
+    """Number of pictures in a TIFF file: pages, planes and series of full resolution.
+
+    Raises:
+        FieldError: the file's structure cannot be read.
+    """
+    with reporting():
+        return len(_of(path).pictures)
+
+
+def plain_pixels(source: Path | bytes) -> int | None:
+    """Pixels of the only picture of a TIFF file that any decoder of TIFF reads as well.
+
+    Returns:
+        None where it holds several pictures, channels stored apart or a rare compression; 0 where
+        its structure cannot be read, so that the decoder says what is wrong with it.
+
+    Raises:
+        FieldError: it holds no colour or grey picture.
+    """
+    try:
+        pictures = _of(source).pictures
+    except FieldError:
+        raise
+    except Exception:
+        return 0
+    if len(pictures) != 1 or len(pictures[0]) != 1:
+        return None
+    key = pictures[0][0].keyframe
+    apart = key.planarconfig == 2 and key.samplesperpixel > 1
+    plain = not apart and int(key.compression) in _COMMON
+    return key.imagewidth * key.imagelength if plain else None
+
+
+def read_layout(source: Path | bytes, number: int = 1) -> Layout:
+    """Where the samples of a picture lie.
+
+    Args:
+        source: the file, or all its bytes.
+        number: which of its pictures, from 1.
+
+    Raises:
+        FieldError: it is damaged, cut short, or of a kind that is not read.
+    """
+    with reporting():
+        tiff = _of(source)
+        if number > len(tiff.pictures):
+            raise FieldError(f"file has no picture {number}; it was changed, start the run again")
+        with tiff.lock, tiff.open():
+            return _layout(tiff.pictures[number - 1])
+
+
+@contextmanager
+def reporting(what: str = "file is damaged") -> Iterator[None]:
+    """Whatever reading a TIFF raises becomes one line."""
+    try:
+        yield
+    except FieldError:
+        raise
+    except MemoryError as error:
+        raise FieldError("picture does not fit into memory; scale it down") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise FieldError(f"file cannot be read ({reason}); check the disk") from error
+    # tifffile and the codecs raise nearly any exception on damaged bytes.
+    except Exception as error:
+        text = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
+        raise FieldError(f"{what} (TIFF: {text}); copy or export it again") from error
+
+
+class _Tiff:
+    """The structure of a file. It is open only while something is read from it."""
+
+    def __init__(self, source: Path | BytesIO) -> None:
+        from tifffile import TiffFile
+
+        self.lock = Lock()
+        self._file = TiffFile(source)
+        with self.open():
+            self.pictures = list(_pictures(self._file))
+
+    @contextmanager
+    def open(self) -> Iterator[None]:
+        self._file.filehandle.open()
+        try:
+            yield
+        finally:
+            self._file.filehandle.close()
+
+
+def _of(source: Path | bytes) -> _Tiff:
+    if isinstance(source, bytes):
+        return _Tiff(BytesIO(source))
+    status = source.stat()
+    return _cached(source, status.st_mtime_ns, status.st_size)
+
+
+@lru_cache(maxsize=4)
+def _cached(path: Path, changed: int, size: int) -> _Tiff:
+    # The fields of a file follow each other: its structure is read once, not for each of them.
+    return _Tiff(path)
+
+
+def _pictures(file: TiffFile) -> Iterator[tuple[Page, ...]]:
+    """The pages of each picture: one, or one for each of three channels."""
+    series = file.series
+    if any(getattr(file, f"is_{name}") for name in _SCANNERS):
+        series = series[:1]
+    # Smaller copies and masks beside the pictures, by the tag that says so.
+    full = [one for one in series if not int(one.keyframe.subfiletype) & 0b101]
+    for one in full or series[:1]:
+        yield from _of_series(file, one)
+
+
+def _of_series(file: TiffFile, series: Any) -> Iterator[tuple[Page, ...]]:
+    own = [page for page in series.pages if page is not None and page.parent is file]
+    key = series.keyframe
+    lead = [
+        (axis, length)
+        for axis, length in zip(series.get_axes(False), series.get_shape(False), strict=True)
+        if axis not in "YXS" and length > 1
+    ]
+    if math.prod(length for _, length in lead) != len(own):
+        raise FieldError(
+            "TIFF stack that is spread over several files or has planes without a page; "
+            "export its pictures one by one"
+        )
+    axes = [axis for axis, _ in lead]
+    if "C" not in axes or key.samplesperpixel > 1:
+        yield from ((page,) for page in own)
+        return
+    at = axes.index("C")
+    channels = lead[at][1]
+    if channels != 3:
+        raise FieldError(
+            f"TIFF with {channels} separate channels is no colour picture; export it as RGB"
+        )
+    order = np.arange(len(own)).reshape([length for _, length in lead])
+    for pages in np.moveaxis(order, at, -1).reshape(-1, channels):
+        yield tuple(own[page] for page in pages)
+
+
+def _layout(pages: tuple[Page, ...]) -> Layout:
+    key = pages[0].keyframe
+    if key.dtype is None or key.dtype.kind not in "u" or key.dtype.itemsize > 2:
+        raise FieldError(FRACTIONAL)
+    photometric, samples, bits = int(key.photometric), key.samplesperpixel, key.bitspersample
+    if not isinstance(bits, int) or bits < 8:
+        raise FieldError(f"TIFF with {bits} bits a sample is not read; export it as 8-bit RGB")
+    if photometric == _YCBCR and int(key.compression) in _JPEG:
+        photometric = _COLOUR  # the codec has turned it to RGB
+    colours = {_INVERTED: 1, _GREY: 1, _COLOUR: 3, _PALETTE: 1}.get(photometric)
+    if colours is None or samples < colours or (photometric == _PALETTE and bits != 8):
+        name = getattr(key.photometric, "name", str(photometric))
+        raise FieldError(f"TIFF with colours of the kind {name} is not read; export it as RGB")
+    apart = key.planarconfig == 2 and samples > 1
+    bands = tuple(_band(page, plane) for page in pages for plane in range(samples if apart else 1))
+    extra = tuple(int(kind) for kind in key.extrasamples)[: samples - colours]
+    alpha = {1: "premultiplied", 2: "straight"}.get(extra[0]) if extra else None
+    palette = None
+    if photometric == _PALETTE:
+        palette = (np.asarray(key.colormap).reshape(3, -1).T >> 8).astype(np.uint8)
+    turn = int(key.tags.valueof(274, 1))
+    return Layout(
+        key.imagewidth,
+        key.imagelength,
+        turn if 1 <= turn <= 8 else 1,
+        bands,
+        bits,
+        photometric == _INVERTED,
+        palette,
+        alpha,
+    )
+
+
+def _band(page: Page, plane: int) -> Band:
+    """A plane of a page that stores channels apart, or (plane 0) all of its channels."""
+    key = page.keyframe
+    samples = 1 if key.planarconfig == 2 else key.samplesperpixel
+    raw = key.is_final and _without_gaps(page)
+    band = (_raw_band if raw else _packed_band)(page, plane, samples)
+    # Also what tells a bomb: a header may claim any size, but not hold the blocks for it.
+    if np.any(band.counts < 0) or np.any(band.offsets + band.counts > page.parent.filehandle.size):
+        raise FieldError("file is cut short; copy it again from its source")
+    return band
+
+
+def _packed_band(page: Page, plane: int, samples: int) -> Band:
+    """Strips or tiles as they are."""
+    key = page.keyframe
+    rows = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
+    columns = key.tilewidth if key.is_tiled else key.imagewidth
+    if rows * columns * samples * key.dtype.itemsize > _MAX_BLOCK:
+        raise FieldError(
+            "TIFF whose rows are packed in one large block cannot be read in parts; "
+            "save it again with tiles or strips"
+        )
+    number = -(-key.imagelength // rows) * -(-key.imagewidth // columns)
+    first = plane * number
+    offsets = np.array(page.dataoffsets[first : first + number], np.int64)
+    counts = np.array(page.databytecounts[first : first + number], np.int64)
+    if len(offsets) != number or len(counts) != number:
+        raise FieldError("file is damaged (TIFF: blocks are missing); copy it again")
+    decode, tables, header = key.decode, page.jpegtables, key.jpegheader
+
+    def unpack(data: bytes, block: int) -> np.ndarray:
+        samples: np.ndarray = decode(data, first + block, jpegtables=tables, jpegheader=header)[0]
+        return samples[0]
+
+    return Band(samples, rows, columns, offsets, counts, unpack)
+
+
+def _without_gaps(page: Page) -> bool:
+    offsets = np.array(page.dataoffsets, np.int64)
+    counts = np.array(page.databytecounts, np.int64)
+    return bool(np.all(offsets[:-1] + counts[: len(offsets) - 1] == offsets[1:]))
+
+
+def _raw_band(page: Page, plane: int, samples: int) -> Band:
+    """Uncompressed rows that follow each other, however the file calls them, in small blocks."""
+    key = page.keyframe
+    width, height = key.imagewidth, key.imagelength
+    dtype = np.dtype(key.parent.byteorder + key.dtype.char)
+    row = width * samples * dtype.itemsize
+    rows = min(max(1, _RAW_BLOCK // row), height)
+    starts = np.arange(0, height, rows, dtype=np.int64)
+    counts = np.minimum(rows, height - starts) * row
+
+    def unpack(data: bytes, block: int) -> np.ndarray:
+        values: np.ndarray = np.frombuffer(data, dtype).reshape(-1, width, samples)
+        return values.astype(dtype.newbyteorder("="), copy=False)
+
+    offset = int(page.dataoffsets[0]) + plane * height * row
+    return Band(samples, rows, width, offset + starts * row, counts, unpack)

@@ -1,0 +1,1 @@
+"""The report of a slide, shared by count, stream and review."""

@@ -1,0 +1,177 @@
+"""From the journal to what a report says: which cells count, in which group, and how many."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from wbcdet.differential.differential import ALL, Differential, differentials
+from wbcdet.differential.grouping import NO_GROUP, group_of
+from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.records import Cell
+from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
+from wbcdet.report.journal import Journal
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.registration import RegistrationImage
+
+#: Why a cell is in no count; the first reason that holds is given.
+BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
+
+
+@dataclass(frozen=True, slots=True)
+class CountOptions:
+    """How what was counted is put together; none of it needs the fields again.
+
+    Attributes:
+        group_by: ``folder`` or a pattern (``grouping.group_of``); None puts all together.
+        exclude_edge: leave out cells cut by the border of their field.
+        skip_bad: leave out fields with quality problems.
+        dedupe: count a cell once that overlapping fields of a group show.
+        target: number of classified cells asked for in each group.
+        ranges: reference ranges by label.
+    """
+
+    group_by: str | None = None
+    exclude_edge: bool = False
+    skip_bad: bool = False
+    dedupe: bool = False
+    target: int | None = None
+    ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The options as they stand in ``results.json``."""
+        return {
+            "group_by": self.group_by,
+            "exclude_edge": self.exclude_edge,
+            "skip_bad": self.skip_bad,
+            "dedupe": self.dedupe,
+            "target": self.target,
+            "ranges": {
+                label: {"low": one.low, "high": one.high, "source": one.source}
+                for label, one in self.ranges.items()
+            },
+        }
+
+
+@dataclass(slots=True)
+class GroupNotes:
+    """What there is to know of a group beside its differential.
+
+    Attributes:
+        read: fields that were read.
+        failures: fields that could not be read, and why.
+        problems: fields with quality problems, and which.
+        skipped: number of fields left out for them.
+        left_out: cells left out, by reason.
+        overlapping: pairs of overlapping fields; None where they were not looked for.
+    """
+
+    read: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
+    problems: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    skipped: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+    overlapping: int | None = None
+
+
+class ReportCounts:
+    """The counts of a finished journal. Fields are read from it one by one, never all at once.
+
+    Args:
+        names: the fields of the report, in order; all stand in the journal.
+        journal: where they stand.
+        options: how they are put together.
+
+    Attributes:
+        differentials: one a group, in the order in which the groups first appear.
+        notes: by group.
+        duplicate_of: cells that are counted in another field, and where.
+
+    Raises:
+        grouping.GroupingError: ``options.group_by`` is not usable.
+    """
+
+    def __init__(self, names: Sequence[str], journal: Journal, options: CountOptions) -> None:
+        self.names = names
+        self.journal = journal
+        self.options = options
+        self.duplicate_of: dict[CellKey, CellKey] = {}
+        self.notes: dict[str, GroupNotes] = {}
+        for name in names:
+            self.notes.setdefault(self.group(name), GroupNotes())
+        if options.dedupe:
+            for group, notes in self.notes.items():
+                found = self._overlaps(group)
+                self.duplicate_of |= found.duplicate_of
+                notes.overlapping = len(found.pairs)
+        for entry in self.entries():
+            self._note(entry)
+        self.differentials: list[Differential] = differentials(
+            (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
+            by=options.group_by,
+            exclude_edge=options.exclude_edge,
+            target=options.target,
+            ranges=options.ranges,
+        )
+
+    def entries(self) -> Iterator[JournalEntry]:
+        """Every field, in order."""
+        for name in self.names:
+            yield JournalEntry.from_record(self.journal.read(name))
+
+    def group(self, file: str) -> str:
+        """The group of a field."""
+        return group_of(file, self.options.group_by) if self.options.group_by else ALL
+
+    def skips(self, entry: JournalEntry) -> bool:
+        """The field is left out as a whole."""
+        return self.options.skip_bad and bool(entry.problems)
+
+    def left_out(self, entry: JournalEntry, cell: Cell) -> str | None:
+        """Why a cell is in no count; None where it counts."""
+        if self.skips(entry):
+            return BAD_FIELD
+        if (entry.result.file, cell.id) in self.duplicate_of:
+            return DUPLICATE
+        return EDGE if self.options.exclude_edge and cell.touches_edge else None
+
+    def ungrouped(self) -> list[str]:
+        """Fields whose name tells no group."""
+        if self.options.group_by is None or NO_GROUP not in self.notes:
+            return []
+        return [name for name in self.names if self.group(name) == NO_GROUP]
+
+    def _counted(self, entry: JournalEntry) -> Any:
+        """The record with the cells that the differential is of; it leaves out edges itself."""
+        cells = entry.result.cells
+        kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
+        return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)
+
+    def _note(self, entry: JournalEntry) -> None:
+        result = entry.result
+        notes = self.notes[self.group(result.file)]
+        if result.failure is not None:
+            notes.failures.append((result.file, result.failure))
+            return
+        notes.read += 1
+        if entry.problems:
+            notes.problems.append((result.file, entry.problems))
+        notes.skipped += self.skips(entry)
+        notes.left_out.update(
+            reason for cell in result.cells if (reason := self.left_out(entry, cell))
+        )
+
+    def _overlaps(self, group: str) -> Overlaps:
+        return find_duplicates(self._views(group))
+
+    def _views(self, group: str) -> Iterator[View]:
+        for entry in self.entries():
+            result = entry.result
+            if self.group(result.file) != group or not result.cells or self.skips(entry):
+                continue
+            picture = self.journal.picture(entry.pictures[-1])
+            boxes = [cell.box for cell in result.cells]
+            ground = RegistrationImage(picture, result.width, result.height, boxes)
+            yield View(result.file, result.cells, ground)

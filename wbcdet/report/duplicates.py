@@ -1,0 +1,134 @@
+"""White cells that overlapping fields show more than once, each counted once."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from wbcdet.records import Cell
+from wbcdet.report.registration import Box, RegistrationImage, Shift, cut
+
+#: A field is compared with this many before it, in natural order: the row above in a raster of
+#: up to 150 fields a row, or 75 where rows run to and fro.
+NEAR = 150
+
+#: Two boxes, cut to what both fields show, are one cell from this overlap (IoU) on...
+_SAME_BOX = 0.5
+#: ...when the pictures of the cell also agree this well (correlation).
+_SAME_LOOK = 0.75
+#: A pair that shares no cell overlaps if its ground is this sure. Where fields have few and large
+#: cells, corners of two that do not overlap reach 9.7 at times.
+_SURE = 10.0
+
+#: A cell in a run: its field, and its number there.
+CellKey = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A field with its white cells, as dedupe needs it."""
+
+    file: str
+    cells: tuple[Cell, ...]
+    ground: RegistrationImage
+
+
+@dataclass(slots=True)
+class Overlaps:
+    """What dedupe found.
+
+    Attributes:
+        duplicate_of: cells that are counted in another field, and where.
+        pairs: fields that overlap.
+    """
+
+    duplicate_of: dict[CellKey, CellKey] = field(default_factory=dict)
+    pairs: list[tuple[str, str]] = field(default_factory=list)
+
+
+def find_duplicates(views: Iterable[View], near: int = NEAR) -> Overlaps:
+    """Find the cells that the fields of one slide share.
+
+    Of the views of one cell the one stays that shows it whole, then the one with the surest label.
+
+    Args:
+        views: the fields of one group that hold cells, in natural order.
+        near: a field is compared with so many before it; they stay in memory.
+    """
+    found = Overlaps()
+    same = _Groups()
+    recent: deque[View] = deque(maxlen=near)
+    cells: dict[CellKey, Cell] = {}
+    for view in views:
+        cells |= {(view.file, cell.id): cell for cell in view.cells}
+        others = [one for one in recent if one.ground.size == view.ground.size]
+        shifts = view.ground.shift_to([one.ground for one in others])
+        for other, shift in zip(others, shifts, strict=True):
+            if shift is None:
+                continue
+            shared = _shared(other, view, shift)
+            if shared or shift.sure >= _SURE:
+                found.pairs.append((other.file, view.file))
+            for first, second in shared:
+                same.join((other.file, first), (view.file, second))
+        recent.append(view)
+    for members in same.groups():
+        best = min(members, key=lambda key: _rank(cells[key]))
+        found.duplicate_of |= {key: best for key in members if key != best}
+    return found
+
+
+def _rank(cell: Cell) -> tuple[bool, float]:
+    return cell.touches_edge, -cell.label_score
+
+
+def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
+    """Pairs of cell numbers that are one cell, each number at most once."""
+    width, height = first.ground.size
+    dx, dy = shift.dx, shift.dy
+    frame = (max(0.0, dx), max(0.0, dy), min(width, width + dx), min(height, height + dy))
+    pairs = []
+    for one in first.cells:
+        for other in second.cells:
+            x0, y0, x1, y1 = other.box
+            moved = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
+            shared = _iou(cut(one.box, frame), cut(moved, frame))
+            if shared >= _SAME_BOX and (
+                second.ground.match_at(first.ground, shift, cut(one.box, frame)) >= _SAME_LOOK
+            ):
+                pairs.append((shared, one.id, other.id))
+    taken: list[tuple[int, int]] = []
+    for _, a, b in sorted(pairs, reverse=True):
+        if all(a != one and b != other for one, other in taken):
+            taken.append((a, b))
+    return taken
+
+
+def _iou(one: Box, other: Box) -> float:
+    if min(one[2] - one[0], one[3] - one[1], other[2] - other[0], other[3] - other[1]) <= 0:
+        return 0.0
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
+    return shared / (areas - shared)
+
+
+class _Groups:
+    """Cells joined pair by pair; two cells of one field are never one cell."""
+
+    def __init__(self) -> None:
+        self._of: dict[CellKey, list[CellKey]] = {}
+
+    def join(self, one: CellKey, other: CellKey) -> None:
+        first, second = self._of.get(one, [one]), self._of.get(other, [other])
+        if first is second or {file for file, _ in first} & {file for file, _ in second}:
+            return
+        first += second
+        for key in first:
+            self._of[key] = first
+
+    def groups(self) -> list[list[CellKey]]:
+        """Every group of two or more, in the order in which it was begun."""
+        return list({id(group): group for group in self._of.values()}.values())

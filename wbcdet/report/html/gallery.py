@@ -1,0 +1,105 @@
+"""Which cells the page shows, and in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from wbcdet.records import ALL_LABELS, CellType
+
+#: Thumbnails on one page; more make it slow to open. All are on the contact sheets.
+MAX_SHOWN = 400
+
+
+@dataclass(frozen=True, slots=True)
+class CellPicture:
+    """A counted cell as the gallery lists it.
+
+    Attributes:
+        group: the slide or patient; None where cells are not grouped.
+        label: one of the four labels, or ``unclassified``.
+        score: label score, 0..1.
+        reason: why it is unclassified, else None.
+        row: its row in ``cells.csv``, from 1 below the header.
+        file: its field.
+        cell: its number in the field.
+        place: where its thumbnail is.
+        link: the annotated picture of its field, as a path below the report folder, or None.
+    """
+
+    group: str | None
+    label: str
+    score: float
+    reason: str | None
+    row: int
+    file: str
+    cell: int
+    place: tuple[int, int]
+    link: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """The cells of one label in one group, the most doubtful first.
+
+    Attributes:
+        group, label: what they are.
+        shots: all of them.
+        shown: how many of them the page shows.
+        sheets: contact sheets with all of them, as paths below the report folder.
+    """
+
+    group: str | None
+    label: str
+    shots: tuple[CellPicture, ...]
+    shown: int
+    sheets: tuple[str, ...] = ()
+
+
+def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[Section]:
+    """The gallery: sections in order of group and label, and what fits of each.
+
+    Args:
+        shots: the counted cells, in the order of the groups.
+        most: thumbnails on the page.
+    """
+    found: dict[str | None, dict[str, list[CellPicture]]] = {}
+    for shot in shots:
+        found.setdefault(shot.group, {}).setdefault(shot.label, []).append(shot)
+    parts = [
+        (group, label, sorted(labels[label], key=_doubt))
+        for group, labels in found.items()
+        for label in sorted(labels, key=_order)
+    ]
+    shown = share_out([len(one) for *_, one in parts], most)
+    return [
+        Section(group, label, tuple(part), number)
+        for (group, label, part), number in zip(parts, shown, strict=True)
+    ]
+
+
+def share_out(sizes: Sequence[int], most: int) -> list[int]:
+    """How many of each part are shown when only so many fit in all: the same for each, and what
+    small parts do not need goes to the others."""
+    given = [0] * len(sizes)
+    left = min(most, sum(sizes))
+    while left:
+        hungry = [i for i, size in enumerate(sizes) if given[i] < size]
+        each = max(1, left // len(hungry))
+        for i in hungry:
+            more = min(each, sizes[i] - given[i], left)
+            given[i] += more
+            left -= more
+    return given
+
+
+def _doubt(shot: CellPicture) -> tuple[str, float, int]:
+    # Of the unclassified those come first that nearly had a name.
+    if shot.label == CellType.UNCLASSIFIED:
+        return shot.reason or "", -shot.score, shot.row
+    return "", shot.score, shot.row
+
+
+def _order(label: str) -> int:
+    names = [str(one) for one in ALL_LABELS]
+    return names.index(label) if label in names else len(names)

@@ -1,0 +1,226 @@
+"""What stands on the sheet of a slide, as text ready to print."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wbcdet.differential.differential import Differential, Share
+from wbcdet.records import LABELS
+from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
+from wbcdet.results.palette import colour_of
+from wbcdet.utils.text import one_line, plural
+
+#: The chart: where 0 % lies and how wide 1 % is, in its own units.
+_ZERO, _PERCENT = 6.0, 2.5
+_MARKS = {"low": ("▼", "below reference"), "high": ("▲", "above reference")}
+#: Share of the counted cells from which the unclassified ones are warned of.
+_MANY_UNCLASSIFIED = 0.1
+#: Names in a list on the sheet, which must stay on one page.
+_MAX_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """A bar of the chart, in its own units; None where there is nothing to draw."""
+
+    width: float | None
+    low: float | None
+    high: float | None
+    range: tuple[float, float] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One cell type on the sheet."""
+
+    label: str
+    count: int
+    percent: str
+    interval: str
+    range: str
+    flag: str
+    flag_mark: str
+    flag_text: str
+    colour: str
+    bar: Bar
+
+
+@dataclass(frozen=True, slots=True)
+class Sheet:
+    """The sheet of one slide; ``last`` is the last one of the page."""
+
+    anchor: str
+    name: str
+    differential: Differential
+    notes: GroupNotes
+    shares: list[Line]
+    has_ranges: bool
+    unclassified: int
+    warnings: list[str]
+    apart: list[str]
+    quality: list[str]
+    remarks: str
+    strip: list[dict[str, Any]]
+    last: bool
+
+
+def make_sheet(
+    number: int,
+    name: str,
+    differential: Differential,
+    notes: GroupNotes,
+    strip: list[dict[str, Any]],
+    *,
+    last: bool,
+) -> Sheet:
+    """The sheet of a slide.
+
+    Args:
+        number: which slide of the page, from 0.
+        name: how it is called.
+        differential: its counts.
+        notes: its fields.
+        strip: a few cells of each label, for the printed sheet.
+        last: no sheet follows.
+    """
+    unclassified = sum(differential.unclassified.values())
+    warnings = _warnings(differential, notes, unclassified)
+    shares = [_line(share) for share in differential.shares()]
+    return Sheet(
+        anchor=f"slide-{number}",
+        name=one_line(name),
+        differential=differential,
+        notes=notes,
+        shares=shares,
+        has_ranges=any(share.range for share in shares),
+        unclassified=unclassified,
+        warnings=warnings,
+        apart=_apart(differential, notes, unclassified),
+        quality=_quality(differential, notes),
+        remarks=_remarks(differential, notes, unclassified),
+        strip=strip,
+        last=last,
+    )
+
+
+def _line(share: Share) -> Line:
+    known = share.range
+    bar = Bar(
+        width=None if share.percent is None else _length(share.percent),
+        low=None if share.ci_low is None else _at(share.ci_low),
+        high=None if share.ci_high is None else _at(share.ci_high),
+        range=(_at(known.low), _length(known.high - known.low)) if known else None,
+    )
+    mark, text = _MARKS.get(share.flag, ("", ""))
+    return Line(
+        label=share.label,
+        count=share.count,
+        percent="–" if share.percent is None else f"{share.percent:.1f}",
+        interval="–" if share.ci_low is None else f"{share.ci_low:.1f} – {share.ci_high:.1f}",
+        range=f"{known.low:g} – {known.high:g}" if known else "",
+        flag=share.flag,
+        flag_mark=mark,
+        flag_text=text,
+        colour=colour_of(share.label),
+        bar=bar,
+    )
+
+
+def _at(percent: float) -> float:
+    return round(_ZERO + _PERCENT * percent, 1)
+
+
+def _length(percent: float) -> float:
+    return round(_PERCENT * percent, 1)
+
+
+def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:
+    lines = []
+    if differential.missing:
+        said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
+        lines.append(f"{said[:1].upper()}{said[1:]}.")
+    elif not differential.classified:
+        lines.append("No cell was classified: there is no differential.")
+    counted = differential.classified + unclassified
+    if counted and unclassified > _MANY_UNCLASSIFIED * counted:
+        lines.append(
+            f"{100 * unclassified / counted:.0f} % of the cells are unclassified: the percentages "
+            "may not stand for all cells. Look at them."
+        )
+    if notes.failures:
+        lines.append(
+            f"{_fields(len(notes.failures))} could not be read: cells in them are missing."
+        )
+    if notes.problems and not notes.skipped:
+        lines.append(
+            f"{_fields(len(notes.problems))} with quality problems "
+            f"{'is' if len(notes.problems) == 1 else 'are'} counted."
+        )
+    return lines
+
+
+def _apart(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:
+    reasons = ", ".join(f"{count} {reason}" for reason, count in differential.unclassified.items())
+    lines = [f"{unclassified} unclassified{f': {reasons}' if reasons else ''}"]
+    if differential.artefacts:
+        lines.append(f"{differential.artefacts} marked as artefact")
+    if differential.edge_left_out:
+        lines.append(f"{differential.edge} cut by the border of a field, left out")
+    if notes.overlapping is not None:
+        seen = f"{notes.left_out[DUPLICATE]} seen again in an overlapping field, left out"
+        pairs = plural(notes.overlapping, "overlapping pair")
+        lines.append(f"{seen} ({pairs} of fields)" if notes.overlapping else "no fields overlap")
+    if notes.left_out[BAD_FIELD]:
+        lines.append(f"{notes.left_out[BAD_FIELD]} in fields of bad quality, left out")
+    return lines
+
+
+def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
+    good = notes.read - len(notes.problems)
+    lines = [f"{good} of {_fields(notes.read)} without a problem of focus, exposure or stain"]
+    kinds = Counter(problem for _, problems in notes.problems for problem in problems)
+    if kinds:
+        lines.append(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+    if notes.skipped:
+        lines.append(f"{_fields(notes.skipped)} left out for it")
+    if differential.edge and not differential.edge_left_out:
+        verb = "is" if differential.edge == 1 else "are"
+        lines.append(f"{plural(differential.edge, 'cell')} cut by the border {verb} counted")
+    if notes.failures:
+        names = [one_line(file) for file, _ in notes.failures]
+        lines.append(f"{len(names)} not read: {listed(names)}")
+    return lines
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first few names, and how many more there are."""
+    shown = ", ".join(_short(name) for name in names[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _short(name: str) -> str:
+    return name if len(name) <= 60 else f"…{name[-59:]}"
+
+
+def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
+    parts = []
+    if differential.missing:
+        parts.append(f"{differential.missing} cells short of {differential.target}")
+    if notes.problems:
+        parts.append(f"{_fields(len(notes.problems))} of doubtful quality")
+    counted = differential.classified + unclassified
+    if counted and unclassified > _MANY_UNCLASSIFIED * counted:
+        parts.append("many unclassified")
+    return "; ".join(parts)
+
+
+def _fields(number: int) -> str:
+    return plural(number, "field")
+
+
+#: Labels whose shares the overview shows.
+OVERVIEW_LABELS = tuple(str(label) for label in LABELS)

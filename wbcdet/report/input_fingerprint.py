@@ -1,0 +1,57 @@
+"""What is known of an input file, so that the next run sees whether it has changed."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+_CHUNK = 1 << 20
+
+
+class InputFingerprints:
+    """Size, time of change and sha256 of input files.
+
+    The pictures of one file follow each other, so the last file's stamp is kept.
+    """
+
+    def __init__(self) -> None:
+        self._last: tuple[Path, int, int, str] | None = None
+
+    def take(self, path: Path | str) -> dict[str, Any] | None:
+        """The stamp of a file; None where it cannot be read."""
+        if isinstance(path, str):
+            return None
+        try:
+            status = path.stat()
+            key = (path, status.st_size, status.st_mtime_ns)
+            if self._last is None or self._last[:3] != key:
+                self._last = (*key, _sha256(path))
+        except (OSError, ValueError):
+            return None
+        return {"size": key[1], "mtime_ns": key[2], "sha256": self._last[3]}
+
+    def same(self, path: Path | str, stamp: Mapping[str, Any] | None) -> bool:
+        """The file is the one that was stamped: same size and time of change, or same bytes."""
+        if isinstance(path, str) or stamp is None:
+            return False
+        try:
+            status = path.stat()
+        except (OSError, ValueError):
+            return False
+        if status.st_size != stamp["size"]:
+            return False
+        if status.st_mtime_ns == stamp["mtime_ns"]:
+            return True
+        # A copy or a restored backup has new times and the same pictures.
+        now = self.take(path)
+        return now is not None and now["sha256"] == stamp["sha256"]
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

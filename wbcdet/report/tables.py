@@ -1,0 +1,165 @@
+"""The tables and the results document of a count, written a field at a time."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
+from wbcdet.inference.quality import FieldQuality
+from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
+from wbcdet.report.counts import DUPLICATE, ReportCounts
+from wbcdet.report.duplicates import CellKey
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.results.writer import FIELD_COLUMNS
+from wbcdet.utils.files import open_atomic
+
+#: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
+COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "duplicate_of")
+
+#: More columns of ``cells.csv``: their names, and the values of each cell.
+More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, Any]]]
+
+#: The measures of quality.
+_MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
+
+#: Header of ``fields.csv``: as of ``wbcdet predict``, then what a count adds.
+COUNT_FIELD_COLUMNS: tuple[str, ...] = (
+    *FIELD_COLUMNS,
+    "group",
+    "left_out",
+    "duplicates",
+    "sha256",
+    "problems",
+    *_MEASURES,
+)
+
+
+def write_tables(out: Path, tally: ReportCounts, *, annotated: bool, more: More = ((), {})) -> None:
+    """Write ``cells.csv``, ``fields.csv`` and ``differential.csv``.
+
+    Args:
+        out: the report folder.
+        tally: the counts.
+        annotated: there are annotated pictures.
+        more: what ``cells.csv`` says beside what it always does.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    rows = (row for one in tally.differentials for row in one.rows())
+    _write_csv(out / "differential.csv", DIFFERENTIAL_COLUMNS, rows)
+    columns, values = more
+    _write_csv(out / "cells.csv", (*COUNT_CELL_COLUMNS, *columns), _cell_rows(tally, values))
+    rows = (_field_row(tally, entry, annotated) for entry in tally.entries())
+    _write_csv(out / "fields.csv", COUNT_FIELD_COLUMNS, rows)
+
+
+def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> None:
+    """Write ``results.json``, a field a line.
+
+    Args:
+        path: the file.
+        tally: the counts.
+        info: the header of the journal.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    about = {
+        "wbcdet": info["wbcdet"],
+        "created": info["created"],
+        "notice": NOTICE,
+        **{name: info[name] for name in ("detector", "classifier", "settings")},
+        "count": tally.options.to_dict(),
+        **({"review": info["review"]} if "review" in info else {}),
+        **({"stream": info["stream"]} if "stream" in info else {}),
+    }
+    with open_atomic(path) as file:
+        file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n"fields": ['.encode())
+        for number, entry in enumerate(tally.entries()):
+            file.write(f"{',' * (number > 0)}\n{_json(_document_field(tally, entry))}".encode())
+        file.write(b"\n]}\n")
+
+
+def cell_name(file: str, number: int) -> str:
+    """A cell of another field, as ``duplicate_of`` names it."""
+    return f"{file}#cell{number}"
+
+
+def _cell_rows(
+    tally: ReportCounts, more: Mapping[CellKey, Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
+    for entry in tally.entries():
+        file = entry.result.file
+        for cell in entry.result.cells:
+            reason = tally.left_out(entry, cell)
+            yield {
+                **cell.to_row(file),
+                "group": tally.group(file),
+                "left_out": reason,
+                "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
+                if reason == DUPLICATE
+                else None,
+                **more.get((file, cell.id), {}),
+            }
+
+
+def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, Any]:
+    result = entry.result
+    row: dict[str, Any] = {
+        "file": result.file,
+        "group": tally.group(result.file),
+        "failure": result.failure,
+        "sha256": entry.stamp["sha256"] if entry.stamp else None,
+    }
+    if result.failure is not None:
+        # A field that could not be read has no counts: zeros would say that it was empty.
+        return row
+    reasons = [tally.left_out(entry, cell) for cell in result.cells]
+    quality = entry.quality or {}
+    return {
+        **row,
+        "width": result.width,
+        "height": result.height,
+        "cells": len(result.cells),
+        **result.counts(),
+        "annotated": entry.annotated if annotated else None,
+        "left_out": "bad-field" if tally.skips(entry) else None,
+        "duplicates": reasons.count(DUPLICATE) if tally.options.dedupe else None,
+        "problems": "; ".join(entry.problems),
+        **{name: quality.get(name) for name in _MEASURES},
+    }
+
+
+def _document_field(tally: ReportCounts, entry: JournalEntry) -> dict[str, Any]:
+    result = entry.result
+    data = result.to_dict()
+    for cell, values in zip(result.cells, data["cells"], strict=True):
+        values["left_out"] = tally.left_out(entry, cell)
+        if values["left_out"] == DUPLICATE:
+            file, number = tally.duplicate_of[result.file, cell.id]
+            values["duplicate_of"] = {"file": file, "id": number}
+    data["group"] = tally.group(result.file)
+    data["sha256"] = entry.stamp["sha256"] if entry.stamp else None
+    data["quality"] = entry.quality
+    return data
+
+
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    with open_atomic(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
+        table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
+        table.writeheader()
+        table.writerows(rows)
+        text.flush()
+        text.detach()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,110 @@
+"""The table that a count prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from wbcdet.differential.differential import ALL, Differential
+from wbcdet.differential.grouping import no_group_warning
+from wbcdet.records import LABELS, NOTICE
+from wbcdet.report.counts import DUPLICATE, ReportCounts
+from wbcdet.utils.text import one_line, plural
+
+#: Slides shown one by one, and fields that could not be read; the rest is in the files.
+_MAX_ROWS = 30
+
+
+def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
+    """Print the differential of every slide, what to note, and where the files are."""
+    # In a pipe or file nothing is folded to a terminal's width.
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table(tally.differentials))
+    for line in _notes(tally):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    failures = [
+        f"not read: {one_line(file)}: {why}"
+        for notes in tally.notes.values()
+        for file, why in notes.failures
+    ]
+    for line in failures[:_MAX_ROWS]:
+        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
+    if len(failures) > _MAX_ROWS:
+        console.print(f"… and {len(failures) - _MAX_ROWS} more in fields.csv", style="red")
+    files = "report.html, differential.csv, cells.csv, fields.csv, results.json, cells/"
+    files += ", annotated/" * annotated
+    for line in (NOTICE, f"Files in {out}: {files}"):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def table(found: list[Differential]) -> Table:
+    """The differential of one slide, or a line for each of several."""
+    return _one(found[0]) if len(found) == 1 else _many(found)
+
+
+def _one(differential: Differential) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("cell type")
+    for name in ("cells", "%", "95 % interval", "reference"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("flag")
+    for share in differential.shares():
+        known = f"{share.range.low:g} - {share.range.high:g}" if share.range else ""
+        percent = "" if share.percent is None else f"{share.percent:.1f}"
+        interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
+        table.add_row(share.label, str(share.count), percent, interval, known, share.flag)
+    table.add_row("classified", str(differential.classified), style="bold")
+    table.add_row("unclassified", str(sum(differential.unclassified.values())))
+    return table
+
+
+def _many(found: list[Differential]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    table.add_column("slide", overflow="fold")
+    table.add_column("classified", justify="right")
+    for label in LABELS:
+        table.add_column(f"{label} %", justify="right", no_wrap=True)
+    table.add_column("unclassified", justify="right")
+    for one in found[:_MAX_ROWS]:
+        shares = {share.label: share for share in one.shares()}
+        table.add_row(
+            escape(one_line(one.group)),
+            str(one.classified),
+            *(
+                "" if share.percent is None else f"{share.percent:.1f} {share.flag}".strip()
+                for share in (shares[str(label)] for label in LABELS)
+            ),
+            str(sum(one.unclassified.values())),
+        )
+    if len(found) > _MAX_ROWS:
+        table.add_row(f"… and {len(found) - _MAX_ROWS} more in differential.csv")
+    return table
+
+
+def _notes(tally: ReportCounts) -> list[str]:
+    lines = [warning for one in tally.differentials if (warning := one.warning())]
+    if len(lines) > _MAX_ROWS:
+        lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more slides short of cells"]
+    lines = [line.removeprefix(f"{ALL}: ") for line in lines]
+    notes = list(tally.notes.values())
+    if tally.options.dedupe:
+        pairs = sum(one.overlapping or 0 for one in notes)
+        seen = sum(one.left_out[DUPLICATE] for one in notes)
+        lines.append(
+            f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
+            "counted once (duplicate_of in cells.csv)"
+        )
+    problems = sum(len(one.problems) for one in notes)
+    if problems:
+        what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"
+        lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
+    if warning := no_group_warning(tally.ungrouped()):
+        lines.append(warning)
+    read, failed = sum(one.read for one in notes), sum(len(one.failures) for one in notes)
+    fields = f"{plural(read, 'field')} counted"
+    lines.append(f"{fields}, {failed} not read." if failed else f"{fields}.")
+    return lines

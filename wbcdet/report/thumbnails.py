@@ -1,0 +1,64 @@
+"""The small pictures of cells: cut while a field is in memory, kept in the journal.
+
+They are kept, not cut again when the report is made, so that the report costs no second reading of
+the fields and shows what was counted even where a file has gone since. One takes about 3 kB.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from wbcdet.inference.preprocess import crop_cell
+from wbcdet.io.decode import Pixels
+from wbcdet.io.field import Field
+from wbcdet.records import Cell
+
+#: Side of a thumbnail in pixels.
+SIDE = 96
+#: Side of what is shown over the longer side of the cell's box: some of its surroundings.
+_PADDING = 1.4
+_QUALITY = 85
+
+
+def cut_thumbnails(field: Field, cells: Sequence[Cell]) -> list[bytes]:
+    """A thumbnail of every cell, in the order of the cells.
+
+    Raises:
+        FieldError: the field's file cannot be read any more.
+    """
+    # From top to bottom: of a large file that is read in parts no part is unpacked twice.
+    down = sorted(range(len(cells)), key=lambda number: cells[number].box[1])
+    cut = {number: cut_thumbnail(field, cells[number]) for number in down}
+    return [cut[number] for number in range(len(cells))]
+
+
+def cut_thumbnail(field: Field, cell: Cell) -> bytes:
+    """A cell in the middle of a JPEG picture of ``SIDE`` pixels.
+
+    Raises:
+        FieldError: the field's file cannot be read any more.
+    """
+    x_min, y_min, x_max, y_max = cell.box
+    # What cutting the square reads of the field, and no more: a field may be larger than memory.
+    reach = int(max(x_max - x_min, y_max - y_min) * _PADDING) + 2
+    left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
+    part = field.read(left, top, int(x_max) + reach, int(y_max) + reach)
+    box = (x_min - left, y_min - top, x_max - left, y_max - top)
+    return to_jpeg(crop_cell(part, box, SIDE, _PADDING), _QUALITY)
+
+
+def from_jpeg(data: bytes) -> Pixels:
+    """A thumbnail as (height, width, 3) uint8 BGR."""
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if pixels is None:
+        raise ValueError("thumbnail in the journal is damaged")
+    return pixels.astype(np.uint8, copy=False)
+
+
+def to_jpeg(pixels: Pixels, quality: int) -> bytes:
+    """Pixels as a JPEG file."""
+    _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return data.tobytes()

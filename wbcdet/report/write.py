@@ -1,0 +1,159 @@
+"""The files of a finished count: tables, results document, contact sheets and page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from wbcdet.report.counts import CountOptions, ReportCounts
+from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
+from wbcdet.report.html.gallery import CellPicture, Section, make_sections
+from wbcdet.report.html.page import Content, render
+from wbcdet.report.job import Job
+from wbcdet.report.journal import Journal
+from wbcdet.report.layout import CELLS, SHEETS, drop
+from wbcdet.report.tables import More, write_document, write_tables
+from wbcdet.results.writer import PictureNames
+from wbcdet.utils.files import atomic_write
+from wbcdet.utils.text import plural
+
+
+@dataclass(frozen=True, slots=True)
+class Extra:
+    """What a report says that the count of a folder does not.
+
+    Attributes:
+        title: name of what was counted; None takes that of the folder.
+        how: how the cells were put together, a line each; None says it of a folder.
+        remarks: lines after that.
+        info: what ``results.json`` and the page say of the run, beside the journal's header.
+        more: further columns of ``cells.csv``.
+    """
+
+    title: str | None = None
+    how: Sequence[str] | None = None
+    remarks: Sequence[str] = ()
+    info: Mapping[str, Any] = field(default_factory=dict)
+    more: More = ((), {})
+
+
+def finish(
+    job: Job,
+    names: Sequence[str],
+    journal: Journal,
+    options: CountOptions,
+    extra: Extra | None = None,
+) -> ReportCounts:
+    """Write the files of a report from its journal.
+
+    The same journal and options give the same bytes.
+
+    Args:
+        job: what was counted.
+        names: the fields, in order.
+        journal: holds all of them.
+        options: how they are put together.
+        extra: where it is not the count of a folder.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    tally = ReportCounts(names, journal, options)
+    write_report(job, tally, journal, extra or Extra())
+    return tally
+
+
+def write_report(job: Job, tally: ReportCounts, journal: Journal, extra: Extra) -> None:
+    """Write the files of a report from its counts.
+
+    Args:
+        job: where to; its folder gives the title.
+        tally: the counts.
+        journal: holds the thumbnails and the header.
+        extra: what else is said.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    assert journal.header is not None
+    info = {**journal.header, **extra.info}
+    write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
+    write_document(job.out / "results.json", tally, info)
+    sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
+    content = Content(
+        title=extra.title or job.folder.resolve().name or str(job.folder),
+        grouped=tally.options.group_by is not None,
+        info=info,
+        how=[*(_how(tally.options) if extra.how is None else extra.how), *extra.remarks],
+        differentials=tally.differentials,
+        notes=tally.notes,
+        sections=sections,
+    )
+    atomic_write(job.out / "report.html", render(content, journal.picture).encode())
+
+
+def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
+    """The counted cells, in the order of ``cells.csv``."""
+    row = 0
+    for entry in tally.entries():
+        file = entry.result.file
+        for cell, place in zip(entry.result.cells, entry.pictures, strict=False):
+            row += 1
+            if tally.left_out(entry, cell) is None:
+                yield CellPicture(
+                    group=tally.group(file) if tally.options.group_by else None,
+                    label=str(cell.label),
+                    score=cell.label_score,
+                    reason=cell.reason,
+                    row=row,
+                    file=file,
+                    cell=cell.id,
+                    place=place,
+                    link=entry.annotated if annotated else None,
+                )
+
+
+def _with_sheets(out: Path, sections: list[Section], journal: Journal) -> list[Section]:
+    """Write the contact sheets, and drop those of an earlier report that are not among them."""
+    names = PictureNames()
+    planned = [
+        replace(one, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(one)))
+        for one in sections
+    ]
+    written = [sheet for section in planned for sheet in section.sheets]
+    # Only what the journal knows is ever dropped: the folder may hold files of the user's own.
+    old = set(journal.lists.get(SHEETS, ())) - set(written)
+    journal.note(SHEETS, [*written, *sorted(old)])
+    for section in planned:
+        sheets = contact_sheets(section.shots, section.label, journal.picture)
+        for name, sheet in zip(section.sheets, sheets, strict=True):
+            (out / name).parent.mkdir(parents=True, exist_ok=True)
+            atomic_write(out / name, sheet)
+    drop(out, old)
+    journal.note(SHEETS, written)
+    return planned
+
+
+def _sheet_names(section: Section) -> list[str]:
+    stem = section.label if section.group is None else f"{section.group}/{section.label}"
+    return [f"{stem}-{number:03}.jpg" for number in range(1, sheets_for(len(section.shots)) + 1)]
+
+
+def _how(options: CountOptions) -> list[str]:
+    """How the cells were put together, in words."""
+    edge = "left out" if options.exclude_edge else "counted"
+    bad = "left out" if options.skip_bad else "counted"
+    seen = "counted once" if options.dedupe else "not looked for"
+    parts = [
+        f"cells cut by a border are {edge}",
+        f"fields with quality problems are {bad}",
+        f"cells in overlapping fields are {seen}",
+    ]
+    if options.group_by:
+        parts.append(f"grouped by {options.group_by}")
+    if options.target:
+        parts.append(f"target {plural(options.target, 'classified cell')}")
+    text = "; ".join(parts)
+    return [f"{text[0].upper()}{text[1:]}."]

@@ -1,0 +1,180 @@
+"""What every format starts from: the fields that were read, under names that cannot collide."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
+
+from wbcdet.io.discover import SUFFIXES
+from wbcdet.records import ALL_LABELS, FieldResult
+from wbcdet.results.writer import picture_name
+from wbcdet.utils.files import open_atomic
+
+if TYPE_CHECKING:
+    import supervision as sv
+
+#: Class names that every export has, in order.
+CLASSES: tuple[str, ...] = tuple(str(label) for label in ALL_LABELS)
+
+#: Bytes of an exported name, short of the 255 that file systems allow with an ending.
+_STEM_BYTES = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One field to export.
+
+    Attributes:
+        result: its record, without a failure.
+        stem: name for a file of its own, without ending and folders, unique but for capitals.
+        name: what the format calls the picture: the copy's name, or the field's own name where
+            no picture goes along.
+        placed: the picture lies in the export.
+    """
+
+    result: FieldResult
+    stem: str
+    name: str
+    placed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Pictures:
+    """Where the pictures are and whether they are copied or linked into the export."""
+
+    folder: Path
+    link: bool
+
+
+def make_items(
+    results: Iterable[FieldResult], target: Path, pictures: Pictures | None
+) -> tuple[list[Item], list[str]]:
+    """The fields that were read, with their pictures placed in the export.
+
+    Args:
+        results: the records of a run; those with a failure are left out.
+        target: folder for the pictures, made only where there is one.
+        pictures: where they come from; None leaves them out.
+
+    Returns:
+        the items, and one reason for every picture that could not be taken along.
+
+    Raises:
+        OSError: the export cannot be written.
+    """
+    items: list[Item] = []
+    problems: list[str] = []
+    taken: set[str] = set()
+    for result in results:
+        if result.failure is not None:
+            continue
+        stem, suffix = _free_stem(result.file, taken)
+        name = result.file if result.file.isprintable() else f"{stem}{suffix}"
+        placed = False
+        if pictures is not None:
+            name = f"{stem}{suffix}"
+            found, problem = find_picture(pictures.folder, result)
+            if found is None:
+                problems.append(f"{result.file}: {problem}")
+            else:
+                _place(found, target / name, link=pictures.link)
+                placed = True
+        items.append(Item(result, stem, name, placed))
+    return items, problems
+
+
+def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
+    """Class names in the order of every format: ``CLASSES``, then what only a person has given."""
+    found = {str(cell.label) for item in items for cell in item.result.cells}
+    return (*CLASSES, *sorted(found - set(CLASSES)))
+
+
+def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
+    """The cells of a field with ``class_id`` as index into the classes."""
+    import numpy as np
+
+    detections = result.detections
+    if result.cells:
+        detections.class_id = np.array([classes.index(str(cell.label)) for cell in result.cells])
+    return detections
+
+
+def find_picture(folder: Path, result: FieldResult) -> tuple[Path | None, str]:
+    """The picture of a field below a folder, or None and why not.
+
+    A picture of another size is not taken: many slides have a ``1.jpg``.
+    """
+    parts = PurePosixPath(result.file).parts
+    if not parts or parts[0] == "/" or ".." in parts:
+        return None, "the name leads out of the folder"
+    path = folder.joinpath(*parts)
+    try:
+        if not path.is_file():
+            several = path.with_name(re.sub(r"#\d+$", "", path.name)).is_file()
+            return None, "is one of several in its file" if several else "not found"
+    except (OSError, ValueError):
+        return None, "not found"
+    size = _header_size(path)
+    if size is not None and sorted(size) != sorted((result.width, result.height)):
+        return None, f"has {size[0]} x {size[1]} pixels, not {result.width} x {result.height}"
+    return path, ""
+
+
+def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
+    """The closing line of an export."""
+    cells = sum(len(item.result.cells) for item in items)
+    count = len(items)
+    line = f"{count} field{'s' * (count != 1)} with {cells} cells written to {out} as {kind}"
+    if left_out:
+        which = "1 field that was" if left_out == 1 else f"{left_out} fields that were"
+        line += f"; {which} not read left out"
+    return line
+
+
+def _free_stem(file: str, taken: set[str]) -> tuple[str, str]:
+    """A stem that no other field has, and the ending of the picture."""
+    safe = picture_name(file).removesuffix(".jpg").replace("/", "__")
+    suffix = PurePosixPath(file).suffix
+    if suffix.lower() not in SUFFIXES:
+        suffix = ""
+    # `picture_name` keeps the .jpg of its own, so only other endings are still there.
+    stem = safe[: -len(suffix)] if suffix and safe.endswith(suffix) else safe
+    data = stem.encode()
+    if len(data) > _STEM_BYTES:
+        mark = hashlib.sha256(data).hexdigest()[:8]
+        stem = f"{data[:_STEM_BYTES].decode(errors='ignore')}-{mark}"
+    free, number = stem, 1
+    while free.casefold() in taken:
+        number += 1
+        free = f"{stem}-{number}"
+    taken.add(free.casefold())
+    return free, suffix
+
+
+def _header_size(path: Path) -> tuple[int, int] | None:
+    """Width and height as the file's header says, or None where Pillow cannot tell."""
+    from PIL import Image
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with Image.open(path) as picture:
+                return picture.size
+    # Pillow's plugins raise nearly anything; whoever reads the export will say what is wrong.
+    except Exception:
+        return None
+
+
+def _place(source: Path, target: Path, *, link: bool) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    if link:
+        target.symlink_to(source.resolve())
+        return
+    with open_atomic(target) as copy, source.open("rb") as original:
+        shutil.copyfileobj(original, copy)

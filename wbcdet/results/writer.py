@@ -1,0 +1,190 @@
+"""The files of a run: results.json, cells.csv, fields.csv and annotated pictures."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import tempfile
+from collections import deque
+from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
+from wbcdet.results.document import build_document, dump
+from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.parallel import cores
+
+FIELD_COLUMNS: tuple[str, ...] = (
+    "file",
+    "width",
+    "height",
+    "cells",
+    *(str(label) for label in ALL_LABELS),
+    "failure",
+    "annotated",
+)
+
+
+#: Fields that may wait to be drawn, each with its pixels in memory.
+_MAX_WAITING = 3
+
+#: Bytes of one file name, short of the 255 that file systems allow.
+_NAME_BYTES = 180
+
+
+class Report:
+    """The output folder of a run. Files appear whole or not at all.
+
+    Pictures are drawn in a thread while the next fields are analysed; ``write`` waits for them.
+
+    Args:
+        out: the folder; made where it does not exist.
+        annotate: draw an annotated picture of every field that was read.
+
+    Raises:
+        OSError: nothing can be written there.
+    """
+
+    def __init__(self, out: str | Path, *, annotate: bool = True) -> None:
+        self.out = Path(out)
+        self.annotate = annotate
+        self.results: list[FieldResult] = []
+        self._pictures: dict[int, str] = {}
+        self._names = PictureNames()
+        self._drawing: deque[Future[None]] = deque()
+        # One thread draws as fast as six cores analyse.
+        self._pool = ThreadPoolExecutor(max(1, cores() // 4), thread_name_prefix="wbcdet-draw")
+        self.out.mkdir(parents=True, exist_ok=True)
+        # Find out before an hour of analysis that the folder cannot be written.
+        with tempfile.TemporaryFile(dir=self.out):
+            pass
+
+    @property
+    def annotated(self) -> Path:
+        """Folder of the annotated pictures."""
+        return self.out / "annotated"
+
+    def add(self, result: FieldResult, pixels: Any = None) -> None:
+        """Take the record of one field and have its picture drawn.
+
+        Args:
+            result: the record.
+            pixels: (height, width, 3) uint8 BGR; None where the field could not be read.
+
+        Raises:
+            OSError: a picture cannot be written, this one or one before it.
+        """
+        if self.annotate and pixels is not None:
+            name = self._names.take(result.file)
+            while len(self._drawing) > _MAX_WAITING:
+                self._drawing.popleft().result()
+            path = self.annotated / name
+            self._drawing.append(self._pool.submit(write_annotated, path, pixels, result))
+            self._pictures[len(self.results)] = f"annotated/{name}"
+        self.results.append(result)
+
+    def write(self, info: Mapping[str, Any]) -> dict[str, Any]:
+        """Write ``results.json``, ``cells.csv`` and ``fields.csv``.
+
+        Args:
+            info: what ``Analyzer.info()`` gives.
+
+        Returns:
+            the results document.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        while self._drawing:
+            self._drawing.popleft().result()
+        document = build_document(info, self.results)
+        cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
+        atomic_write(self.out / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
+        atomic_write(self.out / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
+        atomic_write(self.out / "results.json", dump(document).encode())
+        return document
+
+    def _field_rows(self) -> Iterable[dict[str, Any]]:
+        for number, result in enumerate(self.results):
+            # A field that could not be read has no counts: zeros would say that it was empty.
+            read = result.failure is None
+            yield {
+                "file": result.file,
+                "width": result.width if read else None,
+                "height": result.height if read else None,
+                "cells": len(result.cells) if read else None,
+                **(result.counts() if read else {}),
+                "failure": result.failure,
+                "annotated": self._pictures.get(number),
+            }
+
+
+class PictureNames:
+    """Names below ``annotated/``, no two of them the same file."""
+
+    def __init__(self) -> None:
+        self._taken: set[str] = set()
+
+    def take(self, file: str) -> str:
+        """The name of a field's picture, or the next one numbered; file systems may ignore case."""
+        name = free = picture_name(file)
+        number = 1
+        while free.casefold() in self._taken:
+            number += 1
+            free = f"{name.removesuffix('.jpg')}-{number}.jpg"
+        self._taken.add(free.casefold())
+        return free
+
+
+def write_annotated(path: Path, pixels: Any, result: FieldResult) -> None:
+    """Draw a field with its cells into a JPEG file.
+
+    Args:
+        path: the file; its folder is made where it does not exist.
+        pixels: (height, width, 3) uint8 BGR; the field, or an overview of a large one.
+        result: the record of the field.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    import cv2
+
+    from wbcdet.results.annotate import annotate
+
+    cells = result.cells
+    if pixels.shape[1] != result.width:
+        cells = tuple(_reduced(cell, result.width / pixels.shape[1]) for cell in cells)
+    done, data = cv2.imencode(".jpg", annotate(pixels, cells), [cv2.IMWRITE_JPEG_QUALITY, 92])
+    if not done:
+        raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, data.tobytes())
+
+
+def _reduced(cell: Cell, by: float) -> Cell:
+    x_min, y_min, x_max, y_max = (value / by for value in cell.box)
+    return replace(cell, box=(x_min, y_min, x_max, y_max))
+
+
+def picture_name(file: str) -> str:
+    """The path below ``annotated/`` for a field: its own, made safe on every file system.
+
+    ``a/x.jpg`` stays ``a/x.jpg``; ``b/x.png`` becomes ``b/x.png.jpg``.
+    """
+    parts = [_safe(part) for part in PurePosixPath(file.replace("\\", "/")).parts if part != "/"]
+    name = "/".join(parts) or "field"
+    return name if name.lower().endswith(".jpg") else f"{name}.jpg"
+
+
+def _safe(part: str) -> str:
+    clean = re.sub(r'[\x00-\x1f\x7f<>:"|?*]', "_", part).rstrip(". ")
+    if clean.strip("._ ") == "":
+        clean = f"_{clean.strip('.')}"
+    data = clean.encode()
+    if len(data) > _NAME_BYTES:
+        mark = hashlib.sha256(data).hexdigest()[:8]
+        clean = f"{data[:_NAME_BYTES].decode(errors='ignore')}-{mark}"
+    return clean

@@ -1,0 +1,103 @@
+"""What a cell is now, and what may be asked of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from wbcdet.records import Cell, CellType
+from wbcdet.review.decision_store import Box
+
+#: Labels beside the machine's that have a key of their own.
+BASOPHIL, ARTEFACT = "basophil", "artefact"
+#: Label of a box that a person took away: no cell at all.
+DELETED = "deleted"
+UNCLASSIFIED = CellType.UNCLASSIFIED.value
+
+#: Letters of a label that a person makes up, and of a person's name.
+MAX_LETTERS = 40
+
+#: A cell: number of its field, and its number there.
+Key = tuple[int, int]
+
+
+class ChangeError(ValueError):
+    """A change that cannot be made; the message is one line."""
+
+
+class ConflictError(ChangeError):
+    """Somebody else has changed these cells meanwhile."""
+
+
+@dataclass(slots=True)
+class CellState:
+    """What a cell is now.
+
+    Attributes:
+        label: its label; None where a person drew it and took that back.
+        reviewed: a person has decided.
+        box: pixels of the field.
+        seen: number of the last decision on it, 0 where there is none.
+        shown: number of the decision that it shows: an undo shows the one before again.
+        cell: what the machine found; None where a person drew it.
+        touches_edge: the box reaches the border of the field.
+        who, time: of the last decision.
+    """
+
+    label: str | None
+    reviewed: bool
+    box: Box
+    seen: int = 0
+    shown: int = 0
+    cell: Cell | None = None
+    touches_edge: bool = False
+    who: str = ""
+    time: str = ""
+
+    @property
+    def there(self) -> bool:
+        """It is a cell, or was called an artefact; neither deleted nor taken back."""
+        return self.label is not None and self.label != DELETED
+
+    def state(self) -> dict[str, Any] | None:
+        """As a row keeps it."""
+        return None if self.label is None else {"label": self.label, "reviewed": self.reviewed}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelChange:
+    """One cell of a change that somebody asks for.
+
+    Attributes:
+        key: the cell.
+        seen: the last decision on it that they had seen.
+        label: what it is to be called.
+    """
+
+    key: Key
+    seen: int
+    label: str
+
+
+def checked_label(label: str) -> str:
+    """A label as it is kept: small letters, one line.
+
+    Raises:
+        ChangeError: it is empty, too long or not printable.
+    """
+    label = " ".join(label.split()).casefold()
+    if not label or len(label) > MAX_LETTERS or not label.isprintable():
+        raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
+    return label
+
+
+def checked_name(name: str) -> str:
+    """The name of a person.
+
+    Raises:
+        ChangeError: it is empty, too long or not printable.
+    """
+    name = " ".join(name.split())
+    if not name or len(name) > MAX_LETTERS or not name.isprintable():
+        raise ChangeError(f"a name has 1 to {MAX_LETTERS} letters")
+    return name

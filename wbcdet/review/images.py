@@ -1,0 +1,260 @@
+"""The pictures of the page: thumbnails, crops, and fields in tiles."""
+
+from __future__ import annotations
+
+import re
+import threading
+from collections import OrderedDict
+from contextlib import suppress
+from pathlib import Path, PurePosixPath
+
+import cv2
+
+from wbcdet.inference.preprocess import crop_cell
+from wbcdet.io.decode import FieldError, Pixels
+from wbcdet.io.discover import Source
+from wbcdet.io.field import Field, read_field
+from wbcdet.records import Cell, CellType
+from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.journal import Journal, JournalError, Place
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.thumbnails import cut_thumbnail, to_jpeg
+from wbcdet.review.cell_state import Key
+from wbcdet.review.decision_store import Box, Store
+from wbcdet.review.machine_report import ReviewField
+from wbcdet.review.state import ReviewState
+
+#: Side of a tile in pixels.
+TILE = 512
+#: Sides that a crop may have, in pixels.
+CROP_SIDES = (96, 192, 384)
+#: Side of what a crop shows over the longer side of the box, as of thumbnails.
+_PADDING = 1.4
+_QUALITY = 88
+#: Fields kept decoded, and cut thumbnails kept (about 3 kB each).
+_MAX_FIELDS, _MAX_CUT = 6, 20_000
+#: Cells of a field up to which all are cut when one is asked for.
+_MAX_AT_ONCE = 200
+
+
+class PictureError(ValueError):
+    """A picture cannot be shown; the message is one line that says why."""
+
+
+class Pictures:
+    """Gives pictures of cells and fields; threads take turns.
+
+    Args:
+        board: the cells.
+        store: holds thumbnails of cells that a person drew.
+        journal: holds thumbnails of a count; None where there are none.
+        folder: the folder, or the one picture, that was analysed; None where it is not known.
+    """
+
+    def __init__(
+        self, board: ReviewState, store: Store, journal: Journal | None, folder: Path | None
+    ) -> None:
+        self._board, self._store, self._journal = board, store, journal
+        self.folder = folder
+        self._turn = threading.RLock()
+        self._fields: OrderedDict[int, Field] = OrderedDict()
+        self._cut: OrderedDict[Key, bytes] = OrderedDict()
+        self._places: dict[str, dict[tuple[int, Box], Place]] = {}
+        self._stamps = InputFingerprints()
+
+    def thumbnail(self, key: Key) -> bytes:
+        """A cell as a JPEG of 96 pixels: from the journal, else cut from its field.
+
+        Raises:
+            PictureError: there is none, and the field cannot be read.
+        """
+        with self._turn:
+            return self._kept(key) or self._cut_now(key)
+
+    def crop(self, key: Key, side: int) -> bytes:
+        """A cell as a larger JPEG, cut from its field; its thumbnail where that has gone.
+
+        Raises:
+            PictureError: as ``thumbnail``.
+        """
+        with self._turn:
+            try:
+                field = self.field(key[0])
+            except PictureError:
+                return self.thumbnail(key)
+            x_min, y_min, x_max, y_max = self._board.cells[key].box
+            reach = int(max(x_max - x_min, y_max - y_min) * _PADDING) + 2
+            left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
+            part = _read(field, left, top, int(x_max) + reach, int(y_max) + reach)
+            box = (x_min - left, y_min - top, x_max - left, y_max - top)
+            return to_jpeg(crop_cell(part, box, side, _PADDING), _QUALITY)
+
+    def tile(self, number: int, level: int, column: int, row: int) -> bytes:
+        """A square of a field as a JPEG of at most ``TILE`` pixels a side.
+
+        Args:
+            number: the field.
+            level: 0 is full size; every level halves it.
+            column, row: which square.
+
+        Raises:
+            PictureError: the field cannot be read, or there is no such square.
+        """
+        with self._turn:
+            field = self.field(number)
+            step = TILE << level
+            x, y = column * step, row * step
+            if x >= field.width or y >= field.height:
+                raise PictureError("there is no such part of the field")
+            by = field.reduction
+            if by > 1 and by <= 1 << level:  # the overview is sharp enough
+                part = field.pixels[y // by : (y + step) // by, x // by : (x + step) // by]
+            else:
+                part = _read(field, x, y, x + step, y + step)
+            width = -(-(min(x + step, field.width) - x) >> level) or 1
+            height = -(-(min(y + step, field.height) - y) >> level) or 1
+            if part.shape[:2] != (height, width):
+                part = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+            return to_jpeg(part, _QUALITY)
+
+    def cut_drawn(self, number: int, box: tuple[float, float, float, float]) -> bytes:
+        """The thumbnail of a box that a person drew.
+
+        Raises:
+            PictureError: the field cannot be read.
+        """
+        with self._turn:
+            return _thumbnail(self.field(number), box)
+
+    def field(self, number: int) -> Field:
+        """A field of the report, read again.
+
+        Raises:
+            PictureError: it has gone, has changed, or cannot be read.
+        """
+        with self._turn:
+            if number in self._fields:
+                self._fields.move_to_end(number)
+                return self._fields[number]
+            field = self._read_again(number)
+            self._fields[number] = field
+            while len(self._fields) > _MAX_FIELDS:
+                self._fields.popitem(last=False)
+            return field
+
+    def _read_again(self, number: int) -> Field:
+        if not 0 <= number < len(self._board.report.fields):
+            raise PictureError("there is no such field")
+        one = self._board.report.fields[number]
+        source = find_source(self.folder, one.result.file)
+        if self._has_changed(one, source.path):
+            raise PictureError(f"{source.name}: has changed since it was analysed")
+        try:
+            field = read_field(source)
+        except FieldError as error:
+            raise PictureError(f"{one.result.file}: {error}") from error
+        if (field.width, field.height) != (one.result.width, one.result.height):
+            raise PictureError(
+                f"{one.result.file}: has {field.width} x {field.height} pixels, not "
+                f"{one.result.width} x {one.result.height}; this is another picture"
+            )
+        return field
+
+    def _has_changed(self, one: ReviewField, path: Path | str) -> bool:
+        """The picture is another one than was analysed, as far as that is known."""
+        entry = self._entry(one.result.file)
+        stamp = entry.stamp if entry else None
+        known = one.sha256 or (stamp["sha256"] if stamp else None)
+        if known is None:
+            return False
+        # The journal may be of a later count, which the report does not know of.
+        if stamp is None or stamp["sha256"] != known:
+            stamp = self._stamps.take(path)
+            return stamp is None or stamp["sha256"] != known
+        return not self._stamps.same(path, stamp)
+
+    def _entry(self, file: str) -> JournalEntry | None:
+        """The field in the journal; None where it is not there, or not whole."""
+        if self._journal is None or file not in self._journal:
+            return None
+        with suppress(JournalError):
+            return JournalEntry.from_record(self._journal.read(file))
+        return None
+
+    def _kept(self, key: Key) -> bytes | None:
+        """A thumbnail that need not be cut."""
+        file = self._board.report.fields[key[0]].result.file
+        standing = self._board.cells[key]
+        if standing.cell is None:
+            return self._store.thumbnail(file, key[1])
+        place = self._places_of(file).get((key[1], standing.box))
+        if place is not None:
+            assert self._journal is not None
+            # Cut short by a power cut: the field has the cell still.
+            with suppress(JournalError):
+                return self._journal.picture(place)
+        return self._cut.get(key)
+
+    def _places_of(self, file: str) -> dict[tuple[int, Box], Place]:
+        """Where the journal has the thumbnails of a field; its line is read once. By number and
+        box, as the journal of a later count may have another cell under the same number."""
+        if file not in self._places:
+            entry = self._entry(file)
+            cells = [(cell.id, cell.box) for cell in entry.result.cells] if entry else []
+            places = entry.pictures if entry else ()
+            self._places[file] = dict(zip(cells, places, strict=False))
+        return self._places[file]
+
+    def _cut_now(self, key: Key) -> bytes:
+        """Cut all thumbnails of a field, since it has to be read for one; of a scan with many
+        cells only the one."""
+        field = self.field(key[0])
+        cells = dict(self._board.of_field(key[0]))
+        if len(cells) > _MAX_AT_ONCE:
+            cells = {key: cells[key]}
+        for other, standing in cells.items():
+            self._cut[other] = _thumbnail(field, standing.box)
+        while len(self._cut) > _MAX_CUT:
+            self._cut.popitem(last=False)
+        return self._cut[key]
+
+
+def find_source(folder: Path | None, file: str) -> Source:
+    """Where a field of a report is read from.
+
+    Args:
+        folder: the folder, or the one picture, that was analysed.
+        file: the field's name, ``NAME#2`` for the second picture of a TIFF file.
+
+    Raises:
+        PictureError: the folder is not known, or the name leads out of it.
+    """
+    if folder is None:
+        raise PictureError("start the review with --pictures FOLDER to see the fields")
+    name, number = file, None
+    numbered = re.fullmatch(r"(.+)#([0-9]+)", file)
+    parts = PurePosixPath(file).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in file:
+        raise PictureError(f"{file}: the name leads out of the folder")
+    path = folder if folder.is_file() else folder / name
+    if numbered and not (folder / name).is_file():
+        name, number = numbered[1], int(numbered[2])
+        path = folder if folder.is_file() else folder / name
+    if not path.is_file():
+        raise PictureError(f"{file}: is not in {folder} any more")
+    return Source(file, path, None, number)
+
+
+def _read(field: Field, x0: int, y0: int, x1: int, y1: int) -> Pixels:
+    try:
+        return field.read(x0, y0, x1, y1)
+    except FieldError as error:
+        raise PictureError(f"{field.name}: {error}") from error
+
+
+def _thumbnail(field: Field, box: tuple[float, float, float, float]) -> bytes:
+    cell = Cell(0, box, 0.0, CellType.UNCLASSIFIED, 0.0, {}, "")
+    try:
+        return cut_thumbnail(field, cell)
+    except FieldError as error:
+        raise PictureError(f"{field.name}: {error}") from error

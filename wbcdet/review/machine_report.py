@@ -1,0 +1,120 @@
+"""The report under review: what the machine said, with what a count knows beside it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wbcdet.differential.differential import ALL
+from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
+from wbcdet.records import FieldResult
+from wbcdet.report.counts import CountOptions
+from wbcdet.report.duplicates import CellKey
+from wbcdet.results.document import ResultsError, parse_document
+
+
+@dataclass(frozen=True, slots=True)
+class ReviewField:
+    """One field of the report.
+
+    Attributes:
+        number: its place in the report, from 0.
+        result: the machine's record.
+        group: its slide, or ``ALL``.
+        left_out: by cell id, why a cell is in no count; cells that count are not in it.
+        duplicate_of: by cell id, the cell of another field that is counted instead.
+        quality: measures of the field; None where there are none.
+        sha256: of its file; None where it is not known.
+    """
+
+    number: int
+    result: FieldResult
+    group: str
+    left_out: Mapping[int, str]
+    duplicate_of: Mapping[int, CellKey]
+    quality: dict[str, Any] | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class MachineReport:
+    """A report as the machine wrote it; never changed.
+
+    Attributes:
+        folder: the report folder.
+        sha256: of its ``results.json``.
+        info: what made it: version, models, settings, date.
+        options: how a count put it together; the defaults for other reports.
+        fields: all fields, in order.
+    """
+
+    folder: Path
+    sha256: str
+    info: dict[str, Any]
+    options: CountOptions
+    fields: tuple[ReviewField, ...]
+
+    @property
+    def groups(self) -> list[str]:
+        """The slides, in order."""
+        return list(dict.fromkeys(field.group for field in self.fields))
+
+
+def load_report(folder: Path) -> MachineReport:
+    """Read a report folder.
+
+    Raises:
+        ResultsError: it holds no ``results.json`` that this version reads.
+    """
+    path = folder / "results.json"
+    try:
+        data = path.read_bytes()
+        document = json.loads(data)
+    except OSError as error:
+        why = error.strerror or error
+        raise ResultsError(
+            f"{path}: cannot be read ({why}); name the --out folder of wbcdet count or predict"
+        ) from error
+    except ValueError as error:
+        raise ResultsError(f"{path}: not JSON: {error}") from error
+    try:
+        info, results = parse_document(document)
+    except ResultsError as error:
+        raise ResultsError(f"{path}: {error}") from error
+    fields = tuple(
+        _field(number, result, raw)
+        for number, (result, raw) in enumerate(zip(results, document["fields"], strict=True))
+    )
+    digest = hashlib.sha256(data).hexdigest()
+    return MachineReport(folder, digest, info, _options(info.get("count")), fields)
+
+
+def _field(number: int, result: FieldResult, raw: Mapping[str, Any]) -> ReviewField:
+    return ReviewField(
+        number,
+        result,
+        raw.get("group") or ALL,
+        {cell["id"]: cell["left_out"] for cell in raw["cells"] if cell.get("left_out")},
+        {
+            cell["id"]: (cell["duplicate_of"]["file"], cell["duplicate_of"]["id"])
+            for cell in raw["cells"]
+            if cell.get("duplicate_of")
+        },
+        raw.get("quality"),
+        raw.get("sha256"),
+    )
+
+
+def _options(count: Mapping[str, Any] | None) -> CountOptions:
+    if count is None:
+        return CountOptions(ranges=read_ranges())
+    ranges = {
+        label: ReferenceRange(one["low"], one["high"], one["source"])
+        for label, one in count["ranges"].items()
+    }
+    names = ("group_by", "exclude_edge", "skip_bad", "dedupe", "target")
+    return CountOptions(**{name: count[name] for name in names}, ranges=ranges)

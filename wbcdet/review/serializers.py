@@ -1,0 +1,77 @@
+"""What the page is told about the report, in the form in which it is sent."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from wbcdet.differential.differential import ALL
+from wbcdet.records import LABELS
+from wbcdet.results.palette import colour_of
+from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Key
+from wbcdet.review.counts import reason_of
+from wbcdet.review.state import ReviewState
+
+if TYPE_CHECKING:
+    from wbcdet.review.session import Session
+
+#: Key of each label on the keyboard.
+KEYS = {
+    UNCLASSIFIED: "U",
+    **{str(label): str(label)[0].upper() for label in LABELS},
+    BASOPHIL: "B",
+    ARTEFACT: "A",
+    DELETED: "Del",
+}
+
+
+def label_row() -> list[dict[str, str]]:
+    """The labels with a key of their own, in the order of the page."""
+    return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in KEYS.items()]
+
+
+def cell_row(board: ReviewState, key: Key) -> list[Any]:
+    """A cell: field, number, label, reviewed, last decision, box, the machine's label, the
+    machine's score, reason, why it is left out, who decided."""
+    standing = board.cells[key]
+    cell = standing.cell
+    return [
+        *key,
+        standing.label,
+        int(standing.reviewed),
+        standing.seen,
+        standing.box,
+        str(cell.label) if cell else None,
+        cell.label_score if cell else None,
+        reason_of(standing),
+        board.left_out(key),
+        standing.who,
+    ]
+
+
+def report_page(session: Session) -> dict[str, Any]:
+    """What does not change while a report is reviewed."""
+    report = session.board.report
+    groups = report.groups
+    return {
+        "title": session.title,
+        "who": session.who,
+        "given": session.given,
+        "groups": [] if groups in ([], [ALL]) else groups,
+        "fields": [
+            {
+                "file": one.result.file,
+                "width": one.result.width,
+                "height": one.result.height,
+                "group": groups.index(one.group),
+                "failure": one.result.failure,
+                "problems": (one.quality or {}).get("problems", []),
+            }
+            for one in report.fields
+        ],
+        "models": [
+            f"{role} {report.info[role]['name']} ({report.info[role]['sha256'][:12]})"
+            for role in ("detector", "classifier")
+            if isinstance(report.info.get(role), dict)
+        ],
+        "notes": session.notes,
+    }

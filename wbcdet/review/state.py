@@ -1,0 +1,283 @@
+"""What every cell is called now, and the changes that persons make."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from typing import Any
+
+from wbcdet.report.counts import BAD_FIELD, EDGE
+from wbcdet.review.cell_state import (
+    CellState,
+    ChangeError,
+    ConflictError,
+    Key,
+    LabelChange,
+    checked_label,
+    checked_name,
+)
+from wbcdet.review.decision_store import Box, Decision, Store
+from wbcdet.review.machine_report import MachineReport, ReviewField
+
+
+@dataclass(slots=True)
+class _Made:
+    """What a step has made of a cell: its state and the decision that it shows, then and now."""
+
+    key: Key
+    before: dict[str, Any] | None
+    after: dict[str, Any] | None
+    shown_before: int
+    shown_after: int
+
+
+@dataclass(slots=True)
+class _Step:
+    number: int
+    rows: list[_Made]
+
+
+@dataclass(slots=True)
+class _History:
+    """Steps of one person that can be undone and redone, the last one at the end."""
+
+    done: list[_Step] = field(default_factory=list)
+    undone: list[_Step] = field(default_factory=list)
+
+
+class ReviewState:
+    """All cells of a report as they stand; threads take turns.
+
+    Args:
+        report: what the machine said.
+        store: the decisions so far, and where new ones go.
+
+    Attributes:
+        strays: decisions on cells that the report does not have (any more); they are not applied.
+    """
+
+    def __init__(self, report: MachineReport, store: Store) -> None:
+        self.report = report
+        self.turn = threading.RLock()
+        self.last = 0
+        self.strays = 0
+        self._store = store
+        self._step = 0
+        self._by_file = {one.result.file: one for one in report.fields}
+        self._history: dict[str, _History] = {}
+        self._listeners: list[Callable[[], None]] = []
+        self.cells: dict[Key, CellState] = {
+            (one.number, cell.id): CellState(
+                str(cell.label), False, cell.box, cell=cell, touches_edge=cell.touches_edge
+            )
+            for one in report.fields
+            for cell in one.result.cells
+        }
+        self._next = {
+            one.number: max((cell.id for cell in one.result.cells), default=-1) + 1
+            for one in report.fields
+        }
+        for step in _steps(store.decisions()):
+            self._replay(step)
+
+    def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
+        """The cells of a field, those that a person drew too."""
+        for cell in range(self._next[number]):
+            if (number, cell) in self.cells:
+                yield (number, cell), self.cells[number, cell]
+
+    def listen(self, listener: Callable[[], None]) -> None:
+        """Call this after every step."""
+        self._listeners.append(listener)
+
+    def since(self, last: int) -> list[Key]:
+        """Cells with a decision after the one of this number."""
+        with self.turn:
+            return [key for key, standing in self.cells.items() if standing.seen > last]
+
+    def counts(self, key: Key) -> bool:
+        """The cell is in the count: it is there, and nothing leaves it out."""
+        return self.cells[key].there and self.left_out(key) is None
+
+    def left_out(self, key: Key) -> str | None:
+        """Why a cell is in no count, by the rules of ``batch.tally``, one that a person drew too;
+        None where nothing leaves it out."""
+        options, field = self.report.options, self.report.fields[key[0]]
+        if options.skip_bad and (field.quality or {}).get("problems"):
+            return BAD_FIELD
+        edge = options.exclude_edge and self.cells[key].touches_edge
+        return field.left_out.get(key[1]) or (EDGE if edge else None)
+
+    def change(self, who: str, wishes: Sequence[LabelChange]) -> None:
+        """Call cells something else, or the same: they are reviewed then.
+
+        Raises:
+            ConflictError: one of them has changed since it was seen; none is changed then.
+            ChangeError: there is no such cell or label.
+        """
+        with self.turn:
+            for wish in wishes:
+                if wish.key not in self.cells:
+                    raise ChangeError("there is no such cell")
+                if self.cells[wish.key].seen != wish.seen:
+                    raise ConflictError("changed by somebody else meanwhile; nothing was changed")
+            after = [(w.key, {"label": checked_label(w.label), "reviewed": True}) for w in wishes]
+            self._make(checked_name(who), "change", None, after)
+
+    def draw(self, who: str, number: int, box: Box, label: str, thumbnail: bytes | None) -> Key:
+        """Add a cell that the machine has missed.
+
+        Args:
+            who: name of the person.
+            number: the field.
+            box: pixels of the field; it is cut to it.
+            label: what it is called.
+            thumbnail: its picture.
+
+        Raises:
+            ChangeError: the box is too small, or there is no such field or label.
+        """
+        with self.turn:
+            if not 0 <= number < len(self.report.fields):
+                raise ChangeError("there is no such field")
+            key = (number, self._next[number])
+            self.cells[key] = self._drawn(number, self.cut(number, box))
+            state = {"label": checked_label(label), "reviewed": True}
+            try:
+                self._make(checked_name(who), "change", None, [(key, state)], thumbnail)
+            except BaseException:
+                del self.cells[key]
+                raise
+            self._next[number] += 1
+            return key
+
+    def cut(self, number: int, box: Box) -> Box:
+        """A box inside its field, in tenths of a pixel.
+
+        Raises:
+            ChangeError: less than four pixels of it are.
+        """
+        result = self.report.fields[number].result
+        x_min, y_min = (round(max(0.0, value), 1) for value in box[:2])
+        x_max, y_max = round(min(box[2], result.width), 1), round(min(box[3], result.height), 1)
+        if not (x_max - x_min >= 4 and y_max - y_min >= 4):
+            raise ChangeError("the box is too small; draw it around the whole cell")
+        return x_min, y_min, x_max, y_max
+
+    def _drawn(self, number: int, box: Box) -> CellState:
+        result = self.report.fields[number].result
+        edge = min(box[0], box[1], result.width - box[2], result.height - box[3]) < 1.0
+        return CellState(None, False, box, touches_edge=edge)
+
+    def undo(self, who: str) -> list[Key]:
+        """Take back the last step of a person; returns its cells, none where there is no step.
+
+        Raises:
+            ConflictError: somebody else has changed one of its cells since.
+        """
+        return self._back(who, "undo")
+
+    def redo(self, who: str) -> list[Key]:
+        """Make the last step that a person took back; as ``undo``."""
+        return self._back(who, "redo")
+
+    def _back(self, who: str, kind: str) -> list[Key]:
+        with self.turn:
+            who = checked_name(who)
+            history = self._history.setdefault(who, _History())
+            steps = history.done if kind == "undo" else history.undone
+            if not steps:
+                return []
+            step = steps[-1]
+            for row in step.rows:
+                # The same label may be somebody else's decision by now.
+                shown = row.shown_after if kind == "undo" else row.shown_before
+                if self.cells[row.key].shown != shown:
+                    raise ConflictError("changed by somebody else since; nothing was changed")
+            wanted = [(row.key, row.before if kind == "undo" else row.after) for row in step.rows]
+            self._make(who, kind, step.number, wanted)
+            return [key for key, _ in wanted]
+
+    def _make(
+        self,
+        who: str,
+        kind: str,
+        of: int | None,
+        wanted: Sequence[tuple[Key, dict[str, Any] | None]],
+        thumbnail: bytes | None = None,
+    ) -> None:
+        """Keep a step, then show it."""
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        rows = []
+        for key, after in wanted:
+            standing = self.cells[key]
+            file = self.report.fields[key[0]].result.file
+            rows.append(
+                Decision(
+                    0, now, who, self._step + 1, kind, of, file, key[1], standing.box,
+                    standing.state(), after,
+                )
+            )  # fmt: skip
+        numbers = self._store.add(rows, thumbnail)
+        self._apply([replace(row, id=n) for row, n in zip(rows, numbers, strict=True)])
+        for listener in self._listeners:
+            listener()
+
+    def _replay(self, rows: Sequence[Decision]) -> None:
+        """A step of an earlier session, without the cells that the report has no more."""
+        known = []
+        for row in rows:
+            one = self._by_file.get(row.file)
+            if one is None or not self._has(one, row):
+                self.strays += 1
+                continue
+            known.append(row)
+        self._step, self.last = rows[-1].step, rows[-1].id
+        if known:
+            self._apply(known)
+
+    def _has(self, one: ReviewField, row: Decision) -> bool:
+        key = (one.number, row.cell)
+        if key not in self.cells and row.before is None:
+            self.cells[key] = self._drawn(one.number, row.box)
+            self._next[one.number] = max(self._next[one.number], row.cell + 1)
+        # A report that was counted anew may have another cell under the same number.
+        return key in self.cells and self.cells[key].box == row.box
+
+    def _apply(self, rows: Sequence[Decision]) -> None:
+        step = _Step(rows[0].step, [])
+        for row in rows:
+            key = (self._by_file[row.file].number, row.cell)
+            standing = self.cells[key]
+            standing.label = row.after["label"] if row.after else None
+            standing.reviewed = bool(row.after and row.after["reviewed"])
+            standing.seen, standing.who, standing.time = row.id, row.who, row.time
+            step.rows.append(_Made(key, row.before, row.after, standing.shown, row.id))
+            standing.shown = row.id
+        self._step, self.last = rows[-1].step, rows[-1].id
+        history = self._history.setdefault(rows[0].who, _History())
+        if rows[0].kind == "change":
+            history.done.append(step)
+            history.undone.clear()
+        elif rows[0].kind == "undo" and history.done:
+            history.undone.append(history.done.pop())
+            for made in history.undone[-1].rows:
+                self.cells[made.key].shown = made.shown_before
+        elif rows[0].kind == "redo" and history.undone:
+            history.done.append(history.undone.pop())
+            for made in history.done[-1].rows:
+                self.cells[made.key].shown = made.shown_after
+
+
+def _steps(rows: Sequence[Decision]) -> Iterator[list[Decision]]:
+    """Rows of the same step together."""
+    step: list[Decision] = []
+    for row in rows:
+        if step and row.step != step[0].step:
+            yield step
+            step = []
+        step.append(row)
+    if step:
+        yield step

@@ -1,0 +1,122 @@
+"""Which cells of a frame are known already?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy.optimize import linear_sum_assignment
+
+from wbcdet.records import Cell
+from wbcdet.report.registration import Box, cut
+from wbcdet.stream.slide_map import Position
+from wbcdet.stream.track import Track, on_island
+
+#: Two whole boxes are one cell from this overlap (IoU) on...
+_SAME = 0.3
+#: ...a cut one and another where they share this much of the smaller.
+_SAME_CUT = 0.5
+#: Of two boxes in one frame that share this much of the smaller, only the surer is a cell.
+_NESTED = 0.7
+#: A box must lie this far inside the frame, over its longer side, for its frame to be one that
+#: should have shown the cell whole.
+_INSIDE = 0.12
+
+
+def match(
+    tracks: Sequence[Track], cells: Sequence[Cell], position: Position, size: tuple[int, int]
+) -> list[Track | None]:
+    """The known cell that each cell of a frame is, or None.
+
+    Args:
+        tracks: the known cells of the island.
+        cells: the cells of the frame.
+        position: where the frame lies.
+        size: its width and height, px.
+    """
+    if not tracks or not cells:
+        return [None] * len(cells)
+    frame = on_island((0.0, 0.0, float(size[0]), float(size[1])), position)
+    alike = np.zeros((len(cells), len(tracks)))
+    for row, cell in enumerate(cells):
+        box = on_island(cell.box, position)
+        for column, track in enumerate(tracks):
+            seen = cut(track.box, frame)
+            whole = seen == track.box and not cell.touches_edge and not track.cell.touches_edge
+            alike[row, column] = likeness(box, seen, whole=whole)
+    rows, columns = linear_sum_assignment(-alike)
+    found: list[Track | None] = [None] * len(cells)
+    for row, column in zip(rows, columns, strict=True):
+        if alike[row, column] > 0:
+            found[row] = tracks[column]
+    return found
+
+
+def likeness(one: Box, other: Box, *, whole: bool) -> float:
+    """How well two boxes of one island agree, 0..1; 0 where they are not one cell.
+
+    Args:
+        one, other: the boxes.
+        whole: both are of whole cells; else what they share counts over the smaller of the two.
+    """
+    shared = _shared(one, other)
+    if not shared:
+        return 0.0
+    areas = _area(one), _area(other)
+    iou = shared / (sum(areas) - shared)
+    if whole:
+        return iou if iou >= _SAME else 0.0
+    part = shared / min(areas)
+    return (part + iou) / 2 if part >= _SAME_CUT else 0.0
+
+
+def apart(cells: Sequence[Cell]) -> list[Cell]:
+    """The cells of a frame without boxes that lie around or inside one of higher score.
+
+    The detector keeps such a pair where the two differ much in size.
+    """
+    kept: list[Cell] = []
+    for cell in sorted(cells, key=lambda one: -one.detection_score):
+        if all(_part(cell.box, one.box) < _NESTED for one in kept):
+            kept.append(cell)
+    return kept
+
+
+def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
+    """A frame shows the whole place of a cell, with room to spare."""
+    x0, y0, x1, y1 = track.box
+    rim = _INSIDE * max(x1 - x0, y1 - y0)
+    return (
+        x0 - rim >= position.x
+        and y0 - rim >= position.y
+        and x1 + rim <= position.x + size[0]
+        and y1 + rim <= position.y + size[1]
+    )
+
+
+def touches(track: Track, position: Position, size: tuple[int, int]) -> bool:
+    """A frame shows a part of the place of a cell."""
+    x0, y0, x1, y1 = track.box
+    return (
+        x1 > position.x
+        and y1 > position.y
+        and x0 < position.x + size[0]
+        and y0 < position.y + size[1]
+    )
+
+
+def _shared(one: Box, other: Box) -> float:
+    """The area that two boxes share."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    return width * height if width > 0 and height > 0 else 0.0
+
+
+def _area(box: Box) -> float:
+    return (box[2] - box[0]) * (box[3] - box[1])
+
+
+def _part(one: Box, other: Box) -> float:
+    """What two boxes share, over the smaller."""
+    shared = _shared(one, other)
+    return shared / min(_area(one), _area(other)) if shared else 0.0

@@ -1,0 +1,305 @@
+"""One frame after the other: is it worth a look, where is it, which cells are new?"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from wbcdet.records import Cell
+from wbcdet.report.registration import RegistrationImage, encode_registration_image
+from wbcdet.stream.association import apart, likeness, match, shown, touches
+from wbcdet.stream.focus import Focus, sharpness
+from wbcdet.stream.slide_map import Position, SlideMap
+from wbcdet.stream.sources.base import Frame
+from wbcdet.stream.track import Track, on_island
+
+if TYPE_CHECKING:
+    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.stream.store import StreamStore
+
+#: What becomes of a frame.
+ANALYSED, BLURRED, STILL = "analysed", "blurred", "still"
+
+#: A frame this close to the last analysed one, over its longer side, shows nothing new...
+_STILL = 0.015
+#: ...unless it is sharper by this factor.
+_SHARPER = 1.15
+#: A cell's mean certainty must be this much above what one frame asks for. Of cells in single
+#: fields that were not trained on (TXL-PBC, lists val), 1 of 197 is below.
+_SURER = 0.1
+#: Keyframes that are made ready (2 ms each) to find the place again: a live stream must not wait
+#: while a whole slide is searched.
+_SEARCH_LIVE = 20
+#: The same to see whether a new keyframe joins two islands, of any stream.
+_SEARCH_JOIN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SeenCell:
+    """A cell in the current frame: as it looks there, and the known cell that it is."""
+
+    cell: Cell
+    track: Track
+
+
+@dataclass(frozen=True, slots=True)
+class FrameResult:
+    """What came of one frame.
+
+    Attributes:
+        frame: the frame.
+        became: ``analysed``, ``blurred`` or ``still``.
+        position: where it lies; None where that is not known.
+        seen: its cells; of a frame that was not analysed, those known to be there.
+    """
+
+    frame: Frame
+    became: str
+    position: Position | None
+    seen: tuple[SeenCell, ...]
+
+
+@dataclass(slots=True)
+class Slide:
+    """What is known of the slide under the microscope."""
+
+    number: int
+    chart: SlideMap = field(default_factory=SlideMap)
+    tracks: list[Track] = field(default_factory=list)
+
+
+class CellCounter:
+    """Counts the cells of a stream.
+
+    Args:
+        analyzer: finds and names the cells of a frame.
+        keeper: writes down what is found; it may hold what an earlier run found.
+        live: the stream does not wait.
+    """
+
+    def __init__(self, analyzer: Analyzer, keeper: StreamStore, *, live: bool) -> None:
+        self._analyzer = analyzer
+        self._keeper = keeper
+        self._search = _SEARCH_LIVE if live else None
+        confidence = analyzer.settings.confidence
+        if confidence is None:
+            confidence = analyzer.detector.card["confidence"]
+        self._least = min(1.0, confidence + _SURER)
+        self._focus = Focus()
+        self._last: tuple[Position, float] | None = None
+        self.offset = keeper.next_frame
+        self.slide = Slide(keeper.slide, SlideMap(keeper.keyframes()), keeper.tracks())
+        self.frames: Counter[str] = Counter()
+
+    def step(self, frame: Frame) -> FrameResult:
+        """Take the next frame into account."""
+        look = self._look(frame)
+        self.frames[look.became] += 1
+        return look
+
+    def interrupted(self) -> None:
+        """The signal was lost: the next frame may show another place."""
+        self.slide.chart.lose()
+        self._last = None
+
+    def new_slide(self) -> None:
+        """The next frame is of another slide; nothing of this one is met again."""
+        self._keeper.new_slide()
+        self.slide = Slide(self._keeper.slide)
+        self._focus = Focus()
+        self._last = None
+
+    def settle(self) -> Iterator[tuple[int, int]]:
+        """Search the whole slide for islands that are one: there is time for it at the end.
+
+        Yields:
+            how many islands have been compared with all others, of how many.
+        """
+        smaller = self.slide.chart.smaller()
+        for done, number in enumerate(smaller, 1):
+            self._join(number, None)
+            yield done, len(smaller)
+
+    def undo(self) -> Track | None:
+        """Take back the cell that was counted last; it is not counted again."""
+        counted = [track for track in self.slide.tracks if track.counts]
+        if not counted:
+            return None
+        track = max(counted, key=lambda one: one.number)
+        track.undone = True
+        self._keeper.changed([track])
+        self._keeper.flush(at_once=True)
+        return track
+
+    def _look(self, frame: Frame) -> FrameResult:
+        pixels = frame.pixels
+        height, width = pixels.shape[:2]
+        size = width, height
+        sharp = self._focus.share(value := sharpness(pixels))
+        picture = encode_registration_image(pixels, colour=True)
+        ground = RegistrationImage(picture, width, height, [])
+        chart = self.slide.chart
+        position = chart.follow(ground)
+        if not self._focus.is_sharp(sharp):
+            return FrameResult(frame, BLURRED, position, self._known(position, size))
+        if position is None:
+            position = chart.find(ground, self._search)
+        if position is None:
+            # A killed run may leave cells on an island of which it wrote no keyframe.
+            position = chart.begin_island(
+                ground, max((one.island for one in self.slide.tracks), default=0)
+            )
+        if (
+            self._last is not None
+            and self._last[0].island == position.island
+            and self._last[0].away(position) < _STILL * max(size)
+            and value < _SHARPER * self._last[1]
+        ):
+            if (number := chart.nearest(position, size)) is not None:
+                self._join(number, _SEARCH_JOIN)
+            return FrameResult(frame, STILL, chart.here, self._known(chart.here, size))
+        self._last = position, value
+        cells = apart(self._analyzer.analyze(pixels).cells)
+        seen = self._take(frame, cells, position, size, sharp)
+        if chart.wants(position, size):
+            self._add_keyframe(position, picture, ground, cells)
+        self._keeper.flush()
+        return FrameResult(frame, ANALYSED, chart.here, seen)
+
+    def _take(
+        self,
+        frame: Frame,
+        cells: Sequence[Cell],
+        position: Position,
+        size: tuple[int, int],
+        sharp: float,
+    ) -> tuple[SeenCell, ...]:
+        """Bring the cells of a frame together with those that are known."""
+        number, seconds = self.offset + frame.index, round(frame.seconds, 3)
+        around = [one for one in self.slide.tracks if _there(one, position, size)]
+        known = match(around, cells, position, size)
+        found = {id(track) for track in known if track is not None}
+        for track in around:
+            if id(track) not in found and shown(track, position, size):
+                track.chances += 1
+        seen, better = [], []
+        for cell, old in zip(cells, known, strict=True):
+            worth = round(cell.detection_score * min(sharp, 1.0), 4)
+            track = old or self._new(cell, position, number, seconds, worth)
+            if old is None:
+                better.append(track)
+            elif track.improves(cell, worth):
+                track.cell, track.worth, track.box = cell, worth, on_island(cell.box, position)
+                better.append(track)
+            track.add(cell, number, seconds)
+            track.chances += not cell.touches_edge
+            seen.append(SeenCell(cell, track))
+        self._keeper.changed(around)
+        if better or not self._keeper.has_view():
+            self._keeper.view(number, frame.pixels, better)
+        self._drop_parts([track for track in better if track.whole])
+        return tuple(seen)
+
+    def _new(
+        self, cell: Cell, position: Position, frame: int, seconds: float, worth: float
+    ) -> Track:
+        track = Track(
+            self._keeper.next_track(),
+            self.slide.number,
+            position.island,
+            on_island(cell.box, position),
+            frame,
+            seconds,
+            frame,
+            seconds,
+            cell,
+            "",
+            worth,
+            self._least,
+        )
+        self.slide.tracks.append(track)
+        return track
+
+    def _drop_parts(self, whole: Sequence[Track]) -> None:
+        """Parts at the border of a frame that turn out to be of a cell that is known whole."""
+        for track in whole:
+            for other in list(self.slide.tracks):
+                if (
+                    other is not track
+                    and not other.whole
+                    and other.island == track.island
+                    and likeness(other.box, track.box, whole=False)
+                ):
+                    self._forget(other)
+
+    def _add_keyframe(
+        self, position: Position, picture: bytes, ground: RegistrationImage, cells: Sequence[Cell]
+    ) -> None:
+        chart = self.slide.chart
+        number = chart.add(position, picture, ground, [cell.box for cell in cells])
+        self._keeper.chart([chart.keyframes[number]])
+        self._join(number, _SEARCH_JOIN)
+
+    def _join(self, number: int, most: int | None) -> None:
+        """See whether a keyframe makes two islands one."""
+        chart = self.slide.chart
+        if len(chart.islands()) < 2 or (joined := chart.join(number, most)) is None:
+            return
+        move, keyframes = joined
+        moved = [track for track in self.slide.tracks if track.island == move.island]
+        there = [track for track in self.slide.tracks if track.island == move.onto]
+        for track in moved:
+            track.moved(move)
+        self._keeper.changed(moved)
+        self._unite(moved, there)
+        if self._last is not None:
+            self._last = move.apply(self._last[0]), self._last[1]
+        # Together: cells must not be left on an island whose keyframes lie elsewhere now.
+        self._keeper.chart(keyframes)
+        self._keeper.flush(at_once=True)
+
+    def _unite(self, moved: Sequence[Track], there: Sequence[Track]) -> None:
+        """Cells of two islands that are one cell, now that the islands are one."""
+        for track in moved:
+            scores = [
+                (likeness(track.box, one.box, whole=track.whole and one.whole), one)
+                for one in there
+            ]
+            score, same = max(scores, key=lambda one: one[0], default=(0.0, track))
+            if not score:
+                continue
+            # The one whose best view is better stays.
+            stays, goes = sorted((track, same), key=lambda one: (not one.whole, -one.worth))
+            stays.absorb(goes)
+            stays.number = min(stays.number, goes.number)
+            self._keeper.changed([stays])
+            self._forget(goes)
+            there = [one for one in there if one is not same]
+
+    def _forget(self, track: Track) -> None:
+        self.slide.tracks = [one for one in self.slide.tracks if one is not track]
+        self._keeper.forget(track)
+
+    def _known(self, position: Position | None, size: tuple[int, int]) -> tuple[SeenCell, ...]:
+        """Cells that are known to be in a frame, where they should be seen."""
+        if position is None:
+            return ()
+        here = [one for one in self.slide.tracks if one.real and _there(one, position, size)]
+        return tuple(SeenCell(_placed(track, position, size), track) for track in here)
+
+
+def _there(track: Track, position: Position, size: tuple[int, int]) -> bool:
+    return track.island == position.island and touches(track, position, size)
+
+
+def _placed(track: Track, position: Position, size: tuple[int, int]) -> Cell:
+    x0, y0, x1, y1 = track.box
+    box = (
+        max(0.0, x0 - position.x),
+        max(0.0, y0 - position.y),
+        min(float(size[0]), x1 - position.x),
+        min(float(size[1]), y1 - position.y),
+    )
+    return replace(track.verdict(track.number), box=box)

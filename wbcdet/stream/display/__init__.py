@@ -1,0 +1,1 @@
+"""What shows a stream while it runs."""

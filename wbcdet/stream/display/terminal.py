@@ -1,0 +1,68 @@
+"""What a stream shows on the terminal: a status line while it runs, the differential at its end."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+
+from wbcdet.records import NOTICE
+from wbcdet.report.counts import ReportCounts
+from wbcdet.report.terminal import table
+from wbcdet.stream.cell_counter import FrameResult
+from wbcdet.stream.display.base import Status
+from wbcdet.utils.text import plural
+
+#: Seconds between two changes of the status line.
+_PAUSE_S = 0.25
+
+
+class StatusLine:
+    """One line that changes: cells so far, speed, lag."""
+
+    def __init__(self) -> None:
+        self._status = Console(stderr=True).status("waiting for the first frame")
+        self._status.start()
+        self._shown = 0.0
+
+    def show(self, look: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        now = time.monotonic()
+        if now - self._shown < _PAUSE_S:
+            return
+        self._shown = now
+        self._status.update(describe(status))
+
+    def close(self) -> None:
+        """Take the line away."""
+        self._status.stop()
+
+
+def describe(status: Status) -> str:
+    """A status in one line."""
+    found = status.differential
+    goal = f" of {found.target}" if found.target else ""
+    unclassified = sum(found.unclassified.values())
+    counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
+    if status.state == "paused":
+        more = f"; {status.message}" if status.message != "paused" else ""
+        return f"{counted}; paused{more}"
+    return f"{counted}; {status.state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
+
+
+def print_stream(tally: ReportCounts, out: Path) -> None:
+    """Print the differential of every slide, what to note, and where the files are."""
+    console = Console() if sys.stdout.isatty() else Console(width=200)
+    console.print(table(tally.differentials))
+    cut = sum(one.edge for one in tally.differentials)
+    lines = [warning for one in tally.differentials if (warning := one.warning())]
+    if cut:
+        lines.append(f"{plural(cut, 'cell')} never seen whole, not counted")
+    problems = sum(len(notes.problems) for notes in tally.notes.values())
+    if problems:
+        lines.append(f"{plural(problems, 'view')} with quality problems (fields.csv)")
+    lines += [NOTICE, f"Files in {out}: report.html, cells.csv, differential.csv, mosaic/, crops/"]
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,161 @@
+"""The live page: picture, differential and buttons in a browser on this computer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+from fastapi import FastAPI, HTTPException
+from fastapi.responses import FileResponse, Response
+from pydantic import BaseModel
+
+from wbcdet.records import NOTICE
+from wbcdet.results.palette import colour_of
+from wbcdet.stream.cell_counter import FrameResult
+from wbcdet.stream.display.base import Command, Status
+from wbcdet.stream.display.overlay import Overlay
+from wbcdet.utils.web.bind import BoundAddress
+from wbcdet.utils.web.server import make_server
+
+_PAGE = Path(__file__).parent / "page"
+_FILES = {"page.js": "text/javascript", "page.css": "text/css"}
+#: Seconds between two pictures on the page, and how long a page that is gone is still drawn for.
+_PICTURE_S, _GONE_S = 0.08, 3.0
+_QUALITY = 85
+
+
+class Ask(BaseModel):
+    """What a button of the page says."""
+
+    command: Command
+
+
+class Server:
+    """Serves the page from a thread of its own until the stream ends.
+
+    Any number of tabs may look and steer.
+
+    Args:
+        title: what is watched.
+        ask: takes the commands.
+        overlay: draws the frames.
+        listening: where the page is served.
+    """
+
+    def __init__(
+        self,
+        title: str,
+        ask: Callable[[Command], None],
+        overlay: Overlay,
+        listening: BoundAddress,
+    ) -> None:
+        self._title = title
+        self._overlay = overlay
+        self._jpeg = b""
+        self._look: FrameResult | None = None
+        self._drawn = self._wanted = 0.0
+        self._status: dict[str, Any] = {"state": "waiting", "title": title, "notice": NOTICE}
+        self._server = make_server(make_app(self, ask), "stream", listening)
+        self._thread = threading.Thread(
+            target=self._server.run,
+            kwargs={"sockets": [listening.socket]},
+            name="wbcdet-page",
+            daemon=True,
+        )
+        self._thread.start()
+
+    def show(self, look: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        self._status = {**to_json(status), "title": self._title, "notice": NOTICE}
+        now = time.monotonic()
+        self._look = look or self._look  # for whoever opens the page when no new frame comes
+        # Nothing is drawn where nobody looks.
+        if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
+            return
+        look, self._look = self._look, None
+        self._drawn = now
+        options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
+        done, data = cv2.imencode(".jpg", self._overlay.of(look), options)
+        if done:
+            self._jpeg = data.tobytes()
+
+    def close(self) -> None:
+        """End the page: tabs that are open are told."""
+        self._status = {**self._status, "state": "ended"}
+        time.sleep(0.6)  # a tab asks every half second
+        self._server.should_exit = True
+        self._thread.join(timeout=3.0)
+
+    def status(self) -> dict[str, Any]:
+        """What the page shows beside the picture."""
+        return self._status
+
+    def picture(self) -> bytes:
+        """The live picture as a JPEG file; empty before the first."""
+        self._wanted = time.monotonic()
+        return self._jpeg
+
+
+def to_json(status: Status) -> dict[str, Any]:
+    """A status as the page takes it."""
+    found = status.differential
+    return {
+        "slide": status.slide,
+        "state": status.state,
+        "message": status.message,
+        "fps": round(status.fps, 1),
+        "lag_s": round(status.lag_s, 2),
+        "target": found.target,
+        "classified": found.classified,
+        "unclassified": sum(found.unclassified.values()),
+        "shares": [
+            {
+                "label": share.label,
+                "count": share.count,
+                "percent": share.percent,
+                "low": share.ci_low,
+                "high": share.ci_high,
+                "range": [share.range.low, share.range.high] if share.range else None,
+                "flag": share.flag,
+                "colour": colour_of(share.label),
+            }
+            for share in found.shares()
+        ],
+    }
+
+
+def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
+    """The page's requests."""
+    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @app.get("/")
+    def page() -> Response:
+        return FileResponse(_PAGE / "page.html", media_type="text/html")
+
+    @app.get("/status")
+    async def status() -> dict[str, Any]:
+        return server.status()
+
+    # One picture at a time: an endless answer would hold one of a browser's few connections, and a
+    # few tabs all of them.
+    @app.get("/live.jpg")
+    async def live() -> Response:
+        picture = server.picture()
+        return Response(picture, 200 if picture else 503, media_type="image/jpeg")
+
+    @app.get("/{name}")
+    def file(name: str) -> Response:
+        if name not in _FILES:
+            raise HTTPException(404)
+        return FileResponse(_PAGE / name, media_type=_FILES[name])
+
+    @app.post("/command")
+    async def command(said: Ask) -> dict[str, bool]:
+        ask(said.command)
+        return {"done": True}
+
+    return app

@@ -1,0 +1,51 @@
+"""What happens in a run: said in a line, and written to ``events.csv``."""
+
+from __future__ import annotations
+
+import csv
+import sys
+from collections.abc import Callable
+from datetime import datetime, timezone
+from pathlib import Path
+
+EVENTS = "events.csv"
+COLUMNS = ("time", "frame", "event", "text")
+
+
+class EventLog:
+    """The log of a report folder; runs that go on add to it.
+
+    Args:
+        out: the folder.
+        say: what prints a line; None says nothing.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, out: Path, say: Callable[[str], None] | None) -> None:
+        path = out / EVENTS
+        new = not path.exists() or path.stat().st_size == 0
+        self._file = path.open("a", newline="", encoding="utf-8")
+        self._table = csv.writer(self._file, lineterminator="\n")
+        self._say = say
+        if new:
+            self._table.writerow(COLUMNS)
+            self._file.flush()
+
+    def add(self, event: str, text: str, frame: int, *, silent: bool = False) -> None:
+        """Write down, and unless ``silent`` say, what happened after a frame (-1: before any)."""
+        now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
+        self._table.writerow((now, frame if frame >= 0 else "", event, text))
+        self._file.flush()
+        if self._say is not None and not silent:
+            self._say(text)
+
+    def beep(self) -> None:
+        """Make the terminal beep."""
+        if self._say is not None and sys.stderr.isatty():
+            print("\a", end="", file=sys.stderr, flush=True)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()

@@ -1,0 +1,191 @@
+"""The files of a stream's report, made from its journal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wbcdet.differential.grouping import FOLDER
+from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.inference.preprocess import crop_cell
+from wbcdet.records import FieldResult
+from wbcdet.report.counts import CountOptions as TallyOptions
+from wbcdet.report.counts import ReportCounts
+from wbcdet.report.duplicates import CellKey
+from wbcdet.report.job import Job
+from wbcdet.report.journal import Journal
+from wbcdet.report.layout import drop
+from wbcdet.report.thumbnails import to_jpeg
+from wbcdet.report.write import Extra
+from wbcdet.report.write import finish as finish_count
+from wbcdet.results.writer import write_annotated
+from wbcdet.stream.mosaic import mosaics
+from wbcdet.stream.store import ANNOTATED, VIEWS, StreamStore, View, read_view
+from wbcdet.stream.track import Track
+from wbcdet.utils.files import atomic_write
+
+CROPS, MOSAICS = "crops", "mosaic"
+
+#: What ``cells.csv`` says of a cell beside what a count says.
+COLUMNS = (
+    "cell",
+    "first_frame",
+    "first_s",
+    "last_frame",
+    "last_s",
+    "best_frame",
+    "views",
+    "chances",
+    "certainty",
+    "votes",
+    "map",
+    "map_x",
+    "map_y",
+)
+
+#: Side of a crop, px, and over the longer side of its box.
+_CROP, _PADDING = 256, 1.4
+_QUALITY = 92
+#: The journal's list of the files that are made at the end, beside those of a count.
+_FILES = "stream-files"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What the report is to hold: reference ranges, the target, and annotated pictures."""
+
+    ranges: Mapping[str, ReferenceRange]
+    target: int | None = None
+    annotate: bool = True
+
+
+def finish(
+    out: Path,
+    journal: Journal,
+    keeper: StreamStore,
+    wanted: Wanted,
+    tick: Callable[[], None] = lambda: None,
+) -> ReportCounts:
+    """Write all files of the report.
+
+    Args:
+        out: the report folder.
+        journal: where everything stands.
+        keeper: the same, loaded; nothing in it waits to be written.
+        wanted: what the report is to hold.
+        tick: called after every view.
+
+    Raises:
+        OSError: a file cannot be written.
+    """
+    views = [view for view in keeper.views() if view.listed]
+    made: list[str] = []
+    for view in views:
+        made += _pictures(out, view, wanted.annotate)
+        tick()
+    tracks = [track for view in views for track in view.tracks if track.real]
+    for name, picture in mosaics(keeper.all_keyframes(), tracks):
+        made.append(f"{MOSAICS}/{name}")
+        _write(out / made[-1], picture)
+    options = TallyOptions(
+        group_by=FOLDER if keeper.slide > 1 else None,
+        exclude_edge=True,
+        target=wanted.target,
+        ranges=wanted.ranges,
+    )
+    info = {"stream": keeper.run}
+    title = str(keeper.run.get("source", out.name))
+    more: dict[CellKey, Mapping[str, Any]] = {
+        (view.name, i): row for view in views for i, row in _rows(view)
+    }
+    tally = finish_count(
+        Job(out / VIEWS, out, annotate=wanted.annotate),
+        [view.name for view in views],
+        journal,
+        options,
+        Extra(title, how(keeper.run, wanted.target), info=info, more=(COLUMNS, more)),
+    )
+    drop(out, set(journal.lists.get(_FILES, ())) - set(made))
+    journal.note(_FILES, made)
+    return tally
+
+
+def how(run: Mapping[str, Any], target: int | None) -> list[str]:
+    """How the cells of a stream were counted, in words."""
+    totals = run.get("totals", {})
+    lines = [
+        "Each cell of the slide is counted once, however often it was seen, in its best view; its "
+        "name is the vote of its sharp views. Cells that were cut by the border in every view are "
+        "left out.",
+        f"Frames: {totals.get('analysed', 0):g} analysed; not analysed: "
+        f"{totals.get('blurred', 0):g} blurred, {totals.get('still', 0):g} still, "
+        f"{totals.get('dropped', 0):g} dropped for newer ones.",
+    ]
+    if totals.get("lost_times"):
+        lines.append(
+            f"The signal was lost {totals['lost_times']:g} times, {totals.get('lost_s', 0):g} s "
+            "in all; what passed meanwhile is not counted."
+        )
+    if target:
+        lines.append(f"Target: {target} classified cells.")
+    return lines
+
+
+def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
+    for number, track in enumerate(_real(view)):
+        centre = [(track.box[i] + track.box[i + 2]) / 2 for i in (0, 1)]
+        yield (
+            number,
+            {
+                "cell": track.number,
+                "first_frame": track.first,
+                "first_s": track.first_s,
+                "last_frame": track.last,
+                "last_s": track.last_s,
+                "best_frame": int(Path(track.best).stem),
+                "views": track.hits,
+                "chances": track.chances,
+                "certainty": round(track.certainty / max(track.chances, 1), 3),
+                "votes": "; ".join(
+                    f"{label} {count}"
+                    for label, count in sorted(
+                        track.views.items(), key=lambda one: (-one[1], one[0])
+                    )
+                ),
+                "map": f"{track.slide}-{track.island}",
+                "map_x": round(centre[0], 1),
+                "map_y": round(centre[1], 1),
+            },
+        )
+
+
+def _real(view: View) -> list[Track]:
+    """The cells of a view in the order of its journal entry."""
+    return sorted((one for one in view.tracks if one.real), key=lambda one: one.number)
+
+
+def _pictures(out: Path, view: View, annotate: bool) -> list[str]:
+    """Write the crops of a view and its annotated picture; returns their names."""
+    pixels = read_view(out, view.name)
+    if pixels is None:  # removed by hand: what the journal holds is still reported
+        return []
+    made = []
+    cells = [track.verdict(number) for number, track in enumerate(_real(view))]
+    for track, cell in zip(_real(view), cells, strict=True):
+        if not track.counts:
+            continue
+        name = f"{CROPS}/slide-{view.slide}/{cell.label}/cell-{track.number:05}.jpg"
+        _write(out / name, to_jpeg(crop_cell(pixels, cell.box, _CROP, _PADDING), _QUALITY))
+        made.append(name)
+    if annotate:
+        name = f"{ANNOTATED}/{view.name}"
+        write_annotated(out / name, pixels, FieldResult(view.name, *view.size, tuple(cells)))
+        made.append(name)
+    return made
+
+
+def _write(path: Path, data: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, data)

@@ -1,0 +1,43 @@
+"""A report folder that is begun, or found to be one to go on with."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
+
+from wbcdet.report.header import ResumeError, check_header, make_header
+from wbcdet.report.journal import Journal
+from wbcdet.stream.event_log import EVENTS
+from wbcdet.stream.report import CROPS, MOSAICS
+from wbcdet.stream.store import ANNOTATED, VIEWS
+
+
+def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool) -> None:
+    """Begin the journal, or check that this run may go on with it.
+
+    Args:
+        out: the report folder.
+        journal: its journal.
+        info: what ``Analyzer.info()`` gives.
+        restart: forget what an earlier run has counted.
+
+    Raises:
+        PlanError: it holds something else, or was counted otherwise; nothing is changed.
+        OSError: the folder cannot be written.
+    """
+    old = journal.header
+    if old is not None and not old.get("stream"):
+        raise ResumeError("holds the count of a folder; choose another --out")
+    if old is not None and not restart:
+        check_header(old, info)
+        return
+    if old is not None:
+        # The folders are this command's own, as the header says.
+        for name in (VIEWS, ANNOTATED, CROPS, MOSAICS):
+            shutil.rmtree(out / name, ignore_errors=True)
+        (out / EVENTS).unlink(missing_ok=True)
+    created = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    journal.start({**make_header(info, out / VIEWS, created), "stream": True})

@@ -1,0 +1,304 @@
+"""The run of a stream: frames in, what the user asks for in between, all said and written."""
+
+from __future__ import annotations
+
+import queue
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from types import FrameType
+
+from wbcdet.differential.differential import Differential, differential_of
+from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.stream.cell_counter import CellCounter, FrameResult
+from wbcdet.stream.display.base import Command, Display, Status
+from wbcdet.stream.event_log import EventLog
+from wbcdet.stream.sources.base import Frame, FrameSource
+from wbcdet.stream.sources.latest_frame import Notice, watch
+from wbcdet.stream.store import StreamStore
+
+#: Frames that speed and lag are averaged over.
+_RECENT = 30
+#: Failures that are named at the end; all are in the log.
+_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How a stream is watched.
+
+    Attributes:
+        every: of sources that are not live, every n-th frame is looked at.
+        target: number of classified cells asked for on a slide.
+        stop_at_target: end there; else a beep says it.
+        reconnect_for: seconds for which a lost live source is tried again.
+        ranges: reference ranges by label.
+    """
+
+    every: int = 1
+    target: int | None = None
+    stop_at_target: bool = False
+    reconnect_for: float = 60.0
+    ranges: dict[str, ReferenceRange] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: ``failure`` says what went wrong with the source, if anything."""
+
+    failure: str | None
+    frames: int
+
+
+class Runner:
+    """Watches one source to its end, or to the user's.
+
+    Args:
+        source: where frames come from.
+        session: counts their cells.
+        keeper: what the session writes to.
+        options: how.
+        events: what is said and written of what happens.
+    """
+
+    def __init__(
+        self,
+        source: FrameSource,
+        session: CellCounter,
+        keeper: StreamStore,
+        options: Options,
+        events: EventLog,
+    ) -> None:
+        self._source = source
+        self._session = session
+        self._keeper = keeper
+        self._options = options
+        self._surfaces: Sequence[Display] = ()
+        self._events = events
+        self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
+        self._paused = self._stopping = self._lost = False
+        self._reached: set[int] = set()
+        self._times: deque[tuple[float, float, float]] = deque(maxlen=_RECENT)
+        self._before = dict(keeper.run)
+        self._lost_times, self._lost_s = 0, 0.0
+        self._dropped, self._index = 0, -1
+        self._failures: list[str] = []
+        self._size: tuple[int, int] | None = None
+        self.status = Status(session.slide.number, self._count())
+
+    def ask(self, command: Command) -> None:
+        """Do something before the next frame; from any thread."""
+        self._commands.put(command)
+
+    def run(self, surfaces: Sequence[Display] = ()) -> Outcome:
+        """Watch until the source ends, the target is reached or somebody stops it.
+
+        Args:
+            surfaces: what shows it.
+
+        Raises:
+            OSError: the report folder cannot be written any more.
+        """
+        self._surfaces = surfaces
+        items = watch(self._source, self._options.reconnect_for, every=self._options.every)
+        with ExitStack() as ends:
+            for surface in surfaces:
+                ends.callback(surface.close)
+            ends.callback(lambda: self._write_run(at_once=True))
+            ends.callback(items.close)  # ends the thread that reads the source
+            with interrupts(lambda: self.ask("stop")):
+                for item in items:
+                    slide = self._session.slide
+                    self._obey()
+                    moved_on = self._source.live and self._session.slide is not slide
+                    if moved_on and isinstance(item, Frame):  # it may still be of the old one
+                        self._index, item = item.index, None
+                    while self._paused and not self._stopping and not self._source.live:
+                        self._take(None)
+                        time.sleep(0.05)
+                        self._obey()
+                    if self._stopping:
+                        break
+                    self._take(item)
+                items.close()
+                self._lost = self._paused = self._stopping = False
+                with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
+                    self._settle()
+                self._obey()
+                self._update("waiting")
+                self._show(None)
+        return Outcome(_failure(self._failures), sum(self._session.frames.values()))
+
+    def _take(self, item: Frame | Notice | None) -> None:
+        if isinstance(item, Notice):
+            self._notice(item)
+        elif item is None or self._paused:
+            if item is not None:  # not dropped: it was not wanted
+                self._index = item.index
+            self._write_run()
+            self._show(None)
+        else:
+            self._frame(item)
+
+    def _frame(self, frame: Frame) -> None:
+        started = time.monotonic()
+        if self._source.live:
+            self._dropped += max(0, frame.index - self._index - 1)
+        self._index = frame.index
+        self._same_size(frame)
+        look = self._session.step(frame)
+        now = time.monotonic()
+        self._times.append((now, now - frame.arrived, now - started))
+        self._update(look.became)
+        self._write_run()
+        self._show(look)
+        self._at_target()
+
+    def _same_size(self, frame: Frame) -> None:
+        height, width = frame.pixels.shape[:2]
+        if self._size not in (None, (width, height)):
+            self._tell("size", f"frames have {width} x {height} pixels now: a new map begins")
+        self._size = width, height
+
+    def _notice(self, notice: Notice) -> None:
+        # Without a single frame the failure is all that there is to say, and is said at the end.
+        none_yet = notice.kind == "failed" and not self._session.frames
+        self._events.add(notice.kind, notice.text, self._index, silent=none_yet)
+        self.status.message = notice.text
+        if notice.kind == "lost":
+            self._lost_times += 1
+            self._session.interrupted()
+        if notice.kind in ("failed", "unreadable"):
+            self._failures.append(notice.text)
+        self._lost_s += notice.seconds
+        if notice.kind != "unreadable":
+            self._lost = notice.kind != "back"
+        self._show(None)
+
+    def _obey(self) -> None:
+        while True:
+            try:
+                command = self._commands.get_nowait()
+            except queue.Empty:
+                return
+            if command == "stop":
+                self._stopping = True
+            elif command in ("start", "pause"):
+                self._paused = command == "pause"
+                self.status.state = "waiting"
+                self._tell(command, "paused" if self._paused else "counting")
+            elif command == "new-slide":
+                self._settle()
+                self._session.new_slide()
+                # Until it lies there, the camera shows the old one.
+                self._paused |= self._source.live
+                self.status.state = "waiting"
+                then = "; start when it is in place" if self._paused else ""
+                self._tell(command, f"slide {self._session.slide.number} begins{then}")
+            else:
+                track = self._session.undo()
+                label = track.verdict(0).label if track else None
+                what = f"cell {track.number} ({label}) taken back" if track else "nothing to undo"
+                self._tell(command, what)
+            self._update(self.status.state)
+
+    def _tell(self, kind: str, text: str) -> None:
+        self._events.add(kind, text, self._index)
+        self.status.message = text
+
+    def _update(self, state: str) -> None:
+        status = self.status
+        status.slide, status.state = self._session.slide.number, state
+        status.differential = self._count()
+        if len(self._times) > 1:
+            first, last = self._times[0][0], self._times[-1][0]
+            status.fps = (len(self._times) - 1) / max(last - first, 1e-6)
+            status.lag_s = sum(lag for _, lag, _ in self._times) / len(self._times)
+            status.processing_s = sum(spent for *_, spent in self._times) / len(self._times)
+
+    def _settle(self) -> None:
+        """Search for maps that are one, until it is done or somebody has had enough."""
+        for done, total in self._session.settle():
+            self._update(f"map {done} of {total} compared with the others")
+            self._show(None)
+            asked = [self._commands.get() for _ in range(self._commands.qsize())]
+            for command in asked:
+                if command != "stop":
+                    self._commands.put(command)
+            if "stop" in asked:
+                self._stopping = True
+                break
+
+    def _show(self, look: FrameResult | None) -> None:
+        if self._lost:
+            self.status.state = "no signal"
+        elif self._paused:
+            self.status.state = "paused"
+        for surface in self._surfaces:
+            surface.show(look, self.status)
+
+    def _count(self) -> Differential:
+        return differential_of(
+            (track for track in self._session.slide.tracks if track.counts),
+            target=self._options.target,
+            ranges=self._options.ranges,
+        )
+
+    def _at_target(self) -> None:
+        target, slide = self._options.target, self.status.slide
+        if target is None or slide in self._reached:
+            return
+        if self.status.differential.classified >= target:
+            self._reached.add(slide)
+            self._tell("target", f"target reached: {target} classified cells")
+            self._events.beep()
+            self._stopping = self._options.stop_at_target
+
+    def _write_run(self, *, at_once: bool = False) -> None:
+        """Bring counters and changes to the journal; those of earlier runs are added."""
+        before = self._before
+        mine = {
+            **self._session.frames,
+            "dropped": self._dropped,
+            "lost_times": self._lost_times,
+            "lost_s": round(self._lost_s, 1),
+        }
+        totals = {
+            key: round(mine.get(key, 0) + before.get("totals", {}).get(key, 0), 1)
+            for key in {*mine, *before.get("totals", {})}
+        }
+        self._keeper.run = {
+            "source": self._source.name,
+            "totals": totals,
+            "last_frame": self._session.offset + self._index,
+        }
+        self._keeper.flush(at_once=at_once)
+
+
+def _failure(texts: Sequence[str]) -> str | None:
+    """What went wrong, in one line."""
+    more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
+    return "; ".join(texts[:_NAMED]) + more if texts else None
+
+
+@contextmanager
+def interrupts(stop: Callable[[], None]) -> Iterator[None]:
+    """The first Ctrl-C (or SIGTERM) asks the run to end; a second one ends it at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def handle(number: int, _: FrameType | None) -> None:
+        stop()
+        signal.signal(number, signal.default_int_handler)
+
+    old = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for one, handler in old.items():
+            signal.signal(one, handler)

@@ -1,0 +1,293 @@
+"""Where on the slide is this frame? A chart of what was seen, kept as keyframes.
+
+A frame is placed by its shift (``wbcdet.report.registration``) against the keyframes around the
+last place, so that errors do not add up from frame to frame; against the frame before, where fast
+movement or blur has left no keyframe in reach; and against all keyframes, when the place was lost.
+A frame that fits nowhere begins a new *island*, a chart of its own; as soon as a keyframe of it
+fits on another island, the two become one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+from wbcdet.report.registration import Box, RegistrationImage, Shift
+
+#: Keyframes around the last place that a frame is compared with.
+_NEAR = 5
+#: Two places are the same within this share of the frame's longer side.
+_AGREE = 0.03
+#: A match with any keyframe of the slide, not one in reach, must be this sure (``Shift.sure``);
+#: views that do not overlap reach 9.7 at times.
+_SURE = 12.0
+#: A frame becomes a keyframe when it shares less than this of its area with every other.
+_SHARED = 0.85
+#: Keyframes kept ready for comparison; one takes about 0.7 MB.
+_READY = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """A place: which island, and where the frame's top left corner lies on it, px of the frames."""
+
+    island: int
+    x: float
+    y: float
+
+    def away(self, other: Position) -> float:
+        """Distance of two places on one island, px."""
+        return math.hypot(self.x - other.x, self.y - other.y)
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """A view that later frames are placed by.
+
+    Attributes:
+        number: running number on the slide.
+        position: where it lies.
+        size: width and height, px.
+        picture: what ``overlap.encode_registration_image`` keeps, in colour.
+        boxes: its white cells, px of the frame.
+    """
+
+    number: int
+    position: Position
+    size: tuple[int, int]
+    picture: bytes
+    boxes: tuple[Box, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One island was found to lie on another: its places move by so much."""
+
+    island: int
+    onto: int
+    dx: float
+    dy: float
+
+    def apply(self, position: Position) -> Position:
+        """Where a place lies now."""
+        if position.island != self.island:
+            return position
+        return Position(self.onto, position.x + self.dx, position.y + self.dy)
+
+
+class SlideMap:
+    """The keyframes of one slide.
+
+    Args:
+        keyframes: those of an earlier run.
+    """
+
+    def __init__(self, keyframes: Sequence[Keyframe] = ()) -> None:
+        self.keyframes: dict[int, Keyframe] = {one.number: one for one in keyframes}
+        self.here: Position | None = None
+        self._before: RegistrationImage | None = None
+        self._ready: OrderedDict[int, RegistrationImage] = OrderedDict()
+        self._searched: dict[int, int] = {}  # when each was last part of a search
+        self._searches = 0
+        # Keyframes that were compared to join their islands, a bit for each: sets of thousands
+        # would take hundreds of megabytes.
+        self._compared: dict[int, int] = {}
+
+    def follow(self, ground: RegistrationImage) -> Position | None:
+        """Place the next frame by what is around the last place; None where the trail is lost."""
+        position = None
+        if self.here is not None:
+            near = self._near(self.here, ground.size)
+            shifts = ground.shift_to([self._ground(one) for one in near])
+            position = _agreed(
+                [
+                    (_moved(one.position, shift), shift.sure)
+                    for one, shift in zip(near, shifts, strict=True)
+                    if shift is not None
+                ],
+                _AGREE * max(ground.size),
+            )
+            if position is None and self._before is not None and self._before.size == ground.size:
+                (shift,) = ground.shift_to([self._before])
+                position = _moved(self.here, shift) if shift is not None else None
+        self._stay(position, ground)
+        return position
+
+    def find(self, ground: RegistrationImage, most: int | None = None) -> Position | None:
+        """Look for a frame on the whole slide.
+
+        Args:
+            ground: the frame.
+            most: keyframes that may be made ready for it, which takes 2 ms each; the next search
+                goes on with those that this one did not reach.
+        """
+        best: tuple[float, Position] | None = None
+        for one, shift in self._compare(ground, list(self.keyframes.values()), most):
+            if shift is not None and shift.sure >= _SURE and (best is None or shift.sure > best[0]):
+                best = shift.sure, _moved(one.position, shift)
+        position = best[1] if best else None
+        self._stay(position, ground)
+        return position
+
+    def begin_island(self, ground: RegistrationImage, above: int = 0) -> Position:
+        """A new island with this frame as its origin, and a number above one that is in use."""
+        number = 1 + max([above, *self.islands()])
+        position = Position(number, 0.0, 0.0)
+        self._stay(position, ground)
+        return position
+
+    def lose(self) -> None:
+        """The signal was interrupted: the next frame may be anywhere."""
+        self._stay(None, None)
+
+    def wants(self, position: Position, size: tuple[int, int]) -> bool:
+        """A frame there would show enough that is new to become a keyframe."""
+        return all(
+            _shared(position, one.position, size) < _SHARED
+            for one in self.keyframes.values()
+            if one.position.island == position.island and one.size == size
+        )
+
+    def add(
+        self, position: Position, picture: bytes, ground: RegistrationImage, boxes: Sequence[Box]
+    ) -> int:
+        """Keep a frame as a keyframe; returns its number."""
+        number = 1 + max(self.keyframes, default=0)
+        self.keyframes[number] = Keyframe(number, position, ground.size, picture, tuple(boxes))
+        self._keep_ready(number, ground.with_cells(boxes))
+        return number
+
+    def join(self, number: int, most: int | None) -> tuple[Move, list[Keyframe]] | None:
+        """See whether a keyframe's island is part of another one; if so they become one.
+
+        Args:
+            number: of the keyframe.
+            most: as for ``find``; no two keyframes are compared twice.
+
+        Returns:
+            the move and the keyframes that it moved; None where nothing was found.
+        """
+        new = self.keyframes[number]
+        done = self._compared.get(number, 0)
+        others = [
+            one
+            for one in self.keyframes.values()
+            if one.position.island != new.position.island and not done >> one.number & 1
+        ]
+        for one, shift in self._compare(self._ground(new), others, most):
+            for first, second in ((number, one.number), (one.number, number)):
+                self._compared[first] = self._compared.get(first, 0) | 1 << second
+            if shift is None or shift.sure < _SURE:
+                continue
+            there = _moved(one.position, shift)
+            # The older island stays: places of it may have been told already.
+            if one.position.island < new.position.island:
+                move = Move(
+                    new.position.island,
+                    there.island,
+                    there.x - new.position.x,
+                    there.y - new.position.y,
+                )
+            else:
+                move = Move(
+                    there.island,
+                    new.position.island,
+                    new.position.x - there.x,
+                    new.position.y - there.y,
+                )
+            return move, self._apply(move)
+        return None
+
+    def nearest(self, position: Position, size: tuple[int, int]) -> int | None:
+        """Number of the keyframe that is closest to a place."""
+        return next((one.number for one in self._near(position, size)), None)
+
+    def smaller(self) -> list[int]:
+        """The first keyframe of every island but the largest."""
+        of_island: dict[int, list[int]] = {}
+        for number, one in self.keyframes.items():
+            of_island.setdefault(one.position.island, []).append(number)
+        return [min(numbers) for numbers in sorted(of_island.values(), key=len)[:-1]]
+
+    def islands(self) -> list[int]:
+        """Numbers of the islands, in order."""
+        return sorted({one.position.island for one in self.keyframes.values()})
+
+    def _apply(self, move: Move) -> list[Keyframe]:
+        moved = [
+            replace(one, position=move.apply(one.position))
+            for one in self.keyframes.values()
+            if one.position.island == move.island
+        ]
+        self.keyframes.update((one.number, one) for one in moved)
+        if self.here is not None:
+            self.here = move.apply(self.here)
+        return moved
+
+    def _stay(self, position: Position | None, ground: RegistrationImage | None) -> None:
+        self.here, self._before = position, ground
+
+    def _near(self, position: Position, size: tuple[int, int]) -> list[Keyframe]:
+        found = [
+            one
+            for one in self.keyframes.values()
+            if one.position.island == position.island and one.size == size
+        ]
+        return sorted(found, key=lambda one: one.position.away(position))[:_NEAR]
+
+    def _compare(
+        self, ground: RegistrationImage, keyframes: Sequence[Keyframe], most: int | None
+    ) -> Iterator[tuple[Keyframe, Shift | None]]:
+        """How a frame lies on keyframes, if at all; those that are ready are looked at first."""
+        self._searches += 1
+        same = [one for one in keyframes if one.size == ground.size]
+        same.sort(
+            key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
+        )
+        if most is not None:
+            same = same[: most + sum(one.number in self._ready for one in same)]
+        for start in range(0, len(same), 8):
+            part = same[start : start + 8]
+            shifts = ground.shift_to([self._ground(one) for one in part])
+            for one, shift in zip(part, shifts, strict=True):
+                self._searched[one.number] = self._searches
+                yield one, shift
+
+    def _ground(self, one: Keyframe) -> RegistrationImage:
+        found = self._ready.pop(one.number, None)
+        if found is None:
+            found = RegistrationImage(one.picture, *one.size, one.boxes)
+        self._keep_ready(one.number, found)
+        return found
+
+    def _keep_ready(self, number: int, ground: RegistrationImage) -> None:
+        self._ready[number] = ground
+        while len(self._ready) > _READY:
+            self._ready.popitem(last=False)
+
+
+def _moved(position: Position, shift: Shift) -> Position:
+    return Position(position.island, position.x + shift.dx, position.y + shift.dy)
+
+
+def _agreed(found: Sequence[tuple[Position, float]], apart: float) -> Position | None:
+    """The place that the surest match and those that agree with it give."""
+    if not found:
+        return None
+    best, _ = max(found, key=lambda one: one[1])
+    same = [(position, sure) for position, sure in found if position.away(best) <= apart]
+    total = sum(sure for _, sure in same)
+    return Position(
+        best.island,
+        sum(position.x * sure for position, sure in same) / total,
+        sum(position.y * sure for position, sure in same) / total,
+    )
+
+
+def _shared(one: Position, other: Position, size: tuple[int, int]) -> float:
+    """Share of their area that two frames of one size have in common."""
+    width = max(0.0, size[0] - abs(one.x - other.x))
+    height = max(0.0, size[1] - abs(one.y - other.y))
+    return width * height / (size[0] * size[1])

@@ -1,0 +1,69 @@
+"""What every source of frames is made of."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wbcdet.io.decode import Pixels
+
+
+class SourceError(RuntimeError):
+    """A source cannot be opened, or gives no more frames though it should; one line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One picture of a source.
+
+    Attributes:
+        pixels: (height, width, 3) uint8 BGR.
+        index: number in the source since it was opened, from 0; dropped frames count.
+        seconds: time in the source since its first frame, by the source's own clock.
+        arrived: ``time.monotonic()`` when it was at hand.
+    """
+
+    pixels: Pixels
+    index: int
+    seconds: float
+    arrived: float = field(default_factory=time.monotonic)
+
+
+class FrameSource(Protocol):
+    """What gives frames.
+
+    Attributes:
+        name: what the user calls it.
+        live: frames come whether or not they are wanted: only the newest counts, and a source
+            that fails is opened again. Of all others every frame is looked at.
+    """
+
+    name: str
+    live: bool
+
+    def frames(self) -> Iterator[Frame | str | None]:
+        """Open the source and give its frames; called again to open it again.
+
+        A source that waits for its next frame gives None every now and then; one that passes over
+        a part which cannot be read gives a line that says so. It ends where a source that is not
+        live has no more.
+
+        Raises:
+            SourceError: it cannot be opened, or the signal is lost.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the device; ``frames`` ends soon after. May be called from any thread."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class AvailableSource:
+    """A source that can be opened here; ``problem`` says what stands in the way, if anything."""
+
+    source: str
+    what: str
+    problem: str | None = None

@@ -1,0 +1,98 @@
+"""Where frames come from: the one interface of all sources, and how one is chosen.
+
+A third party adds a source without touching this package: a function that takes the address
+(what stands behind ``NAME:``) and returns a :class:`FrameSource`, under the entry point group
+``wbcdet.sources``, or given to :func:`register`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from pathlib import Path
+
+from wbcdet.stream.sources.base import AvailableSource, FrameSource, SourceError
+from wbcdet.stream.sources.webcam import camera_numbers, probe
+
+#: Addresses that are opened as network streams.
+URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
+ENTRY_POINTS = "wbcdet.sources"
+
+
+Opener = Callable[[str], FrameSource]
+_registered: dict[str, Opener] = {}
+
+
+def register(scheme: str, opener: Opener) -> None:
+    """Make ``SCHEME:ADDRESS`` open a source of your own."""
+    _registered[scheme] = opener
+
+
+def schemes() -> dict[str, Opener | None]:
+    """Schemes that third parties have added; None where it is not loaded yet."""
+    found: dict[str, Opener | None] = {one.name: None for one in entry_points(group=ENTRY_POINTS)}
+    return {**found, **_registered}
+
+
+def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
+    """The source that a user names.
+
+    Args:
+        text: a camera number, ``mm:demo``, ``mm:FILE.cfg``, an address, a folder, a video file, or
+            the scheme of a third party.
+        idle_stop: a watched folder ends after so many seconds without a new picture.
+
+    Raises:
+        SourceError: there is no such source.
+    """
+    scheme, _, rest = text.partition(":")
+    if text.isdecimal():
+        from wbcdet.stream.sources.webcam import Camera
+
+        return Camera(int(text))
+    if scheme == "mm":
+        from wbcdet.stream.sources.micromanager import MicroManager
+
+        return MicroManager(rest)
+    if scheme.lower() in URLS and rest.startswith("//"):
+        from wbcdet.stream.sources.video import NetworkStream
+
+        return NetworkStream(text)
+    if scheme in schemes():
+        opener = _registered.get(scheme) or _load(scheme)
+        return opener(rest)
+    path = Path(text)
+    if path.is_dir():
+        from wbcdet.stream.sources.watched_folder import Folder
+
+        return Folder(path, idle_stop)
+    if path.is_file():
+        from wbcdet.stream.sources.video import VideoFile
+
+        return VideoFile(path)
+    raise SourceError(
+        f"{text}: no such file or folder; a source is a video file, a folder, a camera number, an "
+        "rtsp:// or http:// address, or mm:demo (see wbcdet cameras)"
+    )
+
+
+def _load(scheme: str) -> Opener:
+    (point,) = list(entry_points(group=ENTRY_POINTS, name=scheme))[:1]
+    try:
+        opener: Opener = point.load()
+    except Exception as error:  # a third party's package may raise anything
+        raise SourceError(f"{scheme}: {point.value} cannot be loaded: {error}") from error
+    return opener
+
+
+def find_cameras() -> list[AvailableSource]:
+    """The cameras of this computer: by number, of Micro-Manager, of third parties."""
+    from wbcdet.stream.sources.micromanager import find_configurations
+    from wbcdet.stream.sources.open import schemes
+
+    found = [probe(number) for number in camera_numbers()]
+    return [
+        *(one for one in found if one is not None),
+        *find_configurations(),
+        *(AvailableSource(f"{scheme}:", "source of another package") for scheme in schemes()),
+    ]

@@ -1,0 +1,107 @@
+"""A folder that fills while we watch: every new picture is a frame."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from wbcdet.io.decode import FieldError
+from wbcdet.io.discover import SUFFIXES, as_source
+from wbcdet.io.field import read_field
+from wbcdet.settings import Settings
+from wbcdet.stream.sources.base import Frame, SourceError
+
+#: Seconds between two looks at the folder. Looking, not being told by the system, also works on
+#: network drives.
+_LOOK_S = 0.3
+#: Seconds that a file which cannot be read is given to be written to its end.
+_GIVEN_S = 10.0
+_TOO_LARGE = "is too large for one view of a stream; use wbcdet predict or wbcdet count"
+
+
+class Folder:
+    """The pictures of a folder, those that are there and those that come.
+
+    Args:
+        folder: the folder; its subfolders are not looked at.
+        idle_stop: seconds without a new picture after which it ends; None watches for ever.
+    """
+
+    live = False
+
+    def __init__(self, folder: Path, idle_stop: float | None = None) -> None:
+        self.name = folder.resolve().name or str(folder)
+        self._folder = folder
+        self._idle_stop = idle_stop
+        self._closed = False
+
+    def frames(self) -> Iterator[Frame | str | None]:
+        """See :class:`~wbcdet.stream.sources.base.FrameSource`.
+
+        A picture that is still being written is waited for; one that stays unreadable is named.
+        """
+        start = last_new = time.monotonic()
+        settings = Settings()
+        sizes: dict[Path, int] = {}
+        since: dict[Path, float] = {}
+        done: set[Path] = set()
+        number = 0
+        while not self._closed:
+            new = waits = False
+            for path in self._pictures():
+                if path in done or self._closed:
+                    continue
+                since.setdefault(path, time.monotonic())
+                waited = time.monotonic() - since[path]
+                if not self._settled(path, sizes) and waited < _GIVEN_S:
+                    waits = True
+                    continue
+                try:
+                    field = read_field(as_source(str(path)), settings)
+                    # Of a very large picture only an overview would be seen.
+                    pixels = field.pixels if field.reduction == 1 else None
+                    field.release()
+                except (FieldError, OSError) as error:
+                    if waited >= _GIVEN_S:
+                        done.add(path)
+                        yield f"{path.name}: {error}"
+                    else:
+                        waits = True
+                    continue
+                done.add(path)
+                if pixels is None:
+                    yield f"{path.name}: {_TOO_LARGE}"
+                    continue
+                new = True
+                yield Frame(pixels, number, time.monotonic() - start)
+                number += 1
+            now = time.monotonic()
+            last_new = now if new else last_new
+            idle = now - last_new
+            if self._idle_stop is not None and idle >= self._idle_stop and not waits:
+                break
+            yield None
+            time.sleep(_LOOK_S)
+
+    def close(self) -> None:
+        """Stop after the current picture."""
+        self._closed = True
+
+    def _pictures(self) -> list[Path]:
+        try:
+            found = [one for one in self._folder.iterdir() if one.suffix.lower() in SUFFIXES]
+        except OSError as error:
+            raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
+        return sorted(found)
+
+    @staticmethod
+    def _settled(path: Path, sizes: dict[Path, int]) -> bool:
+        """The file did not grow since the last look."""
+        try:
+            size = path.stat().st_size
+        except OSError:
+            return False
+        same = sizes.get(path) == size and size > 0
+        sizes[path] = size
+        return same

@@ -1,0 +1,285 @@
+"""What a stream has found, kept on disk while it runs: views, tracks and the chart in a journal.
+
+A *view* is a frame that shows some cells best. It is a picture file, and a line of the journal with
+those cells: the field that owns them in the report. New cells are written at most half a second
+later, so that a killed process loses no more than that.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import cv2
+
+from wbcdet.inference.quality import cell_width, measure
+from wbcdet.io.decode import Pixels
+from wbcdet.io.field import Field
+from wbcdet.records import FieldResult
+from wbcdet.report.journal import Journal
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.thumbnails import cut_thumbnails, to_jpeg
+from wbcdet.stream.slide_map import Keyframe, Position
+from wbcdet.stream.track import Track
+from wbcdet.utils.files import atomic_write
+
+VIEWS, ANNOTATED = "views", "annotated"
+
+#: Seconds after which new cells are written, and after which what more frames said of known ones
+#: is: every line of a view has all its cells, which would come to a gigabyte in a day.
+_FLUSH_S, _MORE_S = 0.5, 5.0
+_QUALITY = 95
+#: The journal's lines that are not of views.
+_MAP, _RUN = "map/", "run"
+
+
+@dataclass(slots=True)
+class View:
+    """A frame that is kept for the cells that it shows best.
+
+    Attributes:
+        name: below ``views/`` and in every table.
+        slide: number of its slide.
+        size: width and height, px.
+        quality: what ``quality.measure`` says of it.
+        first: the first one of its slide, kept even without a cell: a slide without white cells is
+            a result too.
+        tracks: those cells.
+    """
+
+    name: str
+    slide: int
+    size: tuple[int, int]
+    quality: dict[str, Any]
+    first: bool = False
+    tracks: list[Track] = field(default_factory=list)
+
+    @property
+    def listed(self) -> bool:
+        """It stands in the report: some cells are its own, or it shows that the slide was seen."""
+        return self.first or any(track.real for track in self.tracks)
+
+
+class StreamStore:
+    """Writes down what a session finds.
+
+    Args:
+        out: the report folder.
+        journal: opened, with a header; what an earlier run left in it is gone on with.
+
+    Attributes:
+        slide: number of the current slide, from 1.
+        run: counters of the stream, from all runs.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+
+    def __init__(self, out: Path, journal: Journal) -> None:
+        self._out = out
+        self._journal = journal
+        self._views: dict[str, View] = {}
+        self._by_track: dict[int, View] = {}  # by id(): a track's number may change
+        self._changed: dict[str, None] = {}
+        self._more: dict[str, None] = {}  # changed as well, but it can wait
+        self._flushed = self._flushed_all = time.monotonic()
+        self._keyframes: list[Keyframe] = []
+        self.run: dict[str, Any] = {}
+        self.slide = 1
+        self.next_frame = 0
+        self._last_track = 0
+        self._load()
+
+    def tracks(self) -> list[Track]:
+        """The cells of the current slide that an earlier run found."""
+        return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
+
+    def keyframes(self) -> list[Keyframe]:
+        """The chart of the current slide that an earlier run made."""
+        return self._keyframes
+
+    def views(self) -> list[View]:
+        """All views, by slide and frame."""
+        return sorted(self._views.values(), key=lambda one: (one.slide, one.name))
+
+    def next_track(self) -> int:
+        """A number for a new cell."""
+        self._last_track += 1
+        return self._last_track
+
+    def new_slide(self) -> None:
+        """What comes is of another slide."""
+        self.slide += 1
+        self._keyframes = []
+        self.flush(at_once=True)
+
+    def view(self, frame: int, pixels: Pixels, tracks: Sequence[Track]) -> None:
+        """A frame shows these cells better than any before; ``cell`` of each is in its pixels."""
+        height, width = pixels.shape[:2]
+        name = f"slide-{self.slide}/{frame:07}.jpg"
+        cells = [track.cell for track in tracks]
+        path = self._out / VIEWS / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        atomic_write(path, to_jpeg(pixels, _QUALITY))
+        quality = asdict(measure(pixels, cell_width(cells)))
+        view = View(name, self.slide, (width, height), quality, first=not self.has_view())
+        self._views[name] = view
+        places = self._journal.keep(cut_thumbnails(Field(name, None, pixels), cells))
+        for track, place in zip(tracks, places, strict=True):
+            self._leave(track)
+            track.best, track.picture = name, place
+            view.tracks.append(track)
+            self._by_track[id(track)] = view
+        self._changed[name] = None
+
+    def has_view(self) -> bool:
+        """There is a view of the current slide."""
+        return any(view.slide == self.slide for view in self._views.values())
+
+    def changed(self, tracks: Iterable[Track]) -> None:
+        """More is known of these cells."""
+        for track in tracks:
+            if (view := self._by_track.get(id(track))) is not None:
+                self._more[view.name] = None
+
+    def forget(self, track: Track) -> None:
+        """There is no such cell."""
+        self._leave(track)
+
+    def chart(self, keyframes: Iterable[Keyframe]) -> None:
+        """Write down keyframes that are new or lie elsewhere now."""
+        for one in keyframes:
+            name = f"{_MAP}{self.slide}/{one.number}"
+            record: dict[str, Any] = {
+                "file": name,
+                "spot": [one.position.island, one.position.x, one.position.y],
+                "size": one.size,
+                "boxes": one.boxes,
+            }
+            known = self._journal.read(name)["pictures"] if name in self._journal else []
+            if known:
+                record["pictures"] = known
+            self._journal.append(record, [] if known else [one.picture])
+
+    def flush(self, *, at_once: bool = False) -> None:
+        """Write what changed, if the last time is long enough ago.
+
+        Raises:
+            OSError: the disk is full or gone.
+        """
+        now = time.monotonic()
+        if not at_once and now - self._flushed < _FLUSH_S:
+            return
+        if at_once or now - self._flushed_all >= _MORE_S:
+            self._changed |= self._more
+            self._more = {}
+            self._flushed_all = now
+        # New views come first, and those that lost all cells last: whatever ends it meanwhile, a
+        # cell that went from one view to another stands in both then, not in none.
+        for name in sorted(
+            self._changed, key=lambda name: (name in self._journal, not self._views[name].tracks)
+        ):
+            view = self._views[name]
+            self._journal.append(self._record(view))
+            del self._changed[name]
+            self._more.pop(name, None)
+            if not (view.tracks or view.first):
+                del self._views[name]
+                (self._out / VIEWS / name).unlink(missing_ok=True)
+        self._journal.append({"file": _RUN, "slide": self.slide, **self.run})
+        self._flushed = time.monotonic()
+
+    def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
+        """The charts of all slides: slide and keyframe."""
+        for name in list(self._journal):
+            if name.startswith(_MAP) and self._journal.read(name)["pictures"]:
+                yield int(name.split("/")[1]), self._keyframe(name)
+
+    def _leave(self, track: Track) -> None:
+        view = self._by_track.pop(id(track), None)
+        if view is not None:
+            view.tracks = [one for one in view.tracks if one is not track]
+            self._changed[view.name] = None
+
+    def _record(self, view: View) -> dict[str, Any]:
+        # Real cells first, so that their places are those of the entry's cells.
+        tracks = sorted(view.tracks, key=lambda one: (not one.real, one.number))
+        cells = tuple(one.verdict(i) for i, one in enumerate(t for t in tracks if t.real))
+        entry = JournalEntry(
+            FieldResult(view.name, *view.size, cells),
+            quality=view.quality,
+            annotated=f"{ANNOTATED}/{view.name}",
+        )
+        return {
+            **entry.to_record(),
+            "first": view.first,
+            "pictures": [track.picture for track in tracks],
+            "tracks": [track.to_record() for track in tracks],
+        }
+
+    def _keyframe(self, name: str) -> Keyframe:
+        record = self._journal.read(name)
+        island, x, y = record["spot"]
+        width, height = record["size"]
+        boxes = tuple((x0, y0, x1, y1) for x0, y0, x1, y1 in record["boxes"])
+        (picture,) = self._journal.pictures(record)
+        number = int(name.rsplit("/", 1)[1])
+        return Keyframe(number, Position(island, x, y), (width, height), picture, boxes)
+
+    def _load(self) -> None:
+        newest: dict[int, tuple[Track, View]] = {}
+        for name in list(self._journal):
+            record = self._journal.read(name)
+            if name == _RUN:
+                self.slide = record["slide"]
+                self.run = {
+                    key: value
+                    for key, value in record.items()
+                    if key not in ("file", "slide", "pictures")
+                }
+            elif name.startswith(_MAP):
+                if not self._journal.has_pictures(record):
+                    # A power cut took the picture; others will stand in its place.
+                    self._journal.append({"file": name, "pictures": []})
+            elif record["tracks"] or record["first"]:
+                result = record["result"]
+                view = View(
+                    name,
+                    int(name.split("/")[0].removeprefix("slide-")),
+                    (result["width"], result["height"]),
+                    record["quality"],
+                    record["first"],
+                )
+                self._views[name] = view
+                for values in record["tracks"]:
+                    track = Track.from_record(values)
+                    # Killed between two lines, a cell may stand in both views.
+                    old = newest.get(track.number)
+                    if old is None or old[0].hits <= track.hits:
+                        newest[track.number] = track, view
+        for number in sorted(newest):
+            track, view = newest[number]
+            view.tracks.append(track)
+            self._by_track[id(track)] = view
+        self._last_track = max(newest, default=0)
+        seen = (int(Path(name).stem) for name in self._views)
+        last = max((track.last for track, _ in newest.values()), default=-1)
+        self.next_frame = 1 + max(last, max(seen, default=-1), self.run.get("last_frame", -1))
+        self._changed = dict.fromkeys(self._views)
+        self._sweep()
+        self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
+
+    def _sweep(self) -> None:
+        """Remove pictures that a killed run wrote and has no line for."""
+        for path in (self._out / VIEWS).glob("slide-*/*.jpg"):
+            if f"{path.parent.name}/{path.name}" not in self._views:
+                path.unlink(missing_ok=True)
+
+
+def read_view(out: Path, name: str) -> Pixels | None:
+    """The picture of a view; None where it is gone."""
+    pixels = cv2.imread(str(out / VIEWS / name), cv2.IMREAD_COLOR)
+    return None if pixels is None else pixels.astype("uint8", copy=False)

@@ -1,0 +1,207 @@
+"""Cells of the slide, each once, with all that its views said of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any
+
+from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.report.registration import Box
+from wbcdet.stream.slide_map import Move, Position
+
+#: A view takes the place of the best one so far when it is better by this factor: not for every
+#: small difference, since the picture of the best view is written to disk.
+_BETTER = 1.15
+
+
+@dataclass(slots=True)
+class Track:
+    """One white cell of a slide.
+
+    Attributes:
+        number: running number in the run, from 1.
+        slide: number of its slide, from 1.
+        island: the island of the chart that it lies on.
+        box: corners on the island, px of the frames; of the best view.
+        first, last: number of the first and last frame that showed it.
+        first_s, last_s: their times, s.
+        hits: sharp frames in which it was found whole.
+        chances: sharp frames that showed its place whole.
+        certainty: sum of its detection scores over all hits.
+        views: by label, how many hits had it.
+        weights: by label, the sum of what these views are worth.
+        scores: by label of the four, the sum of its scores over all hits.
+        reasons: why hits were unclassified, and what they are worth.
+        cell: the cell in its best view, in pixels of that frame, with the label of that view.
+        best: name of the best view.
+        worth: how good that view is.
+        least: mean certainty, over its chances, from which it is a cell.
+        undone: taken back by the user; it is still known, and in no count.
+        picture: place of its thumbnail in the journal.
+    """
+
+    number: int
+    slide: int
+    island: int
+    box: Box
+    first: int
+    first_s: float
+    last: int
+    last_s: float
+    cell: Cell
+    best: str
+    worth: float
+    least: float
+    hits: int = 0
+    chances: int = 0
+    certainty: float = 0.0
+    views: dict[str, int] = field(default_factory=dict)
+    weights: dict[str, float] = field(default_factory=dict)
+    scores: dict[str, float] = field(default_factory=dict)
+    reasons: dict[str, float] = field(default_factory=dict)
+    undone: bool = False
+    picture: tuple[int, int] = (0, 0)
+
+    @property
+    def whole(self) -> bool:
+        """It was seen uncut by the border of a frame."""
+        return self.hits > 0
+
+    @property
+    def real(self) -> bool:
+        """It is sure enough over all sharp frames that show its place, and not undone.
+
+        A place that is seen many times has many chances to be mistaken for a cell once. So it is
+        the mean of all frames that decides, those counted as 0 that did not show it. (A cell that
+        was cut in every frame is listed, but not counted.)
+        """
+        return not self.undone and self.certainty >= self.least * self.chances
+
+    @property
+    def counts(self) -> bool:
+        """It is in the count."""
+        return self.real and self.whole
+
+    @property
+    def label(self) -> CellType:
+        """What its sharp views voted for; where every frame cut it, what the best view says."""
+        if not self.hits:
+            return CellType(self.cell.label)
+        return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
+
+    @property
+    def reason(self) -> str | None:
+        """Why it is unclassified; None where it has a name."""
+        if not self.hits:
+            return self.cell.reason
+        if self.label is not CellType.UNCLASSIFIED:
+            return None
+        return max(self.reasons, key=lambda name: self.reasons[name])
+
+    @property
+    def touches_edge(self) -> bool:
+        """It is cut in its best view."""
+        return self.cell.touches_edge
+
+    def add(self, cell: Cell, frame: int, seconds: float) -> None:
+        """Take another view into account.
+
+        Args:
+            cell: the cell in that view.
+            frame, seconds: number and time of the frame.
+        """
+        self.last, self.last_s = max(self.last, frame), max(self.last_s, seconds)
+        if cell.touches_edge:
+            return
+        self.hits += 1
+        self.certainty += cell.detection_score
+        label = str(cell.label)
+        worth = vote(cell)
+        self.views[label] = self.views.get(label, 0) + 1
+        self.weights[label] = self.weights.get(label, 0.0) + worth
+        if cell.reason is not None:
+            self.reasons[cell.reason] = self.reasons.get(cell.reason, 0.0) + worth
+        for name, score in cell.scores.items():
+            self.scores[name] = self.scores.get(name, 0.0) + score
+
+    def improves(self, cell: Cell, worth: float) -> bool:
+        """A view is better than the best so far: whole instead of cut, or of clearly more worth."""
+        if cell.touches_edge != self.cell.touches_edge:
+            return self.cell.touches_edge
+        return worth > _BETTER * self.worth
+
+    def verdict(self, number: int) -> Cell:
+        """The cell in its best view, with the label that all sharp views voted for.
+
+        Args:
+            number: its number in that view.
+        """
+        if not self.hits:
+            return replace(self.cell, id=number)
+        label = self.label
+        scores = {str(one): round(self.scores[str(one)] / self.hits, 4) for one in LABELS}
+        named = label != CellType.UNCLASSIFIED
+        return replace(
+            self.cell,
+            id=number,
+            label=label,
+            label_score=scores[str(label)] if named else max(scores.values()),
+            scores=scores,
+            reason=self.reason,
+        )
+
+    def moved(self, move: Move) -> None:
+        """Follow an island that became part of another."""
+        if self.island == move.island:
+            self.island = move.onto
+            self.box = shifted(self.box, move.dx, move.dy)
+
+    def absorb(self, other: Track) -> None:
+        """Another track turned out to be the same cell; its better view must be taken before."""
+        if other.first < self.first:
+            self.first, self.first_s = other.first, other.first_s
+        self.last, self.last_s = max(self.last, other.last), max(self.last_s, other.last_s)
+        self.hits += other.hits
+        self.chances += other.chances
+        self.certainty += other.certainty
+        self.undone |= other.undone
+        for mine, more in (
+            (self.views, other.views),
+            (self.weights, other.weights),
+            (self.scores, other.scores),
+            (self.reasons, other.reasons),
+        ):
+            for name, value in more.items():
+                mine[name] = mine.get(name, 0) + value  # type: ignore[assignment]
+
+    def to_record(self) -> dict[str, Any]:
+        """The track as the journal keeps it."""
+        return {**asdict(self), "cell": self.cell.to_dict()}
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Track:
+        """The track that ``to_record`` gave."""
+        values = dict(record)
+        x0, y0, x1, y1 = values.pop("box")
+        at, size = values.pop("picture")
+        cell = Cell.from_dict(values.pop("cell"))
+        return cls(**values, box=(x0, y0, x1, y1), picture=(at, size), cell=cell)
+
+
+def vote(cell: Cell) -> float:
+    """What a view is worth for its label, 0..1: the probability of just that."""
+    if cell.label is not CellType.UNCLASSIFIED:
+        return cell.label_score
+    if cell.reason == "low-score":
+        return 1.0 - cell.label_score
+    return max(0.0, 1.0 - sum(cell.scores.values()))
+
+
+def on_island(box: Box, position: Position) -> Box:
+    """A box of a frame, in places of the island."""
+    return shifted(box, position.x, position.y)
+
+
+def shifted(box: Box, dx: float, dy: float) -> Box:
+    return box[0] + dx, box[1] + dy, box[2] + dx, box[3] + dy

@@ -1,0 +1,124 @@
+"""Crops of labelled cells: as at inference, and as other slides, stains and cameras might give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from wbcdet.datasets.cells import CLASSES, MEAN, STD, LabelledCell
+from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise, normalise_stain
+from wbcdet.training.augment_stain import change_light, change_optics, change_stain, from_density
+
+#: Side of a crop in pixels and of its square over the longer side of the box.
+CROP_SIZE = 96
+CROP_PADDING = 1.25
+#: What every crop's stain is evened to, see
+#: :func:`wbcdet.inference.preprocess.normalise_stain`; red, green, blue.
+STAIN: dict[str, Any] = {"nucleus": (0.85, 1.25, 0.55), "ground": 0.08, "limits": (0.5, 2.2)}
+
+#: Shares of the four types in the blood of healthy adults, from the middle of common reference
+#: ranges, rounded.
+BLOOD_SHARES = {"eosinophil": 0.03, "lymphocyte": 0.30, "monocyte": 0.06, "neutrophil": 0.60}
+
+
+def plain_crop(cell: LabelledCell) -> np.ndarray:
+    """The crop as at inference, (S, S, 3) uint8 BGR."""
+    return normalise_stain(crop_cell(cell.patch, cell.box, CROP_SIZE, CROP_PADDING), **STAIN)
+
+
+def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
+    """The crop as another slide, stain, camera and detector might give it."""
+    patch, box = cell.patch, np.array(cell.box)
+    side = max(box[2:] - box[:2])
+    box += np.tile(rng.normal(0, 0.04, 2), 2) * side
+    if rng.random() < 0.2:
+        patch, box = _cut_by_border(patch, box, rng)
+    padding = CROP_PADDING * float(np.exp(rng.normal(0.02, 0.1)))
+    crop = crop_cell(patch, box, CROP_SIZE, padding, angle=float(rng.uniform(0, 360)))
+    if rng.random() < 0.5:
+        crop = np.ascontiguousarray(crop[:, ::-1])
+    if rng.random() < 0.3:  # a cell that is small in its field
+        small_side = int(np.exp(rng.uniform(np.log(20), np.log(80))))
+        small = cv2.resize(crop, (small_side, small_side), interpolation=cv2.INTER_AREA)
+        crop = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
+    if rng.random() < 0.85:
+        crop = change_stain(crop, rng, strength=float(rng.uniform(0.3, 1.1)))
+    if rng.random() < 0.7:
+        crop = change_light(crop, rng)
+    if rng.random() < 0.6:
+        crop = change_optics(crop, rng, largest_blur=2.4)
+    # Some stay as they are: what evening hides or spoils in one crop must not be all there is.
+    if rng.random() < 0.75:
+        crop = normalise_stain(crop, **STAIN)
+    return _change_cytoplasm(crop, rng) if rng.random() < 0.6 else crop
+
+
+def _cut_by_border(
+    patch: np.ndarray, box: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """The patch and the box as if the field's border cut off up to half of the cell."""
+    low, high = np.zeros(2), np.array([patch.shape[1], patch.shape[0]], float)
+    axis = int(rng.integers(2))
+    part = rng.uniform(0.1, 0.5) * (box[2 + axis] - box[axis])
+    if rng.random() < 0.5:
+        low[axis] = max(int(box[axis] + part), 0)
+    else:
+        high[axis] = int(box[2 + axis] - part)
+    if min(high - low) < 8:
+        return patch, box
+    (x0, y0), (x1, y1) = low.astype(int), high.astype(int)
+    cut = np.concatenate([np.maximum(box[:2], low), np.minimum(box[2:], high)])
+    return np.ascontiguousarray(patch[y0:y1, x0:x1]), cut - np.tile(low, 2)
+
+
+def _change_cytoplasm(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Another density and hue of the cytoplasm between an even ground and an even nucleus."""
+    densest, ground = max(STAIN["nucleus"]), STAIN["ground"]
+    value = np.maximum(DENSITY[crop] - ground, 0) / densest
+    bend = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.12, 3)).astype(np.float32)
+    amount = float(np.exp(rng.normal(0, 0.15))) * densest
+    return from_density(value**bend * np.float32(amount) + ground)
+
+
+class CellDataset(Dataset):
+    """Varied crops, drawn with replacement, half way between even classes and those of blood.
+
+    Within a class a laboratory counts by the root of its cells. The four types are drawn by the
+    root of their share in adult blood, so that the network is neither blind to rare types nor
+    calls too many cells rare.
+
+    Args:
+        cells: what to draw from.
+        length: crops in an epoch.
+    """
+
+    def __init__(self, cells: list[LabelledCell], length: int) -> None:
+        self.cells, self.length, self.epoch = cells, length, 0
+        count: dict[tuple[int, str], int] = {}
+        for c in cells:
+            count[c.label, c.laboratory] = count.get((c.label, c.laboratory), 0) + 1
+        by_class: dict[int, float] = {}
+        for (label, _), n in count.items():
+            by_class[label] = by_class.get(label, 0.0) + n**0.5
+        shares = {CLASSES.index(name): share**0.5 for name, share in BLOOD_SHARES.items()}
+        mean = sum(shares.values()) / len(shares)
+        weights = np.array(
+            [
+                shares.get(c.label, mean) / by_class[c.label] / count[c.label, c.laboratory] ** 0.5
+                for c in cells
+            ]
+        )
+        self.odds = weights / weights.sum()
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        rng = np.random.default_rng((self.epoch, index))
+        cell = self.cells[rng.choice(len(self.cells), p=self.odds)]
+        crop = varied_crop(cell, rng)
+        return {"crop": torch.from_numpy(normalise([crop], MEAN, STD)[0]), "label": cell.label}

@@ -1,0 +1,312 @@
+"""Training fields for the detector, composed at random from the real ones.
+
+A scene is a window on a plane tiled with the fields of one laboratory, at any magnification: from
+one cell that fills the picture to a whole smear in which cells are 12 px across. Cells cut out
+along their masks are set among red cells of another laboratory, dirt and platelet clumps are
+strewn, the stain, light and optics are changed, and some scenes are seen through an eyepiece.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from wbcdet.datasets.scene_sources import Source, shared
+from wbcdet.training.augment_stain import (
+    change_light,
+    change_optics,
+    change_stain,
+    density,
+    from_density,
+)
+
+#: Ground that letterboxing adds around a field at inference.
+LETTERBOX_GREY = 114
+
+
+def _tile(
+    source: Source, rng: np.random.Generator, blank: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """A mirrored copy of a source, or of its blank: image, cells, ignored boxes."""
+    image, cells, ignored = source.image, source.cells.copy(), source.ignored.copy()
+    if blank:
+        image, cells, ignored = source.blank, cells[:0], ignored[:0]
+    height, width = image.shape[:2]
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+        for b in (cells, ignored):
+            b[:, [0, 2]] = width - b[:, [2, 0]]
+    if rng.random() < 0.5:
+        image = image[::-1]
+        for b in (cells, ignored):
+            b[:, [1, 3]] = height - b[:, [3, 1]]
+    return image, cells, ignored
+
+
+class SceneMaker:
+    """Draws scenes; the same seed gives the same scene.
+
+    Args:
+        sources: fields by laboratory.
+        cutouts: masked cells, BGRA.
+        size: side of the square scene in pixels.
+    """
+
+    def __init__(
+        self, sources: dict[str, list[Source]], cutouts: list[np.ndarray], size: int
+    ) -> None:
+        self.sources = sources
+        self.cutouts = cutouts
+        self.size = size
+        self.laboratories = sorted(sources)
+        # Large laboratories count more, but not in full: variety is what an unseen one needs.
+        weight = np.array([len(sources[lab]) ** 0.5 for lab in self.laboratories])
+        self.weights = weight / weight.sum()
+        self.diameter = {
+            lab: float(
+                np.median([max(c[2] - c[0], c[3] - c[1]) for s in sources[lab] for c in s.cells])
+            )
+            for lab in self.laboratories
+        }
+
+    def make(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one scene: (size, size, 3) uint8 BGR and (N, 4) float32 boxes in pixels."""
+        rng = np.random.default_rng(seed)
+        choice = rng.random()
+        if choice < 0.54:
+            image, boxes, _ = self._window(rng, with_cell=True)
+        elif choice < 0.74:
+            image, boxes = self._planted(rng)
+        else:
+            image, boxes, diameter = self._window(rng, with_cell=False)
+            if rng.random() < 0.4:
+                image = self._strew(image, boxes, diameter, rng)
+        if rng.random() < 0.8:
+            image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3))
+        if rng.random() < 0.7:
+            image = change_light(image, rng)
+        smallest = min((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=40.0)
+        if rng.random() < 0.7:
+            image = change_optics(image, rng, largest_blur=float(np.clip(smallest / 25, 0.6, 3.0)))
+        # A telephone on an eyepiece shows the whole field, so its cells are small.
+        if rng.random() < (0.3 if smallest < 45 else 0.06):
+            image, boxes = self._eyepiece(image, boxes, rng)
+        if rng.random() < 0.5:
+            image = np.ascontiguousarray(image.transpose(1, 0, 2))
+            boxes = boxes[:, [1, 0, 3, 2]]
+        return image, boxes
+
+    def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+        """A whole field as a telephone sees it through an eyepiece: small cells, round vignette.
+
+        Stands in for such photographs in evaluation. Returns what :meth:`make` returns.
+        """
+        rng = np.random.default_rng(seed)
+        image, boxes, _ = self._window(rng, with_cell=True, largest=0.1, smallest=14.0)
+        image = change_stain(image, rng, 0.6)
+        image = change_light(image, rng)
+        image = change_optics(image, rng, largest_blur=0.8)
+        return self._eyepiece(image, boxes, rng)
+
+    def _window(
+        self,
+        rng: np.random.Generator,
+        with_cell: bool,
+        largest: float = 0.95,
+        smallest: float = 12.0,
+    ) -> tuple[np.ndarray, np.ndarray, float]:
+        """A window on the plane tiled with one laboratory's fields.
+
+        Returns its picture, its boxes, and the diameter of a white cell at its magnification.
+        """
+        size = self.size
+        laboratory = self.laboratories[rng.choice(len(self.laboratories), p=self.weights)]
+        pool = self.sources[laboratory]
+        first = pool[rng.integers(len(pool))]
+        cell = first.cells[rng.integers(len(first.cells))] if len(first.cells) else None
+        diameter = self.diameter[laboratory]
+        target = float(np.exp(rng.uniform(np.log(smallest), np.log(largest * size))))
+        # A whole field, as it meets the detector at inference.
+        if largest > 0.5 and rng.random() < 0.3:
+            scale = size / max(first.image.shape[:2])
+        else:
+            scale = target / diameter
+        # Interpolating far beyond the source's pixels shows no cell that a camera would see.
+        scale = min(scale, 4.0)
+        stretch = np.exp(rng.normal(0, 0.05, 2)) if rng.random() < 0.3 else np.ones(2)
+        sx, sy = scale * stretch
+        height, width = first.image.shape[:2]
+        span = np.array([size / sx, size / sy])
+        whole = np.array([width, height], float)
+        if with_cell and cell is not None:
+            half = (cell[2:] - cell[:2]) / 2
+            centre = (cell[:2] + cell[2:]) / 2
+            slack = np.maximum(span / 2 - half * rng.choice([0.3, 1.0]), 0)
+            corner = centre - span / 2 + rng.uniform(-1, 1, 2) * slack
+        else:
+            corner = rng.uniform(0, 1, 2) * (whole - span)
+        # Where a laboratory's field is all there is, the window must not leave it by default.
+        alone = rng.random() < 0.5 and bool(np.all(span < 2.2 * whole))
+        if alone:
+            low, high = np.minimum(whole - span, 0), np.maximum(whole - span, 0)
+            corner = np.clip(corner, low, high)
+        grounds = (LETTERBOX_GREY, 0, 255, int(rng.integers(256)))
+        canvas = np.full((size, size, 3), grounds[rng.choice(4, p=[0.6, 0.2, 0.1, 0.1])], np.uint8)
+        found: list[np.ndarray] = []
+        blanks = rng.choice([0.0, 0.6, 0.9])
+        first_tile = np.zeros(2) if alone else np.floor(corner / whole).clip(-4)
+        last_tile = np.zeros(2) if alone else np.floor((corner + span) / whole).clip(max=4)
+        for ty in range(int(first_tile[1]), int(last_tile[1]) + 1):
+            for tx in range(int(first_tile[0]), int(last_tile[0]) + 1):
+                if tx == 0 and ty == 0:
+                    image, cells, ignored = first.image, first.cells, first.ignored
+                    if not with_cell:
+                        image, cells, ignored = first.blank, cells[:0], ignored[:0]
+                else:
+                    blank = not with_cell or rng.random() < blanks
+                    image, cells, ignored = _tile(pool[rng.integers(len(pool))], rng, blank)
+                h, w = image.shape[:2]
+                # Fields of one laboratory differ by a few pixels in size: fit the tile's cell.
+                fx, fy = sx * width / w, sy * height / h
+                dx, dy = (tx * width - corner[0]) * sx, (ty * height - corner[1]) * sy
+                self._paint(canvas, image, fx, fy, dx, dy)
+                offset = np.array([dx, dy, dx, dy], np.float32)
+                factor = np.array([fx, fy, fx, fy], np.float32)
+                tile = np.array([dx, dy, dx + w * fx, dy + h * fy])
+                for b in ignored * factor + offset:
+                    x0, y0, x1, y1 = np.clip(b, 0, size).astype(int)
+                    canvas[y0:y1, x0:x1] = LETTERBOX_GREY
+                found.append(self._visible(cells * factor + offset, tile))
+        return canvas, np.concatenate(found), diameter * scale
+
+    def _paint(
+        self, canvas: np.ndarray, image: np.ndarray, fx: float, fy: float, dx: float, dy: float
+    ) -> None:
+        """Draw ``image`` scaled by (fx, fy) with its origin at (dx, dy), in place."""
+        size = canvas.shape[0]
+        h, w = image.shape[:2]
+        # Only the part of the source that is seen is resized.
+        a, b = max(0, int(-dx / fx)), min(w, int(np.ceil((size - dx) / fx)) + 1)
+        c, d = max(0, int(-dy / fy)), min(h, int(np.ceil((size - dy) / fy)) + 1)
+        if a >= b or c >= d:
+            return
+        left, top = round(dx + a * fx), round(dy + c * fy)
+        right, bottom = round(dx + b * fx), round(dy + d * fy)
+        if right <= left or bottom <= top:
+            return
+        method = cv2.INTER_AREA if min(fx, fy) < 0.7 else cv2.INTER_LINEAR
+        part = np.ascontiguousarray(image[c:d, a:b])
+        part = cv2.resize(part, (right - left, bottom - top), interpolation=method)
+        x0, y0, x1, y1 = max(left, 0), max(top, 0), min(right, size), min(bottom, size)
+        if x0 < x1 and y0 < y1:
+            canvas[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
+
+    def _visible(self, boxes: np.ndarray, tile: np.ndarray) -> np.ndarray:
+        """Boxes clipped to the scene and to their tile; slivers of a cell are not asked for."""
+        low = np.maximum(tile[:2], 0)
+        high = np.minimum(tile[2:], self.size)
+        clipped = boxes.copy()
+        clipped[:, :2] = np.maximum(boxes[:, :2], low)
+        clipped[:, 2:] = np.minimum(boxes[:, 2:], high)
+        seen = np.clip(clipped[:, 2:] - clipped[:, :2], 0, None)
+        area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+        keep = (seen.prod(1) > 0.2 * area) & (seen.min(1, initial=1e9) >= 3)
+        return clipped[keep]
+
+    def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+        """Masked cells of one laboratory set into a window of another."""
+        # White cells are as large as their magnification says: what is smaller is a platelet.
+        image, boxes, side = self._window(rng, with_cell=rng.random() < 0.3)
+        if rng.random() < 0.3:
+            image = self._strew(image, boxes, side, rng)
+        size = self.size
+        if rng.random() < 0.5:
+            image = change_stain(image, rng)
+        found = list(boxes)
+        number = int(rng.integers(1, 2 + int(np.clip(size / side, 1, 5))))
+        for _ in range(number if self.cutouts else 0):
+            cell = self.cutouts[rng.integers(len(self.cutouts))]
+            diameter = np.clip(side * rng.uniform(0.75, 1.3), 10, 0.95 * size)
+            factor = diameter / max(cell.shape[:2])
+            method = cv2.INTER_AREA if factor < 0.7 else cv2.INTER_LINEAR
+            cell = cv2.resize(cell, None, fx=factor, fy=factor, interpolation=method)
+            cell = np.rot90(cell, int(rng.integers(4)))
+            if rng.random() < 0.5:
+                cell = cell[:, ::-1]
+            colour, alpha = np.ascontiguousarray(cell[..., :3]), cell[..., 3:] / 255.0
+            if rng.random() < 0.5:
+                colour = change_stain(colour, rng, 0.8)
+            h, w = alpha.shape[:2]
+            x, y = rng.uniform(-0.3 * w, size - 0.7 * w), rng.uniform(-0.3 * h, size - 0.7 * h)
+            x, y = int(x), int(y)
+            box = np.array([x, y, x + w, y + h], np.float32)
+            if any(shared(box, other) > 0.05 for other in found):
+                continue
+            x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, size), min(y + h, size)
+            part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
+            under = image[y0:y1, x0:x1]
+            image[y0:y1, x0:x1] = colour[part] * alpha[part] + under * (1 - alpha[part])
+            seen = self._visible(box[None], np.array([0, 0, size, size]))
+            found.extend(seen)
+        return image, np.array(found, np.float32).reshape(-1, 4)
+
+    def _strew(
+        self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
+    ) -> np.ndarray:
+        """Platelets and their clumps, stain dirt, dust and scratches, away from white cells.
+
+        ``diameter`` is that of a white cell at this magnification, px.
+        """
+        size = self.size
+        od = density(image)
+        layer = np.zeros((size, size), np.float32)
+        purple = np.array([0.35, 1.0, 0.75], np.float32) * rng.uniform(0.5, 1.5)
+        black = np.array([1.4, 1.6, 1.6], np.float32) * rng.uniform(0.5, 1.5)
+        tint = purple if rng.random() < 0.7 else black
+        if rng.random() < 0.2:
+            tint = rng.uniform(0.1, 1.2, 3).astype(np.float32)
+        grain = float(np.clip(diameter * rng.uniform(0.05, 0.2), 1.5, size / 14))
+        for _ in range(int(rng.integers(1, 7))):
+            x, y = rng.uniform(0, size, 2)
+            clump = int(rng.integers(1, 14)) if rng.random() < 0.4 else 1
+            for _ in range(clump):
+                r = grain * rng.uniform(0.4, 1.2)
+                px, py = np.array([x, y]) + rng.normal(0, grain * clump**0.5 * 0.9, 2)
+                reach = np.array([px - r, py - r, px + r, py + r])
+                if any(shared(reach, b) > 0 for b in boxes):
+                    continue
+                angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+                radii = r * rng.uniform(0.5, 1.1, 10)
+                outline = np.stack([px + radii * np.cos(angles), py + radii * np.sin(angles)], 1)
+                corners = np.round(outline).astype(np.int32)
+                cv2.fillPoly(layer, [corners], float(rng.uniform(0.3, 1)))
+        if rng.random() < 0.15 and not len(boxes):
+            start, end = rng.uniform(0, size, (2, 2)).astype(int).tolist()
+            cv2.line(layer, start, end, 0.6, int(rng.integers(1, 4)))
+        texture = rng.uniform(0.3, 1.4, (max(2, int(size / max(grain / 2, 1))),) * 2)
+        layer *= cv2.resize(texture.astype(np.float32), (size, size))
+        layer = cv2.GaussianBlur(layer, (0, 0), max(0.6, grain / 12))
+        return from_density(od + layer[..., None] * tint)
+
+    def _eyepiece(
+        self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The round field of an eyepiece as a telephone's camera sees it."""
+        size = self.size
+        radius = rng.uniform(0.36, 0.68) * size
+        cx, cy = rng.uniform(0.4, 0.6, 2) * size
+        ys, xs = np.mgrid[:size, :size].astype(np.float32)
+        distance = np.hypot(xs - cx, ys - cy)
+        light = np.clip((radius - distance) / rng.uniform(1, 0.08 * size), 0, 1)
+        dark = rng.uniform(0, 30)
+        out = image * light[..., None] + dark * (1 - light[..., None])
+        kept = []
+        for b in boxes:
+            x0, y0, x1, y1 = b.astype(int)
+            seen = light[y0:y1, x0:x1] > 0.35
+            if seen.size and seen.mean() > 0.35:
+                rows, columns = np.nonzero(seen.any(1))[0], np.nonzero(seen.any(0))[0]
+                kept.append(
+                    [x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1]
+                )
+        return out.astype(np.uint8), np.array(kept, np.float32).reshape(-1, 4)

@@ -1,0 +1,96 @@
+"""Learned classifiers on this computer: kept, put in use, and taken out of use again."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from datetime import datetime, timezone
+from pathlib import Path
+
+from wbcdet.inference.weights import IN_USE, learned_home
+from wbcdet.utils.files import atomic_write
+
+#: The name in the list that stands for the classifier of the package.
+SHIPPED = "(shipped)"
+
+
+class InstallError(ValueError):
+    """A learned classifier cannot be installed; the message is one line."""
+
+
+def check_name(name: str) -> str:
+    """The name of a learned classifier.
+
+    Raises:
+        InstallError: it is not fit for a folder.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", name):
+        raise InstallError(
+            f"--name {name!r}: use 1 to 40 letters, digits, dots, hyphens and underscores"
+        )
+    return name
+
+
+def install(exported: Path, name: str) -> Path:
+    """Keep a classifier among the learned ones and put it in use.
+
+    Args:
+        exported: folder with ``classifier.onnx``, ``classifier.safetensors`` and the card.
+        name: how the laboratory calls it; the date is added.
+
+    Returns:
+        its folder.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    home = learned_home()
+    home.mkdir(parents=True, exist_ok=True)
+    stem = free = f"{name}-{datetime.now(timezone.utc):%Y%m%d-%H%M%S}"
+    number = 1
+    while (home / free).exists():
+        number += 1
+        free = f"{stem}-{number}"
+    shutil.copytree(exported, home / free)
+    _write([*history(), free])
+    return home / free
+
+
+def restore() -> tuple[str, str]:
+    """Put the classifier in use that was in use before; nothing is deleted.
+
+    Returns:
+        what was in use, and what is now; twice the same where there is nothing to go back to.
+    """
+    names = history()
+    before = names[-1] if names else SHIPPED
+    _write(names[:-1])
+    return before, names[-2] if len(names) > 1 else SHIPPED
+
+
+def history() -> list[str]:
+    """Names of the learned classifiers that were put in use, the present one last."""
+    try:
+        return (learned_home() / IN_USE).read_text(encoding="utf-8").split()
+    except OSError:
+        return []
+
+
+def learned_reports() -> dict[str, str]:
+    """Names of the reports that the learned classifier in use comes from, by the sha256 of their
+    results; none where it is the shipped one."""
+    names = history()
+    if not names:
+        return {}
+    try:
+        card = json.loads((learned_home() / names[-1] / "classifier.json").read_bytes())
+        return dict(card["learned"]["reports"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return {}  # a damaged one is no loss
+
+
+def _write(names: list[str]) -> None:
+    home = learned_home()
+    if names or (home / IN_USE).exists():
+        atomic_write(home / IN_USE, "".join(f"{name}\n" for name in names).encode())

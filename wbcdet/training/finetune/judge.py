@@ -1,0 +1,186 @@
+"""Is the fine-tuned classifier better? Judged on cells that it has not learnt from."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wbcdet.datasets.cells import CLASSES
+from wbcdet.inference.classifier import decide
+from wbcdet.records import LABELS, CellType
+from wbcdet.utils.intervals import Groups
+
+#: Parts of the cross-validation; the cells of a field are always in one part.
+FOLDS = 5
+#: How sure it must be that a gain is none of chance, and that a loss of a type is none.
+ALPHA = 0.05
+#: How far (standard deviation of the logarithm) the temperature strays without evidence.
+_TEMPERATURE_SPREAD = 0.3
+
+_FOUR = tuple(str(label) for label in LABELS)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One line of the table: cells of a type, and the share named right before and after.
+
+    A basophil or artefact is right when it is left unclassified.
+    """
+
+    name: str
+    cells: int
+    before: int
+    after: int
+    before_ci: tuple[float, float]
+    after_ci: tuple[float, float]
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """The table, and what follows from it.
+
+    Attributes:
+        rows: one a type that has cells, then all together.
+        p: probability of such a gain by chance (exact sign test, one-sided).
+        better: install it.
+        why: in one line.
+    """
+
+    rows: tuple[Row, ...]
+    p: float
+    better: bool
+    why: str
+
+
+def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
+    """The part of each cell, (N,): whole groups, each type spread over the parts.
+
+    Groups are dealt out one by one, the largest first, each to the part that has the fewest cells
+    of the group's rarest type, then the fewest cells.
+    """
+    names, index = np.unique(np.array(groups, dtype=str), return_inverse=True)
+    number = np.bincount(labels, minlength=len(CLASSES))
+    of_group = np.zeros((len(names), len(CLASSES)), int)
+    np.add.at(of_group, (index, labels), 1)
+    rng = np.random.default_rng(0)
+    order = rng.permutation(len(names))
+    order = order[np.argsort(-of_group[order].sum(1), kind="stable")]
+    parts = np.zeros((min(FOLDS, len(names)), len(CLASSES)), int)
+    part_of = np.zeros(len(names), int)
+    for group in order:
+        has = np.flatnonzero(of_group[group])
+        rarest = has[np.argmin(number[has])]
+        part = min(range(len(parts)), key=lambda one: (parts[one, rarest], parts[one].sum(), one))
+        parts[part] += of_group[group]
+        part_of[group] = part
+    return part_of[index]
+
+
+def cross_validated(
+    logits: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    groups: Sequence[str],
+    labels: np.ndarray,
+) -> np.ndarray:
+    """Logits (N, classes) of every cell by a network that has not learnt from its field.
+
+    Args:
+        logits: tunes on the cells of the first index and gives logits of those of the second.
+        groups: field of each cell.
+        labels: (N,) classes.
+    """
+    parts = folds_of(groups, labels)
+    out = np.zeros((len(labels), len(CLASSES)), np.float32)
+    for part in range(int(parts.max()) + 1):
+        learn, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
+        out[rest] = logits(learn, rest)
+    return out
+
+
+def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> float:
+    """The divisor of the logits: that of the shipped card, moved by what the cells say."""
+    candidates = start * np.exp(np.linspace(-1.2, 1.2, 121))
+
+    def loss(t: float) -> float:
+        scaled = logits / t
+        top = scaled.max(1)
+        lse = top + np.log(np.exp(scaled - top[:, None]).sum(1))
+        own = scaled[np.arange(len(labels)), labels]
+        return float((lse - own).sum() + (math.log(t / start) / _TEMPERATURE_SPREAD) ** 2 / 2)
+
+    return float(min(candidates, key=loss))
+
+
+def is_right(
+    logits: np.ndarray, labels: np.ndarray, temperature: float, least: float
+) -> np.ndarray:
+    """(N,) whether each verdict is right, unclassified counted as wrong for the four types."""
+    scaled = logits / temperature
+    odds = np.exp(scaled - scaled.max(1, keepdims=True))
+    odds /= odds.sum(1, keepdims=True)
+    right = []
+    for row, label in zip(odds, labels, strict=True):
+        named = str(decide(row, CLASSES, least).label)
+        truth = CLASSES[label] if CLASSES[label] in _FOUR else CellType.UNCLASSIFIED.value
+        right.append(named == truth)
+    return np.array(right, bool)
+
+
+def judge(
+    before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: Sequence[str]
+) -> Judgement:
+    """The table and the decision.
+
+    Better means: more cells right than before, a gain that chance would give with a probability
+    of at most ``ALPHA`` (exact one-sided sign test over the cells that differ), and no type of
+    which more were lost than gained beyond chance by the same test.
+
+    Args:
+        before, after: (N,) whether each cell is named right.
+        labels: (N,) classes.
+        groups: field of each cell.
+    """
+    of = Groups(groups)
+    every = np.ones(len(labels), bool)
+    masks = [(name, labels == number) for number, name in enumerate(CLASSES)]
+    rows = [_row(name, before, after, mask, of) for name, mask in masks if mask.any()]
+    total = _row("all", before, after, every, of)
+    p = sign_test(total.gained, total.lost)
+    worse = [row.name for row in rows if sign_test(row.lost, row.gained) <= ALPHA]
+    if total.after <= total.before:
+        why = "it does not name more cells right than the one before"
+    elif p > ALPHA:
+        why = (
+            f"{total.gained} cells gained and {total.lost} lost may be chance (p = {p:.2f}); "
+            "review more cells"
+        )
+    elif worse:
+        why = f"it loses cells of a type: {', '.join(worse)}; review more of them"
+    else:
+        chance = "p < 0.001" if p < 0.001 else f"p = {p:.3f}"
+        why = f"{total.gained} cells gained, {total.lost} lost ({chance})"
+        return Judgement((*rows, total), p, True, why)
+    return Judgement((*rows, total), p, False, why)
+
+
+def sign_test(more: int, fewer: int) -> float:
+    """Probability of so many or more of one kind by the toss of a coin; 1 for none."""
+    tosses = more + fewer
+    return sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses
+
+
+def _row(name: str, before: np.ndarray, after: np.ndarray, mask: np.ndarray, of: Groups) -> Row:
+    return Row(
+        name,
+        int(mask.sum()),
+        int(before[mask].sum()),
+        int(after[mask].sum()),
+        of.share(before, mask),
+        of.share(after, mask),
+        int((after & ~before & mask).sum()),
+        int((before & ~after & mask).sum()),
+    )

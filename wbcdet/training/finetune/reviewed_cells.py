@@ -1,0 +1,124 @@
+"""Reviewed cells as training data."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from wbcdet.datasets.cells import CLASSES, REACH, LabelledCell, cut_patch
+from wbcdet.io.decode import FieldError
+from wbcdet.io.field import Field
+from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
+from wbcdet.review.decision_store import Box
+from wbcdet.review.images import PictureError
+from wbcdet.review.session import Session
+
+#: Cells that are learnt from at most: more take memory and time and teach little.
+MAX_CELLS = 2000
+
+
+@dataclass(slots=True)
+class Reviewed:
+    """What reports give to learn from.
+
+    Attributes:
+        cells: the reviewed cells whose label the classifier knows.
+        unknown: reviewed cells with other labels, by label; they are not learnt.
+        missing: why fields could not be read, a line each.
+        offered: how many there were to choose from, ``MAX_CELLS`` of them by chance.
+        reports: names of the reports that the cells come from, by the sha256 of their results.
+    """
+
+    cells: list[LabelledCell] = field(default_factory=list)
+    unknown: Counter[str] = field(default_factory=Counter)
+    missing: list[str] = field(default_factory=list)
+    offered: int = 0
+    reports: dict[str, str] = field(default_factory=dict)
+
+    def by_class(self) -> dict[str, int]:
+        """Number of cells of each class, in the order of the classes."""
+        found = Counter(CLASSES[cell.label] for cell in self.cells)
+        return {name: found[name] for name in CLASSES}
+
+
+def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
+    """The reviewed cells of reports, cut from their fields.
+
+    A box that a person took away is an artefact to the classifier. Cells that are in no count
+    because an overlapping field shows them too are passed over: they must not stand on both sides
+    of a split. For the same reason a picture that several reports hold is one group, and a cell
+    of it that was decided on in several of them is taken from the first.
+
+    Args:
+        sessions: one a report.
+    """
+    found = Reviewed()
+    chosen: list[tuple[int, Key]] = []
+    for number, session in enumerate(sessions):
+        for key, standing in session.board.cells.items():
+            field = session.board.report.fields[key[0]]
+            if not standing.reviewed or key[1] in field.duplicate_of:
+                continue
+            if _class(standing) is None:
+                found.unknown[str(standing.label)] += 1
+            else:
+                chosen.append((number, key))
+    found.offered = len(chosen)
+    if len(chosen) > MAX_CELLS:
+        drawn = np.random.default_rng(0).choice(len(chosen), MAX_CELLS, replace=False)
+        chosen = [chosen[place] for place in sorted(drawn)]
+    by_field: dict[tuple[int, int], list[Key]] = {}
+    for number, key in chosen:
+        by_field.setdefault((number, key[0]), []).append(key)
+    seen: set[tuple[str, Box]] = set()
+    for (number, _), keys in by_field.items():
+        _read_field(sessions[number], keys, seen, found)
+    return found
+
+
+def report_name(folder: Path) -> str:
+    """The name of a report, as the cells' laboratory."""
+    return folder.resolve().name
+
+
+def _read_field(
+    session: Session, keys: Sequence[Key], seen: set[tuple[str, Box]], found: Reviewed
+) -> None:
+    """Cut the cells of one field, but those that another report had too."""
+    report = report_name(session.folder)
+    file = session.board.report.fields[keys[0][0]].result.file
+    try:
+        picture = session.pictures.field(keys[0][0])
+        found.reports[session.board.report.sha256] = report
+        group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
+        for key in keys:
+            standing = session.board.cells[key]
+            if (group, standing.box) in seen:
+                continue
+            seen.add((group, standing.box))
+            patch, box = _patch(picture, standing.box)
+            label = _class(standing)
+            assert label is not None
+            found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
+    except (PictureError, FieldError) as error:
+        found.missing.append(str(error))
+
+
+def _patch(
+    picture: Field, box: tuple[float, float, float, float]
+) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+    x_min, y_min, x_max, y_max = box
+    reach = int(max(x_max - x_min, y_max - y_min) * REACH) + 2
+    left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
+    part = picture.read(left, top, int(x_max) + reach, int(y_max) + reach)
+    return cut_patch(part, np.array(box) - np.array([left, top, left, top]))
+
+
+def _class(standing: CellState) -> int | None:
+    label = ARTEFACT if standing.label == DELETED else standing.label
+    return CLASSES.index(label) if label in CLASSES else None

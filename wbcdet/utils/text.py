@@ -1,0 +1,16 @@
+"""Names and numbers as text on one line."""
+
+from __future__ import annotations
+
+
+def one_line(name: str) -> str:
+    """A file name that cannot break the table: control characters are shown as escapes."""
+    return "".join(
+        letter if letter.isprintable() else letter.encode("unicode_escape").decode()
+        for letter in name
+    )
+
+
+def plural(number: int, noun: str) -> str:
+    """``1 cell``, ``2 cells``."""
+    return f"{number} {noun}{'s' * (number != 1)}"
