@@ -83,6 +83,10 @@ def classifier(
     head: Annotated[
         int, typer.Option(min=1, help="Channels of the head of leucocytenet.")
     ] = _CLASSIFIER.head,
+    frozen: Annotated[
+        int,
+        typer.Option(min=0, help="First blocks of leucocytenet that stay as ImageNet has them."),
+    ] = _CLASSIFIER.frozen,
     device: _Device = "auto",
     workers: _Workers = 2,
 ) -> None:
@@ -92,7 +96,17 @@ def classifier(
     OUT/card.json: recipe, data with licences, size, validation accuracy, temperature.
     """
     recipe = ClassifierRecipe(
-        arch, epochs, crops, batch, rate, stages, head, pretrained, start, tuple(leave_out or ())
+        arch=arch,
+        epochs=epochs,
+        crops=crops,
+        batch=batch,
+        rate=rate,
+        stages=stages,
+        head=head,
+        frozen=frozen,
+        pretrained=pretrained,
+        start=start,
+        leave_out=tuple(leave_out or ()),
     )
     sized = (stages, head) != (_CLASSIFIER.stages, _CLASSIFIER.head)
     if sized and arch != _CLASSIFIER.arch:
@@ -114,16 +128,28 @@ def detector(
     out: _Out = None,
     model: Annotated[str, typer.Option(help="Network, an ultralytics YAML.")] = _DETECTOR.model,
     start: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "--from",
-            metavar="FILE",
-            help="Checkpoint, or safetensors as weights/detector.safetensors, to start from.",
+            metavar="coco|FILE",
+            help="What to start from: coco for ultralytics' own weights of the network; a "
+            "checkpoint (.pt); or safetensors, as weights/detector.safetensors, also of a network "
+            "with another head. Without it, from chance.",
         ),
     ] = None,
     size: Annotated[
-        int, typer.Option(min=64, help="Side of a training scene, px.")
+        int, typer.Option(min=64, help="Side of a validation scene, px.")
     ] = _DETECTOR.size,
+    sizes: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--scene-size",
+            min=64,
+            help="Side of training scenes, px; given several times, batches take one of them. "
+            f"Default: {', '.join(map(str, _DETECTOR.sizes))}.",
+            show_default=False,
+        ),
+    ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs.")] = _DETECTOR.epochs,
     hours: Annotated[
         float | None, typer.Option(help="Train this long instead; the epochs are fitted to it.")
@@ -139,13 +165,24 @@ def detector(
 
     Writes OUT/weights/last.pt after every epoch and, at the end, OUT/card.json.
     """
-    recipe = DetectorRecipe(
-        model, start, size, epochs, scenes, hours, batch, rate, tuple(leave_out or ())
-    )
     folder = out or Path("runs/detector")
     with _one_line(folder):
         from wbcdet.training.detector_run import train_detector
+        from wbcdet.training.start_weights import COCO, coco_weights
 
+        given = None if start is None else coco_weights(model) if start == COCO else Path(start)
+        recipe = DetectorRecipe(
+            model=model,
+            start=given,
+            size=size,
+            sizes=tuple(sizes or _DETECTOR.sizes),
+            epochs=epochs,
+            scenes=scenes,
+            hours=hours,
+            batch=batch,
+            rate=rate,
+            leave_out=tuple(leave_out or ()),
+        )
         card = train_detector(prepared, folder, recipe, device, workers)
         _print_end(folder, card, f"AP50 on validation scenes {card['validation']['ap50']:.3f}")
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 FOLDER_VARIABLE = "WBCDET_DATA"
 MIRROR_VARIABLE = "WBCDET_DATA_MIRROR"
 
-# The largest file of the six archives has 3 MB. A file far above that is no picture of theirs, and
+# The largest file of the archives has 3 MB. A file far above that is no picture of theirs, and
 # reading it into memory would serve only whoever tampered with the zip.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
@@ -121,6 +121,8 @@ def archive_of(laboratory: str, file: str) -> str:
         return "tecom-cellavision"
     if laboratory in ("txl-raabin", "txl-pbc"):
         return "txl-pbc"
+    if laboratory == "pbc-second":
+        return "pbc"
     # Three BCCD fields are gone from BCCD's own repository and survive in the Kaggle one.
     if laboratory == "bccd" and file.startswith("Original_Images/"):
         return "kaggle-wbc"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,13 +13,34 @@ import numpy as np
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
 cv2.setNumThreads(0)
 
-#: Class order of the network. Basophils and artefacts are taught so that they can be declined.
-CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
+#: Class order of the network: the four labels, then what is taught so that it can be declined.
+CLASSES = (
+    "eosinophil",
+    "lymphocyte",
+    "monocyte",
+    "neutrophil",
+    "basophil",
+    "immature granulocyte",
+    "promyelocyte",
+    "erythroblast",
+    "platelet",
+    "artefact",
+)
+#: Why a cell of one of the other classes is left unclassified.
+REASONS = {
+    "basophil": "basophil-like",
+    "immature granulocyte": "immature-like",
+    # Promyelocytes are the nearest to blasts that licensed pictures show.
+    "promyelocyte": "blast-like",
+    "erythroblast": "erythroblast-like",
+    "platelet": "artefact",
+    "artefact": "artefact",
+}
 #: ImageNet weights of EfficientNet-Lite0 expect pixels in -1..1.
 MEAN = (0.498, 0.498, 0.498)
 STD = (0.502, 0.502, 0.502)
 #: Longer side at which a cell is kept in memory, px.
-LARGEST_CELL = 192
+LARGEST_CELL = 96
 #: What varied crops reach from the middle of a cell, over the longer side of its box.
 REACH = 1.3
 
@@ -70,6 +92,7 @@ def load_cells(
     leave_out: tuple[str, ...] = (),
     artefacts: int = 3,
     published: bool = False,
+    most: int | None = None,
 ) -> list[LabelledCell]:
     """Cells of the given classifier splits.
 
@@ -80,6 +103,7 @@ def load_cells(
         leave_out: leave these out.
         artefacts: how many red cells, platelets and bare spots at most to take from a field.
         published: take the class that the data set gives even where this project corrects it.
+        most: cells of one laboratory and class at most, taken at even steps.
     """
     with (prepared / "boxes.csv").open(encoding="utf-8", newline="") as stream:
         boxes: dict[str, list[dict[str, str]]] = {}
@@ -88,6 +112,8 @@ def load_cells(
                 row["cell_type"] = row["published_type"]
             boxes.setdefault(row["field"], []).append(row)
     cells: list[LabelledCell] = []
+    steps = _steps(prepared, boxes, splits, most) if most else {}
+    met: Counter[tuple[str, int]] = Counter()
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for number, row in enumerate(csv.DictReader(stream)):
             lab = row["laboratory"]
@@ -96,7 +122,11 @@ def load_cells(
             if laboratories is not None and lab not in laboratories:
                 continue
             rng = np.random.default_rng(number)
-            chosen = _choose(boxes.get(row["field"], []), row, artefacts, rng)
+            chosen = []
+            for one in _choose(boxes.get(row["field"], []), row, artefacts, rng):
+                if met[lab, one[1]] % steps.get((lab, one[1]), 1) == 0:
+                    chosen.append(one)
+                met[lab, one[1]] += 1
             if not chosen:
                 continue
             image = cv2.imread(str(prepared / "fields" / row["field"]))
@@ -110,6 +140,20 @@ def load_cells(
                     )
                 )  # fmt: skip
     return cells
+
+
+def _steps(
+    prepared: Path, boxes: dict[str, list[dict[str, str]]], splits: tuple[str, ...], most: int
+) -> dict[tuple[str, int], int]:
+    """By laboratory and class: each how-manieth cell to take for ``most`` of them."""
+    numbers: Counter[tuple[str, int]] = Counter()
+    with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            if row["classify"] in splits:
+                for b in boxes.get(row["field"], []):
+                    if b["cell_type"] in CLASSES:
+                        numbers[row["laboratory"], CLASSES.index(b["cell_type"])] += 1
+    return {key: max(1, -(-number // most)) for key, number in numbers.items()}
 
 
 def _choose(
@@ -127,6 +171,8 @@ def _choose(
                 chosen.append((box, CLASSES.index(b["cell_type"]), b["silver"] == "1"))
         elif b["kind"] == "not_wbc":
             chosen.append((box, CLASSES.index("artefact"), True))
+        elif b["kind"] == "platelet" and b["cell_type"] == "platelet":
+            chosen.append((box, CLASSES.index("platelet"), False))
         elif b["kind"] in ("rbc", "platelet"):
             red.append(box)
     width, height = float(row["width"]), float(row["height"])

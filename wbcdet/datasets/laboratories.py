@@ -12,7 +12,7 @@ import io
 import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import cv2
@@ -24,6 +24,8 @@ from wbcdet.datasets.archives import Archive, datasets_folder
 #: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
 #: smudge of one.
 KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
+#: Fields of a laboratory from its archives and its rows of ``datasets/splits.csv``.
+Reader = Callable[..., Iterator["LabField"]]
 SUB_IMAGE_SIDE = 256  # of BCISC, px
 ASLAN_SIDE = 256  # all its fields are squares of this side, px
 
@@ -34,7 +36,7 @@ class LabBox:
 
     box: tuple[float, float, float, float]
     kind: str
-    cell_type: str = ""  # one of the four, "basophil", "unsure", or "" where nobody said
+    cell_type: str = ""  # a class of the classifier, "unsure", or "" where nobody said
     silver: bool = False  # read for this project, not by an expert
     published_type: str = ""  # what the data set says where ``cell_type`` corrects it
 
@@ -301,13 +303,115 @@ def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[
         yield record
 
 
-#: laboratory → (archive, reader)
-READERS = {
-    "aslan": ("aslan", read_aslan),
-    "bccd": ("bccd", read_bccd),
-    "bcisc": ("bcisc", read_bcisc),
-    "cellavision": ("tecom-cellavision", read_segmentation),
-    "tecom": ("tecom-cellavision", read_segmentation),
-    "txl-pbc": ("txl-pbc", read_txl),
-    "txl-raabin": ("txl-pbc", read_txl),
+def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, tuple[float, ...]]]:
+    """Class numbers and corners in pixels of the lines of a YOLO label file."""
+    found = []
+    for line in text.splitlines():
+        parts = line.split()
+        if parts:
+            cx, cy, w, h = (float(v) for v in parts[1:5])
+            corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
+            found.append(
+                (parts[0], tuple(v * s for v, s in zip(corners, (width, height) * 2, strict=True)))
+            )
+    return found
+
+
+def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
+    """Chula EE: YOLO boxes with their type; ``datasets/chula_added.csv`` completes them by eye.
+
+    A detector's finds without a box were looked at: white cells join as such, without a type,
+    smudges and bare nuclei count neither way.
+    """
+    types = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
+    added: dict[str, list[LabBox]] = defaultdict(list)
+    with (datasets_folder() / "chula_added.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
+            added[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
+    for row in rows:
+        record = _blank(row)
+        height, width = archive.read_image(row["file"]).shape[:2]
+        text = archive.read(row["file"].replace("/images/", "/labels/")[:-4] + ".txt").decode()
+        record.boxes = [
+            LabBox(box, "wbc", types[int(number)])  # type: ignore[arg-type]
+            for number, box in _yolo_boxes(text, width, height)
+        ]
+        record.boxes += added[row["file"]]
+        yield record
+
+
+def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> Iterator[LabField]:
+    """PBC: one cell in the middle of each picture, its class by experts, its box from ``boxes``.
+
+    A platelet has no box: it is what the stain shows in the middle. Cells beside the labelled one
+    that a detector found (``datasets/pbc_neighbours.csv``) count neither way.
+    """
+    labels = {n.rsplit("/", 1)[1][:-4]: n for n in boxes.names() if n.endswith(".txt")}
+    neighbours: dict[str, list[LabBox]] = defaultdict(list)
+    with (datasets_folder() / "pbc_neighbours.csv").open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
+            neighbours[row["file"]].append(LabBox((x0, y0, x1, y1), "ignore", silver=True))
+    for row in rows:
+        record = _blank(row)
+        image = archive.read_image(row["file"])
+        height, width = image.shape[:2]
+        name = row["file"].rsplit("/", 1)[1][:-4]
+        if row["cell_types"] == "platelet":
+            box = _stained_middle(image)
+            record.boxes = [LabBox(box, "platelet", "platelet")] if box else []
+        elif name in labels:
+            text = boxes.read(labels[name]).decode()
+            record.boxes = [
+                LabBox(box, "wbc", row["cell_types"])  # type: ignore[arg-type]
+                for _, box in _yolo_boxes(text, width, height)
+            ]
+        record.boxes += neighbours[row["file"]]
+        yield record
+
+
+def _stained_middle(image: np.ndarray) -> tuple[float, float, float, float] | None:
+    """The box of the stained thing nearest to the middle of a picture; None where there is none."""
+    height, width = image.shape[:2]
+    smooth = cv2.GaussianBlur(image, (0, 0), 2).astype(np.float32)
+    # Platelets and nuclei are violet: much green is missing where red cells miss little.
+    violet = np.clip(smooth[..., 0] / 2 + smooth[..., 2] / 2 - smooth[..., 1], 0, 255)
+    level, mask = cv2.threshold(violet.astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
+    if level < 4:
+        return None
+    found = _components(mask, 60)
+    if not found:
+        return None
+    middle = np.array([width, height]) / 2
+    x0, y0, x1, y1 = min(
+        found,
+        key=lambda b: float(np.hypot(*((np.array(b[:2]) + np.array(b[2:])) / 2 - middle))),
+    )
+    return float(x0), float(y0), float(x1), float(y1)
+
+
+#: laboratory → (archives, reader); a reader gets its archives in this order.
+READERS: dict[str, tuple[tuple[str, ...], Reader]] = {
+    "aslan": (("aslan",), read_aslan),
+    "bccd": (("bccd",), read_bccd),
+    "bcisc": (("bcisc",), read_bcisc),
+    "cellavision": (("tecom-cellavision",), read_segmentation),
+    "chula-ee": (("chula-ee",), read_chula),
+    "pbc": (("pbc", "pbc-boxes"), read_pbc),
+    "pbc-second": (("pbc", "pbc-boxes"), read_pbc),
+    "tecom": (("tecom-cellavision",), read_segmentation),
+    "txl-pbc": (("txl-pbc",), read_txl),
+    "txl-raabin": (("txl-pbc",), read_txl),
 }
+#: Laboratories under more than one name: who leaves one out leaves out all.
+SAME_LABORATORY = (("pbc", "txl-pbc"),)
+
+
+def with_other_names(leave_out: Iterable[str]) -> tuple[str, ...]:
+    """The laboratories to leave out, with all their names."""
+    names = set(leave_out)
+    for same in SAME_LABORATORY:
+        if names & set(same):
+            names |= set(same)
+    return tuple(sorted(names))

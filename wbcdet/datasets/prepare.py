@@ -52,6 +52,39 @@ def _tecom_cutout(archive: Archive, record: LabField) -> np.ndarray | None:
     return _cutout(archive.read_image(record.file), mask > 40)
 
 
+def _grown_cutouts(image: np.ndarray, record: LabField) -> list[np.ndarray | None]:
+    """Cells that have a box and no mask, cut out by GrabCut (Rother et al. 2004)."""
+    cells: list[np.ndarray | None] = []
+    for b in record.boxes:
+        if b.kind != "wbc":
+            continue
+        x0, y0, x1, y1 = b.box
+        rim = 0.3 * max(x1 - x0, y1 - y0)
+        left, top = (int(max(v - rim, 0)) for v in (x0, y0))
+        part = image[top : int(y1 + rim), left : int(x1 + rim)]
+        # GrabCut costs by the pixel; the rim of a cell is known well enough at 96 px.
+        factor = min(1.0, 96 / max(part.shape[:2]))
+        small = cv2.resize(part, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        corners = np.array([x0 - left, y0 - top, x1 - left, y1 - top]) * factor
+        mask = np.full(small.shape[:2], cv2.GC_BGD, np.uint8)
+        centre = tuple(int(v) for v in ((corners[:2] + corners[2:]) / 2))
+        half = np.maximum((corners[2:] - corners[:2]) / 2, 2)
+        for scale, value in ((1.05, cv2.GC_PR_FGD), (0.45, cv2.GC_FGD)):
+            axes = tuple(int(v) for v in half * scale)
+            cv2.ellipse(mask, centre, axes, 0, 0, 360, value, -1)
+        cv2.setRNGSeed(0)
+        models = np.zeros((1, 65)), np.zeros((1, 65))
+        cv2.grabCut(small, mask, None, *models, 2, cv2.GC_INIT_WITH_MASK)
+        whole = ((mask == cv2.GC_FGD) | (mask == cv2.GC_PR_FGD)).astype(np.uint8)
+        whole = cv2.morphologyEx(whole, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+        # A mask that fills its ellipse badly has lost cytoplasm or taken in a red cell.
+        filled = float(whole.sum()) / (np.pi * half.prod())
+        if 0.8 < filled < 1.12:
+            size = (part.shape[1], part.shape[0])
+            cells.append(_cutout(part, cv2.resize(whole, size, interpolation=cv2.INTER_LINEAR) > 0))
+    return cells
+
+
 def _bcisc_cutouts(archive: Archive, record: LabField) -> list[np.ndarray]:
     folder, stem = Path(record.file).parent.name, Path(record.file).stem
     names = [
@@ -94,12 +127,12 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
     cutouts: list[tuple] = []
     with Progress(disable=not progress) as bar:
         task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in READERS))
-        for laboratory, (archive_name, reader) in sorted(READERS.items()):
-            archive = open_archive(archive_name, data_dir)
+        for laboratory, (archive_names, reader) in sorted(READERS.items()):
+            archive, *others = (open_archive(name, data_dir) for name in archive_names)
             bar.update(task, description=f"prepare {laboratory}")
             (out_dir / "fields" / laboratory).mkdir(parents=True, exist_ok=True)
             (out_dir / "cutouts" / laboratory).mkdir(parents=True, exist_ok=True)
-            for record in reader(archive, split_list[laboratory]):
+            for record in reader(archive, split_list[laboratory], *others):
                 bar.advance(task)
                 path = Path(record.file)
                 stem = f"{path.parent.name}_{path.name}" if laboratory == "bcisc" else path.name
@@ -120,6 +153,8 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
                 cells: list[np.ndarray | None] = []
                 if laboratory == "tecom":
                     cells = [_tecom_cutout(archive, record)]
+                elif laboratory in ("pbc", "chula-ee"):
+                    cells = _grown_cutouts(archive.read_image(record.file), record)
                 elif laboratory == "bcisc":
                     cells = [*_bcisc_cutouts(archive, record)]
                 for number, cell in enumerate(cells):

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, DataError, datasets_folder, open_archive
+from wbcdet.evaluation.class_names import TYPES
 from wbcdet.evaluation.dataset import LabelledCrop, LabelledField
 from wbcdet.evaluation.evaluate import TestList, View
 from wbcdet.evaluation.infer import BOTH, FINDING, NAMING
@@ -26,6 +27,8 @@ _LABORATORIES = {
     "bccd": ("bccd", "BCCD official test", "BCCD"),
     "raabin": ("txl-raabin", "TXL Raabin test", "TXL Raabin (silver)"),
     "pbc": ("txl-pbc", "TXL PBC test", "TXL PBC (silver)"),
+    "pbc-experts": ("pbc", "PBC test", "PBC (experts' classes)"),
+    "chula-ee": ("chula-ee", "Chula EE test", "Chula EE"),
     "bcisc": ("bcisc", "BCISC test", "BCISC"),
     "tecom": ("tecom", "Tecom test crops", "Tecom"),
     "cellavision": (
@@ -33,7 +36,14 @@ _LABORATORIES = {
         "CellaVision crops (never trained on)",
         "CellaVision (never trained on)",
     ),
+    "pbc-second": (
+        "pbc-second",
+        "PBC, its second camera (never trained on)",
+        "PBC, its second camera (never trained on)",
+    ),
 }
+#: Laboratories that nothing was trained or tuned on.
+_NEVER_TRAINED = ("cellavision", "pbc-second")
 #: Grid windows of test fields in which a white cell would be false: width and height, px.
 _WINDOWS = {"bcisc": (512, 384), "bccd": (320, 240)}
 _SILVER = "Cell types were read by eye for this project, not by an expert (silver)."
@@ -119,11 +129,13 @@ def empty_windows(fields: Sequence[LabelledField], width: int, height: int) -> l
 def _laboratory(name: str, prepared: Path) -> list[TestList]:
     laboratory, finding, naming = _LABORATORIES[name]
     # Single-cell crops have no part of the detector's list: theirs is that of the classifier.
-    column, part = {"tecom": ("classify", "test"), "cellavision": ("classify", "crosslab")}.get(
-        laboratory, ("detect", "test")
-    )
+    column, part = "detect", "test"
+    if laboratory == "tecom":
+        column = "classify"
+    elif laboratory in _NEVER_TRAINED:
+        column, part = "classify", "crosslab"
     fields = prepared_fields(prepared, _of(laboratory, **{column: (part,)}))
-    crops = _crops(prepared, laboratory, "crosslab" if laboratory == "cellavision" else "test")
+    crops = _crops(prepared, laboratory, "crosslab" if part == "crosslab" else "test")
     note = _SILVER if "silver" in naming else ""
     lists = [TestList(f"{name}-finding", finding, (FINDING,), fields)]
     complete = prepared_fields(prepared, _of(laboratory, **{column: (part,)}), completed=True)
@@ -155,8 +167,16 @@ def _crops(prepared: Path, laboratory: str, part: str) -> list[LabelledCrop]:
 
     cells = load_cells(prepared, (part,), laboratories=(laboratory,))
     return [
-        LabelledCrop(c.field, c.patch, np.array(c.box), CLASSES[c.label], c.group) for c in cells
+        LabelledCrop(c.field, c.patch, np.array(c.box), _type_of(CLASSES[c.label]), c.group)
+        for c in cells
     ]
+
+
+def _type_of(name: str) -> str:
+    """A class of the classifier in the terms of labelled data."""
+    if name in TYPES:
+        return name
+    return "artefact" if name == "platelet" else "other"
 
 
 def _empty(prepared: Path, _: Path | None) -> list[TestList]:
@@ -174,7 +194,7 @@ def _telephone(prepared: Path, _: Path | None) -> list[TestList]:
     from wbcdet.datasets.scene_sources import load_sources
     from wbcdet.training.compose_scenes import SceneMaker
 
-    maker = SceneMaker(load_sources(prepared, ("test",)), [], _TELEPHONE_SIDE)
+    maker = SceneMaker(load_sources(prepared, ("test",)), {}, _TELEPHONE_SIDE)
     views = []
     for number in range(_TELEPHONE_VIEWS):
         image, boxes = maker.telephone((7, number))

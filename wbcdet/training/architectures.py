@@ -141,7 +141,7 @@ def architecture(name: str) -> Architecture:
 
 
 def build(
-    name: str, classes: int, imagenet: bool = False, stages: int = 5, head: int = 320
+    name: str, classes: int, imagenet: bool = False, stages: int = 5, head: int = 480
 ) -> nn.Module:
     """A network ready to be trained.
 

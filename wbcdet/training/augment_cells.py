@@ -14,8 +14,8 @@ from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise, normalise
 from wbcdet.training.augment_stain import change_light, change_optics, change_stain, from_density
 
 #: Side of a crop in pixels and of its square over the longer side of the box.
-CROP_SIZE = 96
-CROP_PADDING = 1.25
+CROP_SIZE = 112
+CROP_PADDING = 1.5
 #: What every crop's stain is evened to, see
 #: :func:`wbcdet.inference.preprocess.normalise_stain`; red, green, blue.
 STAIN: dict[str, Any] = {"nucleus": (0.85, 1.25, 0.55), "ground": 0.08, "limits": (0.5, 2.2)}
@@ -23,6 +23,16 @@ STAIN: dict[str, Any] = {"nucleus": (0.85, 1.25, 0.55), "ground": 0.08, "limits"
 #: Shares of the four types in the blood of healthy adults, from the middle of common reference
 #: ranges, rounded.
 BLOOD_SHARES = {"eosinophil": 0.03, "lymphocyte": 0.30, "monocyte": 0.06, "neutrophil": 0.60}
+#: How often the classes that are declined are drawn, beside the roots of these shares (together
+#: 1.7): less than the four, which would lose cells to them.
+DECLINED_WEIGHTS = {
+    "basophil": 0.25,
+    "immature granulocyte": 0.35,
+    "promyelocyte": 0.25,
+    "erythroblast": 0.25,
+    "platelet": 0.12,
+    "artefact": 0.25,
+}
 
 
 def plain_crop(cell: LabelledCell) -> np.ndarray:
@@ -37,7 +47,8 @@ def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
     box += np.tile(rng.normal(0, 0.04, 2), 2) * side
     if rng.random() < 0.2:
         patch, box = _cut_by_border(patch, box, rng)
-    padding = CROP_PADDING * float(np.exp(rng.normal(0.02, 0.1)))
+    # A detector's box may leave a rim or hug the nucleus.
+    padding = CROP_PADDING * float(np.exp(rng.normal(-0.05, 0.14)))
     crop = crop_cell(patch, box, CROP_SIZE, padding, angle=float(rng.uniform(0, 360)))
     if rng.random() < 0.5:
         crop = np.ascontiguousarray(crop[:, ::-1])
@@ -89,7 +100,7 @@ class CellDataset(Dataset):
 
     Within a class a laboratory counts by the root of its cells. The four types are drawn by the
     root of their share in adult blood, so that the network is neither blind to rare types nor
-    calls too many cells rare.
+    calls too many cells rare; the others by :data:`DECLINED_WEIGHTS`.
 
     Args:
         cells: what to draw from.
@@ -104,11 +115,10 @@ class CellDataset(Dataset):
         by_class: dict[int, float] = {}
         for (label, _), n in count.items():
             by_class[label] = by_class.get(label, 0.0) + n**0.5
-        shares = {CLASSES.index(name): share**0.5 for name, share in BLOOD_SHARES.items()}
-        mean = sum(shares.values()) / len(shares)
+        drawn = {name: share**0.5 for name, share in BLOOD_SHARES.items()} | DECLINED_WEIGHTS
         weights = np.array(
             [
-                shares.get(c.label, mean) / by_class[c.label] / count[c.label, c.laboratory] ** 0.5
+                drawn[CLASSES[c.label]] / by_class[c.label] / count[c.label, c.laboratory] ** 0.5
                 for c in cells
             ]
         )

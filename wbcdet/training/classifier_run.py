@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.datasets.laboratories import with_other_names
 from wbcdet.training.architectures import architecture
 from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN, CellDataset
 from wbcdet.training.classifier_training import WEIGHTS, Run, fit_temperature, validation_logits
@@ -28,8 +29,9 @@ def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "au
         TrainingError: it cannot begin or go on.
     """
     architecture(recipe.arch)
-    recipe = replace(recipe, data=fingerprint(prepared))
     check_laboratories(prepared, recipe.leave_out)
+    left_out = with_other_names(recipe.leave_out)
+    recipe = replace(recipe, data=fingerprint(prepared), leave_out=left_out)
     device = pick_device(device)
     cells = load_cells(prepared, ("train",), leave_out=recipe.leave_out)
     if not cells:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-import os
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,9 @@ from wbcdet.training.architectures import architecture, build
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
+from wbcdet.training.distance import PREFIX
+from wbcdet.training.leucocytenet import LeucoCyteNet
+from wbcdet.utils.parallel import cores
 
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300
@@ -46,17 +49,39 @@ class EpochData(Protocol):
     def __getitem__(self, index: int) -> dict[str, Any]: ...
 
 
-def predict_logits(network: nn.Module, crops: list[np.ndarray]) -> np.ndarray:
-    """Logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
+def predict_outputs(
+    network: nn.Module, crops: Iterable[np.ndarray]
+) -> tuple[np.ndarray, np.ndarray]:
+    """What a network says of crops (S, S, 3) uint8 BGR, in single precision.
+
+    Returns:
+        logits (N, classes), and of LeucoCyteNet the features (N, F) of its blocks, averaged over
+        the crop; (N, 0) of other networks.
+    """
     network.eval()
     first = next(network.parameters())
-    parts = []
+    parts: list[tuple[np.ndarray, np.ndarray]] = []
+    waiting = iter(crops)
     with torch.inference_mode():
-        for start in range(0, len(crops), 128):
-            batch = torch.from_numpy(normalise(crops[start : start + 128], MEAN, STD))
+        while chunk := list(islice(waiting, 128)):
+            batch = torch.from_numpy(normalise(chunk, MEAN, STD))
             batch = batch.to(first.device, memory_format=torch.channels_last)
-            parts.append(network(batch).cpu().numpy())
-    return np.concatenate(parts) if parts else np.zeros((0, len(CLASSES)), np.float32)
+            if isinstance(network, LeucoCyteNet):
+                maps = network.blocks(network.stem(batch))
+                features = maps.mean((2, 3))
+                logits = network.decide(maps)
+            else:
+                logits = network(batch)
+                features = logits[:, :0]
+            parts.append((logits.cpu().numpy(), features.cpu().numpy()))
+    if not parts:
+        return np.zeros((0, len(CLASSES)), np.float32), np.zeros((0, 0), np.float32)
+    return np.concatenate([p[0] for p in parts]), np.concatenate([p[1] for p in parts])
+
+
+def predict_logits(network: nn.Module, crops: Iterable[np.ndarray]) -> np.ndarray:
+    """Logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
+    return predict_outputs(network, crops)[0]
 
 
 class Run:
@@ -105,6 +130,9 @@ class Run:
             # A checkpoint holds all weights: the hub is not asked again.
             size = {"stages": recipe.stages, "head": recipe.head}
             network = build(recipe.arch, classes, self.taught and state is None, **size)
+        if isinstance(network, LeucoCyteNet) and recipe.start is None:
+            for part in (network.stem, *network.blocks[: recipe.frozen]) if recipe.frozen else ():
+                part.requires_grad_(False)
         self.network = network.train().to(self.device).to(memory_format=torch.channels_last)
         self.average = copy.deepcopy(self.network)
         self.optimizer = torch.optim.AdamW(self._groups(), lr=recipe.rate, weight_decay=0.02)
@@ -150,13 +178,15 @@ class Run:
         fresh: list[nn.Parameter] = []
         taught: list[nn.Parameter] = []
         for name, value in self.network.named_parameters():
+            if not value.requires_grad:
+                continue
             (fresh if name.startswith(beginnings) else taught).append(value)
         scale = TAUGHT_RATE if self.taught else 1.0
         return [{"params": fresh, "scale": 1.0}, {"params": taught, "scale": scale}]
 
     def train(self, workers: int = 2) -> nn.Module:
         """Train to the end; returns the averaged network."""
-        torch.set_num_threads(os.cpu_count() or 1)
+        torch.set_num_threads(cores())
         self.out.mkdir(parents=True, exist_ok=True)
         with _bar(self.steps, self.step) as (console, advance):
             for epoch in range(self.epoch, self.recipe.epochs):
@@ -168,13 +198,19 @@ class Run:
                     num_workers=workers,
                     drop_last=True,
                 )
-                losses = []
+                losses, begun = [], time.monotonic()
                 for batch in loader:
                     losses.append(self._learn(batch["crop"], batch["label"]))
                     advance(float(np.mean(losses)))
                 self.epoch, self.loss = epoch + 1, float(np.mean(losses))
                 self._save()
-                console.print(f"epoch {self.epoch}/{self.recipe.epochs}  loss {self.loss:.4f}")
+                took = time.monotonic() - begun
+                left = took * (self.recipe.epochs - self.epoch) / 60
+                console.print(
+                    f"epoch {self.epoch}/{self.recipe.epochs}  loss {self.loss:.4f}  "
+                    f"{len(losses) * self.recipe.batch / took:.0f} crops a second, "
+                    f"{left:.0f} min left"
+                )
         return self.average
 
     def _learn(self, crops: torch.Tensor, labels: torch.Tensor) -> float:
@@ -251,7 +287,7 @@ def _bar(total: int, done: int) -> Iterator[tuple[Console, Any]]:
 def load_network(
     path: Path,
     stages: int = 5,
-    head: int = 320,
+    head: int = 480,
     arch: str = "leucocytenet",
     classes: int = len(CLASSES),
 ) -> nn.Module:
@@ -266,7 +302,11 @@ def load_network(
     except (OSError, SafetensorError) as error:
         raise TrainingError(f"{path}: is no readable safetensors file") from error
     # The counters of the normalisation are no part of the shipped file.
-    given = {k: v for k, v in tensors.items() if not k.endswith("num_batches_tracked")}
+    given = {
+        k: v
+        for k, v in tensors.items()
+        if not k.endswith("num_batches_tracked") and not k.startswith(PREFIX)
+    }
     other = TrainingError(f"{path}: is of another network, or one of another size")
     try:
         missing, unknown = network.load_state_dict(given, strict=False)

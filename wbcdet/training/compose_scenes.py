@@ -2,8 +2,10 @@
 
 A scene is a window on a plane tiled with the fields of one laboratory, at any magnification: from
 one cell that fills the picture to a whole smear in which cells are 12 px across. Cells cut out
-along their masks are set among red cells of another laboratory, dirt and platelet clumps are
-strewn, the stain, light and optics are changed, and some scenes are seen through an eyepiece.
+along their masks are set among red cells of another laboratory, one by one or in a touching crowd
+as leukaemia and buffy coats show them; dirt, platelet clumps, odd red cells, pointers and scale
+bars are strewn; the stain, light and optics are changed, and some scenes are seen through an
+eyepiece.
 """
 
 from __future__ import annotations
@@ -19,19 +21,21 @@ from wbcdet.training.augment_stain import (
     density,
     from_density,
 )
+from wbcdet.training.distractors import draw_marks, draw_odd_red_cells
 
 #: Ground that letterboxing adds around a field at inference.
 LETTERBOX_GREY = 114
 
 
-def _tile(
-    source: Source, rng: np.random.Generator, blank: bool
+def _mirrored(
+    source: Source, rng: np.random.Generator, scale: float, blank: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mirrored copy of a source, or of its blank: image, cells, ignored boxes."""
-    image, cells, ignored = source.image, source.cells.copy(), source.ignored.copy()
+    """A mirrored copy of a source, or of its blank: image at ``scale``, cells, ignored boxes."""
+    image, cells, ignored = source.at_scale(scale, blank), source.cells, source.ignored
     if blank:
-        image, cells, ignored = source.blank, cells[:0], ignored[:0]
-    height, width = image.shape[:2]
+        cells, ignored = cells[:0], ignored[:0]
+    width, height = source.size
+    cells, ignored = cells.copy(), ignored.copy()
     if rng.random() < 0.5:
         image = image[:, ::-1]
         for b in (cells, ignored):
@@ -43,25 +47,47 @@ def _tile(
     return image, cells, ignored
 
 
+def _weights(numbers: list[int]) -> np.ndarray:
+    """Chance of each laboratory: more for large ones, but variety is what an unseen one needs."""
+    weight = np.array(numbers, float) ** 0.35
+    return weight / max(weight.sum(), 1e-9)
+
+
+def _turn(
+    image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """A scene in one of the eight ways in which a square can lie."""
+    size = image.shape[0]
+    if rng.random() < 0.5:
+        image, boxes = image.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
+    if rng.random() < 0.5:
+        image = image[:, ::-1]
+        boxes = boxes[:, [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([size, 0, size, 0])
+    if rng.random() < 0.5:
+        image = image[::-1]
+        boxes = boxes[:, [0, 3, 2, 1]] * np.float32([1, -1, 1, -1]) + np.float32([0, size, 0, size])
+    return np.ascontiguousarray(image), boxes
+
+
 class SceneMaker:
     """Draws scenes; the same seed gives the same scene.
 
     Args:
         sources: fields by laboratory.
-        cutouts: masked cells, BGRA.
+        cutouts: masked cells by laboratory, BGRA.
         size: side of the square scene in pixels.
     """
 
     def __init__(
-        self, sources: dict[str, list[Source]], cutouts: list[np.ndarray], size: int
+        self, sources: dict[str, list[Source]], cutouts: dict[str, list[np.ndarray]], size: int
     ) -> None:
         self.sources = sources
         self.cutouts = cutouts
         self.size = size
         self.laboratories = sorted(sources)
-        # Large laboratories count more, but not in full: variety is what an unseen one needs.
-        weight = np.array([len(sources[lab]) ** 0.5 for lab in self.laboratories])
-        self.weights = weight / weight.sum()
+        self.weights = _weights([len(sources[lab]) for lab in self.laboratories])
+        self.cell_laboratories = sorted(cutouts)
+        self.cell_weights = _weights([len(cutouts[lab]) for lab in self.cell_laboratories])
         self.diameter = {
             lab: float(
                 np.median([max(c[2] - c[0], c[3] - c[1]) for s in sources[lab] for c in s.cells])
@@ -69,18 +95,27 @@ class SceneMaker:
             for lab in self.laboratories
         }
 
-    def make(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """Draw one scene: (size, size, 3) uint8 BGR and (N, 4) float32 boxes in pixels."""
+    def make(self, seed: tuple[int, ...], size: int | None = None) -> tuple[np.ndarray, np.ndarray]:
+        """Draw one scene: (size, size, 3) uint8 BGR and (N, 4) float32 boxes in pixels.
+
+        Args:
+            size: another side than that of the maker, which keeps it.
+        """
         rng = np.random.default_rng(seed)
+        self.size = size or self.size
         choice = rng.random()
-        if choice < 0.54:
-            image, boxes, _ = self._window(rng, with_cell=True)
-        elif choice < 0.74:
-            image, boxes = self._planted(rng)
+        if choice < 0.46:
+            image, boxes, diameter = self._window(rng, with_cell=True)
+        elif choice < 0.64:
+            image, boxes, diameter = self._planted(rng)
+        elif choice < 0.76:
+            image, boxes, diameter = self._crowd(rng)
         else:
             image, boxes, diameter = self._window(rng, with_cell=False)
             if rng.random() < 0.4:
                 image = self._strew(image, boxes, diameter, rng)
+        if rng.random() < 0.15:
+            image = draw_odd_red_cells(image, boxes, diameter, rng)
         if rng.random() < 0.8:
             image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3))
         if rng.random() < 0.7:
@@ -91,9 +126,9 @@ class SceneMaker:
         # A telephone on an eyepiece shows the whole field, so its cells are small.
         if rng.random() < (0.3 if smallest < 45 else 0.06):
             image, boxes = self._eyepiece(image, boxes, rng)
-        if rng.random() < 0.5:
-            image = np.ascontiguousarray(image.transpose(1, 0, 2))
-            boxes = boxes[:, [1, 0, 3, 2]]
+        image, boxes = _turn(image, boxes, rng)
+        if rng.random() < 0.08:
+            image = draw_marks(image, boxes, rng)
         return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -128,14 +163,15 @@ class SceneMaker:
         target = float(np.exp(rng.uniform(np.log(smallest), np.log(largest * size))))
         # A whole field, as it meets the detector at inference.
         if largest > 0.5 and rng.random() < 0.3:
-            scale = size / max(first.image.shape[:2])
+            scale = size / max(first.size)
         else:
             scale = target / diameter
         # Interpolating far beyond the source's pixels shows no cell that a camera would see.
         scale = min(scale, 4.0)
-        stretch = np.exp(rng.normal(0, 0.05, 2)) if rng.random() < 0.3 else np.ones(2)
-        sx, sy = scale * stretch
-        height, width = first.image.shape[:2]
+        # Pixels that are not square, and pictures squeezed into another format.
+        spread = rng.choice([0.0, 0.05, 0.15], p=[0.6, 0.25, 0.15])
+        sx, sy = scale * np.exp(rng.normal(0, spread, 2))
+        width, height = first.size
         span = np.array([size / sx, size / sy])
         whole = np.array([width, height], float)
         if with_cell and cell is not None:
@@ -159,17 +195,28 @@ class SceneMaker:
         for ty in range(int(first_tile[1]), int(last_tile[1]) + 1):
             for tx in range(int(first_tile[0]), int(last_tile[0]) + 1):
                 if tx == 0 and ty == 0:
-                    image, cells, ignored = first.image, first.cells, first.ignored
+                    source = first
+                    image, cells, ignored = (
+                        first.at_scale(min(sx, sy), False),
+                        first.cells,
+                        first.ignored,
+                    )
                     if not with_cell:
-                        image, cells, ignored = first.blank, cells[:0], ignored[:0]
+                        image, cells, ignored = (
+                            first.at_scale(min(sx, sy), True),
+                            cells[:0],
+                            ignored[:0],
+                        )
                 else:
                     blank = not with_cell or rng.random() < blanks
-                    image, cells, ignored = _tile(pool[rng.integers(len(pool))], rng, blank)
+                    source = pool[rng.integers(len(pool))]
+                    image, cells, ignored = _mirrored(source, rng, min(sx, sy), blank)
                 h, w = image.shape[:2]
-                # Fields of one laboratory differ by a few pixels in size: fit the tile's cell.
-                fx, fy = sx * width / w, sy * height / h
                 dx, dy = (tx * width - corner[0]) * sx, (ty * height - corner[1]) * sy
-                self._paint(canvas, image, fx, fy, dx, dy)
+                self._paint(canvas, image, sx * width / w, sy * height / h, dx, dy)
+                # Fields of one laboratory differ by a few pixels in size: fit the tile's cell.
+                w, h = source.size
+                fx, fy = sx * width / w, sy * height / h
                 offset = np.array([dx, dy, dx, dy], np.float32)
                 factor = np.array([fx, fy, fx, fy], np.float32)
                 tile = np.array([dx, dy, dx + w * fx, dy + h * fy])
@@ -210,45 +257,105 @@ class SceneMaker:
         clipped[:, 2:] = np.minimum(boxes[:, 2:], high)
         seen = np.clip(clipped[:, 2:] - clipped[:, :2], 0, None)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        keep = (seen.prod(1) > 0.2 * area) & (seen.min(1, initial=1e9) >= 3)
+        keep = (seen.prod(1) > 0.25 * area) & (seen.min(1, initial=1e9) >= 3)
         return clipped[keep]
 
-    def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Masked cells of one laboratory set into a window of another."""
+    def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+        """Masked cells of one laboratory set into a window of another.
+
+        Returns what :meth:`_window` returns.
+        """
         # White cells are as large as their magnification says: what is smaller is a platelet.
         image, boxes, side = self._window(rng, with_cell=rng.random() < 0.3)
         if rng.random() < 0.3:
             image = self._strew(image, boxes, side, rng)
-        size = self.size
         if rng.random() < 0.5:
             image = change_stain(image, rng)
         found = list(boxes)
-        number = int(rng.integers(1, 2 + int(np.clip(size / side, 1, 5))))
+        number = int(rng.integers(1, 2 + int(np.clip(self.size / side, 1, 5))))
         for _ in range(number if self.cutouts else 0):
-            cell = self.cutouts[rng.integers(len(self.cutouts))]
-            diameter = np.clip(side * rng.uniform(0.75, 1.3), 10, 0.95 * size)
-            factor = diameter / max(cell.shape[:2])
-            method = cv2.INTER_AREA if factor < 0.7 else cv2.INTER_LINEAR
-            cell = cv2.resize(cell, None, fx=factor, fy=factor, interpolation=method)
-            cell = np.rot90(cell, int(rng.integers(4)))
-            if rng.random() < 0.5:
-                cell = cell[:, ::-1]
-            colour, alpha = np.ascontiguousarray(cell[..., :3]), cell[..., 3:] / 255.0
-            if rng.random() < 0.5:
-                colour = change_stain(colour, rng, 0.8)
-            h, w = alpha.shape[:2]
-            x, y = rng.uniform(-0.3 * w, size - 0.7 * w), rng.uniform(-0.3 * h, size - 0.7 * h)
+            diameter = np.clip(side * rng.uniform(0.75, 1.3), 10, 0.95 * self.size)
+            self._plant(image, found, self._cutout(rng), diameter, 0.05, None, rng)
+        return image, np.array(found, np.float32).reshape(-1, 4), side
+
+    def _crowd(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
+        """Many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
+
+        Returns what :meth:`_window` returns.
+        """
+        largest = float(np.exp(rng.uniform(np.log(0.06), np.log(0.3))))
+        image, boxes, side = self._window(
+            rng, with_cell=False, largest=largest, smallest=min(14.0, largest * self.size)
+        )
+        found = list(boxes)
+        if not self.cutouts:
+            return image, boxes, side
+        # A clone's cells look alike, in kind and in stain.
+        kinds = [self._cutout(rng, change=1.0) for _ in range(int(rng.integers(1, 5)))]
+        room = (self.size / side) ** 2
+        number = int(np.clip(rng.uniform(0.1, 0.6) * room, 3, 40))
+        for _ in range(number):
+            cell = kinds[rng.integers(len(kinds))]
+            beside = found[rng.integers(len(found))] if found and rng.random() < 0.4 else None
+            diameter = np.clip(side * rng.uniform(0.75, 1.25), 10, 0.6 * self.size)
+            self._plant(image, found, cell, diameter, rng.choice([0.02, 0.12, 0.22]), beside, rng)
+        return image, np.array(found, np.float32).reshape(-1, 4), side
+
+    def _cutout(self, rng: np.random.Generator, change: float = 0.5) -> np.ndarray:
+        """A masked cell, BGRA, in another stain in ``change`` of all cases."""
+        lab = self.cell_laboratories[rng.choice(len(self.cell_laboratories), p=self.cell_weights)]
+        cell = self.cutouts[lab][rng.integers(len(self.cutouts[lab]))]
+        if rng.random() < change:
+            colour = change_stain(np.ascontiguousarray(cell[..., :3]), rng, 0.8)
+            cell = np.dstack([colour, cell[..., 3]])
+        return cell
+
+    def _plant(
+        self,
+        image: np.ndarray,
+        found: list[np.ndarray],
+        cell: np.ndarray,
+        diameter: float,
+        most_shared: float,
+        beside: np.ndarray | None,
+        rng: np.random.Generator,
+    ) -> None:
+        """Draw a cell into the scene and add its box, both in place, where it finds room.
+
+        Args:
+            diameter: longer side of the cell in pixels.
+            most_shared: share of its box that one other cell may cover.
+            beside: box of a cell that it is to touch.
+        """
+        size = self.size
+        factor = float(diameter) / max(cell.shape[:2])
+        method = cv2.INTER_AREA if factor < 0.7 else cv2.INTER_LINEAR
+        cell = cv2.resize(cell, None, fx=factor, fy=factor, interpolation=method)
+        cell = np.rot90(cell, int(rng.integers(4)))
+        if rng.random() < 0.5:
+            cell = cell[:, ::-1]
+        colour, alpha = cell[..., :3], cell[..., 3:] / 255.0
+        h, w = alpha.shape[:2]
+        for _ in range(6):
+            if beside is None:
+                x, y = rng.uniform(-0.3 * w, size - 0.7 * w), rng.uniform(-0.3 * h, size - 0.7 * h)
+            else:
+                angle = rng.uniform(0, 2 * np.pi)
+                reach = (beside[2:] - beside[:2] + (w, h)) / 2 * rng.uniform(0.86, 1.05)
+                middle = (beside[:2] + beside[2:]) / 2
+                x, y = middle + reach * (np.cos(angle), np.sin(angle)) - np.array([w, h]) / 2
             x, y = int(x), int(y)
             box = np.array([x, y, x + w, y + h], np.float32)
-            if any(shared(box, other) > 0.05 for other in found):
-                continue
             x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, size), min(y + h, size)
+            if x0 >= x1 or y0 >= y1:
+                continue
+            if any(max(shared(box, o), shared(o, box)) > most_shared for o in found):
+                continue
             part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
             under = image[y0:y1, x0:x1]
             image[y0:y1, x0:x1] = colour[part] * alpha[part] + under * (1 - alpha[part])
-            seen = self._visible(box[None], np.array([0, 0, size, size]))
-            found.extend(seen)
-        return image, np.array(found, np.float32).reshape(-1, 4)
+            found.extend(self._visible(box[None], np.array([0, 0, size, size])))
+            return
 
     def _strew(
         self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator

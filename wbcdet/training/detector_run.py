@@ -11,6 +11,7 @@ from typing import Any
 
 from ultralytics import YOLO
 
+from wbcdet.datasets.laboratories import with_other_names
 from wbcdet.training.config import (
     DetectorRecipe,
     TrainingError,
@@ -60,8 +61,9 @@ def train_detector(
     Raises:
         TrainingError: it cannot begin or go on.
     """
-    recipe = replace(recipe, data=fingerprint(prepared))
     check_laboratories(prepared, recipe.leave_out)
+    left_out = with_other_names(recipe.leave_out)
+    recipe = replace(recipe, data=fingerprint(prepared), leave_out=left_out)
     place = "cpu" if pick_device(device) == "cpu" else "0"
     laboratories = _laboratories(prepared, recipe.leave_out)
     if not laboratories:
@@ -69,6 +71,7 @@ def train_detector(
     last, noted = out / "weights" / "last.pt", out / "recipe.json"
     SceneTrainer.prepared = prepared
     SceneTrainer.scenes = recipe.scenes
+    SceneTrainer.sizes = recipe.sizes
     SceneTrainer.leave_out = recipe.leave_out
     SceneTrainer.start = None
     places = {"device": place, "workers": workers}

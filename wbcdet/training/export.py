@@ -12,16 +12,27 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from wbcdet.datasets.cells import CLASSES, MEAN, STD
+from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
 from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.compose_scenes import LETTERBOX_GREY
+from wbcdet.training.distance import PREFIX
+from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 
+#: What the shipped models were trained on.
+ARCHIVES = (
+    "aslan", "bccd", "bcisc", "chula-ee", "pbc", "pbc-boxes", "tecom-cellavision", "txl-pbc"
+)  # fmt: skip
 
-def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
+
+def _save(
+    tensors: dict[str, torch.Tensor], path: Path, distance: FeatureDistance | None = None
+) -> None:
     """Half precision safetensors that every user of an installed package may read."""
     kept = {k: v.half().contiguous() for k, v in tensors.items() if v.is_floating_point()}
+    if distance is not None:  # its whitening spans more than half precision holds
+        kept |= {PREFIX + k: v.contiguous() for k, v in distance.state_dict().items()}
     save_file(kept, path)
     path.chmod(0o644)
 
@@ -76,7 +87,7 @@ def export_detector(
         "detector",
         {
             "name": "wbcdet-detector",
-            "version": "1",
+            "version": "2",
             "architecture": "ultralytics yolo26n, one class",
             "file": "detector.onnx",
             "training_file": "detector.safetensors",
@@ -88,7 +99,7 @@ def export_detector(
             "colour_order": "RGB",
             "confidence": confidence,
             "nms_iou": 0.5,
-            "data": provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            "data": provenance(ARCHIVES),
             "splits": "datasets/splits.csv, detect = train (Tecom: classify = train)",
             "recipe": recipe,
         },
@@ -102,7 +113,9 @@ def export_classifier(
     min_score: float,
     recipe: str,
     stages: int = 5,
-    head: int = 320,
+    head: int = 480,
+    distance: FeatureDistance | None = None,
+    extra: dict[str, Any] | None = None,
 ) -> None:
     """Write ``classifier.onnx``, ``classifier.safetensors`` and the card.
 
@@ -113,15 +126,23 @@ def export_classifier(
         min_score: threshold on the card.
         recipe: how it was trained, in a sentence for the card.
         stages, head: size of the network.
+        distance: from what was trained on; becomes the second output of the graph.
+        extra: more for the card, such as the threshold of the distance.
     """
     network = load_network(weights, stages, head)
-    _save(network.state_dict(), folder / "classifier.safetensors")
+    assert isinstance(network, LeucoCyteNet)
+    graph: torch.nn.Module = copy.deepcopy(network).float()
+    outputs, tensors = ["logits"], dict(network.state_dict())
+    if distance is not None:
+        graph = NamedCells(copy.deepcopy(network).float(), distance).eval()
+        outputs.append("distance")
+    _save(tensors, folder / "classifier.safetensors", distance)
     torch.onnx.export(
-        copy.deepcopy(network).float(),
+        graph,
         (torch.zeros(2, 3, CROP_SIZE, CROP_SIZE),),
         str(folder / "classifier.onnx"),
         input_names=["crops"],
-        output_names=["logits"],
+        output_names=outputs,
         dynamic_shapes=({0: torch.export.Dim("batch", min=1, max=4096)},),
         dynamo=True,
         external_data=False,
@@ -132,13 +153,14 @@ def export_classifier(
         "classifier",
         {
             "name": "wbcdet-leucocytenet",
-            "version": "3",
+            "version": "4",
             "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
             "stages": stages,
             "head": head,
             "file": "classifier.onnx",
             "training_file": "classifier.safetensors",
             "classes": list(CLASSES),
+            "reasons": REASONS,
             "input_size": CROP_SIZE,
             "crop_padding": CROP_PADDING,
             "stain": STAIN,
@@ -147,7 +169,8 @@ def export_classifier(
             "colour_order": "RGB",
             "temperature": round(temperature, 4),
             "min_score": min_score,
-            "data": provenance(("aslan", "bccd", "bcisc", "tecom-cellavision", "txl-pbc")),
+            **(extra or {}),
+            "data": provenance(ARCHIVES),
             "splits": "datasets/splits.csv, classify = train",
             "recipe": recipe,
         },

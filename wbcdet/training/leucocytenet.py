@@ -82,7 +82,7 @@ class LeucoCyteNet(nn.Module):
     """
 
     def __init__(
-        self, classes: int, stages: int = 5, head: int = 320, dropout: float = 0.3
+        self, classes: int, stages: int = 5, head: int = 480, dropout: float = 0.3
     ) -> None:
         super().__init__()
         self.stem = ConvNorm(3, 32, 3, 2)
@@ -98,10 +98,13 @@ class LeucoCyteNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.classify = nn.Linear(head, classes)
 
+    def decide(self, maps: torch.Tensor) -> torch.Tensor:
+        """(B, C, H, W) what the blocks make of crops → (B, classes) logits."""
+        return self.classify(self.dropout(self.head(maps).mean((2, 3))))
+
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised RGB → (B, classes) logits."""
-        x = self.head(self.blocks(self.stem(x)))
-        return self.classify(self.dropout(x.mean((2, 3))))
+        return self.decide(self.blocks(self.stem(x)))
 
     def train(self, mode: bool = True) -> LeucoCyteNet:
         """Training mode; the normalisation's statistics stay fixed in it."""
@@ -110,3 +113,45 @@ class LeucoCyteNet(nn.Module):
             if isinstance(module, nn.BatchNorm2d):
                 module.eval()
         return self
+
+
+class FeatureDistance(nn.Module):
+    """How far the features of a crop are from those of all that was trained on.
+
+    The squared Mahalanobis distance to the nearest centre, with one covariance for all, divided by
+    the number of dimensions (after Lee et al. 2018, arXiv 1807.03888): 1 is what a cell of a
+    trained laboratory is apart from its centre on average.
+
+    Args:
+        project: (F, D) whitening of the features.
+        centres: (K, D) whitened centres, one for each class of each laboratory.
+    """
+
+    def __init__(self, project: torch.Tensor, centres: torch.Tensor) -> None:
+        super().__init__()
+        self.register_buffer("project", project)
+        self.register_buffer("centres", centres)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(B, F) features → (B,) distances."""
+        white = features @ self.project
+        # Written out: one matrix product, no (B, K, D) intermediate.
+        apart = (
+            (white * white).sum(1, keepdim=True)
+            - 2 * white @ self.centres.T
+            + (self.centres * self.centres).sum(1)
+        )
+        return apart.amin(1).clamp_min(0) / self.centres.shape[1]
+
+
+class NamedCells(nn.Module):
+    """The graph that ships: crops to logits and to the distance from what was trained on."""
+
+    def __init__(self, network: LeucoCyteNet, distance: FeatureDistance) -> None:
+        super().__init__()
+        self.network, self.distance = network, distance
+
+    def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """(B, 3, S, S) normalised RGB → logits (B, classes) and distances (B,)."""
+        maps = self.network.blocks(self.network.stem(x))
+        return self.network.decide(maps), self.distance(maps.mean((2, 3)))

@@ -39,7 +39,7 @@ def trained_on(laboratories: Iterable[str], column: str) -> dict[str, Any]:
     """
     counts = Counter(laboratories)
     # Cells of laboratories that are no public archive come from their user: there is no source.
-    archives = sorted({READERS[lab][0] for lab in counts if lab in READERS})
+    archives = sorted({name for lab in counts if lab in READERS for name in READERS[lab][0]})
     splits = datasets_folder() / "splits.csv"
     return {
         "data": provenance(archives),

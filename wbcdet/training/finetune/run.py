@@ -19,6 +19,7 @@ from wbcdet.inference.weights import Model
 from wbcdet.results.document import dump
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.config import TrainingError
+from wbcdet.training.distance import add_centres, load_distance
 from wbcdet.training.export import export_classifier
 from wbcdet.training.finetune import tune
 from wbcdet.training.finetune.judge import (
@@ -31,7 +32,7 @@ from wbcdet.training.finetune.judge import (
     judge,
 )
 from wbcdet.training.finetune.reviewed_cells import Reviewed
-from wbcdet.training.leucocytenet import LeucoCyteNet
+from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.progress import progress
 
@@ -47,11 +48,14 @@ class Learned:
         network: learnt from all cells.
         temperature: divisor of its logits.
         judgement: by cross-validation.
+        distance: from what it was trained on, its new cells too; None where the classifier that it
+            was made from has none.
     """
 
     network: LeucoCyteNet
     temperature: float
     judgement: Judgement
+    distance: FeatureDistance | None = None
 
 
 def check_cells(found: Reviewed) -> None:
@@ -117,7 +121,10 @@ def learn(model: Model, found: Reviewed, *, quiet: bool) -> Learned:
         labels,
         groups,
     )
-    return Learned(tuned, temperature, judgement)
+    distance = load_distance(path)
+    if distance is not None:
+        distance = add_centres(distance, features.averaged(), labels)
+    return Learned(tuned, temperature, judgement, distance)
 
 
 def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path) -> None:
@@ -148,6 +155,8 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
                 "",
                 card.get("stages", 5),
                 card.get("head", 320),
+                learned.distance,
+                {key: card[key] for key in ("unlike_trained", "ground") if key in card},
             )
     written = json.loads((out / "classifier.json").read_text(encoding="utf-8"))
     written |= {

@@ -64,6 +64,10 @@ class Features:
                 made.append(seen.unflatten(0, (-1, VIEWS)))
         self.views = torch.cat(made)
 
+    def averaged(self) -> np.ndarray:
+        """(N, channels) of the plain crops, averaged over each."""
+        return np.asarray(self.views[:, 0].mean((2, 3)).numpy())
+
     def logits(self, network: LeucoCyteNet, which: np.ndarray) -> np.ndarray:
         """Logits (n, classes) of the plain crops of some cells, by a tuned network."""
         network.eval()
