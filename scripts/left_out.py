@@ -179,7 +179,8 @@ def judge_detector_fast(found: list[Any], confidence: float) -> tuple[float, flo
 
 
 def name_cells(run: Path, prepared: Path, laboratory: str) -> dict[str, Any]:
-    """Accuracy over the four types, and ``scores.npz`` with the logits of all cells."""
+    """Accuracy over the four types, and ``scores.npz`` with logits and distances of all cells."""
+
     from wbcdet.datasets.cells import CLASSES, load_cells
     from wbcdet.datasets.laboratories import with_other_names
     from wbcdet.training.augment_cells import plain_crop

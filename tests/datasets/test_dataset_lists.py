@@ -18,7 +18,7 @@ def rows_of(name: str) -> list[dict[str, str]]:
 
 
 def test_sources_are_complete() -> None:
-    assert len(archives.sources()) == 6
+    assert len(archives.sources()) == 9
     for item in archives.sources().values():
         assert len(item.commit) == 40
         assert item.url.endswith(f"{item.repository}/archive/{item.commit}.zip")
@@ -84,6 +84,33 @@ def test_cellavision_never_trains() -> None:
     assert {(row["classify"], row["detect"]) for row in rows} == {("crosslab", "")}
 
 
+def test_the_second_camera_of_pbc_never_trains() -> None:
+    rows = rows_of("splits.csv")
+    second = [row for row in rows if row["laboratory"] == "pbc-second"]
+    assert len(second) == 453
+    assert {(row["classify"], row["detect"]) for row in second} == {("crosslab", "")}
+    files = {row["file"] for row in second}
+    assert not files & {row["file"] for row in rows if row["laboratory"] == "pbc"}
+
+
+def test_a_slide_of_chula_is_in_one_part() -> None:
+    part: dict[str, set[str]] = defaultdict(set)
+    for row in rows_of("splits.csv"):
+        if row["laboratory"] == "chula-ee":
+            assert row["group"] == "chula-ee/" + Path(row["file"]).name.split("_")[0]
+            part[row["group"]].add(row["classify"])
+    assert len(part) == 30 and all(len(parts) == 1 for parts in part.values())
+
+
+def test_pbc_is_measured_on_a_thousand_cells() -> None:
+    rows = [row for row in rows_of("splits.csv") if row["laboratory"] == "pbc"]
+    four = {"eosinophil", "lymphocyte", "monocyte", "neutrophil"}
+    test = [row for row in rows if row["classify"] == "test" and row["cell_types"] in four]
+    assert len(test) > 1000
+    # What is found there must not be trained on by the other model either.
+    assert not any(row["detect"] == "train" and row["classify"] != "train" for row in rows)
+
+
 def test_txl_cells_follow_the_split_of_their_picture() -> None:
     splits = {row["file"]: row for row in rows_of("splits.csv")}
     cells = rows_of("txl_cells.csv")
@@ -96,7 +123,9 @@ def test_txl_cells_follow_the_split_of_their_picture() -> None:
 
 
 def test_real_archives_are_as_listed(data_dir: Path) -> None:
-    for name in archives.sources():
+    there = [name for name in archives.sources() if (data_dir / f"{name}.zip").is_file()]
+    assert "bccd" in there
+    for name in there:
         assert archives.faults(name, data_dir / f"{name}.zip") == []
 
 

@@ -134,6 +134,15 @@ def prepare_folder(
             help="Folder that holds the archives. Default: the one that fetch uses.",
         ),
     ] = None,
+    laboratories: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--lab",
+            metavar="LAB",
+            help="Only this laboratory, such as bccd; may be given several times. Default: all.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Turn the fetched archives into one folder of pictures, boxes and cell types for training.
 
@@ -144,7 +153,7 @@ def prepare_folder(
     from wbcdet.datasets.prepare import prepare
 
     try:
-        counts = prepare(data or default_folder(), into, progress=True)
+        counts = prepare(data or default_folder(), into, True, laboratories)
     except DataError as error:
         _stop(error)
     except OSError as error:

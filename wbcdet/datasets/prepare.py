@@ -8,13 +8,14 @@ which field each is from. The same archives give the same bytes.
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
 import numpy as np
 from rich.progress import Progress
 
-from wbcdet.datasets.archives import Archive, open_archive
+from wbcdet.datasets.archives import Archive, DataError, open_archive
 from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
@@ -106,28 +107,39 @@ def _bcisc_cutouts(archive: Archive, record: LabField) -> list[np.ndarray]:
     return cells
 
 
-def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, int]:
+def prepare(
+    data_dir: Path,
+    out_dir: Path,
+    progress: bool = True,
+    laboratories: Sequence[str] | None = None,
+) -> dict[str, int]:
     """Write the training folder.
 
     Args:
         data_dir: folder that holds the archives (``wbcdet data fetch``).
         out_dir: folder to write; an older one is overwritten file by file.
         progress: show a bar on the terminal.
+        laboratories: write these only; None for all.
 
     Returns:
         Number of fields by laboratory.
 
     Raises:
-        DataError: an archive is missing or damaged.
+        DataError: an archive is missing or damaged, or there is no such laboratory.
     """
+    chosen = sorted(READERS) if laboratories is None else sorted(set(laboratories))
+    for name in chosen:
+        if name not in READERS:
+            raise DataError(f"no laboratory is called {name!r}; there are {', '.join(READERS)}")
     out_dir.mkdir(parents=True, exist_ok=True)
     split_list = read_split_list()
     fields: list[tuple] = []
     boxes: list[tuple] = []
     cutouts: list[tuple] = []
     with Progress(disable=not progress) as bar:
-        task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in READERS))
-        for laboratory, (archive_names, reader) in sorted(READERS.items()):
+        task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in chosen))
+        for laboratory in chosen:
+            archive_names, reader = READERS[laboratory]
             archive, *others = (open_archive(name, data_dir) for name in archive_names)
             bar.update(task, description=f"prepare {laboratory}")
             (out_dir / "fields" / laboratory).mkdir(parents=True, exist_ok=True)

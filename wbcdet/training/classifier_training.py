@@ -27,8 +27,7 @@ from wbcdet.training.architectures import architecture, build
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
-from wbcdet.training.distance import PREFIX
-from wbcdet.training.leucocytenet import LeucoCyteNet
+from wbcdet.training.leucocytenet import DISTANCE_PREFIX, LeucoCyteNet
 from wbcdet.utils.parallel import cores
 
 #: The averaged weights follow the trained ones over about this many steps.
@@ -305,7 +304,7 @@ def load_network(
     given = {
         k: v
         for k, v in tensors.items()
-        if not k.endswith("num_batches_tracked") and not k.startswith(PREFIX)
+        if not k.endswith("num_batches_tracked") and not k.startswith(DISTANCE_PREFIX)
     }
     other = TrainingError(f"{path}: is of another network, or one of another size")
     try:

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import nn
 
-from wbcdet.training.leucocytenet import FeatureDistance
-
-#: How its tensors are called beside the network's in ``classifier.safetensors``.
-PREFIX = "distance."
+from wbcdet.datasets.cells import load_cells
+from wbcdet.training.augment_cells import plain_crop
+from wbcdet.training.classifier_training import predict_outputs
+from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance
 
 #: Share of the mean variance that is added to every direction, against those with next to none.
 _SHRINKAGE = 0.05
 #: Cells that a laboratory must show of a class for a centre of its own.
 _MIN_CELLS = 5
+#: Cells of a laboratory and class that it is fitted to at most.
+_MAX_CELLS = 200
 
 
 def fit_distance(
@@ -49,6 +52,22 @@ def fit_distance(
     )
 
 
+def training_distance(
+    network: nn.Module, prepared: Path, leave_out: tuple[str, ...] = ()
+) -> FeatureDistance:
+    """The distance from the training cells of the prepared folder.
+
+    Args:
+        network: the trained LeucoCyteNet.
+        prepared: folder of ``wbcdet data prepare``.
+        leave_out: laboratories that it was not trained on.
+    """
+    cells = load_cells(prepared, ("train",), leave_out=leave_out, artefacts=1, most=_MAX_CELLS)
+    _, features = predict_outputs(network, (plain_crop(c) for c in cells))
+    labels = np.array([c.label for c in cells])
+    return fit_distance(features, labels, [c.laboratory for c in cells])
+
+
 def add_centres(
     distance: FeatureDistance, features: np.ndarray, labels: np.ndarray
 ) -> FeatureDistance:
@@ -70,7 +89,7 @@ def add_centres(
 def load_distance(path: Path) -> FeatureDistance | None:
     """The distance in a ``classifier.safetensors``; None where it has none."""
     tensors = load_file(path)
-    names = [PREFIX + "project", PREFIX + "centres"]
+    names = [DISTANCE_PREFIX + "project", DISTANCE_PREFIX + "centres"]
     if not all(name in tensors for name in names):
         return None
     return FeatureDistance(*(tensors[name].float() for name in names))

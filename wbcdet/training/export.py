@@ -16,8 +16,7 @@ from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
 from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.compose_scenes import LETTERBOX_GREY
-from wbcdet.training.distance import PREFIX
-from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet, NamedCells
+from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 
 #: What the shipped models were trained on.
@@ -32,7 +31,7 @@ def _save(
     """Half precision safetensors that every user of an installed package may read."""
     kept = {k: v.half().contiguous() for k, v in tensors.items() if v.is_floating_point()}
     if distance is not None:  # its whitening spans more than half precision holds
-        kept |= {PREFIX + k: v.contiguous() for k, v in distance.state_dict().items()}
+        kept |= {DISTANCE_PREFIX + k: v.contiguous() for k, v in distance.state_dict().items()}
     save_file(kept, path)
     path.chmod(0o644)
 

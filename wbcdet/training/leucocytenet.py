@@ -115,6 +115,10 @@ class LeucoCyteNet(nn.Module):
         return self
 
 
+#: How the tensors of the distance are called beside the network's in ``classifier.safetensors``.
+DISTANCE_PREFIX = "distance."
+
+
 class FeatureDistance(nn.Module):
     """How far the features of a crop are from those of all that was trained on.
 
