@@ -1,0 +1,108 @@
+"""Temperature and thresholds of the classifier, chosen on laboratories left out of training.
+
+Reads what ``scripts/left_out.py classifier`` wrote. Every laboratory counts alike. What holds in
+the laboratories trained on says nothing about the next one, so nothing is chosen there.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from scipy.special import softmax
+
+#: Share of right names that all refusals together may cost, half to each.
+LOST = 0.02
+
+
+def main(
+    runs: Annotated[Path, typer.Option(help="Folder with one run a laboratory.")] = Path(
+        "runs/left-out-classifier"
+    ),
+    out: Annotated[Path, typer.Option(help="JSON file for what was chosen.")] = Path(
+        "runs/thresholds.json"
+    ),
+) -> None:
+    """Choose temperature, least score and greatest distance, and show what they do."""
+    from wbcdet.datasets.cells import CLASSES
+    from wbcdet.training.classifier_training import fit_temperature
+
+    labs = {p.parent.name: np.load(p) for p in sorted(runs.glob("*/scores.npz"))}
+    if not labs:
+        raise typer.BadParameter(f"{runs} holds no scores.npz: run scripts/left_out.py classifier")
+    # The temperature of the laboratory that needs the most caution would blur all others; the
+    # geometric mean holds for most.
+    each = {lab: fit_temperature(s["logits"], s["labels"]) for lab, s in labs.items()}
+    temperature = float(np.exp(np.mean(np.log(list(each.values())))))
+    scores = {lab: softmax(s["logits"] / temperature, axis=1) for lab, s in labs.items()}
+    right = {lab: _right(scores[lab], s["labels"]) for lab, s in labs.items()}
+    min_score = _pooled_quantile([scores[k][right[k], :4].max(1) for k in labs], LOST / 2)
+    distance = _pooled_quantile([labs[k]["distance"][right[k]] for k in labs], 1 - LOST / 2)
+    chosen = {
+        "temperature": round(temperature, 4),
+        "min_score": round(min_score, 3),
+        "distance": round(distance, 3),
+    }
+    print(f"temperature {temperature:.3f} (by laboratory: "
+          + ", ".join(f"{k} {v:.2f}" for k, v in each.items()) + ")")  # fmt: skip
+    print(f"least score {min_score:.3f}, greatest distance {distance:.3f}\n")
+    print("| laboratory left out | cells | right % | wrong % | open % | calibration error |"
+          " declined: " + " | ".join(CLASSES[4:]) + " |")  # fmt: skip
+    print("|" + "---|" * (6 + len(CLASSES) - 4))
+    for lab, s in labs.items():
+        named, four = _named(scores[lab], s["distance"], chosen), s["labels"] < 4
+        good = named == s["labels"]
+        cells = [
+            f"{100 * (named < 0)[s['labels'] == k].mean():.0f} of {(s['labels'] == k).sum()}"
+            if (s["labels"] == k).any()
+            else "-"
+            for k in range(4, len(CLASSES))
+        ]
+        print(
+            f"| {lab} | {four.sum()} | {100 * good[four].mean():.1f} "
+            f"| {100 * (~good & (named >= 0))[four].mean():.1f} "
+            f"| {100 * (named < 0)[four].mean():.1f} "
+            f"| {expected_calibration_error(scores[lab], s['labels']):.3f} | "
+            + " | ".join(cells)
+            + " |"
+        )
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+
+
+def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    return np.asarray((labels < 4) & (scores.argmax(1) == labels))
+
+
+def _pooled_quantile(values: list[np.ndarray], q: float) -> float:
+    """A quantile of all values together in which every array weighs the same."""
+    pooled = np.concatenate(values)
+    weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in values])
+    order = np.argsort(pooled)
+    share = np.cumsum(weights[order]) / weights.sum()
+    return float(pooled[order][np.searchsorted(share, q)])
+
+
+def _named(scores: np.ndarray, distance: np.ndarray, chosen: dict[str, Any]) -> np.ndarray:
+    """Class of each cell as the program names it, -1 where it declines."""
+    named = scores.argmax(1)
+    open_ = (
+        (named >= 4)
+        | (scores[:, :4].max(1) < chosen["min_score"])
+        | (distance > chosen["distance"])
+    )
+    return np.where(open_, -1, named)
+
+
+def expected_calibration_error(scores: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
+    """Mean distance of score and share right over equally filled bins, for all classes."""
+    best, right = scores.max(1), scores.argmax(1) == labels
+    parts = np.array_split(np.argsort(best), bins)
+    return float(sum(len(p) * abs(best[p].mean() - right[p].mean()) for p in parts) / len(best))
+
+
+if __name__ == "__main__":
+    typer.run(main)
