@@ -129,7 +129,7 @@ class Run:
             # A checkpoint holds all weights: the hub is not asked again.
             size = {"stages": recipe.stages, "head": recipe.head}
             network = build(recipe.arch, classes, self.taught and state is None, **size)
-        if isinstance(network, LeucoCyteNet) and recipe.start is None:
+        if isinstance(network, LeucoCyteNet):
             for part in (network.stem, *network.blocks[: recipe.frozen]) if recipe.frozen else ():
                 part.requires_grad_(False)
         self.network = network.train().to(self.device).to(memory_format=torch.channels_last)
