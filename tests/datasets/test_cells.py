@@ -14,6 +14,7 @@ from wbcdet.datasets.cells import CLASSES, LARGEST_CELL, LabelledCell, cut_patch
 from wbcdet.inference.preprocess import crop_cell, normalise_stain
 from wbcdet.training.augment_cells import (
     BLOOD_SHARES,
+    DECLINED_WEIGHTS,
     CROP_PADDING,
     CROP_SIZE,
     STAIN,
@@ -137,10 +138,11 @@ def test_types_come_by_the_root_of_their_share_and_laboratories_by_that_of_their
     odds = CellDataset(cells, 10).odds
     assert odds[:404].sum() / odds[404] == pytest.approx((0.30 / 0.03) ** 0.5)
     assert odds[4:404].sum() / odds[:4].sum() == pytest.approx(10)
-    # Basophils and artefacts come as often as the four do on average.
+    # What is declined comes by weights of its own, which together are less than the four's.
     odds = CellDataset(cells + made("artefact", "a", 7), 10).odds
-    mean = np.mean([share**0.5 for share in BLOOD_SHARES.values()])
-    assert odds[405:].sum() / odds[404] == pytest.approx(mean / 0.03**0.5)
+    assert odds[405:].sum() / odds[404] == pytest.approx(DECLINED_WEIGHTS["artefact"] / 0.03**0.5)
+    assert set(BLOOD_SHARES) | set(DECLINED_WEIGHTS) == set(CLASSES)
+    assert sum(DECLINED_WEIGHTS.values()) < sum(share**0.5 for share in BLOOD_SHARES.values())
 
 
 def test_dataset_items(train: list[LabelledCell]) -> None:
