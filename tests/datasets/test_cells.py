@@ -14,9 +14,9 @@ from wbcdet.datasets.cells import CLASSES, LARGEST_CELL, LabelledCell, cut_patch
 from wbcdet.inference.preprocess import crop_cell, normalise_stain
 from wbcdet.training.augment_cells import (
     BLOOD_SHARES,
-    DECLINED_WEIGHTS,
     CROP_PADDING,
     CROP_SIZE,
+    DECLINED_WEIGHTS,
     STAIN,
     CellDataset,
     _cut_by_border,

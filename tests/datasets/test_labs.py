@@ -13,7 +13,7 @@ from conftest import grain
 
 from wbcdet.datasets import laboratories as labs
 from wbcdet.datasets.archives import DataError, open_archive
-from wbcdet.datasets.laboratories import KINDS, READERS, place_sub_image, read_bccd, read_split_list
+from wbcdet.datasets.laboratories import KINDS, place_sub_image, read_bccd, read_split_list
 from wbcdet.datasets.prepare import BOX_COLUMNS, CUTOUT_COLUMNS, FIELD_COLUMNS, _cutout, prepare
 
 Rows = list[dict[str, str]]
