@@ -42,6 +42,7 @@ def main(
         predict_logits,
         validation_logits,
     )
+    from wbcdet.utils.calibration import softmax
 
     least = Classifier().card["min_score"]
     figures: dict[str, Any] = {}
@@ -52,8 +53,7 @@ def main(
         every = ("train", "val", "test", "heldout")
         cells = load_cells(prepared, every, laboratories=(laboratory,))
         logits = predict_logits(network, [plain_crop(c) for c in cells]) / temperature
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        odds /= odds.sum(1, keepdims=True)
+        odds = softmax(logits)
         named = [
             named_cell(CLASSES[c.label], row, CLASSES, least, c.group)
             for c, row in zip(cells, odds, strict=True)

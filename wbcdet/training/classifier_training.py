@@ -27,6 +27,7 @@ from wbcdet.training.architectures import architecture, build
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
+from wbcdet.utils.calibration import fit_temperature as most_likely
 
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300
@@ -279,14 +280,7 @@ def load_network(
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The divisor of the logits that makes their probabilities most likely (Guo et al. 2017)."""
-    candidates = np.exp(np.linspace(np.log(0.3), np.log(4), 120))
-
-    def loss(t: float) -> float:
-        return float(
-            functional.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(labels))
-        )
-
-    return float(min(candidates, key=loss))
+    return most_likely(logits, labels, np.exp(np.linspace(np.log(0.3), np.log(4), 120)))
 
 
 def validation_logits(
