@@ -22,6 +22,7 @@ from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
 from wbcdet.training.classifier_run import begin, complete
 from wbcdet.training.classifier_training import predict_logits
 from wbcdet.training.config import ClassifierRecipe
+from wbcdet.utils.calibration import softmax
 from wbcdet.utils.files import atomic_write
 
 #: Test lists, as ``wbcdet evaluate`` names them, in the order of the table.
@@ -75,8 +76,7 @@ def judge(
     figures = {}
     for part in lists:
         logits = predict_logits(network, part.crops) / temperature
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        odds /= odds.sum(1, keepdims=True)
+        odds = softmax(logits)
         rows = zip(part.truth, odds, part.groups, strict=True)
         cells = [named_cell(truth, odd, CLASSES, min_score, group) for truth, odd, group in rows]
         whole = judge_names(cells, min_score)

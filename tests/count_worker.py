@@ -25,7 +25,7 @@ from wbcdet.settings import Settings
 class PlainAnalyzer:
     """Finds the dark squares of a drawn field and names them by their place."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, **_: object) -> None:
         self.settings = settings
         self.analysed: list[str] = []
 

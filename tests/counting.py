@@ -66,7 +66,7 @@ class Count:
         monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
         monkeypatch.chdir(folder)
 
-    def _load(self, settings: Settings) -> PlainAnalyzer:
+    def _load(self, settings: Settings, **_: object) -> PlainAnalyzer:
         self.analyzer = PlainAnalyzer(settings)
         return self.analyzer
 

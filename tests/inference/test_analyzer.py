@@ -6,9 +6,10 @@ import re
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from conftest import grain
 from PIL import Image
 
 from wbcdet import Analyzer
+from wbcdet.inference.classifier import Classification
 from wbcdet.io.discover import find_fields
 from wbcdet.io.field import Field
 from wbcdet.records import LABELS, CellType
@@ -141,3 +143,44 @@ def test_ctrl_c_does_not_wait_for_the_end_of_a_large_field(monkeypatch: pytest.M
     finally:
         signal.signal(signal.SIGINT, before)
     assert time.monotonic() - start < 4
+
+
+class OneCell:
+    """A detector and classifier in one: a cell in the middle of every field, named by its place."""
+
+    name, sha256 = "one 1", "a" * 64
+    card: ClassVar[dict[str, Any]] = {
+        "input_size": 64,
+        "crop_padding": 1.25,
+        "learned": {"created": "2026-01-01"},
+    }
+
+    def detect(
+        self, pixels: np.ndarray, confidence: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        height, width = pixels.shape[:2]
+        box = [width * 0.4, height * 0.4, width * 0.6, height * 0.6]
+        return np.array([box], np.float32), np.array([0.9], np.float32)
+
+    def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
+        return pixels[:8, :8]
+
+    def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        return np.zeros((len(crops), 0))
+
+    def classify(
+        self, crops: Sequence[np.ndarray], min_score: float | None = None
+    ) -> list[Classification]:
+        scores = {str(label): 0.01 for label in LABELS} | {"monocyte": 0.97}
+        return [Classification(CellType.MONOCYTE, 0.97, scores, None) for _ in crops]
+
+
+def test_stages_of_your_own() -> None:
+    own = Analyzer(detector=OneCell(), classifier=OneCell())
+    result = own.analyze(np.full((100, 200, 3), 220, np.uint8))
+    [cell] = result.cells
+    assert cell.box == (80.0, 40.0, 120.0, 60.0) and cell.label is CellType.MONOCYTE
+    # Where a model was learned from a laboratory's cells, the results say so.
+    assert own.info()["classifier"] == {
+        "name": "one 1", "sha256": "a" * 64, "learned": "2026-01-01"
+    }  # fmt: skip

@@ -102,3 +102,31 @@ def test_shipped_models_say_nothing_of_the_machine_that_made_them(role: str) -> 
     data = load_model(role).path.read_bytes()
     for trace in (b"site-packages", b"/home/", b"/tmp/", b"File "):
         assert trace not in data
+
+
+def test_a_named_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    with pytest.raises(WeightsError, match="holds no model"):
+        load_model("detector", tmp_path)
+    (tmp_path / "detector.onnx").write_bytes(MODEL)
+    (tmp_path / "detector.json").write_text(json.dumps(CARD), encoding="utf-8")
+    assert load_model("detector", tmp_path).sha256 == CARD["sha256"]
+    assert load_model("classifier", tmp_path) == load_model("classifier")
+    (tmp_path / "detector.onnx").write_bytes(b"another")
+    with pytest.raises(WeightsError, match="name another folder with --weights"):
+        load_model("detector", str(tmp_path))
+
+
+def test_a_learned_classifier_is_never_taken_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "learned_home", lambda: tmp_path)
+    (tmp_path / "own").mkdir()
+    card = {**CARD, "name": "own", "file": "classifier.onnx", "learned": {"created": "2026-01-01"}}
+    (tmp_path / "own" / "classifier.onnx").write_bytes(MODEL)
+    (tmp_path / "own" / "classifier.json").write_text(json.dumps(card), encoding="utf-8")
+    (tmp_path / weights.IN_USE).write_text("own\n", encoding="utf-8")
+    model = load_model("classifier")
+    assert model.learned and model.name == "own 3"
+    assert "own 3 in use, learned on this computer" in caplog.text

@@ -12,12 +12,12 @@ from wbcdet.batch.predict import Run, run
 from wbcdet.io.discover import find_fields
 from wbcdet.records import LABELS, Cell, CellType, FieldResult
 from wbcdet.results.writer import Report
+from wbcdet.utils.boxes import iou
 
 if TYPE_CHECKING:
     from wbcdet.datasets.synthetic import SmearCell
     from wbcdet.inference.analyzer import Analyzer
 
-Box = tuple[float, float, float, float]
 
 #: Overlap (intersection over union) from which a found box is taken for the drawn cell.
 _SAME_CELL = 0.5
@@ -110,7 +110,7 @@ def _render(folder: Path, fields: int, seed: int) -> dict[Path, Sequence[SmearCe
 def _match(found: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell, SmearCell]]:
     overlaps = sorted(
         (
-            (_iou(cell.box, real.box), i, j)
+            (iou(cell.box, real.box), i, j)
             for i, cell in enumerate(found)
             for j, real in enumerate(drawn)
         ),
@@ -124,16 +124,6 @@ def _match(found: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell
             used[1].add(j)
             pairs.append((found[i], drawn[j]))
     return pairs
-
-
-def _iou(one: Box, other: Box) -> float:
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    if width <= 0 or height <= 0:
-        return 0.0
-    both = width * height
-    areas = ((box[2] - box[0]) * (box[3] - box[1]) for box in (one, other))
-    return both / (sum(areas) - both)
 
 
 def _order(label: str) -> tuple[int, str]:

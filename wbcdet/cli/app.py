@@ -25,6 +25,7 @@ from wbcdet.cli.export import EPILOG as EXPORT_EPILOG
 from wbcdet.cli.export import export
 from wbcdet.cli.learn import EPILOG as LEARN_EPILOG
 from wbcdet.cli.learn import learn
+from wbcdet.cli.options import logged, stop
 from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
@@ -33,6 +34,7 @@ from wbcdet.cli.stream import EPILOG as STREAM_EPILOG
 from wbcdet.cli.stream import stream
 from wbcdet.cli.train import app as train_app
 from wbcdet.records import NOTICE
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
 
 app = typer.Typer(
@@ -52,16 +54,16 @@ Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
 )
 app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
 app.add_typer(train_app, name="train", help="Train the classifier or the detector yourself.")
-app.command(epilog=AGREE_EPILOG)(agree)
-app.command(epilog=COUNT_EPILOG)(count)
-app.command(epilog=DEMO_EPILOG)(demo)
-app.command(epilog=EVALUATE_EPILOG)(evaluate)
-app.command(epilog=EXPORT_EPILOG)(export)
-app.command(epilog=LEARN_EPILOG)(learn)
-app.command(epilog=REVIEW_EPILOG)(review)
-app.command(epilog=STREAM_EPILOG)(stream)
-app.command()(cameras)
-app.command(epilog=PREDICT_EPILOG)(predict)
+app.command(epilog=AGREE_EPILOG)(logged(agree))
+app.command(epilog=COUNT_EPILOG)(logged(count))
+app.command(epilog=DEMO_EPILOG)(logged(demo))
+app.command(epilog=EVALUATE_EPILOG)(logged(evaluate))
+app.command(epilog=EXPORT_EPILOG)(logged(export))
+app.command(epilog=LEARN_EPILOG)(logged(learn))
+app.command(epilog=REVIEW_EPILOG)(logged(review))
+app.command(epilog=STREAM_EPILOG)(logged(stream))
+app.command()(logged(cameras))
+app.command(epilog=PREDICT_EPILOG)(logged(predict))
 
 
 def _print_version(wanted: bool) -> None:
@@ -92,4 +94,7 @@ def main() -> None:
             pipe.reconfigure(errors="replace")
     # Odd metadata in a picture is no concern of the reader: pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
-    app()
+    try:
+        app()
+    except WbcdetError as error:
+        stop(str(error))

@@ -23,6 +23,7 @@ from wbcdet.cli.options import (
     Ranges,
     Restart,
     Tile,
+    Weights,
     build_settings,
     load_analyzer,
     stop,
@@ -80,6 +81,7 @@ def count(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    weights: Weights = None,
     tile: Tile = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -103,7 +105,7 @@ def count(
         problems = [source for source in sources if source.problem is not None]
         if len(problems) == len(sources):
             stop(f"{problems[0].name}: {problems[0].problem}" if problems else "nothing to count")
-        done = _run(job, options, sources, load_analyzer(settings), quiet=quiet)
+        done = _run(job, options, sources, load_analyzer(settings, weights=weights), quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
     _report(done, quiet=quiet, json=json)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from wbcdet.cli.options import logged
+
 if TYPE_CHECKING:
     from wbcdet.datasets.archives import Source
+
+_LOG = logging.getLogger(__name__)
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -28,11 +34,14 @@ _Folder = Annotated[
 
 
 def _stop(message: object, code: int = 1) -> NoReturn:
+    if sys.exc_info()[0] is not None:
+        _LOG.debug("the error behind the line below", exc_info=True)
     typer.echo(f"wbcdet data: {message}", err=True)
     raise typer.Exit(code)
 
 
 @app.command("list")
+@logged
 def list_archives(into: _Folder = None) -> None:
     """Show the archives, their licences, and which of them are on this computer.
 
@@ -66,6 +75,7 @@ def list_archives(into: _Folder = None) -> None:
 
 
 @app.command("fetch")
+@logged
 def fetch_archives(
     names: Annotated[
         list[str] | None,
@@ -122,6 +132,7 @@ def fetch_archives(
 
 
 @app.command("prepare")
+@logged
 def prepare_folder(
     into: Annotated[
         Path, typer.Option("--into", metavar="DIR", help="Folder to write the training set to.")

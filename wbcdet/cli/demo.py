@@ -15,6 +15,7 @@ from wbcdet.cli.options import (
     NoAnnotate,
     Out,
     Quiet,
+    Weights,
     build_settings,
     load_analyzer,
     writing,
@@ -37,6 +38,7 @@ def demo(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -52,7 +54,9 @@ def demo(
         from wbcdet.results.writer import Report
 
         report = Report(out, annotate=not no_annotate)
-        done, score = run_demo(report, fields, seed, load_analyzer(settings), quiet=quiet)
+        done, score = run_demo(
+            report, fields, seed, load_analyzer(settings, weights=weights), quiet=quiet
+        )
         return done, score.lines()
 
     done, lines = writing(out, work)

@@ -18,6 +18,7 @@ from wbcdet.cli.options import (
     MinScore,
     Out,
     Quiet,
+    Weights,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -110,6 +111,7 @@ def evaluate(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
     markdown: Annotated[
@@ -132,7 +134,9 @@ def evaluate(
         from wbcdet.evaluation.output import Output
 
         output = writing(out, lambda: Output(out))
-        interrupted = _run(lists, output, load_analyzer(settings), errors, quiet=quiet)
+        interrupted = _run(
+            lists, output, load_analyzer(settings, weights=weights), errors, quiet=quiet
+        )
     except KeyboardInterrupt:
         stop("stopped before a list was done", EXIT_INTERRUPTED)
     _print(output, quiet=quiet, json=json, markdown=markdown)

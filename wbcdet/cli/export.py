@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from enum import Enum
 from importlib import import_module
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wbcdet.records import FieldResult
-    from wbcdet.results.export.base import Item, Pictures
+    from wbcdet.results.export.base import Item, Pictures, Writer
 
 EPILOG = f"Exit code: 0 all written, 1 some pictures not found, 2 nothing to export. {NOTICE}"
 
@@ -28,15 +29,12 @@ COLUMNS: tuple[str, ...] = ("file", "name", "width", "height", "cells", "picture
 _MAX_NAMED = 3
 
 
-class Format(str, Enum):
-    """Formats of other programs; each has a module of its name."""
+#: Formats that come with wbcdet; each has a module of its name in ``wbcdet.results.export``.
+FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
 
-    COCO = "coco"
-    YOLO = "yolo"
-    VOC = "voc"
-    QUPATH = "qupath"
-    LABELSTUDIO = "labelstudio"
-    CVAT = "cvat"
+
+#: Entry point group of packages that add a format: the name, and what has a ``write``.
+ENTRY_POINTS = "wbcdet.export_formats"
 
 
 class Images(str, Enum):
@@ -56,7 +54,15 @@ def export(
             show_default=False,
         ),
     ],
-    to: Annotated[Format, typer.Option("--to", help="The format.", show_default=False)],
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="|".join(FORMATS),
+            help="The format; packages beside wbcdet may add others.",
+            show_default=False,
+        ),
+    ],
     out: Annotated[Path, typer.Option(help="A new folder for the export.", show_default=False)],
     pictures: Annotated[
         Path | None,
@@ -79,6 +85,7 @@ def export(
     from wbcdet.results.document import ResultsError, load_document
     from wbcdet.results.export.base import Pictures
 
+    writer = _open_writer(to)
     place: Pictures | None = None
     if pictures is not None and images is not Images.NONE:
         if not pictures.is_dir():
@@ -92,7 +99,7 @@ def export(
         stop(str(error))
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
-    problems = writing(out, lambda: _write(results, to, out, place))
+    problems = writing(out, lambda: _write(results, writer, to, out, place))
     for problem in problems[:_MAX_NAMED]:
         typer.echo(f"wbcdet: picture left out: {' '.join(problem.split())}", err=True)
     if len(problems) > _MAX_NAMED:
@@ -101,8 +108,27 @@ def export(
     raise typer.Exit(EXIT_SOME_FAILED if problems else 0)
 
 
+def _open_writer(name: str) -> Writer:
+    """Load the writer of a format: one of wbcdet's, or one that another package declares."""
+    if name in FORMATS:
+        writer: Writer = import_module(f"wbcdet.results.export.{name}")
+        return writer
+    declared = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+    if name not in declared:
+        stop(f"--to {name}: there is no such format; there are {', '.join([*FORMATS, *declared])}")
+    try:
+        writer = declared[name].load()
+    except Exception as error:  # another package may raise anything
+        stop(f"--to {name}: {declared[name].value} cannot be loaded: {error}")
+    return writer
+
+
 def _write(
-    results: Sequence[FieldResult], to: Format, out: Path, pictures: Pictures | None
+    results: Sequence[FieldResult],
+    writer: Writer,
+    to: str,
+    out: Path,
+    pictures: Pictures | None,
 ) -> list[str]:
     """Write the export and print its closing line; returns what is wrong with pictures."""
     from wbcdet.results.export.base import make_items, summary
@@ -110,7 +136,6 @@ def _write(
 
     if out.is_dir() and any(out.iterdir()):
         stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
-    writer = import_module(f"wbcdet.results.export.{to.value}")
     out.mkdir(parents=True, exist_ok=True)
     target = out / getattr(writer, "PICTURES", "images")
     items, problems = make_items(results, target, pictures)
@@ -118,7 +143,7 @@ def _write(
     how = "" if pictures is None else "linked" if pictures.link else "copied"
     rows = (_row(item, how, asked=pictures is not None) for item in items)
     atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
-    typer.echo(f"{summary(items, len(results) - len(items), to.value, out)}. {NOTICE}")
+    typer.echo(f"{summary(items, len(results) - len(items), to, out)}. {NOTICE}")
     return problems
 
 

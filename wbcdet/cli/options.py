@@ -1,12 +1,15 @@
-"""What the commands share: options, progress, one-line errors, exit codes."""
+"""What the commands share: options, logging, one-line errors, exit codes."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+import logging
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
 
@@ -15,6 +18,8 @@ from wbcdet.utils.web.bind import PORT
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
+
+_LOG = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -44,6 +49,16 @@ Device = Annotated[
         metavar="auto|cpu|cpu-bf16|cuda",
         help="Where the models run: auto (cuda where there is one, else cpu), cpu, cuda, or "
         "cpu-bf16: half precision, faster on new processors, with slightly other boxes.",
+    ),
+]
+Weights = Annotated[
+    Path | None,
+    typer.Option(
+        metavar="DIR",
+        help="Folder of the models (detector.json, classifier.json and their files); what it lacks "
+        "is the shipped one. Default: the shipped ones, or the classifier that `wbcdet learn` has "
+        "put in use.",
+        show_default=False,
     ),
 ]
 Tile = Annotated[
@@ -84,7 +99,43 @@ Port = Annotated[
     ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and no progress.")]
+Verbose = Annotated[
+    bool,
+    typer.Option(
+        "--verbose", help="Say on the way what is done, and show where an error comes from."
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
+
+
+def logged(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command the option ``--verbose``, and have what is logged shown on standard error."""
+    hints = get_type_hints(command, include_extras=True)
+    signature = inspect.signature(command)
+    own = [one.replace(annotation=hints[one.name]) for one in signature.parameters.values()]
+    extra = inspect.Parameter(
+        "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+    )
+
+    @functools.wraps(command)
+    def run(*arguments: Any, verbose: bool = False, **options: Any) -> Any:
+        show_log(verbose=verbose)
+        return command(*arguments, **options)
+
+    # What typer reads a command's options from, one way or the other by its version.
+    run.__annotations__ = {**hints, "verbose": Verbose}
+    run.__signature__ = signature.replace(parameters=[*own, extra])  # type: ignore[attr-defined]
+    return run
+
+
+def show_log(*, verbose: bool) -> None:
+    """Print the log of wbcdet on standard error: warnings, or all of it with time and place."""
+    log = logging.getLogger("wbcdet")
+    handler = logging.StreamHandler(sys.stderr)
+    form = "%(asctime)s %(levelname)s %(name)s: %(message)s" if verbose else "wbcdet: %(message)s"
+    handler.setFormatter(logging.Formatter(form))
+    log.handlers = [handler]
+    log.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
 def build_settings(
@@ -96,7 +147,8 @@ def build_settings(
         stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
 
 
-def load_analyzer(settings: Settings, *, threads: int = 1) -> Analyzer:
+def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: int = 1) -> Analyzer:
+    """Load the models; one line where they cannot be loaded."""
     import cv2
 
     from wbcdet.inference.analyzer import Analyzer
@@ -104,7 +156,7 @@ def load_analyzer(settings: Settings, *, threads: int = 1) -> Analyzer:
     # Where each core has a field of its own, OpenCV's threads cost 5 % and gain nothing.
     cv2.setNumThreads(threads)
     try:
-        return Analyzer(settings, threads=threads)
+        return Analyzer(settings, threads=threads, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
         stop(f"models cannot be loaded: {error}")
 
@@ -120,6 +172,9 @@ def writing(out: Path, work: Callable[[], T]) -> T:
 
 
 def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
+    """End with one line; ``--verbose`` also shows the error behind it."""
+    if sys.exc_info()[0] is not None:
+        _LOG.debug("the error behind the line below", exc_info=True)
     print(f"wbcdet: {' '.join(message.split())}", file=sys.stderr)
     raise SystemExit(code)
 

@@ -19,6 +19,7 @@ from wbcdet.cli.options import (
     Out,
     Quiet,
     Tile,
+    Weights,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -49,6 +50,7 @@ def predict(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    weights: Weights = None,
     tile: Tile = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -73,7 +75,7 @@ def predict(
         from wbcdet.results.writer import Report
 
         report = Report(out, annotate=not no_annotate)
-        return run(found, report, load_analyzer(settings), quiet=quiet)
+        return run(found, report, load_analyzer(settings, weights=weights), quiet=quiet)
 
     done = writing(out, work)
     finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)

@@ -26,6 +26,7 @@ from wbcdet.cli.options import (
     Quiet,
     Ranges,
     Restart,
+    Weights,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -107,6 +108,7 @@ def stream(
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
+    weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -128,7 +130,7 @@ def stream(
             opened, out, options, display, page, save_video, restart, not no_annotate, quiet
         )
         # Frames come one by one: all cores work on each.
-        done = _count(wish, load_analyzer(settings, threads=cores()))
+        done = _count(wish, load_analyzer(settings, weights=weights, threads=cores()))
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
     _report(done, wish, json=json)

@@ -19,6 +19,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wbcdet.utils.errors import WbcdetError
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -31,7 +33,7 @@ MIRROR_VARIABLE = "WBCDET_DATA_MIRROR"
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
-class DataError(Exception):
+class DataError(WbcdetError):
     """An archive cannot be had or read. The message is one line that says what to do."""
 
 

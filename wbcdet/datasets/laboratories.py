@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, datasets_folder
+from wbcdet.utils.boxes import part_of_smaller
 
 #: What a box can hold. ``ignore`` is neither a cell to find nor background. Of test fields alone:
 #: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
@@ -208,15 +209,6 @@ def _components(mask: np.ndarray, smallest: int) -> list[tuple[int, int, int, in
     ]
 
 
-def _overlap(a: tuple[float, ...], b: tuple[float, ...]) -> float:
-    """Shared area as a part of the smaller box."""
-    w = min(a[2], b[2]) - max(a[0], b[0])
-    h = min(a[3], b[3]) - max(a[1], b[1])
-    if w <= 0 or h <= 0:
-        return 0.0
-    return w * h / min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1]))
-
-
 def place_sub_image(field_image: np.ndarray, sub_image: np.ndarray) -> tuple[int, int, float]:
     """Find a 256 px sub-image in its field: top left corner in field pixels and match score.
 
@@ -281,7 +273,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         kept: list[tuple[tuple[int, int, int, int], str]] = []
         for box, cell_type in sorted(found, key=lambda item: item[1] == ""):
             if min(box[2] - box[0], box[3] - box[1]) >= 20 and not any(
-                _overlap(box, other) > 0.5 for other, _ in kept
+                part_of_smaller(box, other) > 0.5 for other, _ in kept
             ):
                 kept.append((box, cell_type))
         if len(kept) == 1:

@@ -9,6 +9,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from wbcdet.utils.boxes import area, shared_area
+
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
 cv2.setNumThreads(0)
 
@@ -164,7 +166,5 @@ def load_cutouts(prepared: Path, leave_out: tuple[str, ...] = ()) -> dict[str, l
 
 def shared(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection of two boxes as a part of the first."""
-    side = np.minimum(a[2:], b[2:]) - np.maximum(a[:2], b[:2])
-    if min(side) <= 0:
-        return 0.0
-    return float(side.prod() / (a[2:] - a[:2]).prod())
+    shared = shared_area(a, b)
+    return float(shared / area(a)) if shared else 0.0

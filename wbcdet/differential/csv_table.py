@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcdet.utils.errors import WbcdetError
+
 _OTHER_FILES = (
     (b"PK\x03\x04", "an Excel or zip file; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel file; save the sheet as CSV"),
@@ -15,7 +17,7 @@ _OTHER_FILES = (
 )
 
 
-class TableError(ValueError):
+class TableError(WbcdetError, ValueError):
     """A table cannot be used; the message is one line that names the file and the remedy."""
 
 

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import PurePosixPath
 
+from wbcdet.utils.errors import WbcdetError
+
 FOLDER = "folder"
 
 #: Group of the fields whose name tells none.
@@ -16,7 +18,7 @@ NO_GROUP = "(no group)"
 _MAX_NAMED = 5
 
 
-class GroupingError(ValueError):
+class GroupingError(WbcdetError, ValueError):
     """What ``--group-by`` names is neither ``folder`` nor a usable pattern; one line."""
 
 

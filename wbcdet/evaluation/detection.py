@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from wbcdet.utils.boxes import iou_matrix
 from wbcdet.utils.intervals import Groups
 
 #: Overlap (intersection over union) from which a box counts as the cell.
@@ -37,20 +38,11 @@ class FoundField:
     group: str
 
 
-def overlaps(truth: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """Intersection over union of each pair, (N, M), of corners (N, 4) and (M, 4)."""
-    low = np.maximum(truth[:, None, :2], boxes[None, :, :2])
-    high = np.minimum(truth[:, None, 2:], boxes[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(2)
-    areas = [(b[:, 2:] - b[:, :2]).prod(1) for b in (truth, boxes)]
-    return shared / np.maximum(areas[0][:, None] + areas[1][None] - shared, 1e-9)
-
-
 def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:
     """Pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
     if not len(truth) or not len(boxes):
         return []
-    iou = overlaps(truth, boxes)
+    iou = iou_matrix(truth, boxes)
     pairs = []
     while iou.max() >= least:
         t, b = np.unravel_index(iou.argmax(), iou.shape)
@@ -141,7 +133,7 @@ def _curve(fields: Sequence[FoundField]) -> list[dict[str, float]]:
     for f in fields:
         hit = np.zeros(len(f.boxes), bool)
         free = np.ones(len(f.truth), bool)
-        iou = overlaps(f.truth, f.boxes)
+        iou = iou_matrix(f.truth, f.boxes)
         # As at every threshold: a cell goes to the most certain box that meets it.
         for b in np.argsort(-f.scores, kind="stable"):
             open_ = np.where(free, iou[:, b], -1) if len(free) else np.zeros(0)

@@ -17,6 +17,7 @@ from wbcdet.evaluation.evaluate import Judged
 from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
 from wbcdet.records import NOTICE
+from wbcdet.results.document import describe_model
 from wbcdet.utils.text import one_line
 
 #: Problems of a kind on the page; the rest is in the JSON file.
@@ -71,7 +72,7 @@ _EXPLAINED = (
 
 def _made(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows = [
-        (role.capitalize(), f"{info[role]['name']}, sha256 {info[role]['sha256']}")
+        (role.capitalize(), f"{describe_model(info[role])}, sha256 {info[role]['sha256']}")
         for role in ("detector", "classifier")
     ]
     rows.append(("Thresholds", f"cell {info['confidence']:g}, name {info['min_score']:g}"))

@@ -16,6 +16,7 @@ from wbcdet.io.decode import FieldError, Pixels
 from wbcdet.io.discover import Source
 from wbcdet.io.field import read_field
 from wbcdet.settings import Settings
+from wbcdet.utils.errors import WbcdetError
 
 #: Folder names that stand for a part of training.
 SPLITS = {
@@ -33,7 +34,7 @@ _MIN_SIDE = 2.0
 _ROUNDING = 2.0
 
 
-class LabelledError(Exception):
+class LabelledError(WbcdetError):
     """A folder holds nothing to evaluate with; the message is one line that names the remedy."""
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -14,6 +15,8 @@ import numpy as np
 from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.magnification import choose_view
+from wbcdet.inference.protocols import Classifier as ClassifierProtocol
+from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.sliced import Box, crop, find_in_tiles, find_whole
 from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
@@ -21,6 +24,8 @@ from wbcdet.io.field import Field, read_field
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.parallel import cores, work_ahead
+
+_LOG = logging.getLogger(__name__)
 
 Input = str | Path | Source | Field | np.ndarray
 Done = tuple[Field | None, FieldResult]
@@ -45,6 +50,10 @@ class Analyzer:
         confidence, min_score, device: shortcuts that override the settings.
         threads: processor threads that share the work of one call of a model. With 1, many fields
             are done fastest, a core for each; with all cores, one field that comes by itself.
+        weights: folder of the models, as ``weights/`` of the repository is one; a model that it
+            lacks is the shipped one. None takes the shipped ones, or the classifier that
+            ``wbcdet learn`` has put in use, which is said in the log and in the results.
+        detector, classifier: stages of your own, in the place of the shipped ones.
 
     Raises:
         ValueError: a setting is out of its range.
@@ -59,14 +68,19 @@ class Analyzer:
         min_score: float | None = None,
         device: str | None = None,
         threads: int = 1,
+        weights: str | Path | None = None,
+        detector: DetectorProtocol | None = None,
+        classifier: ClassifierProtocol | None = None,
     ) -> None:
         given = {"confidence": confidence, "min_score": min_score, "device": device}
         changes = {name: value for name, value in given.items() if value is not None}
         self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-        self.detector = Detector(self.settings.device, threads)
-        self.classifier = Classifier(self.settings.device, threads)
+        device = self.settings.device
+        self.detector = detector or Detector(device, threads, weights)
+        self.classifier = classifier or Classifier(device, threads, weights)
         self._at_once = max(1, min(cores() // threads, _MAX_AT_ONCE))
         self._turn = threading.Lock()
+        _LOG.debug("%s and %s on %s", self.detector.name, self.classifier.name, device)
 
     def analyze(self, source: Input) -> FieldResult:
         """Analyse one field.
@@ -106,8 +120,8 @@ class Analyzer:
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""
         return {
-            "detector": {"name": self.detector.name, "sha256": self.detector.sha256},
-            "classifier": {"name": self.classifier.name, "sha256": self.classifier.sha256},
+            "detector": _model_info(self.detector),
+            "classifier": _model_info(self.classifier),
             "settings": {
                 **self.settings.to_dict(),
                 "fingerprint": self.settings.fingerprint(),
@@ -123,6 +137,7 @@ class Analyzer:
         try:
             return read_field(item, self.settings)
         except FieldError as error:
+            _LOG.debug("%s cannot be read", item.name, exc_info=True)
             return FieldResult.failed(item.name, str(error))
 
     def _analyze_batch(self, sources: list[tuple[int, Input]]) -> list[Done | Field]:
@@ -163,6 +178,7 @@ class Analyzer:
                 found = find_whole(field, self.detector, self.settings)
                 own = [crop(field, box, self.classifier) for box, _ in found]
             except FieldError as error:
+                _LOG.debug("%s cannot be read", field.name, exc_info=True)
                 failed[number] = FieldResult.failed(field.name, str(error))
             else:
                 whole[number] = found
@@ -192,6 +208,13 @@ class Analyzer:
             part = crops[start : start + size]
             verdicts += self.classifier.classify(part, min_score=self.settings.min_score)
         return verdicts
+
+
+def _model_info(model: DetectorProtocol | ClassifierProtocol) -> dict[str, Any]:
+    """Say which model it was, and where it was learned from a laboratory's cells, when."""
+    learned = model.card.get("learned")
+    said = {"name": model.name, "sha256": model.sha256}
+    return said if learned is None else {**said, "learned": learned["created"]}
 
 
 def _as_pixels(array: np.ndarray) -> np.ndarray:

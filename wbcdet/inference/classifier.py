@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from wbcdet.inference.backends import open_backend
 from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
 from wbcdet.inference.weights import load_model
 from wbcdet.records import LABELS, CellType
+from wbcdet.utils.calibration import softmax
 
 #: Why a cell is unclassified, by the class that won over the four.
 REASONS = {"basophil": "basophil-like", "artefact": "artefact"}
@@ -32,16 +34,13 @@ class Classifier:
 
     Everything about its input, its classes and its thresholds is read from the model's card.
 
-    Args:
-        device: one of ``wbcdet.settings.DEVICES``.
-        threads: processor threads that share the work of one call.
-
-    Raises:
-        WeightsError: the model is missing, damaged or cannot run on the device.
+    Args and errors as for :class:`~wbcdet.inference.detector.Detector`.
     """
 
-    def __init__(self, device: str = "auto", threads: int = 1) -> None:
-        model = load_model("classifier")
+    def __init__(
+        self, device: str = "auto", threads: int = 1, weights: str | Path | None = None
+    ) -> None:
+        model = load_model("classifier", weights)
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
@@ -59,9 +58,7 @@ class Classifier:
         if not crops:
             return np.zeros((0, len(self.card["classes"])), np.float32)
         batch = normalise(crops, self.card["mean"], self.card["std"])
-        logits = self._backend.run(batch) / self.card["temperature"]
-        odds = np.exp(logits - logits.max(1, keepdims=True))
-        return odds / odds.sum(1, keepdims=True)
+        return softmax(self._backend.run(batch) / self.card["temperature"])
 
     def classify(
         self, crops: Sequence[np.ndarray], min_score: float | None = None

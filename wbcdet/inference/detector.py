@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -9,6 +10,7 @@ import numpy as np
 
 from wbcdet.inference.backends import open_backend
 from wbcdet.inference.weights import load_model
+from wbcdet.utils.boxes import ious
 
 
 class Detector:
@@ -19,13 +21,16 @@ class Detector:
     Args:
         device: one of ``wbcdet.settings.DEVICES``.
         threads: processor threads that share the work of one call.
+        weights: folder of the models; None takes those in use (``load_model``).
 
     Raises:
         WeightsError: the model is missing, damaged or cannot run on the device.
     """
 
-    def __init__(self, device: str = "auto", threads: int = 1) -> None:
-        model = load_model("detector")
+    def __init__(
+        self, device: str = "auto", threads: int = 1, weights: str | Path | None = None
+    ) -> None:
+        model = load_model("detector", weights)
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
@@ -104,15 +109,10 @@ def nms(boxes: np.ndarray, most_shared: float) -> list[int]:
     Returns:
         indices of the kept boxes, in order.
     """
-    area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     kept: list[int] = []
     left = np.arange(len(boxes))
     while left.size:
         first, rest = left[0], left[1:]
         kept.append(int(first))
-        low = np.maximum(boxes[first, :2], boxes[rest, :2])
-        high = np.minimum(boxes[first, 2:], boxes[rest, 2:])
-        shared = np.clip(high - low, 0, None).prod(1)
-        iou = shared / np.maximum(area[first] + area[rest] - shared, 1e-9)
-        left = rest[iou <= most_shared]
+        left = rest[ious(boxes[first], boxes[rest]) <= most_shared]
     return kept

@@ -14,10 +14,10 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wbcdet.inference.tiling import shares
 from wbcdet.io.decode import Pixels
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
+from wbcdet.utils.boxes import ious
 
 #: ``pixels`` to boxes (N, 4) and scores (N,), those that count as found.
 Detect = Callable[[Pixels], tuple[np.ndarray, np.ndarray]]
@@ -170,7 +170,7 @@ def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) 
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)
     x, y = (box[:2] + box[2:] - side) / 2
     boxes, _ = _look(field, round(x), round(y), side, detect, input_size)
-    same = boxes[shares(box, boxes)[0] > _SAME]
+    same = boxes[ious(box, boxes) > _SAME]
     return [float(max(one[2:] - one[:2])) for one in same[:1]]
 
 

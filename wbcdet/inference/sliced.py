@@ -6,15 +6,14 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from wbcdet.inference.classifier import Classification, Classifier
-from wbcdet.inference.detector import Detector
+from wbcdet.inference.classifier import Classification
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, show
+from wbcdet.inference.protocols import Classifier, Detector
 from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, plan
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import work_ahead
-
-Box = tuple[float, float, float, float]
 
 
 def _inside(

@@ -13,6 +13,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from wbcdet.utils.boxes import shares
+
 Rect = tuple[int, int, int, int]
 
 #: A tile also claims cells beyond its core, up to this share of the overlap: more than the centre
@@ -157,12 +159,3 @@ def merge(claims: Sequence[TileDetections]) -> list[tuple[int, int, np.ndarray]]
             kept[one] = not same.any()
     order = sorted(np.flatnonzero(kept), key=lambda i: (-scores[i], *boxes[i]))
     return [(int(tiles[i]), int(rows[i]), boxes[i]) for i in order]
-
-
-def shares(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What a box shares with others: IoU, part of the box, part of each other."""
-    low = np.maximum(box[:2], others[:, :2])
-    high = np.minimum(box[2:], others[:, 2:])
-    shared = np.clip(high - low, 0, None).prod(1)
-    area, areas = (box[2:] - box[:2]).prod(), (others[:, 2:] - others[:, :2]).prod(1)
-    return shared / np.maximum(area + areas - shared, 1e-9), shared / area, shared / areas

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wbcdet.utils.errors import WbcdetError
+
+_LOG = logging.getLogger(__name__)
+
+#: The two models.
+ROLES = ("detector", "classifier")
 #: List of the learned classifiers that were put in use, in their home; the last one is.
 IN_USE = "in-use.txt"
 
 
-class WeightsError(RuntimeError):
+class WeightsError(WbcdetError, RuntimeError):
     """A model is missing, damaged or cannot run on the device asked for."""
 
 
@@ -25,6 +32,11 @@ class Model:
     path: Path
     sha256: str
     card: dict[str, Any]
+
+    @property
+    def learned(self) -> bool:
+        """Whether ``wbcdet learn`` made it, from the reviewed cells of a laboratory."""
+        return "learned" in self.card
 
 
 def weights_folder() -> Path:
@@ -55,19 +67,41 @@ def _folder_of(role: str) -> Path:
     return weights_folder()
 
 
-def load_model(role: str) -> Model:
+def load_model(role: str, folder: str | Path | None = None) -> Model:
     """Read the card ``ROLE.json`` and check its model file.
 
     Args:
         role: ``detector`` or ``classifier``.
+        folder: where to look first; what it does not hold is the shipped one. None takes the
+            classifier that ``wbcdet learn`` has put in use, and says so in the log.
 
     Raises:
         WeightsError: card or file is missing, or the file is not the one on the card.
     """
+    if folder is not None:
+        return _load_from(Path(folder), role)
     folder = _folder_of(role)
     if folder == weights_folder():
         return load_shipped(role)
-    return _load(folder, role, "go back to the shipped classifier with 'wbcdet learn --restore'")
+    model = _load(folder, role, "go back to the shipped classifier with 'wbcdet learn --restore'")
+    _LOG.warning(
+        "%s in use, learned on this computer; `wbcdet learn --restore` goes back, `--weights DIR` "
+        "takes others",
+        model.name,
+    )
+    return model
+
+
+def _load_from(folder: Path, role: str) -> Model:
+    """Load a model from a folder that the user named: one at least must be there."""
+    if not any((folder / f"{name}.json").is_file() for name in ROLES):
+        raise WeightsError(
+            f"{folder}: holds no model; a folder of models has a detector.json or classifier.json "
+            "with the file that it names"
+        )
+    if not (folder / f"{role}.json").is_file():
+        return load_shipped(role)
+    return _load(folder, role, "name another folder with --weights")
 
 
 def load_shipped(role: str) -> Model:

@@ -14,6 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageOps
 
+from wbcdet.utils.errors import WbcdetError
+
 Pixels = npt.NDArray[np.uint8]
 
 #: Depths of camera sensors, in bits: 16-bit files mostly hold fewer.
@@ -34,7 +36,7 @@ _OTHER_FILES = (
 FRACTIONAL = "picture has 32-bit or fractional values; export it as 8 or 16 bit"
 
 
-class FieldError(Exception):
+class FieldError(WbcdetError):
     """A field could not be read; the message is one line that names the remedy."""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -12,9 +12,9 @@ from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
-from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
+from wbcdet.report.source import ReportSource
 
 #: Why a cell is in no count; the first reason that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
@@ -83,6 +83,7 @@ class ReportCounts:
         names: the fields of the report, in order; all stand in the journal.
         journal: where they stand.
         options: how they are put together.
+        overlaps: gives the duplicates of a group where they are known; None looks for them.
 
     Attributes:
         differentials: one a group, in the order in which the groups first appear.
@@ -93,7 +94,14 @@ class ReportCounts:
         grouping.GroupingError: ``options.group_by`` is not usable.
     """
 
-    def __init__(self, names: Sequence[str], journal: Journal, options: CountOptions) -> None:
+    def __init__(
+        self,
+        names: Sequence[str],
+        journal: ReportSource,
+        options: CountOptions,
+        *,
+        overlaps: Callable[[str], Overlaps] | None = None,
+    ) -> None:
         self.names = names
         self.journal = journal
         self.options = options
@@ -103,7 +111,7 @@ class ReportCounts:
             self.notes.setdefault(self.group(name), GroupNotes())
         if options.dedupe:
             for group, notes in self.notes.items():
-                found = self._overlaps(group)
+                found = overlaps(group) if overlaps else find_duplicates(self._views(group))
                 self.duplicate_of |= found.duplicate_of
                 notes.overlapping = len(found.pairs)
         for entry in self.entries():
@@ -162,9 +170,6 @@ class ReportCounts:
         notes.left_out.update(
             reason for cell in result.cells if (reason := self.left_out(entry, cell))
         )
-
-    def _overlaps(self, group: str) -> Overlaps:
-        return find_duplicates(self._views(group))
 
     def _views(self, group: str) -> Iterator[View]:
         for entry in self.entries():

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from wbcdet.records import Cell
-from wbcdet.report.registration import Box, RegistrationImage, Shift, cut
+from wbcdet.report.registration import RegistrationImage, Shift
+from wbcdet.utils.boxes import intersect, iou
 
 #: A field is compared with this many before it, in natural order: the row above in a raster of
 #: up to 150 fields a row, or 75 where rows run to and fro.
@@ -93,9 +94,9 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
         for other in second.cells:
             x0, y0, x1, y1 = other.box
             moved = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
-            shared = _iou(cut(one.box, frame), cut(moved, frame))
+            shared = iou(intersect(one.box, frame), intersect(moved, frame))
             if shared >= _SAME_BOX and (
-                second.ground.match_at(first.ground, shift, cut(one.box, frame)) >= _SAME_LOOK
+                second.ground.match_at(first.ground, shift, intersect(one.box, frame)) >= _SAME_LOOK
             ):
                 pairs.append((shared, one.id, other.id))
     taken: list[tuple[int, int]] = []
@@ -103,16 +104,6 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
         if all(a != one and b != other for one, other in taken):
             taken.append((a, b))
     return taken
-
-
-def _iou(one: Box, other: Box) -> float:
-    if min(one[2] - one[0], one[3] - one[1], other[2] - other[0], other[3] - other[1]) <= 0:
-        return 0.0
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = sum((b[2] - b[0]) * (b[3] - b[1]) for b in (one, other))
-    return shared / (areas - shared)
 
 
 class _Groups:

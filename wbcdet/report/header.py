@@ -6,10 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
 
 
-class ResumeError(ValueError):
+class ResumeError(WbcdetError, ValueError):
     """The report folder holds a count that this run must not go on with; one line."""
 
 

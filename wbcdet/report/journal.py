@@ -16,6 +16,8 @@ from io import FileIO
 from pathlib import Path
 from typing import Any
 
+from wbcdet.utils.errors import WbcdetError
+
 FORMAT = "wbcdet-journal/1"
 
 #: Seconds of work that a power cut may cost; a killed process loses none.
@@ -27,7 +29,7 @@ _JPEG = b"\xff\xd8"
 Place = tuple[int, int]
 
 
-class JournalError(ValueError):
+class JournalError(WbcdetError, ValueError):
     """The journal cannot be gone on with; the message is one line."""
 
 

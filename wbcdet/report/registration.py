@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from wbcdet.io.decode import Pixels
+from wbcdet.utils.boxes import Box
 
-Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.float32]
 
 #: Longest side of the kept picture of a field, and of the coarse one, in pixels.
@@ -265,13 +265,3 @@ def _correlation(first: Floats, second: Floats) -> float:
 
 def _even(number: int) -> int:
     return number + number % 2
-
-
-def cut(box: Box, frame: Box) -> Box:
-    """What of a box lies in a frame; turned around where nothing does."""
-    return (
-        max(box[0], frame[0]),
-        max(box[1], frame[1]),
-        min(box[2], frame[2]),
-        min(box[3], frame[3]),
-    )

@@ -12,8 +12,8 @@ from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, render
 from wbcdet.report.job import Job
-from wbcdet.report.journal import Journal
 from wbcdet.report.layout import CELLS, SHEETS, drop
+from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.results.writer import PictureNames
 from wbcdet.utils.files import atomic_write
@@ -42,7 +42,7 @@ class Extra:
 def finish(
     job: Job,
     names: Sequence[str],
-    journal: Journal,
+    journal: ReportSource,
     options: CountOptions,
     extra: Extra | None = None,
 ) -> ReportCounts:
@@ -65,7 +65,7 @@ def finish(
     return tally
 
 
-def write_report(job: Job, tally: ReportCounts, journal: Journal, extra: Extra) -> None:
+def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Extra) -> None:
     """Write the files of a report from its counts.
 
     Args:
@@ -115,7 +115,7 @@ def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
                 )
 
 
-def _with_sheets(out: Path, sections: list[Section], journal: Journal) -> list[Section]:
+def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> list[Section]:
     """Write the contact sheets, and drop those of an earlier report that are not among them."""
     names = PictureNames()
     planned = [

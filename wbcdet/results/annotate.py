@@ -19,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFont
 from wbcdet.io.decode import Pixels
 from wbcdet.records import Cell, CellType
 from wbcdet.results.palette import rgb_of
+from wbcdet.utils.boxes import shared_areas
 
 Rect = tuple[int, int, int, int]
 
@@ -170,17 +171,16 @@ def _place(
         top = max(0, min(top, limits[1] - height))
         rect = (left, top, left + width, top + height)
         # Text over text cannot be read; text over a cell hides some of it; else the first wins.
-        cost = 20.0 * _overlap(rect, placed) + _overlap(rect, boxes)
+        cost = 20.0 * _covered(rect, placed) + _covered(rect, boxes)
         cost += 0.02 * order * width * height
         if cost < least:
             best, least = rect, cost
     return best
 
 
-def _overlap(rect: Rect, others: npt.NDArray[np.int64]) -> float:
+def _covered(rect: Rect, others: npt.NDArray[np.int64]) -> float:
     """Pixels that a rectangle shares with others (N, 4), summed."""
-    sides = np.minimum(rect[2:], others[:, 2:]) - np.maximum(rect[:2], others[:, :2])
-    return float(np.clip(sides, 0, None).prod(axis=1).sum())
+    return float(shared_areas(np.array(rect), others).sum())
 
 
 def _draw_label(picture: Pixels, mask: npt.NDArray[np.float32], rect: Rect, label: str) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.records import FORMAT, NOTICE, FieldResult
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
 
 
-class ResultsError(ValueError):
+class ResultsError(WbcdetError, ValueError):
     """A file is not a results document that this version reads; the message is one line."""
 
 
@@ -78,6 +79,16 @@ def load_document(path: str | Path) -> tuple[dict[str, Any], list[FieldResult]]:
         return parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+
+
+def load_results(path: str | Path) -> list[FieldResult]:
+    """Read the field results in a ``results.json``; as :func:`load_document`, without ``info``."""
+    return load_document(path)[1]
+
+
+def describe_model(info: Mapping[str, Any]) -> str:
+    """Name a model as reports do, from what a results document says of it."""
+    return f"{info['name']}{', learned in this laboratory' * ('learned' in info)}"
 
 
 def dump(document: Mapping[str, Any]) -> str:

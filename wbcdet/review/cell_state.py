@@ -7,6 +7,7 @@ from typing import Any
 
 from wbcdet.records import Cell, CellType
 from wbcdet.review.decision_store import Box
+from wbcdet.utils.errors import WbcdetError
 
 #: Labels beside the machine's that have a key of their own.
 BASOPHIL, ARTEFACT = "basophil", "artefact"
@@ -21,7 +22,7 @@ MAX_LETTERS = 40
 Key = tuple[int, int]
 
 
-class ChangeError(ValueError):
+class ChangeError(WbcdetError, ValueError):
     """A change that cannot be made; the message is one line."""
 
 

@@ -28,15 +28,16 @@ from sqlalchemy import (
 )
 from sqlalchemy.exc import DatabaseError
 
+from wbcdet.utils.boxes import Box
+from wbcdet.utils.errors import WbcdetError
+
 #: The file in the report folder.
 DATABASE = "review.sqlite"
 
 _FORMAT = "wbcdet-review/1"
 
-Box = tuple[float, float, float, float]
 
-
-class StoreError(ValueError):
+class StoreError(WbcdetError, ValueError):
     """The database cannot be used; the message is one line."""
 
 

@@ -23,6 +23,7 @@ from wbcdet.review.cell_state import Key
 from wbcdet.review.decision_store import Box, Store
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
+from wbcdet.utils.errors import WbcdetError
 
 #: Side of a tile in pixels.
 TILE = 512
@@ -37,7 +38,7 @@ _MAX_FIELDS, _MAX_CUT = 6, 20_000
 _MAX_AT_ONCE = 200
 
 
-class PictureError(ValueError):
+class PictureError(WbcdetError, ValueError):
     """A picture cannot be shown; the message is one line that says why."""
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbcdet.differential.differential import ALL
 from wbcdet.records import LABELS
+from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Key
 from wbcdet.review.counts import reason_of
@@ -69,7 +70,7 @@ def report_page(session: Session) -> dict[str, Any]:
             for one in report.fields
         ],
         "models": [
-            f"{role} {report.info[role]['name']} ({report.info[role]['sha256'][:12]})"
+            f"{role} {describe_model(report.info[role])} ({report.info[role]['sha256'][:12]})"
             for role in ("detector", "classifier")
             if isinstance(report.info.get(role), dict)
         ],

@@ -1,4 +1,4 @@
-"""Sign-off: an append-only log whose lines hold on to each other and to what was signed."""
+"""Sign a review as it stands, and check what was signed."""
 
 from __future__ import annotations
 
@@ -6,20 +6,18 @@ import hashlib
 import json
 from collections.abc import Sequence
 from datetime import datetime, timezone
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import checked_name
 from wbcdet.review.counts import machine, progress, reviewed
 from wbcdet.review.decision_store import Decision
 from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.signed_report import OpenReview, write_reviewed
 from wbcdet.utils.version import __version__
 
-if TYPE_CHECKING:
-    from wbcdet.review.session import Session
 
-
-def sign(session: Session, log: SignatureLog, name: str, note: str) -> dict[str, Any]:
+def sign(session: OpenReview, log: SignatureLog, name: str, note: str) -> dict[str, Any]:
     """Write the reviewed report, then the line of the log.
 
     Raises:
@@ -27,8 +25,6 @@ def sign(session: Session, log: SignatureLog, name: str, note: str) -> dict[str,
         ChangeError: the name is none.
         OSError: a file cannot be written.
     """
-    from wbcdet.review.signed_report import write_reviewed
-
     board = session.board
     name, done = checked_name(name), progress(board)
     if done["open"]:
@@ -61,7 +57,7 @@ def digest(rows: Sequence[Decision]) -> str:
     return sha.hexdigest()
 
 
-def check(session: Session) -> list[str]:
+def check(session: OpenReview) -> list[str]:
     """What does not agree with the log any more, a line each; empty where all does."""
     log, wrong = SignatureLog(session.folder), []
     rows = session.store.decisions()

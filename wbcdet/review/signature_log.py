@@ -8,6 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wbcdet.utils.errors import WbcdetError
+
 #: The log, in the report folder.
 LOG = "review-log.jsonl"
 
@@ -19,7 +21,7 @@ _FORMAT = "wbcdet-review-log/1"
 _NONE = "0" * 64
 
 
-class SigningError(ValueError):
+class SigningError(WbcdetError, ValueError):
     """The review cannot be signed, or its log is not whole; the message is one line."""
 
 

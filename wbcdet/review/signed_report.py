@@ -7,22 +7,21 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report.counts import ReportCounts
 from wbcdet.report.duplicates import Overlaps
 from wbcdet.report.job import Job
+from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.write import Extra, write_report
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
-from wbcdet.review.images import PictureError
+from wbcdet.review.decision_store import Store
+from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
-
-if TYPE_CHECKING:
-    from wbcdet.review.session import Session
 
 #: Header of ``changes.csv``: every cell that a person has decided on.
 CHANGE_COLUMNS = (
@@ -39,7 +38,29 @@ CHANGE_COLUMNS = (
 )
 
 
-def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str]:
+class OpenReview(Protocol):
+    """A review as it stands: what is signed, and where the signed report goes.
+
+    Attributes:
+        folder: the report folder.
+        reviewed_folder: folder of the reviewed report, inside it.
+        board: every cell as it is now.
+        store: the decisions behind that.
+        pictures: of fields and cells.
+    """
+
+    folder: Path
+    reviewed_folder: Path
+    board: ReviewState
+    store: Store
+    pictures: Pictures
+
+    def counted(self) -> str:
+        """Say what was analysed, as the heading of the reviewed report."""
+        ...
+
+
+def write_reviewed(session: OpenReview, signature: dict[str, Any]) -> dict[str, str]:
     """Write the reviewed report; it takes the place of an earlier one when it is whole.
 
     Args:
@@ -56,9 +77,11 @@ def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
     journal = _Reviewed(session, signature)
-    tally = _ReviewedTally([one.result.file for one in session.board.report.fields], journal)
+    report = session.board.report
+    names = [one.result.file for one in report.fields]
+    counts = ReportCounts(names, journal, report.options, overlaps=journal.overlaps)
     job = Job(Path(session.counted()), part, annotate=False)
-    write_report(job, tally, journal, Extra(remarks=_remarks(signature)))  # type: ignore[arg-type]
+    write_report(job, counts, journal, Extra(remarks=_remarks(signature)))
     atomic_write(part / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
     files = {
         path.relative_to(part).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -75,14 +98,13 @@ def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str
 
 
 class _Reviewed:
-    """A review in place of a count's journal, for ``ReportCounts`` and ``write_report``."""
+    """A review in place of a count's journal: a :class:`~wbcdet.report.source.ReportSource`."""
 
-    def __init__(self, session: Session, signature: dict[str, Any]) -> None:
+    def __init__(self, session: OpenReview, signature: dict[str, Any]) -> None:
         report = session.board.report
         self.board, self._pictures = session.board, session.pictures
-        self.header = {**report.info, "review": signature}
+        self.header: dict[str, Any] | None = {**report.info, "review": signature}
         self.lists: dict[str, tuple[str, ...]] = {}
-        self.options = report.options
         self._by_file = {one.result.file: one for one in report.fields}
 
     def note(self, key: str, names: Sequence[str]) -> None:
@@ -99,36 +121,29 @@ class _Reviewed:
         places = [key for key, _ in self._there(one.number)]
         return {**entry.to_record(), "pictures": places}
 
-    def picture(self, place: Key) -> bytes:
+    def picture(self, place: Place) -> bytes:
         """The thumbnail of a cell; an empty one where its field has gone."""
         try:
             return self._pictures.thumbnail((place[0], place[1]))
         except PictureError:
             return _blank()
 
-    def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        return (item for item in self.board.of_field(number) if item[1].there)
-
-
-class _ReviewedTally(ReportCounts):
-    """Counts with the duplicates that the machine has found, not looked for again."""
-
-    def __init__(self, names: Sequence[str], journal: _Reviewed) -> None:
-        self._fields = journal.board.report.fields
-        super().__init__(names, journal, journal.options)  # type: ignore[arg-type]
-
-    def _overlaps(self, group: str) -> Overlaps:
-        found = Overlaps()
-        for one in self._fields:
+    def overlaps(self, group: str) -> Overlaps:
+        """The duplicates that the machine has found in a group, not looked for again."""
+        overlaps = Overlaps()
+        for one in self.board.report.fields:
             if one.group == group:
                 file = one.result.file
-                found.duplicate_of |= {
+                overlaps.duplicate_of |= {
                     (file, cell): other for cell, other in one.duplicate_of.items()
                 }
-        found.pairs = sorted(
-            {(file, other) for (file, _), (other, _) in found.duplicate_of.items()}
+        overlaps.pairs = sorted(
+            {(file, other) for (file, _), (other, _) in overlaps.duplicate_of.items()}
         )
-        return found
+        return overlaps
+
+    def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
+        return (item for item in self.board.of_field(number) if item[1].there)
 
 
 def _cell(number: int, standing: CellState) -> Cell:

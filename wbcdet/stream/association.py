@@ -8,9 +8,9 @@ import numpy as np
 from scipy.optimize import linear_sum_assignment
 
 from wbcdet.records import Cell
-from wbcdet.report.registration import Box, cut
 from wbcdet.stream.slide_map import Position
 from wbcdet.stream.track import Track, on_island
+from wbcdet.utils.boxes import Box, area, intersect, part_of_smaller, shared_area
 
 #: Two whole boxes are one cell from this overlap (IoU) on...
 _SAME = 0.3
@@ -41,7 +41,7 @@ def match(
     for row, cell in enumerate(cells):
         box = on_island(cell.box, position)
         for column, track in enumerate(tracks):
-            seen = cut(track.box, frame)
+            seen = intersect(track.box, frame)
             whole = seen == track.box and not cell.touches_edge and not track.cell.touches_edge
             alike[row, column] = likeness(box, seen, whole=whole)
     rows, columns = linear_sum_assignment(-alike)
@@ -59,10 +59,10 @@ def likeness(one: Box, other: Box, *, whole: bool) -> float:
         one, other: the boxes.
         whole: both are of whole cells; else what they share counts over the smaller of the two.
     """
-    shared = _shared(one, other)
+    shared = shared_area(one, other)
     if not shared:
         return 0.0
-    areas = _area(one), _area(other)
+    areas = area(one), area(other)
     iou = shared / (sum(areas) - shared)
     if whole:
         return iou if iou >= _SAME else 0.0
@@ -77,7 +77,7 @@ def apart(cells: Sequence[Cell]) -> list[Cell]:
     """
     kept: list[Cell] = []
     for cell in sorted(cells, key=lambda one: -one.detection_score):
-        if all(_part(cell.box, one.box) < _NESTED for one in kept):
+        if all(part_of_smaller(cell.box, one.box) < _NESTED for one in kept):
             kept.append(cell)
     return kept
 
@@ -103,20 +103,3 @@ def touches(track: Track, position: Position, size: tuple[int, int]) -> bool:
         and x0 < position.x + size[0]
         and y0 < position.y + size[1]
     )
-
-
-def _shared(one: Box, other: Box) -> float:
-    """The area that two boxes share."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    return width * height if width > 0 and height > 0 else 0.0
-
-
-def _area(box: Box) -> float:
-    return (box[2] - box[0]) * (box[3] - box[1])
-
-
-def _part(one: Box, other: Box) -> float:
-    """What two boxes share, over the smaller."""
-    shared = _shared(one, other)
-    return shared / min(_area(one), _area(other)) if shared else 0.0

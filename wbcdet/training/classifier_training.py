@@ -28,6 +28,7 @@ from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, LeucoCyteNet
+from wbcdet.utils.calibration import fit_temperature as most_likely
 from wbcdet.utils.parallel import cores
 
 #: The averaged weights follow the trained ones over about this many steps.
@@ -318,14 +319,7 @@ def load_network(
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
     """The divisor of the logits that makes their probabilities most likely (Guo et al. 2017)."""
-    candidates = np.exp(np.linspace(np.log(0.3), np.log(4), 120))
-
-    def loss(t: float) -> float:
-        return float(
-            functional.cross_entropy(torch.from_numpy(logits / t), torch.from_numpy(labels))
-        )
-
-    return float(min(candidates, key=loss))
+    return most_likely(logits, labels, np.exp(np.linspace(np.log(0.3), np.log(4), 120)))
 
 
 def validation_logits(

@@ -8,8 +8,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from wbcdet.utils.errors import WbcdetError
 
-class TrainingError(ValueError):
+
+class TrainingError(WbcdetError, ValueError):
     """A training cannot begin or go on. The message is one line that says what to do."""
 
 

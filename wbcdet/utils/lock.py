@@ -6,8 +6,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wbcdet.utils.errors import WbcdetError
 
-class LockedError(RuntimeError):
+
+class LockedError(WbcdetError, RuntimeError):
     """Another process writes to the folder."""
 
 

@@ -14,6 +14,7 @@ from wbcdet.records import NOTICE
 from wbcdet.report.counts import GroupNotes
 from wbcdet.report.html.gallery import CellPicture, Section
 from wbcdet.report.html.slide_sheet import OVERVIEW_LABELS, Sheet, make_sheet
+from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.utils.text import one_line
 
@@ -113,7 +114,7 @@ def _strip(differential: Differential, content: Content, picture: Picture) -> li
 def _made(content: Content) -> list[str]:
     info = content.info
     models = [
-        f"{info[role]['name']} (sha256 {info[role]['sha256'][:16]})"
+        f"{describe_model(info[role])} (sha256 {info[role]['sha256'][:16]})"
         for role in ("detector", "classifier")
     ]
     settings = info["settings"]

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wbcdet.io.discover import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
@@ -42,6 +42,16 @@ class Item:
     stem: str
     name: str
     placed: bool
+
+
+class Writer(Protocol):
+    """What writes one format: a module or any object with this function.
+
+    It may also have ``PICTURES``, the folder in the export that pictures go to (``images``).
+    """
+
+    def write(self, items: Sequence[Item], out: Path) -> None:
+        """Write all fields into a folder that exists and is empty but for the pictures."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,14 @@ from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Command, Status
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.stream.display.terminal import describe
+from wbcdet.utils.errors import WbcdetError
 
 _KEYS = "space: pause or go on   n: new slide   u: undo last cell   q: end"
 #: Height of the line of text below the picture, px.
 _LINE = 30
 
 
-class WindowError(RuntimeError):
+class WindowError(WbcdetError, RuntimeError):
     """There is no screen to show a window on."""
 
 

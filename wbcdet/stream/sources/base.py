@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wbcdet.io.decode import Pixels
+from wbcdet.utils.errors import WbcdetError
 
 
-class SourceError(RuntimeError):
+class SourceError(WbcdetError, RuntimeError):
     """A source cannot be opened, or gives no more frames though it should; one line."""
 
 

@@ -2,13 +2,13 @@
 
 A third party adds a source without touching this package: a function that takes the address
 (what stands behind ``NAME:``) and returns a :class:`FrameSource`, under the entry point group
-``wbcdet.sources``, or given to :func:`register`.
+``wbcdet.frame_sources``, or given to :func:`register`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
 from wbcdet.stream.sources.base import AvailableSource, FrameSource, SourceError
@@ -16,7 +16,8 @@ from wbcdet.stream.sources.webcam import camera_numbers, probe
 
 #: Addresses that are opened as network streams.
 URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
-ENTRY_POINTS = "wbcdet.sources"
+#: Entry point groups of third parties; the second is the older name of the first.
+ENTRY_POINTS = ("wbcdet.frame_sources", "wbcdet.sources")
 
 
 Opener = Callable[[str], FrameSource]
@@ -30,8 +31,12 @@ def register(scheme: str, opener: Opener) -> None:
 
 def schemes() -> dict[str, Opener | None]:
     """Schemes that third parties have added; None where it is not loaded yet."""
-    found: dict[str, Opener | None] = {one.name: None for one in entry_points(group=ENTRY_POINTS)}
-    return {**found, **_registered}
+    declared: dict[str, Opener | None] = {point.name: None for point in _declared()}
+    return {**declared, **_registered}
+
+
+def _declared() -> list[EntryPoint]:
+    return [point for group in ENTRY_POINTS for point in entry_points(group=group)]
 
 
 def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
@@ -77,7 +82,7 @@ def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
 
 
 def _load(scheme: str) -> Opener:
-    (point,) = list(entry_points(group=ENTRY_POINTS, name=scheme))[:1]
+    point = next(point for point in _declared() if point.name == scheme)
     try:
         opener: Opener = point.load()
     except Exception as error:  # a third party's package may raise anything

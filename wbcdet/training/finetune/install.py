@@ -9,13 +9,14 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from wbcdet.inference.weights import IN_USE, learned_home
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import atomic_write
 
 #: The name in the list that stands for the classifier of the package.
 SHIPPED = "(shipped)"
 
 
-class InstallError(ValueError):
+class InstallError(WbcdetError, ValueError):
     """A learned classifier cannot be installed; the message is one line."""
 
 

@@ -11,6 +11,8 @@ import numpy as np
 from wbcdet.datasets.cells import CLASSES
 from wbcdet.inference.classifier import decide
 from wbcdet.records import LABELS, CellType
+from wbcdet.utils.calibration import fit_temperature as most_likely
+from wbcdet.utils.calibration import softmax
 from wbcdet.utils.intervals import Groups
 
 #: Parts of the cross-validation; the cells of a field are always in one part.
@@ -103,27 +105,20 @@ def cross_validated(
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> float:
     """The divisor of the logits: that of the shipped card, moved by what the cells say."""
+
+    def moved(temperature: float) -> float:
+        return (math.log(temperature / start) / _TEMPERATURE_SPREAD) ** 2 / 2
+
     candidates = start * np.exp(np.linspace(-1.2, 1.2, 121))
-
-    def loss(t: float) -> float:
-        scaled = logits / t
-        top = scaled.max(1)
-        lse = top + np.log(np.exp(scaled - top[:, None]).sum(1))
-        own = scaled[np.arange(len(labels)), labels]
-        return float((lse - own).sum() + (math.log(t / start) / _TEMPERATURE_SPREAD) ** 2 / 2)
-
-    return float(min(candidates, key=loss))
+    return most_likely(logits, labels, candidates, moved)
 
 
 def is_right(
     logits: np.ndarray, labels: np.ndarray, temperature: float, least: float
 ) -> np.ndarray:
     """(N,) whether each verdict is right, unclassified counted as wrong for the four types."""
-    scaled = logits / temperature
-    odds = np.exp(scaled - scaled.max(1, keepdims=True))
-    odds /= odds.sum(1, keepdims=True)
     right = []
-    for row, label in zip(odds, labels, strict=True):
+    for row, label in zip(softmax(logits / temperature), labels, strict=True):
         named = str(decide(row, CLASSES, least).label)
         truth = CLASSES[label] if CLASSES[label] in _FOUR else CellType.UNCLASSIFIED.value
         right.append(named == truth)

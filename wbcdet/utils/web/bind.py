@@ -8,12 +8,14 @@ import socket
 from contextlib import suppress
 from dataclasses import dataclass
 
+from wbcdet.utils.errors import WbcdetError
+
 #: Where a page listens unless told otherwise: on this computer alone, on a port that is tried
 #: first, so that the address is the same every day.
 HOST, PORT = "127.0.0.1", 8765
 
 
-class ListenError(RuntimeError):
+class ListenError(WbcdetError, RuntimeError):
     """No page can be served there; one line."""
 
 

@@ -1,0 +1,69 @@
+"""The two stages of the analysis, as :class:`~wbcdet.inference.analyzer.Analyzer` uses them.
+
+A detector or classifier of your own needs these members and nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from wbcdet.inference.classifier import Classification
+
+
+class Detector(Protocol):
+    """Finds white blood cells in a field; may be called by several threads at the same time.
+
+    Attributes:
+        name, sha256: what results say of the model.
+        card: ``input_size``, the longer side in pixels at which it looks at a picture; where the
+            model was learned from reviewed cells, ``learned``.
+    """
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+
+    def detect(
+        self, pixels: np.ndarray, confidence: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the cells of a picture (H, W, 3) uint8 BGR.
+
+        Returns:
+            boxes (N, 4) ``x_min, y_min, x_max, y_max`` in pixels, and scores (N,), best first.
+        """
+        ...
+
+
+class Classifier(Protocol):
+    """Names white blood cells; may be called by several threads at the same time.
+
+    Attributes:
+        name, sha256: what results say of the model.
+        card: ``crop_padding``, side of a crop over the longer side of its box; ``learned`` as for
+            a detector.
+    """
+
+    name: str
+    sha256: str
+    card: dict[str, Any]
+
+    def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
+        """Cut what ``classify`` takes of a cell from a picture (H, W, 3) uint8 BGR."""
+        ...
+
+    def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
+        """Give the probability of every class on the card (``classes``), (N, classes).
+
+        Only evaluation asks for it.
+        """
+        ...
+
+    def classify(
+        self, crops: Sequence[np.ndarray], min_score: float | None = None
+    ) -> list[Classification]:
+        """Name the cells on crops, in order."""
+        ...

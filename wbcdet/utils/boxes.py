@@ -1,0 +1,89 @@
+"""The arithmetic of boxes ``x_min, y_min, x_max, y_max``, one by one and as arrays (N, 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+Box = tuple[float, float, float, float]
+#: What a function takes of one box.
+AnyBox = Sequence[float]
+
+
+def area(box: AnyBox) -> float:
+    """Give the area of a box; 0 where a side is turned around."""
+    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+
+
+def intersect(one: AnyBox, other: AnyBox) -> Box:
+    """Give what lies in both boxes; turned around where nothing does."""
+    return (
+        max(one[0], other[0]),
+        max(one[1], other[1]),
+        min(one[2], other[2]),
+        min(one[3], other[3]),
+    )
+
+
+def shared_area(one: AnyBox, other: AnyBox) -> float:
+    """Give the area that lies in both boxes."""
+    return area(intersect(one, other))
+
+
+def iou(one: AnyBox, other: AnyBox) -> float:
+    """Give intersection over union, 0..1."""
+    shared = shared_area(one, other)
+    return shared / (area(one) + area(other) - shared) if shared else 0.0
+
+
+def part_of_smaller(one: AnyBox, other: AnyBox) -> float:
+    """Give what both share as a part of the smaller one, 0..1."""
+    shared = shared_area(one, other)
+    return shared / min(area(one), area(other)) if shared else 0.0
+
+
+def areas(boxes: np.ndarray) -> np.ndarray:
+    """Give the area of each box of (N, 4)."""
+    sides: np.ndarray = boxes[:, 2:] - boxes[:, :2]
+    return sides.prod(1)
+
+
+def shared_areas(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Give the area that a box (4,) shares with each of others (N, 4)."""
+    import numpy as np
+
+    sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
+    return sides.clip(0, None).prod(1)
+
+
+def ious(box: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Give intersection over union of a box (4,) with each of others (N, 4)."""
+    return shares(box, others)[0]
+
+
+def shares(box: np.ndarray, others: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Give what a box (4,) shares with others (N, 4): IoU, part of the box, part of each other."""
+    import numpy as np
+
+    shared = shared_areas(box, others)
+    own, each = (box[2:] - box[:2]).prod(), areas(others)
+    least = 1e-9
+    return (
+        shared / np.maximum(own + each - shared, least),
+        shared / np.maximum(own, least),
+        shared / np.maximum(each, least),
+    )
+
+
+def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    """Give intersection over union of each pair, (N, M), of boxes (N, 4) and (M, 4)."""
+    import numpy as np
+
+    low = np.maximum(first[:, None, :2], second[None, :, :2])
+    high = np.minimum(first[:, None, 2:], second[None, :, 2:])
+    shared = np.clip(high - low, 0, None).prod(2)
+    union = areas(first)[:, None] + areas(second)[None] - shared
+    return np.asarray(shared / np.maximum(union, 1e-9))
