@@ -11,6 +11,7 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    Careful,
     Confidence,
     Device,
     Json,
@@ -50,6 +51,7 @@ def predict(
     min_score: MinScore = None,
     device: Device = "auto",
     tile: Tile = None,
+    careful: Careful = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -58,7 +60,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device, tile)
+    settings = build_settings(confidence, min_score, device, tile, careful)
 
     from wbcdet.io.discover import find_fields
 
@@ -99,10 +101,12 @@ def finish_run(
             from rich.console import Console
 
             from wbcdet.batch.summary import print_summary
+            from wbcdet.differential.slide_summary import summarise
 
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
-            print_summary(console, done.results, out, annotated=annotated)
+            slides = summarise(done.results, done.document["info"].get("ground"))
+            print_summary(console, done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)
         sys.stdout.flush()
