@@ -71,6 +71,31 @@ def analysed(
     return found, analyzer.detector.sha256
 
 
+def stains_trained_on(
+    prepared: Path, rows: Mapping[str, Sequence[Row]], most: int
+) -> dict[str, dict[str, list[FieldResult]]]:
+    """Records of the fields that were trained on, by laboratory and group: their stain alone.
+
+    Their scores would flatter the models; their stain is known ground like any other.
+    """
+    from wbcdet.inference.field_stain import measure_stain
+    from wbcdet.io.field import read_field
+    from wbcdet.records import FieldResult
+
+    rng = np.random.default_rng(1)
+    found: dict[str, dict[str, list[FieldResult]]] = {}
+    for lab, own in rows.items():
+        trained = [row for row in own if row.trained]
+        found[lab] = defaultdict(list)
+        for number in sorted(rng.permutation(len(trained))[:most]):
+            row = trained[number]
+            field = read_field(prepared / "fields" / row.field)
+            stain = measure_stain(field.pixels)
+            seen = FieldResult(row.field, field.width, field.height, stain=stain)
+            found[lab][row.group].append(seen)
+    return found
+
+
 def flat(groups: Mapping[str, Sequence[FieldResult]]) -> list[FieldResult]:
     return [result for results in groups.values() for result in results]
 
@@ -150,16 +175,18 @@ def main(
     rows = read_rows(prepared)
     found, detector = analysed(prepared, rows, fields)
     trained = {lab: groups for lab, groups in found.items() if any(r.trained for r in rows[lab])}
-    reference = make_reference({lab: flat(groups) for lab, groups in trained.items()}, detector)
+    stains = stains_trained_on(prepared, rows, fields)
+    known = {lab: flat(groups) + flat(stains[lab]) for lab, groups in trained.items()}
+    reference = make_reference(known, detector)
     print(f"Slides of {SLIDE} fields flagged, %, and values beyond the limit of each measure, %:\n")
     print(f"| laboratory | judged | fields | flagged | {' | '.join(MEASURES)} |")
     print(f"|{'---|' * (4 + len(MEASURES))}")
     for lab, groups in trained.items():
         own, other = halves(groups)
         judged = []
-        for known, asked in ((own, other), (other, own)):
-            labs = {name: flat(one) for name, one in trained.items() if name != lab}
-            labs[lab] = flat(known)
+        for rest, asked in ((own, other), (other, own)):
+            also = {group: one for group, one in stains[lab].items() if group not in asked}
+            labs = {**known, lab: flat(rest) + flat(also)}
             judged.append(judge(asked, make_reference(labs, detector)))
         flagged = float(np.mean([one[0] for one in judged]))
         shares = {name: float(np.mean([one[1][name] for one in judged])) for name in judged[0][1]}
@@ -173,14 +200,14 @@ def main(
             os.environ["WBCDET_WEIGHTS"] = given[lab]
             again, detector = analysed(prepared, rows, fields)
             how, groups = "left out of all", again[lab]
-            others = {name: flat(again[name]) for name in trained if name != lab}
-            known = make_reference(others, detector)
+            others = {n: flat(again[n]) + flat(stains[n]) for n in trained if n != lab}
+            ground = make_reference(others, detector)
         else:
             how = "left out of the stains"
-            others = {name: flat(one) for name, one in trained.items() if name != lab}
+            others = {name: one for name, one in known.items() if name != lab}
             # The models know the laboratory: their scores and features would flatter the flag.
-            known = {"stain": make_reference(others, detector)["stain"]}
-        print_row(lab, how, len(flat(groups)), *judge(groups, known))
+            ground = {"stain": make_reference(others, detector)["stain"]}
+        print_row(lab, how, len(flat(groups)), *judge(groups, ground))
     if write:
         path = (weights or weights_folder()) / "classifier.json"
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -10,14 +10,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from wbcdet.differential.differential import ALL, differential_of
-from wbcdet.differential.slide_summary import SlideSummary, empty_fields
+from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
 from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
 from wbcdet.utils.text import one_line
 
 #: Fields shown one by one; a longer run shows its first ones and the rest is in fields.csv.
 _MAX_ROWS = 30
-#: Names in a line; the rest is counted.
-_MAX_NAMED = 3
 
 
 def print_summary(
@@ -63,19 +61,6 @@ def print_summary(
     files = ["results.json", "cells.csv", "fields.csv", *(["annotated/"] * annotated)]
     for line in (f"{fields}. {NOTICE}", f"Files in {out}: {', '.join(files)}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-
-
-def empty_line(empty: Sequence[str], fields: int) -> str | None:
-    """One line that counts and names the fields without a cell; None where there are none."""
-    if not empty:
-        return None
-    shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])
-    more = f" and {len(empty) - _MAX_NAMED} more" if len(empty) > _MAX_NAMED else ""
-    verb = "holds" if len(empty) == 1 else "hold"
-    return (
-        f"{len(empty)} of {fields} field{'s' * (fields != 1)} {verb} no cell that was found "
-        f"({shown}{more}): look whether cells were missed there"
-    )
 
 
 def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:

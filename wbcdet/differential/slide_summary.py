@@ -10,6 +10,10 @@ from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.records import FieldResult
+from wbcdet.utils.text import one_line
+
+#: Names in a line; the rest is counted.
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,3 +73,16 @@ def summarise(
 def empty_fields(results: Sequence[FieldResult]) -> list[str]:
     """The fields that were read and in which no cell was found."""
     return [one.file for one in results if one.failure is None and not one.cells]
+
+
+def empty_line(empty: Sequence[str], fields: int) -> str | None:
+    """One line that counts and names the fields without a cell; None where there are none."""
+    if not empty:
+        return None
+    shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])
+    more = f" and {len(empty) - _MAX_NAMED} more" if len(empty) > _MAX_NAMED else ""
+    verb = "holds" if len(empty) == 1 else "hold"
+    return (
+        f"{len(empty)} of {fields} field{'s' * (fields != 1)} {verb} no cell that was found "
+        f"({shown}{more}): look whether cells were missed there"
+    )

@@ -9,9 +9,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from wbcdet.batch.summary import empty_line
 from wbcdet.differential.differential import ALL, Differential, Share
 from wbcdet.differential.grouping import no_group_warning
+from wbcdet.differential.slide_summary import empty_line
 from wbcdet.records import LABELS, NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.utils.text import one_line, plural

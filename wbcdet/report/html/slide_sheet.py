@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wbcdet.batch.summary import empty_line
 from wbcdet.differential.differential import PRESENT, Differential, Share
+from wbcdet.differential.slide_summary import empty_line
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.records import LABELS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
