@@ -105,7 +105,9 @@ def finish_run(
 
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
-            slides = summarise(done.results, done.document["info"].get("ground"))
+            reference = done.document["info"].get("ground")
+            # Drawn fields, which come with lines of their own, are no laboratory's.
+            slides = summarise(done.results, None if lines else reference)
             print_summary(console, done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)
