@@ -86,6 +86,8 @@ def stains_trained_on(
     found: dict[str, dict[str, list[FieldResult]]] = {}
     for lab, own in rows.items():
         trained = [row for row in own if row.trained]
+        if len(own) - len(trained) < SLIDE:  # looked at already, for want of others
+            trained = []
         found[lab] = defaultdict(list)
         for number in sorted(rng.permutation(len(trained))[:most]):
             row = trained[number]
