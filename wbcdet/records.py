@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -40,6 +41,22 @@ LABELS: tuple[CellType, ...] = (
 #: The four labels, then unclassified: the ``class_id`` order of ``FieldResult.detections``.
 ALL_LABELS: tuple[CellType, ...] = (*LABELS, CellType.UNCLASSIFIED)
 
+#: Reason of an unclassified cell that is no white cell: a platelet, a clump, dirt.
+ARTEFACT = "artefact"
+
+#: Reasons of which a single cell matters: they are flagged wherever they are counted.
+ALARMING: tuple[str, ...] = ("blast-like", "immature-like", "erythroblast-like")
+
+#: Why a cell is unclassified, in the order of every table: what it looks like; a crop unlike
+#: all that was trained on; no name that is sure enough; no white cell.
+REASONS: tuple[str, ...] = (
+    *ALARMING,
+    "basophil-like",
+    "unlike-trained",
+    "low-score",
+    ARTEFACT,
+)
+
 #: Header of ``FieldResult.to_frame()`` and of ``cells.csv``.
 CELL_COLUMNS: tuple[str, ...] = (
     "file",
@@ -54,6 +71,7 @@ CELL_COLUMNS: tuple[str, ...] = (
     *(str(label) for label in LABELS),
     "reason",
     "touches_edge",
+    "distance",
 )
 
 
@@ -69,9 +87,10 @@ class Cell:
             calls it, such as ``basophil`` or ``artefact``, as plain text.
         label_score: calibrated probability of the most probable of the four labels, 0..1.
         scores: probability of each of the four labels; what is missing to 1 is "none of them".
-        reason: why the cell is unclassified (``basophil-like``, ``artefact``, ``low-score``),
-            else None.
+        reason: why the cell is unclassified, one of ``REASONS``; else None.
         touches_edge: the box reaches the border of the field, so the cell is cut.
+        distance: how far its features lie from all that the classifier was trained on, at least
+            0; None where the classifier does not tell.
     """
 
     id: int
@@ -82,10 +101,11 @@ class Cell:
     scores: dict[str, float]
     reason: str | None = None
     touches_edge: bool = False
+    distance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The cell as it stands in ``results.json``."""
-        return {
+        data = {
             "id": self.id,
             "box": list(self.box),
             "detection_score": self.detection_score,
@@ -95,6 +115,7 @@ class Cell:
             "reason": self.reason,
             "touches_edge": self.touches_edge,
         }
+        return data if self.distance is None else {**data, "distance": self.distance}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cell:
@@ -115,6 +136,7 @@ class Cell:
             scores={str(label): _score(label, data["scores"][str(label)]) for label in LABELS},
             reason=None if data["reason"] is None else str(data["reason"]),
             touches_edge=bool(data["touches_edge"]),
+            distance=_distance(data.get("distance")),
         )
         if (cell.label is CellType.UNCLASSIFIED) != (cell.reason is not None):
             raise ValueError("a cell has a reason exactly when it is unclassified")
@@ -132,6 +154,7 @@ class Cell:
             *(self.scores[str(label)] for label in LABELS),
             self.reason,
             self.touches_edge,
+            self.distance,
         )
         return dict(zip(CELL_COLUMNS, values, strict=True))
 
@@ -145,6 +168,9 @@ class FieldResult:
         width, height: pixels of the upright field; 0 where it could not be read.
         cells: the cells found; empty where there is none and where ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
+        weak_scores: scores of the boxes that were nearly cells, below the threshold.
+        stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
+            them; None where they were not measured.
     """
 
     file: str
@@ -152,6 +178,8 @@ class FieldResult:
     height: int
     cells: tuple[Cell, ...] = field(default_factory=tuple)
     failure: str | None = None
+    weak_scores: tuple[float, ...] = ()
+    stain: tuple[float, ...] | None = None
 
     @classmethod
     def failed(cls, file: str, reason: str) -> FieldResult:
@@ -199,13 +227,18 @@ class FieldResult:
 
     def to_dict(self) -> dict[str, Any]:
         """The field as it stands in ``results.json``."""
-        return {
+        data: dict[str, Any] = {
             "file": self.file,
             "width": self.width,
             "height": self.height,
             "cells": [cell.to_dict() for cell in self.cells],
             "failure": self.failure,
         }
+        if self.weak_scores:
+            data["weak_scores"] = list(self.weak_scores)
+        if self.stain is not None:
+            data["stain"] = list(self.stain)
+        return data
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FieldResult:
@@ -224,6 +257,8 @@ class FieldResult:
             height=int(data["height"]),
             cells=cells,
             failure=None if failure is None else str(failure),
+            weak_scores=tuple(_score("weak_scores", one) for one in data.get("weak_scores") or ()),
+            stain=_numbers(data.get("stain")),
         )
 
 
@@ -242,6 +277,19 @@ def _label(name: Any) -> CellType | str:
 
 def _number(label: str) -> int:
     return ALL_LABELS.index(CellType(label)) if label in ALL_LABELS else len(ALL_LABELS)
+
+
+def _distance(value: Any) -> float | None:
+    if value is None:
+        return None
+    number = float(value)
+    if not 0.0 <= number < math.inf:
+        raise ValueError(f"distance {value} is no number from 0 on")
+    return number
+
+
+def _numbers(values: Any) -> tuple[float, ...] | None:
+    return None if values is None else tuple(float(value) for value in values)
 
 
 def _score(name: object, value: Any) -> float:

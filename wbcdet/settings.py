@@ -30,6 +30,9 @@ class Settings:
             the size of their cells.
         tile_overlap: pixels that neighbouring tiles share, at least the largest cell and at most
             half a tile; None takes a quarter of ``tile_size``, or twice the size of the cells.
+        careful: look at every field and every cell as it is, mirrored, upside down and turned by
+            half, and merge what is seen: the same answer for a field however it is turned, in
+            about four times the time.
         fields_per_batch: how many fields share one pass through the classifier. On a processor
             more than 1 is no faster; with 1 no field's result depends on its neighbours.
         crops_per_batch: how many cell crops go through the classifier at once.
@@ -47,6 +50,7 @@ class Settings:
     max_tiff_pixels: int = 20_000_000_000
     tile_size: int | None = None
     tile_overlap: int | None = None
+    careful: bool = False
     fields_per_batch: int = 1
     crops_per_batch: int = 64
     http_timeout_s: float = 30.0

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jsonschema
 import numpy as np
 import pytest
 from conftest import make_corpus, one_line, schema
-from counting import Count, draw, folder_of, rows
+from count_worker import PlainAnalyzer
+from counting import Count, draw, final_files, folder_of, rows
 
 from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import render_smear
@@ -211,3 +214,72 @@ def test_the_command_with_its_models(
     jsonschema.validate(document, schema())
     again = command("count", "in", "--dedupe", "-q")
     assert again.returncode == 0 and again.stdout == "" and again.stderr == ""
+
+
+def test_fields_without_a_cell_are_counted_listed_and_shown(count: Count, tmp_path: Path) -> None:
+    for number in range(12):
+        draw(tmp_path / "in" / f"{number}.png", number + 1, 2 if number < 4 else 0)
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 0, answer.output
+    out = tmp_path / "out"
+    assert "8 of 12 fields hold no cell that was found" in answer.output
+    names = [f"{number}.png" for number in range(4, 12)]
+    document = json.loads((out / "results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema())
+    [slide] = document["slides"]
+    assert (slide["fields"], slide["not_read"], slide["without_cell"]) == (12, 0, names)
+    assert [row["file"] for row in rows(out / "fields.csv") if row["cells"] == "0"] == names
+    page = (out / "report.html").read_text(encoding="utf-8")
+    said = re.search(r"(\d+) of 12 fields with a cell and without a problem", page)
+    assert said is not None and int(said[1]) <= 4
+    assert "12 of 12 fields" not in page
+    assert "8 without a cell: 4.png, 5.png, 6.png and 5 more" in page
+    assert "fields read, 8 without a cell" in page
+    shown = page[page.index('id="empty"') :]
+    assert "Fields without a cell (8)" in shown
+    assert shown.count("no cell found") == 8 and shown.count('href="annotated/') >= 8
+    # They are kept in the journal: the report is made again without the fields.
+    before = final_files(out)
+    assert count("in", "--out", "out").exit_code == 0 and count.analysed == []
+    assert final_files(out) == before
+    # A field that could not be read is not an empty one.
+    (tmp_path / "in" / "bad.jpg").write_text("no picture")
+    assert "8 of 12 fields hold no cell" in count("in", "--out", "out").output
+
+
+def test_unknown_ground_is_said_everywhere(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    info = PlainAnalyzer.info
+    limit = {"median": 0.97, "limit": 0.95}  # above the scores of all cells here
+
+    def known(analyzer: PlainAnalyzer) -> dict[str, Any]:
+        return {**info(analyzer), "ground": {"detection_score": limit}}
+
+    monkeypatch.setattr(PlainAnalyzer, "info", known)
+    folder_of(tmp_path / "in")
+    answer = count("in", "--out", "out", "--group-by", "folder")
+    assert answer.exit_code == 0, answer.output
+    for group in ("anna", "boris"):
+        assert f"{group}: unlike what the models were trained on" in answer.output
+    document = json.loads((tmp_path / "out/results.json").read_text(encoding="utf-8"))
+    jsonschema.validate(document, schema())
+    for slide in document["slides"]:
+        ground = slide["ground"]
+        assert ground["verdict"] == "unlike-training"
+        assert ground["measures"]["detection_score"]["beyond"] > 5
+        assert "wbcdet evaluate" in ground["advice"]
+    page = (tmp_path / "out/report.html").read_text(encoding="utf-8")
+    assert page.count("This slide looks unlike what the models were trained on") == 2
+    assert page.count("compared with what was trained on: unlike it") == 2
+    limit["limit"] = 0.5
+    answer = count("in", "--out", "new", "--group-by", "folder")
+    assert "unlike" not in answer.output
+
+
+def test_careful_is_a_setting_of_the_count(count: Count, tmp_path: Path) -> None:
+    folder_of(tmp_path / "in", 2)
+    assert count("in", "--out", "out", "--careful").exit_code == 0
+    assert count.analyzer is not None and count.analyzer.settings.careful
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 2 and "careful True, now False" in one_line(answer.stderr)

@@ -269,3 +269,51 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
     assert [number(text) for text in ("1,5", " 2.5 %", "x", "inf", "", "1e2")] == [
         *(1.5, 2.5, None, None, None, 100.0)
     ]
+
+
+def test_each_reason_has_a_row_with_its_share_of_all_white_cells() -> None:
+    one = only(
+        [
+            field(neutrophil=100, lymphocyte=30, unclassified={"low-score": 8, "artefact": 5}),
+            field(unclassified={"basophil-like": 2, "blast-like": 1, "unlike-trained": 1}),
+        ]
+    )
+    # Artefacts are no white cells.
+    assert (one.classified, one.white_cells) == (130, 142)
+    found = {share.label: share for share in one.reasons()}
+    assert list(found) == ["blast-like", "basophil-like", "unlike-trained", "low-score", "artefact"]
+    assert found["basophil-like"].count == 2
+    assert found["basophil-like"].percent == pytest.approx(100 * 2 / 142)
+    low, high = clopper_pearson(2, 142)
+    assert (found["basophil-like"].ci_low, found["basophil-like"].ci_high) == pytest.approx(
+        (100 * low, 100 * high)
+    )
+    assert (found["artefact"].count, found["artefact"].percent) == (5, None)
+    # The four keep their shares of the classified cells.
+    assert one.shares()[3].percent == pytest.approx(100 * 100 / 130)
+    rows = [row for row in one.rows() if row["label"] == "unclassified"]
+    assert [row["reason"] for row in rows] == list(found)
+    assert rows[1]["percent"] == 1.41 and rows[4]["percent"] is None
+    assert all(tuple(row) == DIFFERENTIAL_COLUMNS for row in one.rows())
+
+
+@pytest.mark.parametrize("reason", ["blast-like", "immature-like", "erythroblast-like"])
+def test_a_single_alarming_cell_is_flagged(reason: str) -> None:
+    one = only([field(neutrophil=400, unclassified={reason: 1, "basophil-like": 9})])
+    flags = {share.label: share.flag for share in one.reasons()}
+    assert flags == {reason: "present", "basophil-like": ""}
+    alarm = one.alarm()
+    assert alarm is not None and f"1 {reason}" in alarm and "\n" not in alarm
+    assert {row["flag"] for row in one.rows() if row["reason"] == reason} == {"present"}
+    calm = only([field(neutrophil=400, unclassified={"basophil-like": 9, "low-score": 3})])
+    assert calm.alarm() is None
+
+
+def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
+    one = only([field(unclassified={"by-reviewer": 1, "low-score": 1})])
+    assert [share.label for share in one.reasons()] == ["low-score", "by-reviewer"]
+    assert [share.percent for share in one.reasons()] == [50, 50]
+    dirt = only([field(unclassified={"artefact": 3})])
+    assert dirt.white_cells == 0
+    assert [(share.count, share.percent) for share in dirt.reasons()] == [(3, None)]
+    assert only([field()]).reasons() == []

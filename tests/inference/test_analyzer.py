@@ -90,6 +90,33 @@ def test_info_names_models_and_settings() -> None:
         assert info[model]["name"] and re.fullmatch("[0-9a-f]{64}", info[model]["sha256"])
     assert info["settings"]["confidence"] == 0.4 and info["settings"]["device"] == "cpu"
     assert len(info["settings"]["fingerprint"]) == 64
+    assert info["thresholds"]["confidence"] == 0.4
+
+
+def test_the_thresholds_in_force_are_numbers(analyzer: Analyzer) -> None:
+    info = analyzer.info()
+    card = analyzer.detector.card["confidence"]
+    assert info["settings"]["confidence"] == info["thresholds"]["confidence"] == card
+    assert set(info["thresholds"]["min_score"]) == {str(label) for label in LABELS}
+    assert info["settings"]["min_score"] == min(info["thresholds"]["min_score"].values()) > 0
+    strict = Analyzer(min_score=0.9, device="cpu").info()
+    assert set(strict["thresholds"]["min_score"].values()) == {0.9}
+    assert strict["settings"]["min_score"] == 0.9
+
+
+def test_nearly_cells_and_stain_are_part_of_the_record(
+    analyzer: Analyzer, real_field: Callable[[str, str], np.ndarray]
+) -> None:
+    pixels = real_field("bccd.zip", "BloodImage_00001.jpg")
+    usual = analyzer.analyze(pixels)
+    assert usual.cells and usual.stain is not None and len(usual.stain) == 9
+    blind = Analyzer(confidence=0.99, device="cpu").analyze(pixels)
+    scores = [cell.detection_score for cell in usual.cells]
+    assert not blind.cells and list(blind.weak_scores[: len(scores)]) == scores
+    assert blind.stain == usual.stain
+    tiled = Analyzer(Settings(tile_size=300, confidence=0.99), device="cpu").analyze(pixels)
+    assert not tiled.cells and tiled.weak_scores
+    assert analyzer.analyze(np.full((64, 64, 3), 255, np.uint8)).stain is None
 
 
 def test_a_real_field(analyzer: Analyzer, real_field: Callable[[str, str], np.ndarray]) -> None:

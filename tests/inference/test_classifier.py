@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 from conftest import grain
 
 from wbcdet.inference.classifier import Classifier, decide
+from wbcdet.inference.weights import WeightsError
 from wbcdet.records import LABELS, CellType
 
 CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
@@ -94,3 +99,165 @@ def test_temperature_softens(shipped: Classifier, crops: list[np.ndarray]) -> No
         shipped.card["temperature"] = kept
     assert (after.max(1) < before.max(1)).all()
     assert np.array_equal(after.argmax(1), before.argmax(1))
+
+
+TEN = (*CLASSES[:5], "immature granulocyte", "promyelocyte", "erythroblast", "platelet", "artefact")
+REASONS_OF_TEN = {
+    "basophil": "basophil-like",
+    "immature granulocyte": "immature-like",
+    "promyelocyte": "blast-like",
+    "erythroblast": "erythroblast-like",
+    "platelet": "artefact",
+    "artefact": "artefact",
+}
+
+
+@pytest.mark.parametrize(
+    ("odds", "reason"),
+    [
+        ({"promyelocyte": 0.6, "lymphocyte": 0.4}, "blast-like"),
+        ({"immature granulocyte": 0.5, "neutrophil": 0.4}, "immature-like"),
+        ({"erythroblast": 0.9}, "erythroblast-like"),
+        # Two classes of one reason are one: together they are more probable than the name.
+        ({"platelet": 0.3, "artefact": 0.25, "lymphocyte": 0.45}, "artefact"),
+        ({"promyelocyte": 0.3, "erythroblast": 0.25, "lymphocyte": 0.45}, "low-score"),
+        ({"lymphocyte": 0.55, "promyelocyte": 0.45}, None),
+    ],
+)
+def test_reasons_come_from_the_card(odds: dict[str, float], reason: str | None) -> None:
+    row = np.array([odds.get(name, 0.0) for name in TEN])
+    assert decide(row, TEN, 0.5, REASONS_OF_TEN).reason == reason
+
+
+def test_a_class_without_a_reason_is_never_one_of_the_four() -> None:
+    row = np.zeros(6)
+    row[4] = 1.0
+    classes = (*CLASSES[:4], "mast cell", "artefact")
+    assert decide(row, classes, 0.5).reason == "mast cell-like"
+
+
+def test_unlike_the_training() -> None:
+    sure = np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0])
+    assert decide(sure, CLASSES, 0.5, distance=9.0, unlike_from=9.0).reason is None
+    far = decide(sure, CLASSES, 0.5, distance=9.1, unlike_from=9.0)
+    assert (far.label, far.reason, far.distance) == (
+        CellType.UNCLASSIFIED,
+        "unlike-trained",
+        9.1,
+    )
+    assert decide(sure, CLASSES, 0.5, distance=99.0).reason is None  # no such check
+    # What it looks like says more; a low score less.
+    basophil = np.array([0.1, 0.0, 0.0, 0.0, 0.9, 0.0])
+    assert decide(basophil, CLASSES, 0.5, distance=99, unlike_from=9).reason == "basophil-like"
+    low = np.array([0.4, 0.3, 0.3, 0.0, 0.0, 0.0])
+    assert decide(low, CLASSES, 0.5, distance=99, unlike_from=9).reason == "unlike-trained"
+
+
+def test_a_threshold_of_each_label() -> None:
+    row = np.array([0.0, 0.6, 0.2, 0.2, 0.0, 0.0])
+    least = dict.fromkeys(CLASSES[:4], 0.5)
+    assert decide(row, CLASSES, least).reason is None
+    assert decide(row, CLASSES, {**least, "lymphocyte": 0.7}).reason == "low-score"
+
+
+def write_model(folder: Path, **changes: object) -> None:
+    """A classifier of ten classes with the outputs of the new ones: logits and distance.
+
+    Its logits are the mean colours of the crop, its distance is the mean red (0 to 255).
+    """
+    onnx = pytest.importorskip("onnx")
+    helper, kinds = onnx.helper, onnx.TensorProto
+    weight = np.zeros((3, len(TEN)), np.float32)
+    weight[:, :3] = 30 * np.eye(3)  # red: eosinophil, green: lymphocyte, blue: monocyte
+    nodes = [
+        helper.make_node("ReduceMean", ["crops"], ["colour"], axes=[2, 3], keepdims=0),
+        helper.make_node("MatMul", ["colour", "weight"], ["logits"]),
+        helper.make_node("MatMul", ["colour", "red"], ["distance"]),
+    ]
+    constants = [
+        onnx.numpy_helper.from_array(weight, "weight"),
+        onnx.numpy_helper.from_array(np.array([255, 0, 0], np.float32), "red"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "made-up",
+        [helper.make_tensor_value_info("crops", kinds.FLOAT, ["n", 3, 8, 8])],
+        [
+            helper.make_tensor_value_info("logits", kinds.FLOAT, ["n", len(TEN)]),
+            helper.make_tensor_value_info("distance", kinds.FLOAT, ["n"]),
+        ],
+        constants,
+    )
+    opset = [helper.make_opsetid("", 13)]
+    model = helper.make_model(graph, opset_imports=opset, ir_version=8)
+    folder.mkdir(exist_ok=True)
+    (folder / "classifier.onnx").write_bytes(model.SerializeToString())
+    card = {
+        "name": "made-up",
+        "version": "4",
+        "file": "classifier.onnx",
+        "classes": TEN,
+        "reasons": REASONS_OF_TEN,
+        "input_size": 8,
+        "crop_padding": 1.5,
+        "stain": None,
+        "mean": [0.0, 0.0, 0.0],
+        "std": [1.0, 1.0, 1.0],
+        "temperature": 1.0,
+        "min_score": 0.5,
+        "unlike_trained": {"output": "distance", "threshold": 200.0},
+        **changes,
+    }
+    card["sha256"] = hashlib.sha256((folder / "classifier.onnx").read_bytes()).hexdigest()
+    (folder / "classifier.json").write_text(
+        json.dumps({name: value for name, value in card.items() if value != "absent"})
+    )
+
+
+def colour(red: int, green: int, blue: int) -> np.ndarray:
+    return np.full((8, 8, 3), (blue, green, red), np.uint8)
+
+
+def test_a_model_with_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    write_model(tmp_path, decline_below={"lymphocyte": 0.999999})
+    model = Classifier("cpu")
+    red, dim, green = model.classify([colour(255, 0, 0), colour(150, 0, 0), colour(0, 60, 0)])
+    assert (red.reason, dim.reason, green.reason) == ("unlike-trained", None, "low-score")
+    assert dim.label is CellType.EOSINOPHIL
+    assert [one.distance for one in (red, dim, green)] == pytest.approx([255, 150, 0], abs=0.1)
+    asked = model.classify([colour(0, 60, 0)], 0.5)  # what is asked for goes before the card
+    assert asked[0].label is CellType.LYMPHOCYTE
+    in_force = model.thresholds()
+    assert in_force.unlike_trained == 200.0
+    assert in_force.min_score["lymphocyte"] == 0.999999 and in_force.min_score["monocyte"] == 0.5
+    # Plain colour: no stain was evened, and every view of a crop is the same.
+    crop = model.crop(np.full((50, 50, 3), (10, 20, 30), np.uint8), (10, 10, 30, 30))
+    assert (crop == (10, 20, 30)).all()
+    careful = Classifier("cpu", careful=True).classify([colour(255, 0, 0), colour(150, 0, 0)])
+    assert [one.distance for one in careful] == pytest.approx([255, 150], abs=0.1)
+    assert Classifier("cpu").classify([]) == []
+
+
+@pytest.mark.parametrize("absent", ["unlike_trained", "reasons", "decline_below", "stain"])
+def test_older_cards_do_without(
+    absent: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    write_model(tmp_path, **{absent: "absent"})
+    model = Classifier("cpu")
+    [red] = model.classify([colour(255, 0, 0)])
+    if absent == "unlike_trained":
+        assert (red.reason, red.distance) == (None, None)
+        assert model.thresholds().unlike_trained is None
+    else:
+        assert red.reason == "unlike-trained"
+
+
+def test_a_card_that_names_a_missing_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    write_model(tmp_path, unlike_trained={"output": "energy", "threshold": 1.0})
+    with pytest.raises(WeightsError, match=r"classifier\.onnx: lacks the output 'energy'"):
+        Classifier("cpu")

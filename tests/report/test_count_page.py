@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,11 +17,12 @@ from conftest import INFO
 
 from wbcdet.differential.differential import ALL, Differential
 from wbcdet.differential.reference_ranges import read_ranges
-from wbcdet.records import ALL_LABELS, LABELS
+from wbcdet.inference.domain_shift import UNLIKE, Beyond, GroundVerdict
+from wbcdet.records import ALL_LABELS, LABELS, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.report.html.contact_sheets import COLUMNS, ROWS, contact_sheets
 from wbcdet.report.html.gallery import MAX_SHOWN, CellPicture, make_sections, share_out
-from wbcdet.report.html.page import Content, render
+from wbcdet.report.html.page import Content, EmptyField, render, thresholds_text
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
 
 EVIL = "<img src=x onerror=alert(1)>\"'&.jpg"
@@ -151,6 +153,51 @@ def test_what_a_sheet_says() -> None:
         "Name Date Signature",
     ):
         assert part in text, part
+
+
+def test_a_sheet_with_all_that_can_be_said() -> None:
+    every = {reason: number + 1 for number, reason in enumerate(REASONS)}
+    counted = replace(differential(neutrophil=50, lymphocyte=30), unclassified=every)
+    said = notes()
+    said.empty = [f"empty {number}.jpg" for number in range(8)]
+    said.ground = GroundVerdict(UNLIKE, {"stain": Beyond(20, 20, 3.5)})
+    thresholds = {
+        "confidence": 0.25,
+        "min_score": {str(label): 0.5 for label in LABELS} | {"lymphocyte": 0.65},
+        "unlike_trained": 14.2,
+    }
+    empty = [EmptyField(EVIL, (0, 0), "annotated/x.jpg"), EmptyField("b.jpg")]
+    content = Content(
+        "slide 7",
+        False,
+        {**HEADER, "thresholds": thresholds},
+        ["Cells are counted."],
+        [counted],
+        {ALL: said},
+        make_sections(shots(90)),
+        empty,
+    )
+    read = Reader(render(content, lambda place: PICTURE))
+    text = " ".join(read.text.split())
+    white = 80 + sum(every.values()) - every["artefact"]
+    for part in (
+        f"Unclassified, % of all {white} white cells (artefacts are none):",
+        f"blast-like 1 {100 / white:.1f} 0.0 – ",
+        "● look at each",
+        "1 blast-like, 2 immature-like, 3 erythroblast-like: look at each of these cells first.",
+        "This slide looks unlike what the models were trained on: 100 % of the fields have",
+        "8 of 20 fields hold no cell that was found",
+        "10 of 20 fields with a cell and without a problem of focus, exposure or stain",
+        "20 fields read, 8 without a cell".removeprefix("20 "),
+        "Thresholds in force: cell 0.25, name eosinophil 0.5, lymphocyte 0.65",
+        "unlike-trained beyond a distance of 14.2",
+        "Fields without a cell (2)",
+        "Also: b.jpg",
+    ):
+        assert part in text, part
+    assert text.count("look at each of these") == 1 and text.count("● look at each") == 3
+    alike = {**thresholds, "min_score": {str(label): 0.5 for label in LABELS}}
+    assert thresholds_text({"thresholds": alike, "settings": {}}).startswith("cell 0.25, name 0.5,")
 
 
 def test_the_most_doubtful_come_first() -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import numpy as np
 import pytest
-from conftest import INFO, cells, schema
+from conftest import INFO, cells, make_cell, schema
 
 import wbcdet
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, CellType, FieldResult, count_labels
@@ -107,6 +108,26 @@ def test_public_names() -> None:
     assert {"Analyzer", "Cell", "CellType", "FieldResult"} <= set(dir(wbcdet))
     with pytest.raises(AttributeError):
         wbcdet.Nothing  # noqa: B018
+
+
+def test_what_is_measured_of_a_field_survives_a_round_trip() -> None:
+    far = replace(make_cell(), distance=12.5)
+    field = FieldResult(
+        "a.jpg", 9, 9, (far, make_cell(1)), weak_scores=(0.2, 0.1), stain=(0.1,) * 9
+    )
+    document = build_document(INFO, [field])
+    jsonschema.validate(document, schema())
+    assert parse_document(document)[1] == [field]
+    assert [row["distance"] for row in (cell.to_row("a") for cell in field.cells)] == [12.5, None]
+    for value in (-1.0, float("inf"), float("nan")):
+        document["fields"][0]["cells"][0]["distance"] = value
+        with pytest.raises(ResultsError):
+            parse_document(document)
+    # Documents of earlier versions know of none of it.
+    old = build_document(INFO, results())
+    del old["slides"]
+    jsonschema.validate(old, schema())
+    assert parse_document(old)[1] == results()
 
 
 def test_a_label_that_a_person_gave() -> None:

@@ -14,7 +14,9 @@ from conftest import INFO, cells, make_cell
 from rich.console import Console
 
 from wbcdet.batch.summary import print_summary
+from wbcdet.differential.slide_summary import summarise
 from wbcdet.records import CELL_COLUMNS, CellType, FieldResult
+from wbcdet.results.document import build_document
 from wbcdet.results.writer import FIELD_COLUMNS, Report, picture_name
 
 PIXELS = np.full((60, 80, 3), 200, np.uint8)
@@ -130,3 +132,48 @@ def test_table_counts_unclassified_apart() -> None:
 def test_a_long_table_is_cut_and_its_sum_is_not() -> None:
     text = printed([FieldResult(f"{n}.jpg", 9, 9, (make_cell(),)) for n in range(50)])
     assert "… and 20 more" in text and "50 (100%)" in text
+
+
+def test_reasons_and_empty_fields_stand_below_the_table() -> None:
+    names = (*["basophil-like"] * 2, "blast-like", "artefact")
+    declined = tuple(
+        make_cell(9 + n, label=CellType.UNCLASSIFIED, reason=one) for n, one in enumerate(names)
+    )
+    named = tuple(make_cell(number) for number in range(7))
+    text = printed(
+        [
+            FieldResult("a.jpg", 9, 9, (*named, *declined)),
+            FieldResult("empty\n1.jpg", 9, 9),
+            *(FieldResult(f"empty {n}.jpg", 9, 9) for n in range(2, 6)),
+            FieldResult.failed("bad.jpg", "file is empty"),
+        ]
+    )
+    lines = text.splitlines()
+    # Of 10 white cells: the artefact is none.
+    assert "  unclassified, blast-like: 1 (10.0 %) ◄ look at each" in lines
+    assert "  unclassified, basophil-like: 2 (20.0 %)" in lines
+    assert "  unclassified, artefact: 1 (no white cells)" in lines
+    assert lines.index("  unclassified, blast-like: 1 (10.0 %) ◄ look at each") < lines.index(
+        "  unclassified, basophil-like: 2 (20.0 %)"
+    )
+    assert "5 of 6 fields hold no cell that was found (empty\\n1.jpg, empty 2.jpg" in text
+    assert "and 2 more" in text
+
+
+def test_a_run_says_which_folder_is_on_unknown_ground(tmp_path: Path) -> None:
+    reference = {"detection_score": {"median": 0.95, "limit": 0.85}}
+    strange = [FieldResult(f"far/{n}.jpg", 9, 9, weak_scores=(0.3, 0.2)) for n in range(9)]
+    usual = [FieldResult(f"near/{n}.jpg", 9, 9, (make_cell(),)) for n in range(12)]
+    slides = summarise([*strange, *usual], reference)
+    assert [(s.differential.group, s.ground.verdict) for s in slides] == [
+        ("far", "unlike-training"),
+        ("near", "like-training"),
+    ]
+    text = io.StringIO()
+    print_summary(
+        Console(file=text, width=120), [*strange, *usual], tmp_path, annotated=False, slides=slides
+    )
+    assert "far: unlike what the models were trained on" in text.getvalue()
+    assert "near: unlike" not in text.getvalue()
+    one = build_document({**INFO, "ground": reference}, strange)["slides"]
+    assert [(s["group"], len(s["without_cell"])) for s in one] == [("all", 9)]

@@ -149,6 +149,13 @@ def test_sharp_views_vote_by_their_score() -> None:
     assert one.verdict(0).reason == "artefact"
 
 
+def test_a_view_unlike_the_training_is_a_vote_for_no_name() -> None:
+    one = track((10, 20, 60, 80), hits=1)
+    for frame in range(2, 5):
+        one.add(make_cell(label=CellType.UNCLASSIFIED, reason="unlike-trained"), frame, 0.2)
+    assert one.verdict(0).reason == "unlike-trained"
+
+
 def test_known_cells_are_recognised_where_a_border_cuts_them() -> None:
     known = [track((600, 100, 680, 180)), track((100, 100, 180, 180))]
     cut = make_cell(box=(600, 102, 640, 178))

@@ -9,9 +9,16 @@ from typing import Any
 
 import cv2
 import pytest
+from conftest import make_cell
 from serving import CHROMIUM, Served
 from streaming import frame_at, raster
 from test_stream_count import counted, events
+
+from wbcdet.differential.differential import differential_of
+from wbcdet.records import CellType
+from wbcdet.stream.display.base import Status
+from wbcdet.stream.display.terminal import describe
+from wbcdet.stream.display.web import to_json
 
 
 class Live(Served):
@@ -54,6 +61,22 @@ class Live(Served):
                 last, since = now, time.monotonic()
             time.sleep(0.1)
         return last
+
+
+def test_reasons_and_unknown_ground_are_part_of_the_status() -> None:
+    cells = [make_cell(n) for n in range(8)]
+    for reason in ("blast-like", "low-score", "artefact"):
+        cells.append(make_cell(9, label=CellType.UNCLASSIFIED, reason=reason))
+    status = Status(1, differential_of(cells), ground="unlike what the models were trained on: x")
+    page = to_json(status)
+    assert [(one["label"], one["count"], one["flag"]) for one in page["reasons"]] == [
+        ("blast-like", 1, "present"),
+        ("low-score", 1, ""),
+        ("artefact", 1, ""),
+    ]
+    assert page["white_cells"] == 10 and page["reasons"][0]["percent"] == 10
+    assert page["ground"] == status.ground
+    assert "1 blast-like" in describe(status) and "unlike the training" in describe(status)
 
 
 @pytest.fixture

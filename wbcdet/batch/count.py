@@ -106,11 +106,11 @@ def _keep(
     """Write one field into the journal; returns its number of cells."""
     from wbcdet.inference.quality import cell_width, measure_field
     from wbcdet.report.registration import encode_registration_image
-    from wbcdet.report.thumbnails import cut_thumbnails
+    from wbcdet.report.thumbnails import cut_overview, cut_thumbnails
 
     if field is not None:
         try:
-            small = cut_thumbnails(field, result.cells)
+            small = cut_thumbnails(field, result.cells) or [cut_overview(field)]
             quality = asdict(measure_field(field, cell_width(result.cells)))
             ground = [encode_registration_image(field.pixels)] * job.dedupe
         except FieldError as error:  # a large file that is read in parts has gone meanwhile

@@ -9,6 +9,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wbcdet.differential.differential import ALL, differential_of
+from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
 from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
 from wbcdet.utils.text import one_line
 
@@ -17,11 +19,17 @@ _MAX_ROWS = 30
 
 
 def print_summary(
-    console: Console, results: Sequence[FieldResult], out: Path, *, annotated: bool
+    console: Console,
+    results: Sequence[FieldResult],
+    out: Path,
+    *,
+    annotated: bool,
+    slides: Sequence[SlideSummary] = (),
 ) -> None:
-    """Print the table of a run, its failures, and where its files are.
+    """Print the table of a run, what to note, its failures, and where its files are.
 
-    Shares are of the classified cells; unclassified cells are counted apart.
+    Shares are of the classified cells; unclassified cells are counted apart, by reason, with
+    shares of all white cells.
     """
     read = [result for result in results if result.failure is None]
     failed = [result for result in results if result.failure is not None]
@@ -39,6 +47,8 @@ def print_summary(
         table.add_section()
         table.add_row("in all", *_figures(read), style="bold")
     console.print(table)
+    for line, style in [*_reasons(read), *_notes(read, slides)]:
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     for result in failed[:_MAX_ROWS]:
         # Whole lines: a reason that is folded in the middle is hard to search for.
         line = f"not read: {one_line(result.file)}: {result.failure}"
@@ -51,6 +61,32 @@ def print_summary(
     files = ["results.json", "cells.csv", "fields.csv", *(["annotated/"] * annotated)]
     for line in (f"{fields}. {NOTICE}", f"Files in {out}: {', '.join(files)}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
+    """Why cells are unclassified, a line a reason, each with its style."""
+    found = differential_of(cell for result in results for cell in result.cells)
+    lines = []
+    for share in found.reasons():
+        of = "no white cells" if share.percent is None else f"{share.percent:.1f} %"
+        mark = " ◄ look at each" if share.flag else ""
+        text = f"  unclassified, {share.label}: {share.count} ({of}){mark}"
+        lines.append((text, "bold yellow" if share.flag else ""))
+    if lines:
+        lines.append((f"  (% of all {found.white_cells} white cells)", ""))
+    return lines
+
+
+def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> list[tuple[str, str]]:
+    """What must not be overlooked, a line each with its style."""
+    empty = empty_line(empty_fields(results), len(results))
+    lines = [(empty, "yellow")] if empty else []
+    for slide in slides:
+        if warning := slide.ground.warning():
+            name = slide.differential.group
+            start = "" if name == ALL else f"{one_line(name)}: "
+            lines.append((f"{start}{warning}", "bold yellow"))
+    return lines
 
 
 def _figures(results: Sequence[FieldResult]) -> list[str]:

@@ -13,6 +13,7 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    Careful,
     Confidence,
     Device,
     Json,
@@ -83,6 +84,7 @@ def count(
     device: Device = "auto",
     weights: Weights = None,
     tile: Tile = None,
+    careful: Careful = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -94,7 +96,9 @@ def count(
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
-    settings = replace(build_settings(confidence, min_score, device, tile), fields_per_batch=1)
+    settings = replace(
+        build_settings(confidence, min_score, device, tile, careful), fields_per_batch=1
+    )
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.report.job import Job

@@ -12,6 +12,7 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    Careful,
     Confidence,
     Device,
     Json,
@@ -108,6 +109,7 @@ def evaluate(
             "with 0 no part of a picture gets into it.",
         ),
     ] = 48,
+    careful: Careful = False,
     confidence: Confidence = None,
     min_score: MinScore = None,
     device: Device = "auto",
@@ -127,7 +129,7 @@ def evaluate(
     What is wrong with the labels (unknown classes, missing or broken labels, copies across train
     and test) is listed, never passed over.
     """
-    settings = build_settings(confidence, min_score, device)
+    settings = build_settings(confidence, min_score, device, careful=careful)
     try:
         lists = _lists(folders or [], layout, mapping or [], names or [], prepared, data, settings)
 

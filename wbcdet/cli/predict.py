@@ -11,6 +11,7 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    Careful,
     Confidence,
     Device,
     Json,
@@ -52,6 +53,7 @@ def predict(
     device: Device = "auto",
     weights: Weights = None,
     tile: Tile = None,
+    careful: Careful = False,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -60,7 +62,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device, tile)
+    settings = build_settings(confidence, min_score, device, tile, careful)
 
     from wbcdet.io.discover import find_fields
 
@@ -101,10 +103,14 @@ def finish_run(
             from rich.console import Console
 
             from wbcdet.batch.summary import print_summary
+            from wbcdet.differential.slide_summary import summarise
 
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
-            print_summary(console, done.results, out, annotated=annotated)
+            reference = done.document["info"].get("ground")
+            # Drawn fields, which come with lines of their own, are no laboratory's.
+            slides = summarise(done.results, None if lines else reference)
+            print_summary(console, done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)
         sys.stdout.flush()

@@ -1,7 +1,7 @@
 """The leukocyte differential: counts to percentages with exact intervals.
 
-Percentages are of the classified cells. What is not a named leukocyte (unclassified cells, what a
-person marked as artefact) and cells cut by the border are counted apart.
+Percentages are of the classified cells. Unclassified cells are counted apart, each reason with its
+share of all white cells; so are what a person marked as artefact and cells cut by the border.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
-from wbcdet.records import LABELS, CellType
+from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
 
 #: How many cells a differential may be asked to hold; see ``Differential.warning``.
@@ -38,7 +38,10 @@ DIFFERENTIAL_COLUMNS: tuple[str, ...] = (
 )
 
 #: Labels that are no named leukocyte: they have a count and no percentage.
-NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, "artefact")
+NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, ARTEFACT)
+
+#: Flag of a reason of which a single cell matters.
+PRESENT = "present"
 
 #: Label, in ``differential.csv``, of the row that counts cells cut by the border.
 EDGE = "edge"
@@ -71,15 +74,17 @@ class CountedField(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """One line of a differential.
+    """One line of a differential: a label, or a reason of unclassified cells.
 
     Attributes:
-        label: the cell type.
+        label: the cell type or the reason.
         count: cells of it.
-        percent, ci_low, ci_high: share of the classified cells and its exact 95 % interval, in
-            percent; None where no cell was classified.
+        percent, ci_low, ci_high: share and its exact 95 % interval, in percent: of a label among
+            the classified cells, of a reason among all white cells; None where there is no such
+            cell, and of artefacts, which are no white cells.
         range: the reference range, if there is one.
-        flag: ``low`` or ``high`` where the whole interval leaves the range, else empty.
+        flag: ``low`` or ``high`` where the whole interval leaves the range, ``present`` where a
+            single cell of a reason matters, else empty.
     """
 
     label: str
@@ -124,6 +129,13 @@ class Differential:
         return sum(self.counts.values())
 
     @property
+    def white_cells(self) -> int:
+        """Number of all white cells, classified or not: what the shares of reasons are of."""
+        return (
+            self.classified + sum(self.unclassified.values()) - self.unclassified.get(ARTEFACT, 0)
+        )
+
+    @property
     def missing(self) -> int:
         """How many classified cells are missing to the target; 0 without a target."""
         return max(0, (self.target or 0) - self.classified)
@@ -141,6 +153,29 @@ class Differential:
             flag = known.flag(low, high) if known else ""
             lines.append(Share(label, count, 100 * count / total, low, high, known, flag))
         return lines
+
+    def reasons(self) -> list[Share]:
+        """One line a reason of unclassified cells, in the order of ``records.REASONS``, then
+        others by name; reasons without a cell have none."""
+        total = self.white_cells
+        known = [reason for reason in REASONS if reason in self.unclassified]
+        lines = []
+        for reason in (*known, *sorted(set(self.unclassified) - set(known))):
+            count = self.unclassified[reason]
+            flag = PRESENT if reason in ALARMING and count else ""
+            if reason == ARTEFACT or not total:
+                lines.append(Share(reason, count, None, None, None, None, flag))
+                continue
+            low, high = (100 * end for end in clopper_pearson(count, total))
+            lines.append(Share(reason, count, 100 * count / total, low, high, None, flag))
+        return lines
+
+    def alarm(self) -> str | None:
+        """One plain line where a reason of which a single cell matters was counted, else None."""
+        found = [f"{one.count} {one.label}" for one in self.reasons() if one.flag == PRESENT]
+        if not found:
+            return None
+        return f"{self.group}: {', '.join(found)}: look at each of these cells first"
 
     def warning(self) -> str | None:
         """One plain line where fewer cells than the target were classified, else None."""
@@ -164,28 +199,17 @@ class Differential:
     def rows(self) -> list[dict[str, Any]]:
         """Flat rows under ``DIFFERENTIAL_COLUMNS``.
 
-        One row a label, then one row a reason of unclassified cells, then, where there are any,
-        artefacts, then the cells cut by the border.
+        One row a label, then one row a reason of unclassified cells, with its share of all white
+        cells, then, where there are any, what a person marked as artefact, then the cells cut by
+        the border.
         """
-        rows = [
-            {
-                "label": share.label,
-                "count": share.count,
-                "percent": _rounded(share.percent),
-                "ci_low": _rounded(share.ci_low),
-                "ci_high": _rounded(share.ci_high),
-                "range_low": share.range.low if share.range else None,
-                "range_high": share.range.high if share.range else None,
-                "flag": share.flag or None,
-            }
-            for share in self.shares()
-        ]
+        rows = [_row(share) for share in self.shares()]
         rows += [
-            {"label": CellType.UNCLASSIFIED.value, "count": count, "reason": reason}
-            for reason, count in self.unclassified.items()
+            _row(share) | {"label": CellType.UNCLASSIFIED.value, "reason": share.label}
+            for share in self.reasons()
         ]
         if self.artefacts:
-            rows.append({"label": "artefact", "count": self.artefacts})
+            rows.append({"label": ARTEFACT, "count": self.artefacts})
         how = "left out" if self.edge_left_out else "counted above"
         rows.append({"label": EDGE, "count": self.edge, "reason": how})
         start = dict.fromkeys(DIFFERENTIAL_COLUMNS)
@@ -268,7 +292,7 @@ class _Tally:
             group=group,
             counts={label: self.labels[label] for label in (*own, *others)},
             unclassified=dict(sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))),
-            artefacts=self.labels["artefact"],
+            artefacts=self.labels[ARTEFACT],
             edge=self.edge,
             edge_left_out=exclude_edge,
             fields=self.fields,
@@ -276,6 +300,19 @@ class _Tally:
             target=target,
             ranges=ranges,
         )
+
+
+def _row(share: Share) -> dict[str, Any]:
+    return {
+        "label": share.label,
+        "count": share.count,
+        "percent": _rounded(share.percent),
+        "ci_low": _rounded(share.ci_low),
+        "ci_high": _rounded(share.ci_high),
+        "range_low": share.range.low if share.range else None,
+        "range_high": share.range.high if share.range else None,
+        "flag": share.flag or None,
+    }
 
 
 def _width(count: int, total: int) -> float:

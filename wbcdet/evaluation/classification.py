@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wbcdet.evaluation.class_names import TYPES
-from wbcdet.inference.classifier import decide
+from wbcdet.inference.classifier import Classification, decide
 from wbcdet.records import LABELS, CellType
 from wbcdet.utils.intervals import Groups, wilson
 
@@ -35,6 +36,7 @@ class NamedCell:
         scores: probability of the four labels; zeros where the cell was not found.
         declined: a class beside the four won, or the cell was not found: no threshold names it.
         group: see :class:`wbcdet.evaluation.dataset.LabelledField`.
+        reason: why it is unclassified; None where it has a name or was not found.
     """
 
     truth: str
@@ -42,16 +44,21 @@ class NamedCell:
     scores: np.ndarray
     declined: bool
     group: str
+    reason: str | None = None
 
 
 def named_cell(
     truth: str, odds: np.ndarray, classes: Sequence[str], min_score: float, group: str
 ) -> NamedCell:
     """The verdict on a cell from the probability of each class of the card, (classes,)."""
-    verdict = decide(odds, classes, min_score)
+    return judged_cell(truth, decide(odds, classes, min_score), group)
+
+
+def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
+    """A labelled cell beside the verdict on it."""
     scores = np.array([verdict.scores[label] for label in FOUR])
-    declined = decide(odds, classes, 0.0).reason is not None
-    return NamedCell(truth, str(verdict.label), scores, declined, group)
+    declined = verdict.reason not in (None, "low-score")
+    return NamedCell(truth, str(verdict.label), scores, declined, group, verdict.reason)
 
 
 def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
@@ -61,7 +68,8 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
         ``accuracy`` over cells of the four classes with unclassified counted as wrong, and
         ``accuracy_classified`` over those that got a name; precision, recall and F1 of each class,
         macro (classes alike) and weighted (by their cells); how many basophils, other cells and
-        artefacts came out unclassified; the confusion matrix; calibration; risk and coverage.
+        artefacts came out unclassified; the confusion matrix; why cells of each type are
+        unclassified, in numbers; calibration; risk and coverage.
     """
     truth = np.array([c.truth for c in cells], dtype=str)
     named = np.array([c.named for c in cells], dtype=str)
@@ -92,6 +100,11 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
         t: {n: int(((truth == t) & (named == n)).sum()) for n in columns}
         for t in TYPES
         if t in FOUR or (truth == t).any()
+    }
+    out["reasons"] = {
+        t: dict(Counter(c.reason for c in cells if c.truth == t and c.reason).most_common())
+        for t in TYPES
+        if (truth == t).any()
     }
     found = [c for c in cells if c.named != NOT_FOUND]
     out["calibration"] = calibration([c for c in found if c.truth != "artefact"])

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, named_cell
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judged_cell
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, apart
 from wbcdet.evaluation.end_to_end import AnalysedField
@@ -131,7 +131,7 @@ def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray
     if view is None:
         return detector.detect(field.pixels, MIN_SCORE)
     settings = replace(analyzer.settings, confidence=MIN_SCORE)
-    found = find_in_tiles(field, view, detector, analyzer.classifier, settings)
+    found, _ = find_in_tiles(field, view, detector, analyzer.classifier, settings)
     boxes = np.array([box for box, _, _ in found], float).reshape(-1, 4)
     return boxes, np.array([score for _, score, _ in found], float)
 
@@ -140,10 +140,8 @@ def name_crops(
     analyzer: Analyzer, crops: Sequence[np.ndarray], truth: Sequence[str], group: str
 ) -> list[NamedCell]:
     """The verdict on crops that ``Classifier.crop`` made."""
-    odds = analyzer.classifier.probabilities(crops)
-    classes = analyzer.classifier.card["classes"]
-    least = label_threshold(analyzer)
-    return [named_cell(t, row, classes, least, group) for t, row in zip(truth, odds, strict=True)]
+    verdicts = analyzer.classifier.classify(crops, analyzer.settings.min_score)
+    return [judged_cell(t, one, group) for t, one in zip(truth, verdicts, strict=True)]
 
 
 def label_threshold(analyzer: Analyzer) -> float:
@@ -173,7 +171,7 @@ def _judge_picture(
         return
     scores = np.array([best.scores[name] for name in FOUR])
     declined = best.reason is not None and best.reason != "low-score"
-    seen.named = [NamedCell(truth, str(best.label), scores, declined, group)]
+    seen.named = [NamedCell(truth, str(best.label), scores, declined, group, best.reason)]
     seen.boxes = [np.array(best.box)]
 
 
@@ -205,5 +203,6 @@ def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> d
         **dict(zip(("x_min", "y_min", "x_max", "y_max"), corners, strict=True)),
         "truth": cell.truth,
         "named": cell.named,
+        "reason": cell.reason,
         **{name: round(float(score), 4) for name, score in zip(FOUR, cell.scores, strict=True)},
     }

@@ -14,7 +14,7 @@ Interval = tuple[float, float] | None
 #: Header of ``figures.csv`` and of ``cells.csv``.
 FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
 CELL_COLUMNS = (
-    "list", "file", "part", "group", "x_min", "y_min", "x_max", "y_max", "truth", "named",
+    "list", "file", "part", "group", "x_min", "y_min", "x_max", "y_max", "truth", "named", "reason",
     *FOUR, "both_stages",
 )  # fmt: skip
 

@@ -14,10 +14,12 @@ import numpy as np
 
 from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.detector import Detector
+from wbcdet.inference.domain_shift import reference_for
+from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
-from wbcdet.inference.sliced import Box, crop, find_in_tiles, find_whole
+from wbcdet.inference.sliced import Box, Boxes, crop, find_in_tiles, find_whole
 from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.field import Field, read_field
@@ -47,7 +49,7 @@ class Analyzer:
 
     Args:
         settings: every default in one place.
-        confidence, min_score, device: shortcuts that override the settings.
+        confidence, min_score, device, careful: shortcuts that override the settings.
         threads: processor threads that share the work of one call of a model. With 1, many fields
             are done fastest, a core for each; with all cores, one field that comes by itself.
         weights: folder of the models, as ``weights/`` of the repository is one; a model that it
@@ -67,17 +69,23 @@ class Analyzer:
         confidence: float | None = None,
         min_score: float | None = None,
         device: str | None = None,
+        careful: bool | None = None,
         threads: int = 1,
         weights: str | Path | None = None,
         detector: DetectorProtocol | None = None,
         classifier: ClassifierProtocol | None = None,
     ) -> None:
-        given = {"confidence": confidence, "min_score": min_score, "device": device}
+        given = {
+            "confidence": confidence,
+            "min_score": min_score,
+            "device": device,
+            "careful": careful,
+        }
         changes = {name: value for name, value in given.items() if value is not None}
         self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
-        device = self.settings.device
-        self.detector = detector or Detector(device, threads, weights)
-        self.classifier = classifier or Classifier(device, threads, weights)
+        device, careful = self.settings.device, self.settings.careful
+        self.detector = detector or Detector(device, threads, weights, careful=careful)
+        self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
         self._at_once = max(1, min(cores() // threads, _MAX_AT_ONCE))
         self._turn = threading.Lock()
         _LOG.debug("%s and %s on %s", self.detector.name, self.classifier.name, device)
@@ -118,14 +126,31 @@ class Analyzer:
             yield from map(self._finish, batch)
 
     def info(self) -> dict[str, Any]:
-        """What made the results: models with their sha256, settings with their fingerprint."""
+        """What made the results.
+
+        ``detector`` and ``classifier`` with their sha256; ``settings`` with their fingerprint;
+        ``thresholds``, those in force, whether asked for or of the models: ``confidence`` of a
+        cell, ``min_score`` of each label, ``unlike_trained``; ``ground``, what slides are compared
+        with (None where the models have no reference).
+        """
+        settings = self.settings
+        confidence = self.detector.threshold(settings.confidence)
+        naming = self.classifier.thresholds(settings.min_score)
         return {
             "detector": _model_info(self.detector),
             "classifier": _model_info(self.classifier),
             "settings": {
-                **self.settings.to_dict(),
-                "fingerprint": self.settings.fingerprint(),
+                **settings.to_dict(),
+                "confidence": confidence,
+                "min_score": min(naming.min_score.values()),
+                "fingerprint": settings.fingerprint(),
             },
+            "thresholds": {
+                "confidence": confidence,
+                "min_score": naming.min_score,
+                "unlike_trained": naming.unlike_trained,
+            },
+            "ground": reference_for(self.classifier.card, self.detector.sha256),
         }
 
     def _load(self, source: Input, number: int) -> Field | FieldResult:
@@ -166,17 +191,20 @@ class Analyzer:
 
     def _analyze(self, fields: list[Field]) -> list[Done]:
         named: dict[int, list[tuple[Box, float, Classification]]] = {}
-        whole: dict[int, list[tuple[Box, float]]] = {}
+        weak: dict[int, list[float]] = {}
+        stains: dict[int, tuple[float, ...] | None] = {}
+        whole: dict[int, Boxes] = {}
         failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
         for number, field in enumerate(fields):
             try:
                 in_tiles = self._in_tiles(field)
+                stains[number] = measure_stain(field.pixels)
                 if in_tiles is not None:
-                    named[number] = in_tiles
+                    named[number], weak[number] = in_tiles
                     continue
                 found = find_whole(field, self.detector, self.settings)
-                own = [crop(field, box, self.classifier) for box, _ in found]
+                own = [crop(field, box, self.classifier) for box, _ in found.cells]
             except FieldError as error:
                 _LOG.debug("%s cannot be read", field.name, exc_info=True)
                 failed[number] = FieldResult.failed(field.name, str(error))
@@ -187,14 +215,20 @@ class Analyzer:
                 field.release()
         verdicts = iter(self._classify(crops))
         for number, found in whole.items():
-            named[number] = [(box, score, next(verdicts)) for box, score in found]
+            named[number] = [(box, score, next(verdicts)) for box, score in found.cells]
+            weak[number] = found.weak
         return [
-            (None, failed[number]) if number in failed else (field, _record(field, named[number]))
+            (None, failed[number])
+            if number in failed
+            else (field, _record(field, named[number], weak[number], stains[number]))
             for number, field in enumerate(fields)
         ]
 
-    def _in_tiles(self, field: Field) -> list[tuple[Box, float, Classification]] | None:
-        """The cells of a field that is looked at in tiles; None for one looked at as a whole."""
+    def _in_tiles(
+        self, field: Field
+    ) -> tuple[list[tuple[Box, float, Classification]], list[float]] | None:
+        """Cells and weak scores of a field that is looked at in tiles; None for one looked at as
+        a whole."""
         detector, settings = self.detector, self.settings
         view = choose_view(field, detector.detect, detector.card["input_size"], settings)
         if view is None:
@@ -229,10 +263,16 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _record(field: Field, named: list[tuple[Box, float, Classification]]) -> FieldResult:
+def _record(
+    field: Field,
+    named: list[tuple[Box, float, Classification]],
+    weak: list[float],
+    stain: tuple[float, ...] | None,
+) -> FieldResult:
     size = field.width, field.height
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
-    return FieldResult(field.name, *size, cells)
+    nearly = tuple(_rounded(score) for score in weak)
+    return FieldResult(field.name, *size, cells, weak_scores=nearly, stain=stain)
 
 
 def _cell(
@@ -249,6 +289,7 @@ def _cell(
         scores={str(label): _rounded(scores[str(label)]) for label in LABELS},
         reason=verdict.reason,
         touches_edge=min(x_min, y_min, width - x_max, height - y_max) < 1.0,
+        distance=None if verdict.distance is None else round(max(0.0, verdict.distance), 4),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +10,11 @@ from typing import Any
 import numpy as np
 
 from wbcdet.inference.backends import open_backend
+from wbcdet.inference.flipped_views import MIRRORINGS, mirrored
 from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
-from wbcdet.inference.weights import load_model
-from wbcdet.records import LABELS, CellType
+from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.records import ARTEFACT, LABELS, CellType
 from wbcdet.utils.calibration import softmax
-
-#: Why a cell is unclassified, by the class that won over the four.
-REASONS = {"basophil": "basophil-like", "artefact": "artefact"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,21 @@ class Classification:
     label_score: float
     scores: dict[str, float]
     reason: str | None
+    distance: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """From what score on, and up to what distance, a crop gets a name.
+
+    Attributes:
+        min_score: least score of each label.
+        unlike_trained: distance beyond which a crop is unlike all that was trained on; None for a
+            classifier that has no such check.
+    """
+
+    min_score: dict[str, float]
+    unlike_trained: float | None
 
 
 class Classifier:
@@ -34,11 +47,23 @@ class Classifier:
 
     Everything about its input, its classes and its thresholds is read from the model's card.
 
-    Args and errors as for :class:`~wbcdet.inference.detector.Detector`.
+    Args:
+        device: one of ``wbcdet.settings.DEVICES``.
+        threads: processor threads that share the work of one call.
+        weights: folder of the models; None takes those in use (``load_model``).
+        careful: look at every crop as it is, mirrored and turned by half, and average.
+
+    Raises:
+        WeightsError: the model is missing, damaged or cannot run on the device.
     """
 
     def __init__(
-        self, device: str = "auto", threads: int = 1, weights: str | Path | None = None
+        self,
+        device: str = "auto",
+        threads: int = 1,
+        weights: str | Path | None = None,
+        *,
+        careful: bool = False,
     ) -> None:
         model = load_model("classifier", weights)
         self.card: dict[str, Any] = model.card
@@ -47,18 +72,40 @@ class Classifier:
         # Half precision would change names, and the detector takes ten times as long.
         exact = "cpu" if device == "cpu-bf16" else device
         self._backend = open_backend(model, exact, threads)
+        self._views = MIRRORINGS if careful else MIRRORINGS[:1]
+        # A laboratory's own model may be older than this check.
+        unlike = self.card.get("unlike_trained")
+        self._unlike_from = None if unlike is None else float(unlike["threshold"])
+        named = [] if unlike is None else [str(unlike["output"])]
+        self._outputs = [self._backend.outputs[0], *named]
+        missing = set(named) - set(self._backend.outputs)
+        if missing:
+            raise WeightsError(
+                f"{model.path}: lacks the output {missing.pop()!r} that its card names; "
+                "reinstall wbcdet, or train and export the classifier again"
+            )
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
         crop = crop_cell(pixels, box, self.card["input_size"], self.card["crop_padding"])
-        return normalise_stain(crop, **self.card["stain"])
+        stain = self.card.get("stain")
+        return crop if stain is None else normalise_stain(crop, **stain)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Calibrated probability of every class on the card, (N, classes) float32."""
-        if not crops:
-            return np.zeros((0, len(self.card["classes"])), np.float32)
-        batch = normalise(crops, self.card["mean"], self.card["std"])
-        return softmax(self._backend.run(batch) / self.card["temperature"])
+        return self._look(crops)[0]
+
+    def thresholds(self, min_score: float | None = None) -> Thresholds:
+        """The thresholds in force.
+
+        Args:
+            min_score: least score of every label, 0..1; None takes those on the card.
+        """
+        own = self.card.get("decline_below") or {}
+        least = {str(label): float(own.get(label, self.card["min_score"])) for label in LABELS}
+        if min_score is not None:
+            least = dict.fromkeys(least, min_score)
+        return Thresholds(least, self._unlike_from)
 
     def classify(
         self, crops: Sequence[np.ndarray], min_score: float | None = None
@@ -67,25 +114,69 @@ class Classifier:
 
         Args:
             crops: N pictures (S, S, 3) uint8 BGR.
-            min_score: least score of a label, 0..1; None takes the card's threshold.
+            min_score: least score of a label, 0..1; None takes the card's thresholds.
         """
-        least = self.card["min_score"] if min_score is None else min_score
-        classes = self.card["classes"]
-        return [decide(row, classes, least) for row in self.probabilities(crops)]
+        thresholds = self.thresholds(min_score)
+        classes, reasons = self.card["classes"], self.card.get("reasons")
+        return [
+            decide(row, classes, thresholds.min_score, reasons, away, thresholds.unlike_trained)
+            for row, away in zip(*self._look(crops), strict=True)
+        ]
+
+    def _look(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
+        """Probabilities (N, classes) and distances (None without one), averaged over the views."""
+        if not crops:
+            return np.zeros((0, len(self.card["classes"])), np.float32), []
+        odds, away = [], []
+        for view in self._views:
+            seen = [mirrored(crop, *view) for crop in crops]
+            batch = normalise(seen, self.card["mean"], self.card["std"])
+            logits, *distance = self._backend.run_outputs(batch, self._outputs)
+            odds.append(softmax(logits / self.card["temperature"]))
+            away += distance
+        # One view is handed on as it is: averaging would cost time and the last digit.
+        mean = odds[0] if len(odds) == 1 else np.mean(odds, 0)
+        return mean, np.mean(away, 0).tolist() if away else [None] * len(crops)
 
 
-def decide(probabilities: np.ndarray, classes: Sequence[str], min_score: float) -> Classification:
+def decide(
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    min_score: float | Mapping[str, float],
+    reasons: Mapping[str, str] | None = None,
+    distance: float | None = None,
+    unlike_from: float | None = None,
+) -> Classification:
     """The verdict on one cell from the probability of each class.
 
-    A cell is unclassified when a class beside the four is the most probable one, or when the best
-    of the four is below ``min_score``.
+    A cell is unclassified when what is not one of the four is more probable than each of them,
+    all classes of one reason taken together; else when it is unlike all that was trained on; else
+    when the best of the four is below its threshold.
+
+    Args:
+        probabilities: (classes,).
+        classes: in the order of the card.
+        min_score: least score of a name, of all labels or of each.
+        reasons: why a cell of a class that is not one of the four is unclassified; a class that
+            is not listed gives ``CLASS-like``.
+        distance: from all that was trained on; None where it is not known.
+        unlike_from: greatest distance of a cell that gets a name; None for any.
     """
     by_class = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
-    scores = {str(label): by_class[str(label)] for label in LABELS}
+    scores = {str(label): by_class.pop(str(label)) for label in LABELS}
+    others: dict[str, float] = {}
+    for name, probability in by_class.items():
+        why = (reasons or {}).get(name) or (name if name == ARTEFACT else f"{name}-like")
+        others[why] = others.get(why, 0.0) + probability
     best = max(LABELS, key=lambda label: scores[str(label)])
-    winner = max(by_class, key=lambda name: by_class[name])
-    reason = REASONS.get(winner)
-    if reason is None and scores[str(best)] < min_score:
-        reason = "low-score"
+    score = scores[str(best)]
+    least = min_score[str(best)] if isinstance(min_score, Mapping) else min_score
+    reason = max(others, key=lambda why: others[why], default=None)
+    if reason is None or others[reason] <= score:
+        reason = None
+        if distance is not None and unlike_from is not None and distance > unlike_from:
+            reason = "unlike-trained"
+        elif score < least:
+            reason = "low-score"
     label = best if reason is None else CellType.UNCLASSIFIED
-    return Classification(label, scores[str(best)], scores, reason)
+    return Classification(label, score, scores, reason, distance)

@@ -9,8 +9,12 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.backends import open_backend
+from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.weights import load_model
 from wbcdet.utils.boxes import ious
+
+#: Boxes from this part of the card's threshold on are nearly cells.
+_WEAK = 0.4
 
 
 class Detector:
@@ -22,19 +26,37 @@ class Detector:
         device: one of ``wbcdet.settings.DEVICES``.
         threads: processor threads that share the work of one call.
         weights: folder of the models; None takes those in use (``load_model``).
+        careful: look at every field as it is, mirrored and turned by half, and fuse the boxes: the
+            same cells for a field and the field turned, in four times the time.
 
     Raises:
         WeightsError: the model is missing, damaged or cannot run on the device.
     """
 
+    careful = False
+
     def __init__(
-        self, device: str = "auto", threads: int = 1, weights: str | Path | None = None
+        self,
+        device: str = "auto",
+        threads: int = 1,
+        weights: str | Path | None = None,
+        *,
+        careful: bool = False,
     ) -> None:
         model = load_model("detector", weights)
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
+        self.careful = careful
         self._backend = open_backend(model, device, threads)
+
+    def threshold(self, confidence: float | None = None) -> float:
+        """Least score of a cell: the one asked for, else the card's."""
+        return float(self.card["confidence"] if confidence is None else confidence)
+
+    def weakest(self, threshold: float) -> float:
+        """Least score of a box that is nearly a cell, the same whatever threshold was asked for."""
+        return min(threshold, _WEAK * self.threshold())
 
     def detect(
         self, pixels: np.ndarray, confidence: float | None = None
@@ -49,7 +71,22 @@ class Detector:
             boxes (N, 4) float32 ``x_min, y_min, x_max, y_max`` in field pixels, and scores (N,)
             float32, best first.
         """
-        least = self.card["confidence"] if confidence is None else confidence
+        least = self.threshold(confidence)
+        if not self.careful:
+            return self._look(pixels, least)
+        height, width = pixels.shape[:2]
+        # A view whose score is lower cannot make the mean of all of them reach the threshold.
+        weakest = least / len(MIRRORINGS)
+        views = []
+        for view in MIRRORINGS:
+            boxes, scores = self._look(mirrored(pixels, *view), weakest)
+            views.append((mirrored_boxes(boxes, *view, width, height), scores))
+        boxes, scores = fuse(views, least, self.card["nms_iou"])
+        kept = nms(boxes, self.card["nms_iou"])
+        return boxes[kept], scores[kept]
+
+    def _look(self, pixels: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
+        """Boxes and scores of one view, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
             pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
         )

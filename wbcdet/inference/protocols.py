@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     import numpy as np
 
-    from wbcdet.inference.classifier import Classification
+    from wbcdet.inference.classifier import Classification, Thresholds
 
 
 class Detector(Protocol):
@@ -35,6 +35,14 @@ class Detector(Protocol):
         Returns:
             boxes (N, 4) ``x_min, y_min, x_max, y_max`` in pixels, and scores (N,), best first.
         """
+        ...
+
+    def threshold(self, confidence: float | None = None) -> float:
+        """Give the least score of a cell: the one asked for, else the model's own."""
+        ...
+
+    def weakest(self, threshold: float) -> float:
+        """Give the least score of a box that is nearly a cell; ``threshold`` for none such."""
         ...
 
 
@@ -66,4 +74,8 @@ class Classifier(Protocol):
         self, crops: Sequence[np.ndarray], min_score: float | None = None
     ) -> list[Classification]:
         """Name the cells on crops, in order."""
+        ...
+
+    def thresholds(self, min_score: float | None = None) -> Thresholds:
+        """Give the thresholds in force: those asked for, else the model's own."""
         ...

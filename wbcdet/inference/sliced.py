@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, show
 from wbcdet.inference.protocols import Classifier, Detector
-from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, plan
+from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, plan
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
@@ -27,14 +28,30 @@ def _inside(
             yield (x_min, y_min, x_max, y_max), float(score)
 
 
-def find_whole(field: Field, detector: Detector, settings: Settings) -> list[tuple[Box, float]]:
-    """The cells of a field that is looked at as a whole, best first.
+@dataclass(frozen=True, slots=True)
+class Boxes:
+    """What the detector finds in a field: its cells, best first, and what is nearly one.
+
+    Attributes:
+        cells: box and score of each, from the threshold on.
+        weak: scores of the boxes below it.
+    """
+
+    cells: list[tuple[Box, float]]
+    weak: list[float]
+
+
+def find_whole(field: Field, detector: Detector, settings: Settings) -> Boxes:
+    """The cells of a field that is looked at as a whole.
 
     Raises:
         FieldError: the field is read in parts, and a part is damaged.
     """
-    boxes, scores = detector.detect(field.pixels, settings.confidence)
-    return list(_inside(boxes * field.reduction, scores, field.width, field.height))
+    least = detector.threshold(settings.confidence)
+    boxes, scores = detector.detect(field.pixels, detector.weakest(least))
+    kept = scores >= least
+    cells = _inside(boxes[kept] * field.reduction, scores[kept], field.width, field.height)
+    return Boxes(list(cells), scores[~kept].tolist())
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
@@ -61,8 +78,8 @@ def find_in_tiles(
     classifier: Classifier,
     settings: Settings,
     threads: int = 1,
-) -> list[tuple[Box, float, Classification]]:
-    """The cells of a field that is looked at tile by tile, each once, best first.
+) -> tuple[list[tuple[Box, float, Classification]], list[float]]:
+    """The cells of a field that is looked at tile by tile, each once, best first; weak scores.
 
     As many tiles as ``threads`` are in memory at a time. The cells that a tile claims are named at
     once, while what surrounds them is at hand.
@@ -71,19 +88,26 @@ def find_in_tiles(
         FieldError: as :func:`find_whole`.
     """
     size = settings.crops_per_batch
+    least = detector.threshold(settings.confidence)
+    weakest = detector.weakest(least)
+    weak: list[float] = []
     claims: list[TileDetections] = []
     named: list[Classification] = []
     crops: list[np.ndarray] = []
 
-    def look(tile: Tile) -> TileDetections:
+    def look(tile: Tile) -> tuple[TileDetections, list[float]]:
         shown, by, corner = show(field, *tile.box, full=view.size <= MAX_READ)
-        boxes, scores = detector.detect(shown, settings.confidence)
+        boxes, scores = detector.detect(shown, weakest)
         boxes = boxes * by + np.array([*corner, *corner])
-        return assign(tile, boxes, scores, field.width, field.height)
+        kept = scores >= least
+        nearly = ~kept & owned(tile, boxes)
+        claimed = assign(tile, boxes[kept], scores[kept], field.width, field.height)
+        return claimed, scores[nearly].tolist()
 
     tiles = plan(field.width, field.height, view.size, view.overlap)
-    for claimed in work_ahead(look, tiles, threads, threads):
+    for claimed, nearly in work_ahead(look, tiles, threads, threads):
         claims.append(claimed)
+        weak += nearly
         crops += [crop(field, _tenths(box), classifier) for box in claims[-1].boxes]
         while len(crops) >= size:
             named += classifier.classify(crops[:size], settings.min_score)
@@ -97,7 +121,7 @@ def find_in_tiles(
             crops = [crop(field, _tenths(box), classifier)]
             (verdict,) = classifier.classify(crops, settings.min_score)
         cells.append((_tenths(box), float(claims[tile_number].scores[row]), verdict))
-    return cells
+    return cells, weak
 
 
 def _tenths(box: np.ndarray) -> Box:

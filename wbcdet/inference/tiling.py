@@ -123,6 +123,13 @@ def assign(
     return TileDetections(boxes[mine], np.asarray(scores, float)[mine], seam[mine], cut[mine])
 
 
+def owned(tile: Tile, boxes: np.ndarray) -> np.ndarray:
+    """(N,) bool: the centre of a box (N, 4), in pixels of the field, lies in the tile's core."""
+    centre = (boxes[:, :2] + boxes[:, 2:]) / 2
+    inside = (centre >= tile.core[:2]) & (centre < tile.core[2:])
+    return np.asarray(inside.all(1))
+
+
 def merge(claims: Sequence[TileDetections]) -> list[tuple[int, int, np.ndarray]]:
     """Each cell once, from the claims of all tiles.
 

@@ -10,6 +10,8 @@ from typing import Any
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.differential.slide_summary import SlideSummary
+from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.journal_entry import JournalEntry
@@ -62,18 +64,22 @@ class GroupNotes:
     Attributes:
         read: fields that were read.
         failures: fields that could not be read, and why.
+        empty: fields that were read and in which no cell was found.
         problems: fields with quality problems, and which.
         skipped: number of fields left out for them.
         left_out: cells left out, by reason.
         overlapping: pairs of overlapping fields; None where they were not looked for.
+        ground: whether the fields are like what the models were trained on.
     """
 
     read: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
+    empty: list[str] = field(default_factory=list)
     problems: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     skipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     overlapping: int | None = None
+    ground: GroundVerdict = field(default_factory=lambda: GroundVerdict(NOT_COMPARED))
 
 
 class ReportCounts:
@@ -114,8 +120,14 @@ class ReportCounts:
                 found = overlaps(group) if overlaps else find_duplicates(self._views(group))
                 self.duplicate_of |= found.duplicate_of
                 notes.overlapping = len(found.pairs)
+        reference = (journal.header or {}).get("ground")
+        comparisons = {group: GroundComparison(reference) for group in self.notes}
         for entry in self.entries():
             self._note(entry)
+            if not self.skips(entry):
+                comparisons[self.group(entry.result.file)].add(entry.result)
+        for group, comparison in comparisons.items():
+            self.notes[group].ground = comparison.verdict()
         self.differentials: list[Differential] = differentials(
             (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
             by=options.group_by,
@@ -123,6 +135,13 @@ class ReportCounts:
             target=options.target,
             ranges=options.ranges,
         )
+
+    def slides(self) -> list[SlideSummary]:
+        """What is said of each group beside its cells."""
+        return [
+            SlideSummary(one, self.notes[one.group].empty, self.notes[one.group].ground)
+            for one in self.differentials
+        ]
 
     def entries(self) -> Iterator[JournalEntry]:
         """Every field, in order."""
@@ -164,6 +183,8 @@ class ReportCounts:
             notes.failures.append((result.file, result.failure))
             return
         notes.read += 1
+        if not result.cells:
+            notes.empty.append(result.file)
         if entry.problems:
             notes.problems.append((result.file, entry.problems))
         notes.skipped += self.skips(entry)

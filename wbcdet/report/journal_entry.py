@@ -21,7 +21,8 @@ class JournalEntry:
         quality: what ``quality.measure`` says of it; None where it could not be read.
         annotated: its annotated picture, as a path below the report folder.
         ground: it keeps what ``--dedupe`` compares.
-        pictures: places of its pictures in the journal: one thumbnail a cell, then the ground.
+        pictures: places of its pictures in the journal: one thumbnail a cell, or one of the field
+            where it has none, then the ground.
     """
 
     result: FieldResult

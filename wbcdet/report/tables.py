@@ -76,12 +76,15 @@ def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> 
         "created": info["created"],
         "notice": NOTICE,
         **{name: info[name] for name in ("detector", "classifier", "settings")},
+        **{name: info[name] for name in ("thresholds", "ground") if name in info},
         "count": tally.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
         **({"stream": info["stream"]} if "stream" in info else {}),
     }
     with open_atomic(path) as file:
-        file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n"fields": ['.encode())
+        slides = [slide.to_dict() for slide in tally.slides()]
+        file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n'.encode())
+        file.write(f'"slides": {_json(slides)},\n"fields": ['.encode())
         for number, entry in enumerate(tally.entries()):
             file.write(f"{',' * (number > 0)}\n{_json(_document_field(tally, entry))}".encode())
         file.write(b"\n]}\n")

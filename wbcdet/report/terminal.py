@@ -9,9 +9,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from wbcdet.differential.differential import ALL, Differential
+from wbcdet.differential.differential import ALL, Differential, Share
 from wbcdet.differential.grouping import no_group_warning
-from wbcdet.records import LABELS, NOTICE
+from wbcdet.differential.slide_summary import empty_line
+from wbcdet.records import LABELS, NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.utils.text import one_line, plural
 
@@ -24,6 +25,8 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
     # In a pipe or file nothing is folded to a terminal's width.
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table(tally.differentials))
+    for line in alarms(tally):
+        console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     for line in _notes(tally):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     failures = [
@@ -58,7 +61,16 @@ def _one(differential: Differential) -> Table:
         interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
         table.add_row(share.label, str(share.count), percent, interval, known, share.flag)
     table.add_row("classified", str(differential.classified), style="bold")
-    table.add_row("unclassified", str(sum(differential.unclassified.values())))
+    unclassified = sum(differential.unclassified.values())
+    of = f", % of all {differential.white_cells} white cells" if unclassified else ""
+    table.add_row(f"unclassified{of}", str(unclassified))
+    for share in differential.reasons():
+        percent = "" if share.percent is None else f"{share.percent:.1f}"
+        interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
+        style = "bold yellow" if share.flag else ""
+        table.add_row(
+            f"  {share.label}", str(share.count), percent, interval, "", share.flag, style=style
+        )
     return table
 
 
@@ -69,20 +81,43 @@ def _many(found: list[Differential]) -> Table:
     for label in LABELS:
         table.add_column(f"{label} %", justify="right", no_wrap=True)
     table.add_column("unclassified", justify="right")
+    reasons = [r for r in REASONS if any(r in one.unclassified for one in found)]
+    for reason in reasons:
+        table.add_column(f"{reason} %", justify="right")
     for one in found[:_MAX_ROWS]:
-        shares = {share.label: share for share in one.shares()}
+        shares = {share.label: share for share in [*one.shares(), *one.reasons()]}
         table.add_row(
             escape(one_line(one.group)),
             str(one.classified),
             *(
-                "" if share.percent is None else f"{share.percent:.1f} {share.flag}".strip()
-                for share in (shares[str(label)] for label in LABELS)
+                "" if shares[str(label)].percent is None else _cell(shares[str(label)])
+                for label in LABELS
             ),
             str(sum(one.unclassified.values())),
+            *(_cell(shares.get(reason)) for reason in reasons),
         )
     if len(found) > _MAX_ROWS:
         table.add_row(f"… and {len(found) - _MAX_ROWS} more in differential.csv")
     return table
+
+
+def _cell(share: Share | None) -> str:
+    """A share with its flag; the number of cells where they have none."""
+    if share is None:
+        return ""
+    said = f"{share.count} cells" if share.percent is None else f"{share.percent:.1f}"
+    return f"{said} {share.flag}".strip()
+
+
+def alarms(tally: ReportCounts) -> list[str]:
+    """What must not be overlooked: cells that matter one by one, slides on unknown ground."""
+    lines = []
+    for one in tally.differentials:
+        warning = tally.notes[one.group].ground.warning()
+        lines += [line for line in (one.alarm(), warning and f"{one.group}: {warning}") if line]
+    if len(lines) > _MAX_ROWS:
+        lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more in report.html"]
+    return [one_line(line.removeprefix(f"{ALL}: ")) for line in lines]
 
 
 def _notes(tally: ReportCounts) -> list[str]:
@@ -98,6 +133,9 @@ def _notes(tally: ReportCounts) -> list[str]:
             f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
             "counted once (duplicate_of in cells.csv)"
         )
+    empty = [file for one in notes for file in one.empty]
+    if line := empty_line(empty, sum(one.read for one in notes)):
+        lines.append(line)
     problems = sum(len(one.problems) for one in notes)
     if problems:
         what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"

@@ -1,4 +1,4 @@
-"""The small pictures of cells: cut while a field is in memory, kept in the journal.
+"""The small pictures of cells, and of fields without one: cut in memory, kept in the journal.
 
 They are kept, not cut again when the report is made, so that the report costs no second reading of
 the fields and shows what was counted even where a file has gone since. One takes about 3 kB.
@@ -18,6 +18,8 @@ from wbcdet.records import Cell
 
 #: Side of a thumbnail in pixels.
 SIDE = 96
+#: Longer side of the picture of a field in which no cell was found, px.
+OVERVIEW_SIDE = 192
 #: Side of what is shown over the longer side of the cell's box: some of its surroundings.
 _PADDING = 1.4
 _QUALITY = 85
@@ -48,6 +50,20 @@ def cut_thumbnail(field: Field, cell: Cell) -> bytes:
     part = field.read(left, top, int(x_max) + reach, int(y_max) + reach)
     box = (x_min - left, y_min - top, x_max - left, y_max - top)
     return to_jpeg(crop_cell(part, box, SIDE, _PADDING), _QUALITY)
+
+
+def cut_overview(field: Field) -> bytes:
+    """A whole field as a JPEG picture of at most ``OVERVIEW_SIDE`` pixels a side.
+
+    Raises:
+        FieldError: the field's file cannot be read any more.
+    """
+    pixels = field.pixels
+    scale = OVERVIEW_SIDE / max(pixels.shape[:2])
+    if scale < 1:
+        size = [max(1, round(side * scale)) for side in pixels.shape[1::-1]]
+        pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return to_jpeg(pixels, _QUALITY)
 
 
 def from_jpeg(data: bytes) -> Pixels:

@@ -10,7 +10,7 @@ from typing import Any
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
-from wbcdet.report.html.page import Content, render
+from wbcdet.report.html.page import Content, EmptyField, render
 from wbcdet.report.job import Job
 from wbcdet.report.layout import CELLS, SHEETS, drop
 from wbcdet.report.source import ReportSource
@@ -90,6 +90,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         differentials=tally.differentials,
         notes=tally.notes,
         sections=sections,
+        empty=list(_empty(tally, annotated=job.annotate)),
     )
     atomic_write(job.out / "report.html", render(content, journal.picture).encode())
 
@@ -113,6 +114,17 @@ def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
                     place=place,
                     link=entry.annotated if annotated else None,
                 )
+
+
+def _empty(tally: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
+    """The fields without a cell, in order."""
+    for entry in tally.entries():
+        if entry.result.failure is None and not entry.result.cells:
+            yield EmptyField(
+                file=entry.result.file,
+                place=entry.pictures[0] if entry.pictures else None,
+                link=entry.annotated if annotated else None,
+            )
 
 
 def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> list[Section]:

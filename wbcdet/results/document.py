@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from wbcdet.differential.slide_summary import summarise
 from wbcdet.records import FORMAT, NOTICE, FieldResult
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
@@ -21,9 +22,10 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
     """The results document of a run.
 
     Args:
-        info: what ``Analyzer.info()`` gives: detector, classifier and settings.
+        info: what ``Analyzer.info()`` gives: models, settings and thresholds.
         results: the record of every field, in order.
     """
+    results = list(results)
     return {
         "format": FORMAT,
         "info": {
@@ -32,6 +34,7 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
             "notice": NOTICE,
             **info,
         },
+        "slides": [slide.to_dict() for slide in summarise(results, info.get("ground"))],
         "fields": [result.to_dict() for result in results],
     }
 

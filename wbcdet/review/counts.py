@@ -96,8 +96,20 @@ def side_by_side(board: ReviewState, group: str | None, before: Differential) ->
         }
         for share in after.shares()
     ]
+    machine_reasons = {share.label: share for share in before.reasons()}
+    reviewed_reasons = {share.label: share for share in after.reasons()}
+    reasons = [
+        {
+            "reason": reason,
+            "machine": machine_reasons[reason].count if reason in machine_reasons else 0,
+            "reviewed": reviewed_reasons[reason].count if reason in reviewed_reasons else 0,
+            "flag": reviewed_reasons[reason].flag if reason in reviewed_reasons else "",
+        }
+        for reason in dict.fromkeys([*machine_reasons, *reviewed_reasons])
+    ]
     return {
         "rows": rows,
+        "reasons": reasons,
         "machine": _total(before),
         "reviewed": _total(after),
         "warning": after.warning(),

@@ -50,6 +50,7 @@ class MachineReport:
         info: what made it: version, models, settings, date.
         options: how a count put it together; the defaults for other reports.
         fields: all fields, in order.
+        slides: what it says of each slide, as in its ``results.json``; empty for older reports.
     """
 
     folder: Path
@@ -57,6 +58,7 @@ class MachineReport:
     info: dict[str, Any]
     options: CountOptions
     fields: tuple[ReviewField, ...]
+    slides: tuple[Mapping[str, Any], ...] = ()
 
     @property
     def groups(self) -> list[str]:
@@ -90,7 +92,8 @@ def load_report(folder: Path) -> MachineReport:
         for number, (result, raw) in enumerate(zip(results, document["fields"], strict=True))
     )
     digest = hashlib.sha256(data).hexdigest()
-    return MachineReport(folder, digest, info, _options(info.get("count")), fields)
+    slides = tuple(document.get("slides") or ())
+    return MachineReport(folder, digest, info, _options(info.get("count")), fields, slides)
 
 
 def _field(number: int, result: FieldResult, raw: Mapping[str, Any]) -> ReviewField:

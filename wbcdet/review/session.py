@@ -10,18 +10,19 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from wbcdet.differential.differential import Differential
+from wbcdet.differential.differential import ALL, Differential
 from wbcdet.report.journal import Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
 from wbcdet.review.decision_store import Box, Store
 from wbcdet.review.images import PictureError, Pictures
-from wbcdet.review.machine_report import load_report
+from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.sign_off import sign
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.lock import locked
+from wbcdet.utils.text import one_line
 
 #: Folder of the regenerated report, in the report folder.
 REVIEWED = "reviewed"
@@ -100,6 +101,7 @@ class Session:
                 "Frames of a stream overlap: a cell without a box is mostly counted in another "
                 "frame. Mark it as missed only if none has it."
             )
+        self.notes += _slide_notes(report)
         self._check_pictures()
 
     def _pictures_folder(self) -> Path | None:
@@ -190,3 +192,19 @@ class Session:
     def close(self) -> None:
         """Close its files."""
         self._closing.close()
+
+
+def _slide_notes(report: MachineReport) -> Iterator[str]:
+    """What the report says of its slides that a person should know before they begin."""
+    empty = sum(len(slide["without_cell"]) for slide in report.slides)
+    if empty:
+        fields = sum(slide["fields"] for slide in report.slides)
+        yield (
+            f"{empty} of {fields} fields hold no cell that was found: look whether cells were "
+            "missed there."
+        )
+    for slide in report.slides:
+        if slide["ground"]["reasons"]:
+            said = ", ".join(slide["ground"]["reasons"])
+            name = "" if slide["group"] == ALL else f"{one_line(slide['group'])}: "
+            yield f"{name}unlike what the models were trained on: {said}. Look at every cell."

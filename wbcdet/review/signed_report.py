@@ -163,6 +163,7 @@ def _cell(number: int, standing: CellState) -> Cell:
         scores=scores,
         reason=reason_of(standing),
         touches_edge=standing.touches_edge,
+        distance=machine.distance if machine else None,
     )
 
 

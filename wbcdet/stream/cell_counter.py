@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from wbcdet.records import Cell
+from wbcdet.inference.domain_shift import GroundVerdict, compare
+from wbcdet.records import Cell, FieldResult
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.association import apart, likeness, match, shown, touches
 from wbcdet.stream.focus import Focus, sharpness
@@ -77,6 +78,10 @@ class CellCounter:
         analyzer: finds and names the cells of a frame.
         keeper: writes down what is found; it may hold what an earlier run found.
         live: the stream does not wait.
+
+    Attributes:
+        frames: what became of the frames.
+        empty: analysed frames in which no cell was found.
     """
 
     def __init__(self, analyzer: Analyzer, keeper: StreamStore, *, live: bool) -> None:
@@ -87,11 +92,13 @@ class CellCounter:
         if confidence is None:
             confidence = analyzer.detector.card["confidence"]
         self._least = min(1.0, confidence + _SURER)
+        self._reference = analyzer.info().get("ground")
         self._focus = Focus()
         self._last: tuple[Position, float] | None = None
         self.offset = keeper.next_frame
         self.slide = Slide(keeper.slide, SlideMap(keeper.keyframes()), keeper.tracks())
         self.frames: Counter[str] = Counter()
+        self.empty = 0
 
     def step(self, frame: Frame) -> FrameResult:
         """Take the next frame into account."""
@@ -121,6 +128,11 @@ class CellCounter:
         for done, number in enumerate(smaller, 1):
             self._join(number, None)
             yield done, len(smaller)
+
+    def ground(self) -> GroundVerdict:
+        """Whether the slide is like what the models were trained on, by the views of its cells."""
+        views = (one for one in self._keeper.views() if one.slide == self.slide.number)
+        return compare((view.result() for view in views), self._reference)
 
     def undo(self) -> Track | None:
         """Take back the cell that was counted last; it is not counted again."""
@@ -161,8 +173,10 @@ class CellCounter:
                 self._join(number, _SEARCH_JOIN)
             return FrameResult(frame, STILL, chart.here, self._known(chart.here, size))
         self._last = position, value
-        cells = apart(self._analyzer.analyze(pixels).cells)
-        seen = self._take(frame, cells, position, size, sharp)
+        result = self._analyzer.analyze(pixels)
+        cells = apart(result.cells)
+        self.empty += not cells
+        seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
         if chart.wants(position, size):
             self._add_keyframe(position, picture, ground, cells)
         self._keeper.flush()
@@ -171,12 +185,13 @@ class CellCounter:
     def _take(
         self,
         frame: Frame,
-        cells: Sequence[Cell],
+        result: FieldResult,
         position: Position,
         size: tuple[int, int],
         sharp: float,
     ) -> tuple[SeenCell, ...]:
         """Bring the cells of a frame together with those that are known."""
+        cells = result.cells
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
         around = [one for one in self.slide.tracks if _there(one, position, size)]
         known = match(around, cells, position, size)
@@ -198,7 +213,7 @@ class CellCounter:
             seen.append(SeenCell(cell, track))
         self._keeper.changed(around)
         if better or not self._keeper.has_view():
-            self._keeper.view(number, frame.pixels, better)
+            self._keeper.view(number, frame.pixels, better, result.stain)
         self._drop_parts([track for track in better if track.whole])
         return tuple(seen)
 

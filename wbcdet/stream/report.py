@@ -119,7 +119,8 @@ def how(run: Mapping[str, Any], target: int | None) -> list[str]:
         "Each cell of the slide is counted once, however often it was seen, in its best view; its "
         "name is the vote of its sharp views. Cells that were cut by the border in every view are "
         "left out.",
-        f"Frames: {totals.get('analysed', 0):g} analysed; not analysed: "
+        f"Frames: {totals.get('analysed', 0):g} analysed, {totals.get('without_cell', 0):g} of "
+        "them without a cell; not analysed: "
         f"{totals.get('blurred', 0):g} blurred, {totals.get('still', 0):g} still, "
         f"{totals.get('dropped', 0):g} dropped for newer ones.",
     ]

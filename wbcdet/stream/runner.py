@@ -25,6 +25,8 @@ from wbcdet.stream.store import StreamStore
 _RECENT = 30
 #: Failures that are named at the end; all are in the log.
 _NAMED = 3
+#: Seconds between two comparisons of the slide with the training.
+_COMPARE_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +90,8 @@ class Runner:
         self._dropped, self._index = 0, -1
         self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
+        self._compared = 0.0
+        self._warned: set[int] = set()
         self.status = Status(session.slide.number, self._count())
 
     def ask(self, command: Command) -> None:
@@ -214,6 +218,7 @@ class Runner:
         status = self.status
         status.slide, status.state = self._session.slide.number, state
         status.differential = self._count()
+        self._compare()
         if len(self._times) > 1:
             first, last = self._times[0][0], self._times[-1][0]
             status.fps = (len(self._times) - 1) / max(last - first, 1e-6)
@@ -248,6 +253,17 @@ class Runner:
             ranges=self._options.ranges,
         )
 
+    def _compare(self) -> None:
+        """See now and then whether the slide is unlike the training; it is said once a slide."""
+        now = time.monotonic()
+        if now - self._compared < _COMPARE_S:
+            return
+        self._compared = now
+        self.status.ground = self._session.ground().warning()
+        if self.status.ground and self.status.slide not in self._warned:
+            self._warned.add(self.status.slide)
+            self._events.add("ground", f"this slide looks {self.status.ground}", self._index)
+
     def _at_target(self) -> None:
         target, slide = self._options.target, self.status.slide
         if target is None or slide in self._reached:
@@ -263,6 +279,7 @@ class Runner:
         before = self._before
         mine = {
             **self._session.frames,
+            "without_cell": self._session.empty,
             "dropped": self._dropped,
             "lost_times": self._lost_times,
             "lost_s": round(self._lost_s, 1),

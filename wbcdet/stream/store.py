@@ -45,6 +45,7 @@ class View:
         slide: number of its slide.
         size: width and height, px.
         quality: what ``quality.measure`` says of it.
+        stain: as of a ``FieldResult``.
         first: the first one of its slide, kept even without a cell: a slide without white cells is
             a result too.
         tracks: those cells.
@@ -54,6 +55,7 @@ class View:
     slide: int
     size: tuple[int, int]
     quality: dict[str, Any]
+    stain: tuple[float, ...] | None = None
     first: bool = False
     tracks: list[Track] = field(default_factory=list)
 
@@ -61,6 +63,12 @@ class View:
     def listed(self) -> bool:
         """It stands in the report: some cells are its own, or it shows that the slide was seen."""
         return self.first or any(track.real for track in self.tracks)
+
+    def result(self) -> FieldResult:
+        """The record of the field that it is in the report: with the cells that are its own."""
+        real = sorted((one for one in self.tracks if one.real), key=lambda one: one.number)
+        cells = tuple(track.verdict(number) for number, track in enumerate(real))
+        return FieldResult(self.name, *self.size, cells, stain=self.stain)
 
 
 class StreamStore:
@@ -116,8 +124,21 @@ class StreamStore:
         self._keyframes = []
         self.flush(at_once=True)
 
-    def view(self, frame: int, pixels: Pixels, tracks: Sequence[Track]) -> None:
-        """A frame shows these cells better than any before; ``cell`` of each is in its pixels."""
+    def view(
+        self,
+        frame: int,
+        pixels: Pixels,
+        tracks: Sequence[Track],
+        stain: tuple[float, ...] | None = None,
+    ) -> None:
+        """A frame shows these cells better than any before; ``cell`` of each is in its pixels.
+
+        Args:
+            frame: its number.
+            pixels: of the frame.
+            tracks: those cells.
+            stain: of the frame, as of a ``FieldResult``.
+        """
         height, width = pixels.shape[:2]
         name = f"slide-{self.slide}/{frame:07}.jpg"
         cells = [track.cell for track in tracks]
@@ -125,7 +146,14 @@ class StreamStore:
         path.parent.mkdir(parents=True, exist_ok=True)
         atomic_write(path, to_jpeg(pixels, _QUALITY))
         quality = asdict(measure(pixels, cell_width(cells)))
-        view = View(name, self.slide, (width, height), quality, first=not self.has_view())
+        view = View(
+            name,
+            self.slide,
+            (width, height),
+            quality,
+            stain,
+            first=not self.has_view(),
+        )
         self._views[name] = view
         places = self._journal.keep(cut_thumbnails(Field(name, None, pixels), cells))
         for track, place in zip(tracks, places, strict=True):
@@ -207,9 +235,8 @@ class StreamStore:
     def _record(self, view: View) -> dict[str, Any]:
         # Real cells first, so that their places are those of the entry's cells.
         tracks = sorted(view.tracks, key=lambda one: (not one.real, one.number))
-        cells = tuple(one.verdict(i) for i, one in enumerate(t for t in tracks if t.real))
         entry = JournalEntry(
-            FieldResult(view.name, *view.size, cells),
+            view.result(),
             quality=view.quality,
             annotated=f"{ANNOTATED}/{view.name}",
         )
@@ -246,11 +273,13 @@ class StreamStore:
                     self._journal.append({"file": name, "pictures": []})
             elif record["tracks"] or record["first"]:
                 result = record["result"]
+                stain = result.get("stain")
                 view = View(
                     name,
                     int(name.split("/")[0].removeprefix("slide-")),
                     (result["width"], result["height"]),
                     record["quality"],
+                    None if stain is None else tuple(stain),
                     record["first"],
                 )
                 self._views[name] = view

@@ -195,6 +195,8 @@ def vote(cell: Cell) -> float:
         return cell.label_score
     if cell.reason == "low-score":
         return 1.0 - cell.label_score
+    if cell.reason == "unlike-trained":
+        return 1.0  # its scores say nothing
     return max(0.0, 1.0 - sum(cell.scores.values()))
 
 

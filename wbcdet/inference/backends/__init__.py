@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
     from wbcdet.inference.weights import Model
@@ -13,8 +15,16 @@ if TYPE_CHECKING:
 class Backend(Protocol):
     """Runs one model; may be called by several threads at the same time."""
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the graph's outputs, in order."""
+        ...
+
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        """The output of the graph for one input tensor, C-contiguous float32."""
+        """The first output of the graph for one input tensor, C-contiguous float32."""
+
+    def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+        """The named outputs of the graph for one input tensor, each C-contiguous float32."""
 
 
 def open_backend(model: Model, device: str, threads: int = 1) -> Backend:

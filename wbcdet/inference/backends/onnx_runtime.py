@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,6 +32,16 @@ class OnnxBackend:
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """See :class:`wbcdet.inference.backends.Backend`."""
         return np.asarray(self.session.run(None, {self._input: tensor})[0])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """See :class:`wbcdet.inference.backends.Backend`."""
+        return tuple(output.name for output in self.session.get_outputs())
+
+    def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+        """See :class:`wbcdet.inference.backends.Backend`."""
+        made = self.session.run(list(names), {self._input: tensor})
+        return [np.asarray(output) for output in made]
 
 
 def _open(model: Model, device: str, threads: int) -> onnxruntime.InferenceSession:

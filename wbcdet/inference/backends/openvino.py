@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -46,6 +47,15 @@ class OpenVinoBackend:
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """See :class:`wbcdet.inference.backends.Backend`."""
+        return self.run_outputs(tensor, self.outputs[:1])[0]
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """See :class:`wbcdet.inference.backends.Backend`."""
+        return tuple(output.any_name for output in self._compiled.outputs)
+
+    def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
+        """See :class:`wbcdet.inference.backends.Backend`."""
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
@@ -54,4 +64,4 @@ class OpenVinoBackend:
             request.set_input_tensor(0, self._tensor(tensor, shared_memory=True))
         request.infer()
         # The request writes its next output into the same memory.
-        return np.array(request.get_output_tensor(0).data)
+        return [np.array(request.get_tensor(name).data) for name in names]

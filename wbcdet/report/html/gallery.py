@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from wbcdet.records import ALL_LABELS, CellType
+from wbcdet.records import ALARMING, ALL_LABELS, CellType
 
 #: Thumbnails on one page; more make it slow to open. All are on the contact sheets.
 MAX_SHOWN = 400
@@ -93,11 +93,12 @@ def share_out(sizes: Sequence[int], most: int) -> list[int]:
     return given
 
 
-def _doubt(shot: CellPicture) -> tuple[str, float, int]:
-    # Of the unclassified those come first that nearly had a name.
+def _doubt(shot: CellPicture) -> tuple[bool, str, float, int]:
+    # Of the unclassified those come first of which a single cell matters, then, reason by reason,
+    # those that nearly had a name.
     if shot.label == CellType.UNCLASSIFIED:
-        return shot.reason or "", -shot.score, shot.row
-    return "", shot.score, shot.row
+        return shot.reason not in ALARMING, shot.reason or "", -shot.score, shot.row
+    return False, "", shot.score, shot.row
 
 
 def _order(label: str) -> int:

@@ -20,6 +20,8 @@ from wbcdet.utils.text import one_line
 
 #: Fields in a list; the rest is in fields.csv.
 _MAX_LISTED = 200
+#: Pictures of fields without a cell.
+_MAX_EMPTY_SHOWN = 60
 #: What fits below a thumbnail of a field's name; its end tells fields apart.
 _FILE_LETTERS = 14
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
@@ -27,6 +29,21 @@ _IN_STRIP, _MAX_STRIPS = 6, 20
 
 #: Gives the JPEG thumbnail at a place.
 Picture = Callable[[tuple[int, int]], bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class EmptyField:
+    """A field in which no cell was found.
+
+    Attributes:
+        file: its name.
+        place: where its picture is; None where there is none.
+        link: its annotated picture, as a path below the report folder, or None.
+    """
+
+    file: str
+    place: tuple[int, int] | None = None
+    link: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +58,7 @@ class Content:
         differentials: one a slide.
         notes: the fields of each slide, by group.
         sections: the gallery.
+        empty: fields in which no cell was found.
     """
 
     title: str
@@ -50,6 +68,7 @@ class Content:
     differentials: Sequence[Differential]
     notes: Mapping[str, GroupNotes]
     sections: Sequence[Section]
+    empty: Sequence[EmptyField] = ()
 
 
 def render(content: Content, picture: Picture) -> str:
@@ -90,6 +109,7 @@ def render(content: Content, picture: Picture) -> str:
         "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
         "cells": sum(len(one.shots) for one in content.sections),
         "shown": sum(one.shown for one in content.sections),
+        "empty": _empty(content.empty, picture),
         "lists": _lists(content, sheets),
     }
     return environment.get_template("page.html").render(page=page)
@@ -118,16 +138,13 @@ def _made(content: Content) -> list[str]:
         for role in ("detector", "classifier")
     ]
     settings = info["settings"]
-    limits = [
-        f"{name} {'of the model' if settings.get(key) is None else settings[key]}"
-        for key, name in (("confidence", "cell threshold"), ("min_score", "name threshold"))
-    ]
     sources = dict.fromkeys(
         one.source for differential in content.differentials for one in differential.ranges.values()
     )
     lines = [
-        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; settings {settings['fingerprint'][:16]}: "
-        f"{', '.join(limits)}.",
+        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; settings {settings['fingerprint'][:16]}"
+        f"{', careful' if settings.get('careful') else ''}.",
+        f"Thresholds in force: {thresholds_text(info)}.",
         "Intervals: exact binomial (Clopper and Pearson), 95 %. "
         "A flag: the whole interval lies outside the reference range.",
         *content.how,
@@ -135,6 +152,49 @@ def _made(content: Content) -> list[str]:
     if sources:
         lines.append(f"Reference ranges: {'; '.join(list(sources)[:2])[:300]}.")
     return lines
+
+
+def thresholds_text(info: Mapping[str, Any]) -> str:
+    """The thresholds in force, as numbers.
+
+    Args:
+        info: of a run; one of an older version may name only what was asked for.
+    """
+    known = info.get("thresholds")
+    if not known:
+        settings = info["settings"]
+        said = {key: settings.get(key) for key in ("confidence", "min_score")}
+        cell, name = ("of the model" if v is None else f"{v:g}" for v in said.values())
+        return f"cell {cell}, name {name}"
+    by_label = known["min_score"]
+    scores = sorted(set(by_label.values()))
+    name = (
+        f"{scores[0]:g}"
+        if len(scores) == 1
+        else ", ".join(f"{label} {score:g}" for label, score in by_label.items())
+    )
+    unlike = known["unlike_trained"]
+    parts = [f"cell {known['confidence']:g}", f"name {name}"]
+    if unlike is not None:
+        parts.append(f"unlike-trained beyond a distance of {unlike:g}")
+    return ", ".join(parts)
+
+
+def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, Any]:
+    """The fields without a cell: pictures of the first, then names."""
+    seen = [one for one in empty if one.place is not None][:_MAX_EMPTY_SHOWN]
+    shown = [
+        {
+            "file": one_line(one.file),
+            "link": quote(one.link) if one.link else None,
+            "data": base64.b64encode(picture(one.place)).decode(),
+        }
+        for one in seen
+        if one.place is not None
+    ]
+    named = {one.file for one in seen}
+    rest = [one_line(one.file) for one in empty if one.file not in named]
+    return {"total": len(empty), "shown": shown, "names": rest[:_MAX_LISTED]}
 
 
 def _section(number: int, section: Section, picture: Picture) -> dict[str, Any]:

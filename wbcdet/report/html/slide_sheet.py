@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from wbcdet.differential.differential import Differential, Share
+from wbcdet.differential.differential import PRESENT, Differential, Share
+from wbcdet.differential.slide_summary import empty_line
+from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.records import LABELS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.results.palette import colour_of
@@ -15,7 +17,11 @@ from wbcdet.utils.text import one_line, plural
 
 #: The chart: where 0 % lies and how wide 1 % is, in its own units.
 _ZERO, _PERCENT = 6.0, 2.5
-_MARKS = {"low": ("▼", "below reference"), "high": ("▲", "above reference")}
+_MARKS = {
+    "low": ("▼", "below reference"),
+    "high": ("▲", "above reference"),
+    PRESENT: ("●", "look at each"),
+}
 #: Share of the counted cells from which the unclassified ones are warned of.
 _MANY_UNCLASSIFIED = 0.1
 #: Names in a list on the sheet, which must stay on one page.
@@ -34,7 +40,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One cell type on the sheet."""
+    """One cell type on the sheet, or one reason of unclassified cells."""
 
     label: str
     count: int
@@ -57,6 +63,7 @@ class Sheet:
     differential: Differential
     notes: GroupNotes
     shares: list[Line]
+    reasons: list[Line]
     has_ranges: bool
     unclassified: int
     warnings: list[str]
@@ -95,6 +102,7 @@ def make_sheet(
         differential=differential,
         notes=notes,
         shares=shares,
+        reasons=[_line(share) for share in differential.reasons()],
         has_ranges=any(share.range for share in shares),
         unclassified=unclassified,
         warnings=warnings,
@@ -139,6 +147,12 @@ def _length(percent: float) -> float:
 
 def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:
     lines = []
+    if alarm := differential.alarm():
+        lines.append(f"{alarm.removeprefix(f'{differential.group}: ')}.")
+    if warning := notes.ground.warning():
+        lines.append(f"This slide looks {warning}")
+    if empty := empty_line(notes.empty, notes.read):
+        lines.append(f"{empty}.")
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
         lines.append(f"{said[:1].upper()}{said[1:]}.")
@@ -179,13 +193,22 @@ def _apart(differential: Differential, notes: GroupNotes, unclassified: int) -> 
 
 
 def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
-    good = notes.read - len(notes.problems)
-    lines = [f"{good} of {_fields(notes.read)} without a problem of focus, exposure or stain"]
+    flagged = {file for file, _ in notes.problems}
+    good = notes.read - len(flagged.union(notes.empty))
+    holding = "with a cell and " if notes.empty else ""
+    lines = [
+        f"{good} of {_fields(notes.read)} {holding}without a problem of focus, exposure or stain"
+    ]
+    if notes.empty:
+        names = [one_line(file) for file in notes.empty]
+        lines.append(f"{len(names)} without a cell: {listed(names)}")
     kinds = Counter(problem for _, problems in notes.problems for problem in problems)
     if kinds:
         lines.append(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
     if notes.skipped:
         lines.append(f"{_fields(notes.skipped)} left out for it")
+    if said := _ground(notes):
+        lines.append(said)
     if differential.edge and not differential.edge_left_out:
         verb = "is" if differential.edge == 1 else "are"
         lines.append(f"{plural(differential.edge, 'cell')} cut by the border {verb} counted")
@@ -193,6 +216,15 @@ def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
         names = [one_line(file) for file, _ in notes.failures]
         lines.append(f"{len(names)} not read: {listed(names)}")
     return lines
+
+
+def _ground(notes: GroupNotes) -> str | None:
+    """How the slide compares with the training; None where it was not compared."""
+    verdict = notes.ground.verdict
+    if verdict == NOT_COMPARED:
+        return None
+    said = {LIKE: "like it", TOO_FEW: "too few cells and fields to tell"}
+    return f"compared with what was trained on: {said.get(verdict, 'unlike it')}"
 
 
 def listed(names: Sequence[str]) -> str:
@@ -207,7 +239,11 @@ def _short(name: str) -> str:
 
 
 def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
-    parts = []
+    parts = [f"{one.count} {one.label}" for one in differential.reasons() if one.flag == PRESENT]
+    if notes.ground.reasons:
+        parts.append("unlike the training")
+    if notes.empty:
+        parts.append(f"{_fields(len(notes.empty))} without a cell")
     if differential.missing:
         parts.append(f"{differential.missing} cells short of {differential.target}")
     if notes.problems:

@@ -57,7 +57,13 @@ export function showDifferential(model, found, title) {
     line.append(make("th", name), make("td", found.machine[name]), make("td", found.reviewed[name]));
     return line;
   });
-  body.replaceChildren(...rows, total, ...apart);
+  const reasons = found.reasons.map((one) => {
+    const line = make("tr", undefined, "apart"), now = make("td", one.reviewed);
+    if (one.flag) now.append(make("em", "● look at each"));
+    line.append(make("th", `– ${one.reason}`), make("td", one.machine), now);
+    return line;
+  });
+  body.replaceChildren(...rows, total, apart[0], ...reasons, apart[1]);
   document.getElementById("warning").textContent = found.warning || "";
   const done = found.cells - found.unreviewed;
   document.getElementById("progress-text").textContent =

@@ -23,6 +23,7 @@ class Status:
         lag_s: seconds from a frame's arrival to its result.
         processing_s: seconds that working off a frame takes.
         message: what happened last, in a line.
+        ground: warning that the slide is unlike what the models were trained on; None without.
     """
 
     slide: int
@@ -32,6 +33,7 @@ class Status:
     lag_s: float = 0.0
     processing_s: float = 0.0
     message: str = ""
+    ground: str | None = None
 
 
 class Display(Protocol):

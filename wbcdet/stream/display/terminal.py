@@ -10,7 +10,7 @@ from rich.console import Console
 
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import ReportCounts
-from wbcdet.report.terminal import table
+from wbcdet.report.terminal import alarms, table
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Status
 from wbcdet.utils.text import plural
@@ -46,6 +46,11 @@ def describe(status: Status) -> str:
     goal = f" of {found.target}" if found.target else ""
     unclassified = sum(found.unclassified.values())
     counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
+    flagged = [f"{one.count} {one.label}" for one in found.reasons() if one.flag]
+    if flagged:
+        counted += f" ({', '.join(flagged)})"
+    if status.ground:
+        counted += "; unlike the training"
     if status.state == "paused":
         more = f"; {status.message}" if status.message != "paused" else ""
         return f"{counted}; paused{more}"
@@ -57,6 +62,8 @@ def print_stream(tally: ReportCounts, out: Path) -> None:
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table(tally.differentials))
     cut = sum(one.edge for one in tally.differentials)
+    for line in alarms(tally):
+        console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     lines = [warning for one in tally.differentials if (warning := one.warning())]
     if cut:
         lines.append(f"{plural(cut, 'cell')} never seen whole, not counted")

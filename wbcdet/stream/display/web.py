@@ -13,6 +13,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
+from wbcdet.differential.differential import Share
 from wbcdet.records import NOTICE
 from wbcdet.results.palette import colour_of
 from wbcdet.stream.cell_counter import FrameResult
@@ -112,19 +113,22 @@ def to_json(status: Status) -> dict[str, Any]:
         "target": found.target,
         "classified": found.classified,
         "unclassified": sum(found.unclassified.values()),
-        "shares": [
-            {
-                "label": share.label,
-                "count": share.count,
-                "percent": share.percent,
-                "low": share.ci_low,
-                "high": share.ci_high,
-                "range": [share.range.low, share.range.high] if share.range else None,
-                "flag": share.flag,
-                "colour": colour_of(share.label),
-            }
-            for share in found.shares()
-        ],
+        "white_cells": found.white_cells,
+        "ground": status.ground,
+        "shares": [_share(share) | {"colour": colour_of(share.label)} for share in found.shares()],
+        "reasons": [_share(share) for share in found.reasons()],
+    }
+
+
+def _share(share: Share) -> dict[str, Any]:
+    return {
+        "label": share.label,
+        "count": share.count,
+        "percent": share.percent,
+        "low": share.ci_low,
+        "high": share.ci_high,
+        "range": [share.range.low, share.range.high] if share.range else None,
+        "flag": share.flag,
     }
 
 

@@ -53,6 +53,25 @@ function show(status) {
     return row;
   });
   at("shares").replaceChildren(...rows);
+  const reasons = status.reasons.map((reason) => {
+    const row = document.createElement("tr");
+    cell(row, reason.label);
+    cell(row, reason.count);
+    cell(row, fixed(reason.percent, 1));
+    cell(row, reason.low === null ? "–" : `${fixed(reason.low, 1)} – ${fixed(reason.high, 1)}`);
+    cell(row, reason.flag ? "look at each" : "", reason.flag ? "flag" : "");
+    return row;
+  });
+  if (reasons.length) {
+    const row = document.createElement("tr");
+    cell(row, `unclassified, % of all ${status.white_cells} white cells`).colSpan = 5;
+    reasons.unshift(row);
+  }
+  at("reasons").replaceChildren(...reasons);
+  at("ground").hidden = !status.ground;
+  // Only where it changed, so that a screen reader says it once.
+  const warning = status.ground ? `This slide looks ${status.ground}` : "";
+  if (at("ground").textContent !== warning) at("ground").textContent = warning;
 }
 
 // A picture is shown when it is there: the last one stays when the stream ends.

@@ -1,0 +1,194 @@
+"""The comparison of a slide with what the models were trained on."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from conftest import make_cell
+
+from wbcdet.inference.domain_shift import (
+    LIKE,
+    NOT_COMPARED,
+    TOO_FEW,
+    UNLIKE,
+    compare,
+    make_reference,
+    reference_for,
+    stain_distance,
+)
+from wbcdet.inference.field_stain import STAIN_COLUMNS, measure_stain
+from wbcdet.records import CellType, FieldResult
+
+VIOLET, BLUE = (
+    (0.2, 0.2, 0.1, 0.1, 0.3, 0.2, 0.3, 1.5, 0.9),
+    (0.5, 0.2, 0.1, 0.1, 0.2, 0.4, 0.2, 1.9, 1.2),
+)
+#: Blood of another laboratory: a greenish lamp.
+GREEN = (0.1, 0.6, 0.4, 0.3, 0.3, 0.1, 0.9, 0.9, 0.4)
+
+
+def slide(
+    fields: int = 20,
+    stain: tuple[float, ...] = VIOLET,
+    score: float = 0.9,
+    distance: float = 5.0,
+    cells: int = 3,
+    seed: int = 0,
+    weak: int = 0,
+) -> list[FieldResult]:
+    """Fields whose values scatter a little about those given."""
+    rng = np.random.default_rng(seed)
+    found = []
+    for number in range(fields):
+        own = tuple(
+            replace(
+                make_cell(i),
+                detection_score=float(np.clip(score + rng.normal(0, 0.03), 0, 1)),
+                distance=float(max(0.0, distance + rng.normal(0, 0.5))),
+            )
+            for i in range(cells)
+        )
+        scattered = tuple(float(v + rng.normal(0, 0.01)) for v in stain)
+        found.append(
+            FieldResult(f"{number}.jpg", 9, 9, own, weak_scores=(0.2,) * weak, stain=scattered)
+        )
+    return found
+
+
+@pytest.fixture(scope="module")
+def reference() -> dict[str, object]:
+    labs = {"one": slide(60, VIOLET), "two": slide(40, BLUE, score=0.85, seed=1)}
+    made = make_reference(labs, "d" * 64)
+    return json.loads(json.dumps(made))  # as it comes from a card
+
+
+def test_a_slide_of_a_trained_laboratory_is_like_it(reference: dict) -> None:
+    for stain, score in ((VIOLET, 0.9), (BLUE, 0.85)):
+        found = compare(slide(stain=stain, score=score, seed=5), reference)
+        assert found.verdict == LIKE and not found.reasons and found.warning() is None
+        assert set(found.measures) == {"detection_score", "name_score", "distance", "stain"}
+
+
+@pytest.mark.parametrize(
+    ("changed", "said"),
+    [
+        ({"stain": GREEN}, "another stain, light or camera"),
+        ({"score": 0.5}, "box scores are below"),
+        ({"weak": 3}, "box scores are below"),
+        ({"distance": 40.0}, "cells lie farther than"),
+        # What the models do not find leaves no cell: the stain still tells.
+        ({"stain": GREEN, "cells": 0}, "another stain"),
+    ],
+)
+def test_each_measure_flags_alone(reference: dict, changed: dict, said: str) -> None:
+    found = compare(slide(**changed, seed=5), reference)
+    assert found.verdict == UNLIKE
+    assert len(found.reasons) == 1 and said in found.reasons[0]
+    warning = found.warning()
+    assert warning is not None and "\n" not in warning
+    for remedy in ("wbcdet evaluate", "--confidence", "wbcdet review", "wbcdet learn"):
+        assert remedy in warning
+    assert found.to_dict()["advice"] and json.dumps(found.to_dict())
+
+
+def test_surely_none_of_the_four_is_a_sure_name(reference: dict) -> None:
+    sure = [
+        replace(
+            one,
+            cells=tuple(
+                replace(
+                    c,
+                    label=CellType.UNCLASSIFIED,
+                    reason="blast-like",
+                    label_score=0.01,
+                    scores=dict.fromkeys(c.scores, 0.005),
+                )
+                for c in one.cells
+            ),
+        )
+        for one in slide(seed=6)
+    ]
+    assert compare(sure, reference).verdict == LIKE
+    unsure = [
+        replace(
+            one,
+            cells=tuple(
+                replace(c, label_score=0.4, scores=dict.fromkeys(c.scores, 0.2)) for c in one.cells
+            ),
+        )
+        for one in slide(seed=6)
+    ]
+    assert "name scores are below" in compare(unsure, reference).reasons[0]
+
+
+def test_few_fields_say_little(reference: dict) -> None:
+    assert compare([], reference).verdict == TOO_FEW
+    assert compare(slide(1), reference).verdict == TOO_FEW
+    assert compare(slide(1, stain=GREEN), reference).verdict == TOO_FEW  # chance cannot be excluded
+    assert compare(slide(4, stain=GREEN), reference).verdict == UNLIKE
+    failed = [FieldResult.failed("x.jpg", "file is empty")] * 50
+    assert compare(failed, reference).verdict == TOO_FEW
+    clear = [FieldResult("x.jpg", 9, 9)] * 50  # glass without anything on it
+    assert compare(clear, reference).verdict == TOO_FEW
+
+
+def test_a_minority_of_odd_fields_is_no_flag(reference: dict) -> None:
+    mixed = slide(36, seed=7) + slide(4, stain=GREEN, seed=8)
+    assert compare(mixed, reference).verdict == LIKE
+
+
+def test_older_models_are_not_compared(reference: dict) -> None:
+    assert compare(slide(), None).verdict == NOT_COMPARED
+    assert reference_for({}, "d" * 64) is None
+    card = {"ground": reference}
+    mine = reference_for(card, "d" * 64)
+    assert mine is not None and "detection_score" in mine
+    other = reference_for(card, "e" * 64)  # a laboratory's own detector has its own scores
+    assert other is not None and "detection_score" not in other and "stain" in other
+    # A classifier without distances: the rest is compared.
+    bare = [
+        replace(one, cells=tuple(replace(c, distance=None) for c in one.cells)) for one in slide(60)
+    ]
+    made = make_reference({"one": bare}, "d")
+    assert "distance" not in made
+    assert compare(slide(stain=GREEN), made).verdict == UNLIKE
+
+
+def test_laboratories_weigh_alike() -> None:
+    # A laboratory of many fields must not decide alone what is usual.
+    labs = {"large": slide(400, score=0.9), "small": slide(20, score=0.7, seed=3)}
+    limit = make_reference(labs, "d")["detection_score"]["limit"]
+    assert limit < 0.72
+
+
+def test_stain_distance_is_to_the_nearest() -> None:
+    labs = make_reference({"one": slide(20), "two": slide(20, BLUE)}, "d")["stain"]["laboratories"]
+    assert stain_distance(VIOLET, labs) < 1 > stain_distance(BLUE, labs)
+    assert stain_distance(GREEN, labs) > 5
+
+
+def picture(ground: tuple[int, int, int], red: tuple[int, int, int], size: int = 120) -> np.ndarray:
+    pixels = np.full((size, size, 3), ground, np.uint8)
+    pixels[size // 4 : size // 2, size // 4 : size // 2] = red
+    pixels[size // 2 : size // 2 + size // 5, size // 2 : size // 2 + size // 5] = (120, 30, 90)
+    return pixels
+
+
+def test_measured_stain() -> None:
+    seen = measure_stain(picture((215, 205, 220), (120, 140, 220)))
+    assert seen is not None and len(seen) == len(STAIN_COLUMNS)
+    darker = measure_stain(picture((180, 170, 185), (100, 115, 184)))
+    assert darker is not None
+    assert all(d > s for d, s in zip(darker[:3], seen[:3], strict=True))
+    assert seen[8] > seen[5]  # a nucleus takes up more red than a red cell
+    large = measure_stain(picture((215, 205, 220), (120, 140, 220), 1200))
+    assert large == pytest.approx(seen, abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 500), (3000, 2), (48, 64)])
+def test_nothing_stained_has_no_stain(shape: tuple[int, int]) -> None:
+    for value in (0, 128, 255):
+        assert measure_stain(np.full((*shape, 3), value, np.uint8)) is None

@@ -1,0 +1,88 @@
+"""What is said of a slide beside its cells: differential, fields without a cell, unknown ground."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from wbcdet.differential.differential import ALL, Differential, differentials
+from wbcdet.differential.grouping import FOLDER, group_of
+from wbcdet.inference.domain_shift import GroundVerdict, compare
+from wbcdet.records import FieldResult
+from wbcdet.utils.text import one_line
+
+#: Names in a line; the rest is counted.
+_MAX_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class SlideSummary:
+    """One slide of a run.
+
+    Attributes:
+        differential: its counts.
+        empty: fields that were read and in which no cell was found.
+        ground: whether it is like what the models were trained on.
+    """
+
+    differential: Differential
+    empty: Sequence[str]
+    ground: GroundVerdict
+
+    def to_dict(self) -> dict[str, Any]:
+        """The slide as it stands in ``results.json``."""
+        one = self.differential
+        return {
+            "group": one.group,
+            "fields": one.fields,
+            "not_read": one.not_read,
+            "without_cell": list(self.empty),
+            "classified": one.classified,
+            "white_cells": one.white_cells,
+            "differential": [
+                {name: value for name, value in row.items() if name not in ("group", "classified")}
+                for row in one.rows()
+            ],
+            "ground": self.ground.to_dict(),
+        }
+
+
+def summarise(
+    results: Sequence[FieldResult], reference: Mapping[str, Any] | None
+) -> list[SlideSummary]:
+    """The slides of a run that was not told which field is of which: a folder is one.
+
+    Args:
+        results: the record of every field.
+        reference: what they are compared with (``Analyzer.info()["ground"]``).
+    """
+    folders: dict[str, list[FieldResult]] = {}
+    for result in results:
+        folders.setdefault(group_of(result.file, FOLDER), []).append(result)
+    by = FOLDER if len(folders) > 1 else None
+    groups = folders if by else {ALL: list(results)}
+    return [
+        SlideSummary(
+            found, empty_fields(groups[found.group]), compare(groups[found.group], reference)
+        )
+        for found in differentials(results, by=by)
+    ]
+
+
+def empty_fields(results: Sequence[FieldResult]) -> list[str]:
+    """The fields that were read and in which no cell was found."""
+    return [one.file for one in results if one.failure is None and not one.cells]
+
+
+def empty_line(empty: Sequence[str], fields: int) -> str | None:
+    """One line that counts and names the fields without a cell; None where there are none."""
+    if not empty:
+        return None
+    shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])
+    more = f" and {len(empty) - _MAX_NAMED} more" if len(empty) > _MAX_NAMED else ""
+    verb = "holds" if len(empty) == 1 else "hold"
+    return (
+        f"{len(empty)} of {fields} field{'s' * (fields != 1)} {verb} no cell that was found "
+        f"({shown}{more}): look whether cells were missed there"
+    )

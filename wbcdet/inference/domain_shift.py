@@ -1,0 +1,276 @@
+"""Is a slide like those that the models were trained on? Compared in scores, features and stain.
+
+The reference stands on the classifier's card (``ground``): for each measure the limit beyond
+which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
+beyond; where surely more than a quarter does, the slide is unlike them, and what holds for them
+may not hold for it. ``docs/unknown-ground.md`` says how well that works;
+``scripts/unknown_ground.py`` makes the reference and checks it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from wbcdet.records import FieldResult
+from wbcdet.utils.intervals import clopper_pearson
+
+#: What is compared: scores of the boxes, certainty of the names, distance of the crops' features,
+#: stain of the fields.
+MEASURES: tuple[str, ...] = ("detection_score", "name_score", "distance", "stain")
+#: Of these a low value is strange, of the others a high one.
+_LOW_IS_STRANGE = ("detection_score", "name_score")
+
+#: Part of the trained laboratories' values that lies beyond a limit.
+_BEYOND = 0.05
+#: A slide is unlike them where surely (lower end of the exact 95 % interval) more than this does.
+_MAX_SHARE = 0.25
+#: With fewer values of every measure nothing is said, unless all are beyond.
+_MIN_VALUES = 10
+#: Density that is added before logarithms are compared, and the least spread of a laboratory.
+_OFFSET, _MIN_SPREAD = 0.15, 0.1
+
+LIKE, UNLIKE = "like-training", "unlike-training"
+TOO_FEW, NOT_COMPARED = "too-few", "not-compared"
+
+#: What to do about a slide that is unlike the training.
+ADVICE = (
+    "Cells may be missed or misnamed: look at all of them, and at empty fields (wbcdet review); "
+    "measure on cells that you have labelled (wbcdet evaluate); where cells are missed, lower "
+    "--confidence; teach corrected names (wbcdet learn)."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Beyond:
+    """How many values of a measure lie beyond the limit of the trained laboratories."""
+
+    values: int
+    beyond: int
+    limit: float
+
+    @property
+    def share(self) -> float:
+        """Part of the values that lies beyond, 0..1."""
+        return self.beyond / max(self.values, 1)
+
+    @property
+    def unlike(self) -> bool:
+        """Surely more lie beyond than on any slide like those trained on."""
+        return bool(self.values) and clopper_pearson(self.beyond, self.values)[0] > _MAX_SHARE
+
+
+@dataclass(frozen=True, slots=True)
+class GroundVerdict:
+    """What the comparison says of a slide.
+
+    Attributes:
+        verdict: ``like-training``, ``unlike-training``, ``too-few`` (to tell) or ``not-compared``
+            (the classifier's card has no reference).
+        measures: the figures of each measure that was compared.
+    """
+
+    verdict: str
+    measures: Mapping[str, Beyond] = field(default_factory=dict)
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why the slide is unlike the training, a line each."""
+        return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
+
+    def warning(self) -> str | None:
+        """The reasons and what to do in one line; None where the slide is not unlike."""
+        if self.verdict != UNLIKE:
+            return None
+        said = ", ".join(self.reasons)
+        return f"unlike what the models were trained on: {said} (5 % of each there). {ADVICE}"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The verdict as it stands in ``results.json``."""
+        return {
+            "verdict": self.verdict,
+            "reasons": self.reasons,
+            "advice": ADVICE if self.verdict == UNLIKE else None,
+            "measures": {
+                name: {
+                    "values": one.values,
+                    "beyond": one.beyond,
+                    "limit": one.limit,
+                    "unlike": one.unlike,
+                }
+                for name, one in self.measures.items()
+            },
+        }
+
+
+class GroundComparison:
+    """Compares the fields of a slide with the training, one after the other.
+
+    Args:
+        reference: ``ground`` of the classifier's card, as :func:`make_reference` gives it; None
+            where the card has none. Measures that it lacks are not compared.
+    """
+
+    def __init__(self, reference: Mapping[str, Any] | None) -> None:
+        self._reference = reference or {}
+        self._names = [name for name in MEASURES if self._reference.get(name)]
+        self._values: Counter[str] = Counter()
+        self._beyond: Counter[str] = Counter()
+
+    def add(self, result: FieldResult) -> None:
+        """Take the record of a field into account."""
+        for name, values in measured(result, self._reference).items():
+            if name in self._names:
+                self._values[name] += len(values)
+                limit = self._reference[name]["limit"]
+                low = name in _LOW_IS_STRANGE
+                self._beyond[name] += sum(v < limit if low else v > limit for v in values)
+
+    def verdict(self) -> GroundVerdict:
+        """What can be said by now."""
+        if not self._names:
+            return GroundVerdict(NOT_COMPARED)
+        measures = {
+            name: Beyond(self._values[name], self._beyond[name], self._reference[name]["limit"])
+            for name in self._names
+        }
+        if any(one.unlike for one in measures.values()):
+            return GroundVerdict(UNLIKE, measures)
+        enough = max(one.values for one in measures.values()) >= _MIN_VALUES
+        return GroundVerdict(LIKE if enough else TOO_FEW, measures)
+
+
+def compare(results: Iterable[FieldResult], reference: Mapping[str, Any] | None) -> GroundVerdict:
+    """Compare the fields of one slide with the training; see :class:`GroundComparison`."""
+    comparison = GroundComparison(reference)
+    for result in results:
+        comparison.add(result)
+    return comparison.verdict()
+
+
+def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, list[float]]:
+    """The values of a field under each measure: one a box, a cell, a cell with a distance, a field.
+
+    Args:
+        result: its record.
+        reference: holds the stains of the trained laboratories.
+    """
+    cells = result.cells
+    values = {
+        # Boxes that are nearly cells count too: on strange ground cells get low scores.
+        "detection_score": [*(cell.detection_score for cell in cells), *result.weak_scores],
+        # A cell that is surely none of the four is as sure as one that surely is.
+        "name_score": [max(c.label_score, 1 - sum(c.scores.values())) for c in cells],
+        "distance": [cell.distance for cell in cells if cell.distance is not None],
+    }
+    stains = (reference.get("stain") or {}).get("laboratories")
+    if stains and result.stain is not None:
+        values["stain"] = [stain_distance(result.stain, stains)]
+    return values
+
+
+def stain_distance(
+    stain: Sequence[float], laboratories: Mapping[str, Mapping[str, Sequence[float]]]
+) -> float:
+    """Distance to the nearest trained laboratory, in its spreads, over all colours together.
+
+    Args:
+        stain: as :func:`wbcdet.inference.field_stain.measure_stain` gives it.
+        laboratories: ``mean`` and ``spread`` of the logarithms of each.
+    """
+    own = _logarithm(stain)
+    return min(
+        float(np.linalg.norm((own - one["mean"]) / np.array(one["spread"])))
+        for one in laboratories.values()
+    )
+
+
+def make_reference(
+    by_laboratory: Mapping[str, Sequence[FieldResult]], detector_sha256: str
+) -> dict[str, Any]:
+    """The reference of a card, from fields of the trained laboratories that were not trained on.
+
+    Args:
+        by_laboratory: what the models say of each laboratory's fields; all laboratories weigh
+            alike.
+        detector_sha256: of the detector, whose scores hold for it alone.
+    """
+    stains = {
+        name: np.array([_logarithm(one.stain) for one in results if one.stain is not None])
+        for name, results in by_laboratory.items()
+    }
+    laboratories = {
+        name: {
+            "mean": np.round(values.mean(0), 3).tolist(),
+            "spread": np.round(np.sqrt(values.var(0) + _MIN_SPREAD**2), 3).tolist(),
+        }
+        for name, values in stains.items()
+        if len(values) >= _MIN_VALUES
+    }
+    reference: dict[str, Any] = {
+        "detector": detector_sha256,
+        "fields": {name: len(results) for name, results in by_laboratory.items()},
+        "stain": {"laboratories": laboratories},
+    }
+    found = {
+        lab: [measured(one, reference) for one in results] for lab, results in by_laboratory.items()
+    }
+    for name in MEASURES:
+        labs = [
+            np.array([value for one in fields for value in one.get(name, [])])
+            for fields in found.values()
+        ]
+        labs = [values for values in labs if len(values)]
+        if not labs:
+            reference.pop(name, None)
+            continue
+        values = np.concatenate(labs)
+        weights = np.concatenate([np.full(len(one), 1 / len(one)) for one in labs])
+        beyond = _BEYOND if name in _LOW_IS_STRANGE else 1 - _BEYOND
+        reference[name] = {
+            "median": round(_quantile(values, weights, 0.5), 4),
+            "limit": round(_quantile(values, weights, beyond), 4),
+            **reference.get(name, {}),
+        }
+    return reference
+
+
+def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, Any] | None:
+    """The reference on a classifier's card, as far as it holds beside a detector.
+
+    Args:
+        card: of the classifier; one without a reference gives None.
+        detector_sha256: of the detector in use; scores of another are not compared.
+    """
+    ground = card.get("ground")
+    if not ground:
+        return None
+    known = [name for name in MEASURES if ground.get(name)]
+    if ground.get("detector") != detector_sha256:
+        known = [name for name in known if name != "detection_score"]
+    return {name: ground[name] for name in known}
+
+
+def _logarithm(stain: Sequence[float] | None) -> np.ndarray:
+    assert stain is not None
+    return np.log(np.maximum(np.array(stain, float), 0) + _OFFSET)
+
+
+def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
+    order = np.argsort(values)
+    below = np.cumsum(weights[order])
+    return float(values[order][np.searchsorted(below, share * below[-1])])
+
+
+def _reason(name: str, one: Beyond) -> str:
+    share = f"{100 * one.share:.0f} %"
+    return {
+        "detection_score": f"{share} of the box scores are below {one.limit:.2f}",
+        "name_score": f"{share} of the name scores are below {one.limit:.2f}",
+        "distance": f"{share} of the cells lie farther than {one.limit:.3g} from those trained on",
+        "stain": f"{share} of the fields have another stain, light or camera",
+    }[name]

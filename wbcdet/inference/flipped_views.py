@@ -1,0 +1,94 @@
+"""A field as it is, mirrored, upside down and turned by half, and the boxes of all four as one.
+
+The four make a group: mirrored or turned by half, a field has the same four views. So what is
+merged from them alike gives the same cells for the field and for the field turned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from wbcdet.inference.tiling import shares
+from wbcdet.io.decode import Pixels
+
+#: ``(left to right, top to bottom)`` of each view; the first is the picture as it is.
+MIRRORINGS: tuple[tuple[bool, bool], ...] = (
+    (False, False),
+    (True, False),
+    (False, True),
+    (True, True),
+)
+
+#: Boxes (N, 4) and scores (N,), best first.
+Found = tuple[np.ndarray, np.ndarray]
+
+
+def mirrored(pixels: Pixels, left_to_right: bool, top_to_bottom: bool) -> Pixels:
+    """One view of a picture (H, W, 3): C-contiguous, or the picture itself."""
+    if not (left_to_right or top_to_bottom):
+        return pixels
+    rows = slice(None, None, -1 if top_to_bottom else 1)
+    columns = slice(None, None, -1 if left_to_right else 1)
+    return np.ascontiguousarray(pixels[rows, columns])
+
+
+def mirrored_boxes(
+    boxes: np.ndarray, left_to_right: bool, top_to_bottom: bool, width: int, height: int
+) -> np.ndarray:
+    """Boxes (N, 4) of one view in the pixels of the picture, or the other way round.
+
+    Args:
+        boxes: ``x_min, y_min, x_max, y_max``.
+        left_to_right, top_to_bottom: the view.
+        width, height: pixels of the picture.
+    """
+    x0, y0, x1, y1 = boxes.T
+    if left_to_right:
+        x0, x1 = width - x1, width - x0
+    if top_to_bottom:
+        y0, y1 = height - y1, height - y0
+    return np.stack([x0, y0, x1, y1], 1)
+
+
+def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
+    """The boxes of several views of one picture as one set: weighted box fusion.
+
+    After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
+    From the best box of all views to the weakest, each joins the cell whose fused box it shares
+    most with, at most one of each view a cell, or begins a cell of its own. A fused box is the mean
+    of its boxes, weighted by their scores. Its score is the mean over all views, 0 for a view that
+    does not show it: what one view alone takes for a cell needs a high score there.
+
+    Args:
+        views: boxes and scores of each view, in pixels of the picture; those below ``confidence``
+            too, as a weak box adds to the others.
+        confidence: least score of a fused box.
+        same_iou: IoU from which two boxes are one cell.
+
+    Returns:
+        boxes (N, 4) float32 and scores (N,) float32, best first.
+    """
+    boxes = np.concatenate([one[0] for one in views]).astype(np.float64).reshape(-1, 4)
+    scores = np.concatenate([one[1] for one in views]).astype(np.float64)
+    view_of = np.repeat(np.arange(len(views)), [len(one[1]) for one in views])
+    fused = np.zeros((0, 4))
+    members: list[list[int]] = []
+    for number in np.argsort(-scores, kind="stable").tolist():
+        overlap = shares(boxes[number], fused)[0]
+        same = [
+            cell
+            for cell in np.argsort(-overlap, kind="stable").tolist()
+            if overlap[cell] > same_iou and view_of[number] not in view_of[members[cell]]
+        ]
+        if same:
+            own = members[same[0]]
+            own.append(number)
+            fused[same[0]] = np.average(boxes[own], axis=0, weights=scores[own])
+        else:
+            members.append([number])
+            fused = np.concatenate([fused, boxes[number : number + 1]])
+    mean = np.array([scores[own].sum() / len(views) for own in members])
+    order = [cell for cell in np.argsort(-mean, kind="stable") if mean[cell] >= confidence]
+    return fused[order].astype(np.float32), mean[order].astype(np.float32)
