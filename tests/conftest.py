@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
@@ -27,6 +28,11 @@ from wbcdet.records import (
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def heed_ctrl_c() -> None:
+    """For ``preexec_fn``: a job of a shell in the background ignores Ctrl-C; its children would."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -12,7 +12,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pytest
-from conftest import GROUND, PURPLE, REPOSITORY
+from conftest import GROUND, PURPLE, REPOSITORY, heed_ctrl_c
 from count_worker import PlainAnalyzer
 from typer.testing import CliRunner, Result
 
@@ -93,6 +93,8 @@ def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[
         "PYTHONIOENCODING": "utf-8",
         **options.pop("environment", {}),
     }
+    if os.name != "nt":
+        options.setdefault("preexec_fn", heed_ctrl_c)
     return subprocess.Popen(
         [sys.executable, str(WORKER), "count", *map(str, arguments)],
         cwd=folder,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jsonschema
 import pytest
-from conftest import REPOSITORY, grain, make_corpus, one_line, schema
+from conftest import REPOSITORY, grain, heed_ctrl_c, make_corpus, one_line, schema
 from PIL import Image
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -145,6 +145,7 @@ def test_ctrl_c_keeps_what_is_done(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "wbcdet", "predict", "in"],
         cwd=tmp_path,
+        preexec_fn=heed_ctrl_c,
         env={**os.environ, "PYTHONPATH": path},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

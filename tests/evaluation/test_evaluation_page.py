@@ -17,7 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import REPOSITORY, grain
+from conftest import REPOSITORY, grain, heed_ctrl_c
 from typer.testing import CliRunner
 
 from wbcdet.cli.app import app
@@ -194,6 +194,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     running = subprocess.Popen(
         [sys.executable, "-m", "wbcdet", "evaluate", "one", "many", "--out", "out", "--quiet"],
         cwd=tmp_path,
+        preexec_fn=heed_ctrl_c,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -167,4 +167,4 @@ def load_cutouts(prepared: Path, leave_out: tuple[str, ...] = ()) -> dict[str, l
 def shared(a: np.ndarray, b: np.ndarray) -> float:
     """Intersection of two boxes as a part of the first."""
     shared = shared_area(a, b)
-    return float(shared / area(a)) if shared else 0.0
+    return shared / area(a) if shared else 0.0

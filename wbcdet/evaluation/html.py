@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Any
 
 from wbcdet.evaluation import plots
@@ -18,6 +17,7 @@ from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
 from wbcdet.records import NOTICE
 from wbcdet.results.document import describe_model
+from wbcdet.utils.pages import render_page
 from wbcdet.utils.text import one_line
 
 #: Problems of a kind on the page; the rest is in the JSON file.
@@ -43,15 +43,6 @@ def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
         info: models, settings, thresholds and date, as in the JSON document.
         judged: the lists.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     page = {
         "notice": NOTICE,
         "created": str(info["created"])[:16].replace("T", " ") + " UTC",
@@ -60,7 +51,7 @@ def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
         "explained": _EXPLAINED,
         "lists": [_list(number, one) for number, one in enumerate(judged)],
     }
-    return environment.get_template("page.html").render(page=page)
+    return render_page(__file__, page=page)
 
 
 _EXPLAINED = (

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
 
 Box = tuple[float, float, float, float]
-#: What a function takes of one box.
-AnyBox = Sequence[float]
+
+
+class AnyBox(Protocol):
+    """One box: a tuple, a list or an array of four numbers."""
+
+    def __getitem__(self, index: int, /) -> Any:
+        """Give a corner's coordinate."""
+        ...
 
 
 def area(box: AnyBox) -> float:
     """Give the area of a box; 0 where a side is turned around."""
-    return max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1])
+    return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
 
 
 def intersect(one: AnyBox, other: AnyBox) -> Box:

@@ -3,110 +3,81 @@
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterable
-from html import escape
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement
 from wbcdet.evaluation.agreement.output import cells_of, group_rows, kappa_sentences, sentences
 from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import NOTICE
+from wbcdet.utils.pages import render_page
 from wbcdet.utils.version import __version__
 
 #: Groups listed one by one; the rest is in agreement_groups.csv.
 _MAX_GROUPS = 200
 
-_STYLE = """
-@page { size: A4; margin: 14mm }
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 60rem; margin: 1.5rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem }
-h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }
-.notice { border: 2px solid #D55E00; padding: .35rem .7rem; font-weight: 600 }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums }
-th, td { padding: .22rem .55rem; text-align: right; border-bottom: 1px solid #ddd;
-  vertical-align: top }
-th { border-bottom: 2px solid #888 }
-th:first-child, td:first-child { text-align: left }
-table.figures td { white-space: nowrap }
-table.groups td:first-child { overflow-wrap: anywhere; min-width: 8rem }
-td.same { background: #e3f1ea; font-weight: 600 }
-td.out { background: #fbe9dd; font-weight: 600 }
-figure { margin: .6rem 0 1.2rem; break-inside: avoid }
-figure img { width: 100%; max-width: 46rem; height: auto }
-figcaption { font-weight: 600 }
-ul { padding-left: 1.2rem }
-.small { font-size: .84rem; color: #444 }
-@media print { body { font-size: 10pt; margin: 0; max-width: none; padding: 0 }
-  table { font-size: 8pt } th, td { padding: .12rem .3rem } tr { break-inside: avoid }
-  figure img { max-width: 150mm }
-  h2, h2 + p { break-after: avoid } }
-"""
 
-_HOW = """Difference: mean of wbcdet minus manual, in percentage points, with its 95 % interval.
-Limits of agreement: where 95 % of the differences lie (Bland and Altman). Within binomial: groups
-whose difference chance alone explains, as two counts of so many cells of one smear differ (95 %,
-the median limit in parentheses); with good agreement about 19 in 20 are within. Slope and
-intercept: Passing and Bablok's line through the shares, with 95 % intervals; equal methods give 1
-and 0. It is worth little below about 30 groups."""
+@dataclass(frozen=True, slots=True)
+class _Cell:
+    """A cell of a table: its lines, and the class that marks it."""
+
+    lines: Sequence[str]
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A table of the page; ``more`` rows and ``sentences`` stand beside it."""
+
+    header: Sequence[str]
+    rows: Sequence[Iterable[_Cell]]
+    more: int = 0
+    sentences: Sequence[str] = ()
 
 
 def render(agreement: Agreement, ours: str, manual: str) -> str:
-    """The page.
+    """Write the page.
 
     Args:
         agreement: the comparison.
         ours, manual: how the two sides are called on the page.
     """
-    parts = [
-        "<h1>Agreement with the manual differential</h1>",
-        f'<p class="small">wbcdet {escape(__version__)}. Ours: {escape(ours)}. '
-        f"Manual: {escape(manual)}.</p>",
-        f'<p class="notice">{escape(NOTICE)}</p>',
-    ]
-    if agreement.classes:
-        header = [" ", "manual", "wbcdet", "difference", "limits of agreement"]
-        header += ["within binomial", "slope", "intercept"]
-        rows = [map(_figure_cell, [one.label, *cells_of(one)]) for one in agreement.classes]
-        parts.append(_table(header, rows, "figures"))
-    said = [line for line in sentences(agreement) if line != NOTICE]
-    parts.append(f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in said)}</ul>")
-    if agreement.classes:
-        parts.append(f'<p class="small">{_HOW}</p>')
-        parts += [_figure(one.label, plot_class(one)) for one in agreement.classes]
-    if agreement.cells is not None and agreement.cells.cells:
-        parts.append(_cells(agreement.cells))
-    if agreement.classes:
-        parts.append(_groups(agreement))
-    return (
-        '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>wbcdet: agreement with the manual differential</title><style>{_STYLE}</style>"
-        f"</head><body>\n{chr(10).join(parts)}\n</body></html>\n"
+    classes, cells = agreement.classes, agreement.cells
+    return render_page(
+        __file__,
+        version=__version__,
+        notice=NOTICE,
+        ours=ours,
+        manual=manual,
+        sentences=[line for line in sentences(agreement) if line != NOTICE],
+        figures=_figures(agreement) if classes else None,
+        plots=[
+            {"label": one.label, "data": base64.b64encode(plot_class(one)).decode("ascii")}
+            for one in classes
+        ],
+        cells=_cells(cells) if cells is not None and cells.cells else None,
+        groups=_groups(agreement) if classes else None,
     )
 
 
-def _figure(label: str, svg: bytes) -> str:
-    data = base64.b64encode(svg).decode("ascii")
-    return (
-        f"<figure><figcaption>{escape(label)}</figcaption>"
-        f'<img src="data:image/svg+xml;base64,{data}" alt="{escape(label)}: wbcdet against '
-        'manual, and differences against their mean"></figure>'
-    )
+def _figures(agreement: Agreement) -> _Table:
+    header = [" ", "manual", "wbcdet", "difference", "limits of agreement"]
+    header += ["within binomial", "slope", "intercept"]
+    rows = [map(_figure_cell, [one.label, *cells_of(one)]) for one in agreement.classes]
+    return _Table(header, rows)
 
 
-def _cells(cells: CellAgreement) -> str:
+def _cells(cells: CellAgreement) -> _Table:
     rows = []
     for at, (name, counts) in enumerate(zip(cells.categories, cells.table, strict=True)):
-        marked = [_cell(str(count), "same" * (place == at)) for place, count in enumerate(counts)]
-        rows.append([_cell(name), *marked])
-    said = "".join(f"<p>{escape(line)}</p>" for line in kappa_sentences(cells))
-    table = _table(["manual \\ wbcdet", *cells.categories], rows, "cells")
-    return f"<h2>Cell by cell</h2>{said}{table}"
+        marked = [_Cell([str(count)], "same" * (place == at)) for place, count in enumerate(counts)]
+        rows.append([_Cell([name]), *marked])
+    header = ["manual \\ wbcdet", *cells.categories]
+    return _Table(header, rows, sentences=kappa_sentences(cells))
 
 
-def _groups(agreement: Agreement) -> str:
+def _groups(agreement: Agreement) -> _Table:
     by_group: dict[str, list[dict[str, Any]]] = {}
     for row in group_rows(agreement):
         by_group.setdefault(row["group"], []).append(row)
@@ -114,37 +85,22 @@ def _groups(agreement: Agreement) -> str:
     for group, found in list(by_group.items())[:_MAX_GROUPS]:
         counted = f"{_count(found[0]['manual_cells'])} / {_count(found[0]['our_cells'])}"
         shares = [
-            _cell(
-                f"{row['manual_percent']:.1f} / {row['our_percent']:.1f}",
+            _Cell(
+                [f"{row['manual_percent']:.1f} / {row['our_percent']:.1f}"],
                 "out" * (row["inside"] is False),
             )
             for row in found
         ]
-        rows.append([_cell(group), _cell(counted), *shares])
-    more = len(by_group) - _MAX_GROUPS
-    rest = f"<p>… and {more} more in agreement_groups.csv</p>" if more > 0 else ""
-    table = _table(["group", "cells", *(one.label for one in agreement.classes)], rows, "groups")
-    return (
-        '<h2>Groups</h2><p class="small">Manual / wbcdet, percent; marked where the difference is '
-        f"outside its binomial limit.</p>{table}{rest}"
-    )
+        rows.append([_Cell([group]), _Cell([counted]), *shares])
+    header = ["group", "cells", *(one.label for one in agreement.classes)]
+    return _Table(header, rows, more=max(0, len(by_group) - _MAX_GROUPS))
 
 
 def _count(cells: float | None) -> str:
     return "?" if cells is None else f"{cells:.0f}"
 
 
-def _cell(text: str, mark: str = "") -> str:
-    return f'<td class="{mark}">{escape(text)}</td>' if mark else f"<td>{escape(text)}</td>"
-
-
-def _figure_cell(text: str) -> str:
+def _figure_cell(text: str) -> _Cell:
     # An interval stands below its figure.
-    return _cell(text).replace(" (", "<br>(")
-
-
-def _table(header: Iterable[str], rows: Iterable[Iterable[str]], kind: str) -> str:
-    head = "".join(f"<th>{escape(name)}</th>" for name in header)
-    body = "".join(f"<tr>{''.join(row)}</tr>" for row in rows)
-    inner = f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody>"
-    return f'<div class="wide"><table class="{kind}">{inner}</table></div>'
+    first, *rest = text.split(" (")
+    return _Cell([first, *(f"({part}" for part in rest)])

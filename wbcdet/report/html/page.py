@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,6 +15,7 @@ from wbcdet.report.html.gallery import CellPicture, Section
 from wbcdet.report.html.slide_sheet import OVERVIEW_LABELS, Sheet, make_sheet
 from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
+from wbcdet.utils.pages import render_page
 from wbcdet.utils.text import one_line
 
 #: Fields in a list; the rest is in fields.csv.
@@ -78,15 +78,6 @@ def render(content: Content, picture: Picture) -> str:
         content: what it shows.
         picture: gives the JPEG thumbnail at a place.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     found = content.differentials
     sheets = [
         make_sheet(
@@ -112,7 +103,7 @@ def render(content: Content, picture: Picture) -> str:
         "empty": _empty(content.empty, picture),
         "lists": _lists(content, sheets),
     }
-    return environment.get_template("page.html").render(page=page)
+    return render_page(__file__, page=page)
 
 
 def _strip(differential: Differential, content: Content, picture: Picture) -> list[dict[str, Any]]:

@@ -1,0 +1,25 @@
+"""Pages from templates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+
+def render_page(module: str, **values: Any) -> str:
+    """Fill the template ``page.html`` beside a module; all values are escaped.
+
+    Args:
+        module: its ``__file__``. Templates may include others beside it.
+        values: what the template names; it may name nothing else.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(module).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("page.html").render(values)
