@@ -74,7 +74,9 @@ def main(
     )
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     card = {**model.card, "sha256": digest, "version": f"{model.card['version']} int8"}
-    (folder / "detector.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    (folder / "detector.json").write_text(
+        json.dumps(sealed(card), indent=2) + "\n", encoding="utf-8"
+    )
     print(f"{len(chosen)} fields, {target.stat().st_size / 1e6:.1f} MB")
 
 

@@ -8,6 +8,8 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcdet.utils.csv_text import original
+
 _OTHER_FILES = (
     (b"PK\x03\x04", "an Excel or zip file; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel file; save the sheet as CSV"),
@@ -27,7 +29,8 @@ class Table:
         path: the file.
         header: the names of the columns, stripped.
         rows: ``(line, cells)`` for every row that is not empty: its line in the file, from 1, and
-            one stripped text a column; what a short row lacks is empty.
+            one stripped text a column, without the apostrophes of ``csv_text.harmless``; what a
+            short row lacks is empty.
     """
 
     path: Path
@@ -49,7 +52,7 @@ def read_table(path: str | Path) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in reader:
-            cells = tuple(cell.strip() for cell in row)
+            cells = tuple(original(cell.strip()) for cell in row)
             if any(cells):
                 lines.append((reader.line_num, cells))
     except csv.Error as error:

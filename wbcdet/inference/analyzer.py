@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -80,6 +81,7 @@ class Analyzer:
 
         Raises:
             ValueError: an array of another shape or type.
+            TypeError: something else.
         """
         [done] = self._analyze_batch([(0, source)])
         return self._finish(done)[1]
@@ -106,8 +108,8 @@ class Analyzer:
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""
         return {
-            "detector": {"name": self.detector.name, "sha256": self.detector.sha256},
-            "classifier": {"name": self.classifier.name, "sha256": self.classifier.sha256},
+            "detector": self.detector.identity,
+            "classifier": self.classifier.identity,
             "settings": {
                 **self.settings.to_dict(),
                 "fingerprint": self.settings.fingerprint(),
@@ -119,6 +121,11 @@ class Analyzer:
             return source
         if isinstance(source, np.ndarray):
             return Field(f"array-{number}", None, _as_pixels(source))
+        if not isinstance(source, Source | str | os.PathLike):
+            raise TypeError(
+                "a field is a path, an address, a Field or a numpy array, not "
+                f"{type(source).__name__}"
+            )
         item = source if isinstance(source, Source) else as_source(str(source))
         try:
             return read_field(item, self.settings)
@@ -195,11 +202,12 @@ class Analyzer:
 
 
 def _as_pixels(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)  # a matrix or a masked array counts its sides in its own way
     colour = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or not (colour or array.ndim == 2) or array.size == 0:
         raise ValueError(
             "pixels must be uint8 of shape (height, width, 3) in BGR or (height, width), "
-            f"not {array.dtype} of shape {array.shape}"
+            f"not {' '.join(str(array.dtype).split())[:80]} of shape {array.shape}"
         )
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.inference.backends import open_backend
+from wbcdet.inference.backends import check_output, open_backend
 from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
-from wbcdet.inference.weights import load_model
+from wbcdet.inference.weights import WeightsError, load_model
 from wbcdet.records import LABELS, CellType
 
 #: Why a cell is unclassified, by the class that won over the four.
@@ -45,9 +45,22 @@ class Classifier:
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
+        self.identity = model.identity
+        unknown = set(self.card["classes"]) - {str(label) for label in LABELS} - set(REASONS)
+        if unknown:
+            raise WeightsError(
+                f"{model.path}: names cells {', '.join(sorted(unknown))}, which this version of "
+                "wbcdet does not know"
+            )
         # Half precision would change names, and the detector takes ten times as long.
         exact = "cpu" if device == "cpu-bf16" else device
         self._backend = open_backend(model, exact, threads)
+        size = self.card["input_size"]
+        check_output(
+            model,
+            self._backend.run(np.zeros((1, 3, size, size), np.float32)),
+            (1, len(self.card["classes"])),
+        )
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
@@ -60,6 +73,8 @@ class Classifier:
             return np.zeros((0, len(self.card["classes"])), np.float32)
         batch = normalise(crops, self.card["mean"], self.card["std"])
         logits = self._backend.run(batch) / self.card["temperature"]
+        if not np.isfinite(logits).all():
+            raise WeightsError(f"{self.name}: gives no numbers for a cell; reinstall wbcdet")
         odds = np.exp(logits - logits.max(1, keepdims=True))
         return odds / odds.sum(1, keepdims=True)
 
@@ -82,7 +97,12 @@ def decide(probabilities: np.ndarray, classes: Sequence[str], min_score: float) 
 
     A cell is unclassified when a class beside the four is the most probable one, or when the best
     of the four is below ``min_score``.
+
+    Raises:
+        ValueError: a probability is no number between 0 and 1.
     """
+    if not all(0.0 <= p <= 1.0 + 1e-6 for p in map(float, probabilities)):
+        raise ValueError(f"{list(map(float, probabilities))} are no probabilities")
     by_class = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
     scores = {str(label): by_class[str(label)] for label in LABELS}
     best = max(LABELS, key=lambda label: scores[str(label)])

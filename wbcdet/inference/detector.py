@@ -7,8 +7,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wbcdet.inference.backends import open_backend
-from wbcdet.inference.weights import load_model
+from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.weights import WeightsError, load_model
 
 
 class Detector:
@@ -29,7 +29,12 @@ class Detector:
         self.card: dict[str, Any] = model.card
         self.name = model.name
         self.sha256 = model.sha256
+        self.identity = model.identity
         self._backend = open_backend(model, device, threads)
+        side = 4 * self.card["stride"]
+        check_output(
+            model, self._backend.run(np.zeros((1, 3, side, side), np.float32)), (1, 5, None)
+        )
 
     def detect(
         self, pixels: np.ndarray, confidence: float | None = None
@@ -50,6 +55,8 @@ class Detector:
         )
         # (N, 5): centre, width and height in input pixels, score.
         found = self._backend.run(tensor)[0].T
+        if not np.isfinite(found).all():
+            raise WeightsError(f"{self.name}: gives no numbers for a field; reinstall wbcdet")
         found = found[found[:, 4] >= least]
         found = found[np.argsort(-found[:, 4], kind="stable")]
         half = found[:, 2:4] / 2

@@ -110,7 +110,7 @@ class ReportCounts:
             self._note(entry)
         self.differentials: list[Differential] = differentials(
             (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
-            by=options.group_by,
+            by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
             target=options.target,
             ranges=options.ranges,

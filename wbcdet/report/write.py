@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.report.counts import CountOptions, ReportCounts
+from wbcdet.report.duplicates import CellKey
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, render
+from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
-from wbcdet.report.layout import CELLS, SHEETS, drop
+from wbcdet.report.layout import CELLS, SHEETS
 from wbcdet.report.tables import More, write_document, write_tables
-from wbcdet.results.writer import PictureNames
+from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.text import plural
 
@@ -30,6 +32,8 @@ class Extra:
         remarks: lines after that.
         info: what ``results.json`` and the page say of the run, beside the journal's header.
         more: further columns of ``cells.csv``.
+        signatures: of a reviewed report: by slide, who signed it; None where nobody has.
+        marks: of a reviewed report: how a person decided on a cell.
     """
 
     title: str | None = None
@@ -37,6 +41,8 @@ class Extra:
     remarks: Sequence[str] = ()
     info: Mapping[str, Any] = field(default_factory=dict)
     more: More = ((), {})
+    signatures: Mapping[str, Signature | None] = field(default_factory=dict)
+    marks: Mapping[CellKey, str] = field(default_factory=dict)
 
 
 def finish(
@@ -81,7 +87,8 @@ def write_report(job: Job, tally: ReportCounts, journal: Journal, extra: Extra) 
     info = {**journal.header, **extra.info}
     write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", tally, info)
-    sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
+    shots = _shots(tally, extra.marks, annotated=job.annotate)
+    sections = _with_sheets(job.out, make_sections(shots), journal)
     content = Content(
         title=extra.title or job.folder.resolve().name or str(job.folder),
         grouped=tally.options.group_by is not None,
@@ -90,11 +97,14 @@ def write_report(job: Job, tally: ReportCounts, journal: Journal, extra: Extra) 
         differentials=tally.differentials,
         notes=tally.notes,
         sections=sections,
+        signatures=extra.signatures,
     )
     atomic_write(job.out / "report.html", render(content, journal.picture).encode())
 
 
-def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
+def _shots(
+    tally: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
+) -> Iterator[CellPicture]:
     """The counted cells, in the order of ``cells.csv``."""
     row = 0
     for entry in tally.entries():
@@ -112,6 +122,7 @@ def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
                     cell=cell.id,
                     place=place,
                     link=entry.annotated if annotated else None,
+                    mark=marks.get((file, cell.id), ""),
                 )
 
 
@@ -129,9 +140,8 @@ def _with_sheets(out: Path, sections: list[Section], journal: Journal) -> list[S
     for section in planned:
         sheets = contact_sheets(section.shots, section.label, journal.picture)
         for name, sheet in zip(section.sheets, sheets, strict=True):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(out / name, sheet)
-    drop(out, old)
+            write_picture(out, name, sheet)
+    remove_pictures(out, old)
     journal.note(SHEETS, written)
     return planned
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from wbcdet.utils.safe_files import own_file
+
 
 class LockedError(RuntimeError):
     """Another process writes to the folder."""
@@ -28,7 +30,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    lock = FileLock(own_file(folder, "lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

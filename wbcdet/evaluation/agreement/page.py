@@ -11,37 +11,25 @@ from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement
 from wbcdet.evaluation.agreement.output import cells_of, group_rows, kappa_sentences, sentences
 from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import NOTICE
+from wbcdet.report.html.page import style
 from wbcdet.utils.version import __version__
 
 #: Groups listed one by one; the rest is in agreement_groups.csv.
 _MAX_GROUPS = 200
 
+#: What this page has beside the style of all pages of results.
 _STYLE = """
-@page { size: A4; margin: 14mm }
-body { font: 15px/1.45 system-ui, sans-serif; color: #1a1a1a; background: #fff;
-  max-width: 60rem; margin: 1.5rem auto; padding: 0 1rem }
-h1 { font-size: 1.5rem; margin: 0 0 .3rem }
-h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }
-.notice { border: 2px solid #D55E00; padding: .35rem .7rem; font-weight: 600 }
-.wide { overflow-x: auto }
-table { border-collapse: collapse; font-size: .86rem; font-variant-numeric: tabular-nums }
-th, td { padding: .22rem .55rem; text-align: right; border-bottom: 1px solid #ddd;
-  vertical-align: top }
-th { border-bottom: 2px solid #888 }
-th:first-child, td:first-child { text-align: left }
-table.figures td { white-space: nowrap }
-table.groups td:first-child { overflow-wrap: anywhere; min-width: 8rem }
-td.same { background: #e3f1ea; font-weight: 600 }
-td.out { background: #fbe9dd; font-weight: 600 }
-figure { margin: .6rem 0 1.2rem; break-inside: avoid }
-figure img { width: 100%; max-width: 46rem; height: auto }
-figcaption { font-weight: 600 }
-ul { padding-left: 1.2rem }
-.small { font-size: .84rem; color: #444 }
-@media print { body { font-size: 10pt; margin: 0; max-width: none; padding: 0 }
-  table { font-size: 8pt } th, td { padding: .12rem .3rem } tr { break-inside: avoid }
-  figure img { max-width: 150mm }
-  h2, h2 + p { break-after: avoid } }
+table.figures, table.cells, table.groups { font-size: .86rem; }
+table.figures td { white-space: nowrap; vertical-align: top; }
+table.groups td:first-child { overflow-wrap: anywhere; min-width: 8rem; }
+td.same { background: #e3f1ea; font-weight: 600; }
+td.out { background: #fbe9dd; font-weight: 600; }
+figure { margin: .6rem 0 1.2rem; break-inside: avoid; }
+figure img { width: 100%; max-width: 46rem; height: auto; }
+figcaption { font-weight: 600; }
+@media print { .card + .card { margin-top: 6mm; } tr { break-inside: avoid; }
+  figure img { max-width: 150mm; } table { font-size: 8pt; } th, td { padding: .12rem .3rem; }
+  h2, h2 + p { break-after: avoid; } }
 """
 
 _HOW = """Difference: mean of wbcdet minus manual, in percentage points, with its 95 % interval.
@@ -59,31 +47,35 @@ def render(agreement: Agreement, ours: str, manual: str) -> str:
         agreement: the comparison.
         ours, manual: how the two sides are called on the page.
     """
-    parts = [
-        "<h1>Agreement with the manual differential</h1>",
-        f'<p class="small">wbcdet {escape(__version__)}. Ours: {escape(ours)}. '
-        f"Manual: {escape(manual)}.</p>",
-        f'<p class="notice">{escape(NOTICE)}</p>',
+    first = [
+        '<header class="top"><h1>Agreement with the manual differential</h1>'
+        f'<div class="name">{escape(ours)} and {escape(manual)}</div></header>',
+        f'<p class="notice"><span>{escape(NOTICE)}</span>'
+        f"<span>wbcdet {escape(__version__)}</span></p>",
+        f'<p class="small soft">Ours: {escape(ours)}. Manual: {escape(manual)}.</p>',
     ]
     if agreement.classes:
         header = [" ", "manual", "wbcdet", "difference", "limits of agreement"]
         header += ["within binomial", "slope", "intercept"]
         rows = [map(_figure_cell, [one.label, *cells_of(one)]) for one in agreement.classes]
-        parts.append(_table(header, rows, "figures"))
+        first.append(_table(header, rows, "figures"))
     said = [line for line in sentences(agreement) if line != NOTICE]
-    parts.append(f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in said)}</ul>")
+    first.append(f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in said)}</ul>")
+    cards = ["".join(first)]
     if agreement.classes:
-        parts.append(f'<p class="small">{_HOW}</p>')
-        parts += [_figure(one.label, plot_class(one)) for one in agreement.classes]
+        first.append(f'<p class="small soft">{_HOW}</p>')
+        figures = [_figure(one.label, plot_class(one)) for one in agreement.classes]
+        cards = ["".join(first), f"<h2>Cell types</h2>{''.join(figures)}"]
     if agreement.cells is not None and agreement.cells.cells:
-        parts.append(_cells(agreement.cells))
+        cards.append(_cells(agreement.cells))
     if agreement.classes:
-        parts.append(_groups(agreement))
+        cards.append(_groups(agreement))
+    body = "\n".join(f'<section class="card">{card}</section>' for card in cards)
     return (
         '<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>wbcdet: agreement with the manual differential</title><style>{_STYLE}</style>"
-        f"</head><body>\n{chr(10).join(parts)}\n</body></html>\n"
+        "<title>wbcdet: agreement with the manual differential</title>"
+        f"<style>{style()}{_STYLE}</style></head><body><main>\n{body}\n</main></body></html>\n"
     )
 
 
@@ -125,8 +117,8 @@ def _groups(agreement: Agreement) -> str:
     rest = f"<p>… and {more} more in agreement_groups.csv</p>" if more > 0 else ""
     table = _table(["group", "cells", *(one.label for one in agreement.classes)], rows, "groups")
     return (
-        '<h2>Groups</h2><p class="small">Manual / wbcdet, percent; marked where the difference is '
-        f"outside its binomial limit.</p>{table}{rest}"
+        '<h2>Groups</h2><p class="small soft">Manual / wbcdet, percent; marked where the '
+        f"difference is outside its binomial limit.</p>{table}{rest}"
     )
 
 
