@@ -29,16 +29,6 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
 
 
-def _move_aside(folder: Path, name: str) -> None:
-    """Keep a file that cannot be gone on with: it may be somebody's own."""
-    if not (folder / name).exists():
-        return
-    number = 1
-    while (folder / f"{name}.{number}").exists():
-        number += 1
-    (folder / name).rename(folder / f"{name}.{number}")
-
-
 def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]) -> ResumePlan:
     """Find out what is to do; the journal is begun, or found to be one to go on with.
 

@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.batch.count import _move_aside
 from wbcdet.io.discover import Source, find_fields
 from wbcdet.report.journal import LINES, PICTURES, Journal, JournalError
 from wbcdet.report.layout import ANNOTATED, CELLS, JOURNAL
@@ -68,3 +67,13 @@ def _open(job: Job) -> Journal:
     for name in (LINES, PICTURES):
         _move_aside(job.out / JOURNAL, name)
     return Journal(job.out / JOURNAL)
+
+
+def _move_aside(folder: Path, name: str) -> None:
+    """Keep a file that cannot be gone on with: it may be somebody's own."""
+    if not (folder / name).exists():
+        return
+    number = 1
+    while (folder / f"{name}.{number}").exists():
+        number += 1
+    (folder / name).rename(folder / f"{name}.{number}")

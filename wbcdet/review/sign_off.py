@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 #: Folder of the signed report, in the report folder; and of one that is being signed.
 REVIEWED, SIGNING = "reviewed", ".reviewed.part"
 _OLD = ".reviewed.old"
-_START = b'{"format": "wbcdet-review-log/'
 
 
 def sign(

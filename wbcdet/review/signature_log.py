@@ -9,17 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.results.schemas import check_line
-from wbcdet.review.sign_off import _START
 from wbcdet.utils.safe_files import make_private, open_own, own_file, read_own
 from wbcdet.utils.schemas import SchemaError, parse_json
 
 #: The log, in the report folder.
 LOG = "review-log.jsonl"
-
-
 _FORMAT = "wbcdet-review-log/1"
-
-
+#: How every line begins.
+_START = b'{"format": "wbcdet-review-log/'
 #: What the first line has in place of the sha256 of the line before it.
 _NONE = "0" * 64
 
