@@ -375,7 +375,7 @@ KINDS = [
     "other field", "annotated", "failure", "box", "score",
 ]  # fmt: skip
 #: Those that are a result like any other: only a checksum tells.
-LIKELY = {"type", "cells", "label"}
+LIKELY = {"type", "cells"}
 
 
 @pytest.fixture(scope="module")

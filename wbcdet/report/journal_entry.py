@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wbcdet.records import FieldResult
+from wbcdet.records import CellType, FieldResult
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.results.schemas import check_line
 from wbcdet.utils.schemas import SchemaError
@@ -82,6 +82,8 @@ class JournalEntry:
         read = result.failure is None
         # A stream keeps pictures of cells beside those of the entry, a count that of the ground.
         enough = len(entry.pictures) >= len(result.cells) + entry.ground
-        if result.file != file or not enough or (read and entry.quality is None):
+        # Only a person gives other names, and a person writes no journal.
+        named = all(isinstance(cell.label, CellType) for cell in result.cells)
+        if result.file != file or not enough or not named or (read and entry.quality is None):
             raise JournalError(f"the line of {file} is damaged: its parts do not agree")
         return entry
