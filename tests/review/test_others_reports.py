@@ -295,7 +295,7 @@ def test_numbers_and_patterns_without_end(tmp_path: Path) -> None:
     "change, says",
     [
         (lambda cell: cell.update(id=2**31), "must be smaller"),
-        (lambda cell: cell.update(id=True), "must be integer"),
+        (lambda cell: cell.update(id="77"), "must be integer"),
         (lambda cell: cell.update(box=[0, 0, 1e9, 9]), "not inside the field"),
         (lambda cell: cell.update(box=[0, 0, float("inf"), 9]), "Infinity is no number"),
         (lambda cell: cell.update(detection_score=float("nan")), "NaN is no number"),
@@ -344,7 +344,7 @@ def damaged(line: dict[str, Any], name: str) -> dict[str, Any]:
         case "type":
             cells[0] |= {"label": "eosinophil", "reason": None}
         case "cells":
-            del cells[1:], line["pictures"][1:]
+            del cells[:], line["pictures"][:]
         case "quality":
             line["quality"] = {}
         case "no result":
@@ -356,7 +356,7 @@ def damaged(line: dict[str, Any], name: str) -> dict[str, Any]:
         case "place":
             line["pictures"][0] = [-5, 10**12]
         case "places":
-            line["pictures"] = line["pictures"][:1]
+            line["pictures"] = []
         case "other field":
             result["file"] = "boris/1.png"
         case "annotated":
@@ -450,42 +450,30 @@ def test_a_journal_without_checksums(count: Count, counted: Path, tmp_path: Path
         Journal(path.parent)
 
 
-@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 def test_signing_is_all_or_nothing(tmp_path: Path) -> None:
-    """Killed before every fourth of its steps, each time on top of a signature before it."""
+    """Killed before many of its steps, each time on top of a signature before it."""
     report = make_report(tmp_path, 1)
     session = Session(report)
     settle_all(session)
     session.close()
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
-    worker = REPOSITORY / "tests" / "sign_worker.py"
-
-    def run(step: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, str(worker), str(report), str(step)],
-            env={**os.environ, "PYTHONPATH": path},
-            capture_output=True,
-            text=True,
-            timeout=120,
-        )
-
-    run("end")  # the first signature has nothing to take the place of
-    done = run("count")
+    done = subprocess.run(
+        [sys.executable, str(REPOSITORY / "tests" / "sign_worker.py"), str(report)],
+        env={**os.environ, "PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
     assert done.returncode == 0, done.stderr
-    steps, signed = int(done.stdout), 2
-    assert steps > 30
-    # The last steps, about the line of the log and the change of places, one by one.
-    for step in sorted({*range(1, steps, 9), *range(steps - 9, steps + 1)}):
-        killed = run(step)
-        assert killed.returncode == -9, killed.stderr
-        assert (report / "reviewed" / "report.html").is_file(), step
-        session = Session(report)
-        assert len(session.log()) in (signed, signed + 1), step
-        signed = len(session.log())
-        assert check(session) == [], step
-        session.close()
-        assert not (report / signing.SIGNING).exists()
-    assert signed > 2  # some were killed after they had signed
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert len(found) > 15 and found[0]["of"] > 30
+    signatures = 2
+    for one in found:
+        assert one["there"] and one["wrong"] == [] and not one["left"] and not one["finished"], one
+        assert one["signatures"] in (signatures, signatures + 1), one
+        signatures = one["signatures"]
+    assert signatures > 2  # some were killed after they had signed
 
 
 @pytest.mark.parametrize("where", ["write", "log"])
