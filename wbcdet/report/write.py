@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, render
 from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
-from wbcdet.report.journal import Journal
+from wbcdet.report.journal import Journal, JournalError, Place
 from wbcdet.report.layout import CELLS, SHEETS
 from wbcdet.report.tables import More, write_document, write_tables
+from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.text import plural
@@ -99,7 +100,19 @@ def write_report(job: Job, tally: ReportCounts, journal: Journal, extra: Extra) 
         sections=sections,
         signatures=extra.signatures,
     )
-    atomic_write(job.out / "report.html", render(content, journal.picture).encode())
+    atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
+
+
+def _pictures(journal: Journal) -> Callable[[Place], bytes]:
+    """Gives thumbnails; one that a disk has damaged is blank, as the cell still counts."""
+
+    def picture(place: Place) -> bytes:
+        try:
+            return journal.picture(place)
+        except JournalError:
+            return blank_thumbnail()
+
+    return picture
 
 
 def _shots(
@@ -138,7 +151,7 @@ def _with_sheets(out: Path, sections: list[Section], journal: Journal) -> list[S
     old = set(journal.lists.get(SHEETS, ())) - set(written)
     journal.note(SHEETS, [*written, *sorted(old)])
     for section in planned:
-        sheets = contact_sheets(section.shots, section.label, journal.picture)
+        sheets = contact_sheets(section.shots, section.label, _pictures(journal))
         for name, sheet in zip(section.sheets, sheets, strict=True):
             write_picture(out, name, sheet)
     remove_pictures(out, old)

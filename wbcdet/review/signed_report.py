@@ -15,6 +15,7 @@ from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE
 from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.report.write import Extra, write_report
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
@@ -103,7 +104,7 @@ class _Reviewed:
         try:
             return self._pictures.thumbnail((place[0], place[1]))
         except PictureError:
-            return _blank()
+            return blank_thumbnail()
 
     def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
         return (item for item in self.board.of_field(number) if item[1].there)
@@ -201,11 +202,3 @@ def _signature(entry: Mapping[str, Any] | None) -> Signature | None:
         note=entry["note"],
         number=entry["number"],
     )
-
-
-def _blank() -> bytes:
-    import numpy as np
-
-    from wbcdet.report.thumbnails import SIDE, to_jpeg
-
-    return to_jpeg(np.full((SIDE, SIDE, 3), 235, np.uint8), 70)
