@@ -77,7 +77,7 @@ def test_pictures_from_the_web(server: str) -> None:
 def test_redirects(server: str) -> None:
     assert read_field(f"{server}/a.png?to={server}/b.png").pixels.shape == (48, 64, 3)
     for place in ("ftp://127.0.0.1/x.png", "file:///etc/passwd", "data:image/png;base64,AAAA"):
-        with pytest.raises(FieldError, match=r"download failed.*redirect"):
+        with pytest.raises(FieldError, match=r"[Rr]edirect"):
             read_field(f"{server}/a.png?to={place}")
 
 
