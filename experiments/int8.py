@@ -31,7 +31,7 @@ def main(
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     from wbcdet.inference.detector import letterbox
-    from wbcdet.inference.weights import load_model, weights_folder
+    from wbcdet.inference.weights import load_model, sealed, weights_folder
     from wbcdet.io.decode import decode
 
     model = load_model("detector")
@@ -74,7 +74,8 @@ def main(
     )
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     card = {**model.card, "sha256": digest, "version": f"{model.card['version']} int8"}
-    (folder / "detector.json").write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    text = json.dumps(sealed(card), indent=2) + "\n"
+    (folder / "detector.json").write_text(text, encoding="utf-8")
     print(f"{len(chosen)} fields, {target.stat().st_size / 1e6:.1f} MB")
 
 

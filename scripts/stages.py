@@ -55,7 +55,10 @@ def main(
         crops = timed("crop", lambda p=pixels, b=boxes: [classifier.crop(p, one) for one in b])
         timed("classifier", lambda crops=crops: classifier.classify(crops))
         result = analyzer.analyze(pixels)
-        timed("draw, write", lambda p=pixels, r=result: write_annotated(target, p, r))
+        timed(
+            "draw, write",
+            lambda p=pixels, r=result: write_annotated(target.parent, target.name, p, r),
+        )
     stages = {stage: sum(took[3:]) / len(took[3:]) * 1e3 for stage, took in spent.items()}
     whole = sum(stages.values())
     print("| stage | ms a field | share % |\n|---|---|---|")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import os
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from typer.testing import CliRunner, Result
 
 import wbcdet.cli.count
 from wbcdet.cli.app import app
+from wbcdet.report.journal import _sealed
 from wbcdet.settings import Settings
 
 WORKER = Path(__file__).with_name("count_worker.py")
@@ -46,6 +48,17 @@ def folder_of(path: Path, fields: int = 12) -> Path:
 def rows(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
         return list(csv.DictReader(file))
+
+
+def journal_lines(path: Path) -> list[dict[str, Any]]:
+    """The lines of a journal, without their checksums."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [{name: line[name] for name in line if name != "check"} for line in lines]
+
+
+def write_journal(path: Path, lines: list[dict[str, Any]]) -> None:
+    """Write a journal with checksums, as somebody would who means to deceive."""
+    path.write_bytes(b"".join(_sealed(json.dumps(line).encode()) for line in lines))
 
 
 def final_files(out: Path) -> dict[str, bytes]:

@@ -24,7 +24,8 @@ class Served:
 
     Attributes:
         process: it; what it prints after the address is on its ``stdout``.
-        url: the address that it printed.
+        url: the address that it printed, with its token.
+        cookie: what a browser has that has opened it.
         port: of that address.
     """
 
@@ -44,6 +45,8 @@ class Served:
             said += line
             if found := re.search(r"http://\S+:(\d+)/\S*", line):
                 self.url, self.port = found[0], int(found[1])
+                self.token = self.url.split("token=")[1]
+                self.cookie = f"wbcdet-{arguments[0]}-{self.port}={self.token}"
                 return
         raise AssertionError(said)
 
@@ -56,12 +59,17 @@ class Served:
     def request(
         self, path: str, body: Any = None, **headers: str
     ) -> tuple[int, dict[str, str], bytes]:
-        """Status, headers and body of an answer; a body makes it a write, as of the page."""
+        """Status, headers and body of an answer; a body makes it a write, as of the page.
+
+        As of a browser that has opened the address, unless a ``Cookie`` is given.
+        """
         base = f"http://127.0.0.1:{self.port}"
         data = None if body is None else json.dumps(body).encode()
         given = {} if body is None else {"Content-Type": "application/json", "Origin": base}
         names = {name.replace("_", "-"): value for name, value in headers.items()}
-        request = urllib.request.Request(base + path, data, {**given, **names})
+        request = urllib.request.Request(
+            base + path, data, {"Cookie": self.cookie, **given, **names}
+        )
         try:
             with urllib.request.urlopen(request, timeout=20) as answer:
                 return answer.status, dict(answer.headers), answer.read()

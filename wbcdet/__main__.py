@@ -1,6 +1,6 @@
 """``python -m wbcdet`` is the ``wbcdet`` command."""
 
-from wbcdet.cli.app import main
+from wbcdet.cli import main
 
 if __name__ == "__main__":
     main()

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import Enum
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class Cell:
             ValueError, KeyError, TypeError: the mapping is not a cell.
         """
         x_min, y_min, x_max, y_max = (float(value) for value in data["box"])
-        if not (x_max > x_min and y_max > y_min):
+        if not (x_max > x_min and y_max > y_min and isfinite(x_max + y_max - x_min - y_min)):
             raise ValueError(f"box {list(data['box'])} is empty or turned around")
         cell = cls(
             id=int(data["id"]),
@@ -251,10 +252,16 @@ class FieldResult:
         cells = tuple(Cell.from_dict(cell) for cell in data["cells"])
         if failure is not None and cells:
             raise ValueError("a field that could not be read has no cells")
+        width, height = int(data["width"]), int(data["height"])
+        if len({cell.id for cell in cells}) < len(cells):
+            raise ValueError("two cells have the same id")
+        for cell in cells:
+            if min(cell.box) < -1 or cell.box[2] > width + 1 or cell.box[3] > height + 1:
+                raise ValueError(f"cell {cell.id}: its box is not inside the field")
         return cls(
             file=str(data["file"]),
-            width=int(data["width"]),
-            height=int(data["height"]),
+            width=width,
+            height=height,
             cells=cells,
             failure=None if failure is None else str(failure),
             weak_scores=tuple(_score("weak_scores", one) for one in data.get("weak_scores") or ()),

@@ -173,3 +173,34 @@ def test_demo(command: Run, tmp_path: Path) -> None:
     assert len(list((out / "fields").glob("*.png"))) == 2
     assert len(list((out / "annotated").iterdir())) == 2
     jsonschema.validate(json.loads((out / "results.json").read_text()), schema())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_ctrl_c_while_it_loads(tmp_path: Path) -> None:
+    """In the middle of an import it would come out as any error, or be lost."""
+    (tmp_path / "slow.py").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGINT)\n")
+    code = (
+        "import sys; sys.path.insert(0, sys.argv[1])\n"
+        "from wbcdet.utils.stopping import stops_at_once\n"
+        "with stops_at_once():\n    try:\n        import slow\n    except BaseException:\n"
+        "        print('lost')\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)], cwd=REPOSITORY, capture_output=True, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
+    )  # fmt: skip
+    assert answer.returncode == 130 and answer.stdout == ""
+    assert one_line(answer.stderr) == "wbcdet: stopped; nothing was done yet"
+
+
+def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from typer.testing import CliRunner
+
+    from wbcdet.cli import app as commands
+
+    def stopped(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("wbcdet.io.discover.find_fields", stopped)
+    answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
+    assert answer.exit_code == 130 and one_line(answer.output) == "wbcdet: stopped"

@@ -80,6 +80,7 @@ class Server(ThreadingHTTPServer):
         self.data = b""
         self.cuts = 0  # answers that end half-way
         self.ranges = True
+        self.length = True  # says how long its answers are
         self.statuses: list[int] = []  # errors to answer first
         self.asked: list[tuple[str, str | None]] = []
         self.authorization: str | None = None
@@ -109,7 +110,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         body = server.data[start:]
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(body)))
+        if server.length:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         if server.cuts:
             server.cuts -= 1
@@ -351,3 +353,16 @@ def test_cli_import_is_cheap() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_mirror_without_end(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.data = b"x" * 900_000
+    monkeypatch.setattr(download, "MAX_BYTES", 500_000)
+    for length in (True, False):
+        server.length = length
+        with pytest.raises(DataError, match="sends more than") as caught:
+            fetch(tmp_path / "data", server.url)
+        assert "\n" not in str(caught.value)
+        assert list((tmp_path / "data").iterdir()) == []

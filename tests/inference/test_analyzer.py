@@ -28,6 +28,13 @@ def analyzer() -> Analyzer:
     return Analyzer(device="cpu")
 
 
+@pytest.mark.parametrize("odd", [None, 5, b"a.png", ["a.png"], Image.new("RGB", (9, 9))])
+def test_what_is_no_source(analyzer: Analyzer, odd: object) -> None:
+    with pytest.raises(TypeError, match="a field is a path") as caught:
+        analyzer.analyze(odd)  # type: ignore[arg-type]
+    assert "\n" not in str(caught.value)
+
+
 def test_every_kind_of_source(analyzer: Analyzer, tmp_path: Path) -> None:
     pixels = grain(96, 128)
     path = tmp_path / "a.png"
@@ -35,6 +42,8 @@ def test_every_kind_of_source(analyzer: Analyzer, tmp_path: Path) -> None:
     for source in (path, str(path), pixels, pixels[:, :, 0], Field("a", None, pixels)):
         result = analyzer.analyze(source)
         assert result.failure is None and (result.width, result.height) == (128, 96)
+    for odd in (np.asmatrix(pixels[:, :, 0]), np.ma.masked_array(pixels), pixels[::-1, ::-1][::-1]):
+        assert analyzer.analyze(odd).height == 96
     missing = analyzer.analyze(tmp_path / "b.jpg")
     assert missing.file == "b.jpg" and "does not exist" in str(missing.failure)
 

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from conftest import grain
 
+from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.classifier import Classifier, decide
-from wbcdet.inference.weights import WeightsError
+from wbcdet.inference.weights import WeightsError, load_model, sealed
 from wbcdet.records import LABELS, CellType
+from wbcdet.settings import Settings
 
 CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
 
@@ -43,6 +46,63 @@ def test_class_order_is_that_of_the_card() -> None:
     assert verdict.label is CellType.MONOCYTE and verdict.scores["monocyte"] == 0.7
     with pytest.raises(ValueError, match="zip"):
         decide(np.array([0.5, 0.5]), CLASSES, 0.5)
+
+
+@pytest.mark.parametrize("odd", [np.nan, np.inf, -0.1, 1.5])
+def test_what_is_no_probability_is_no_cell_type(odd: float) -> None:
+    with pytest.raises(ValueError, match="no probabilities"):
+        decide(np.array([odd, 0.5, 0.2, 0.2, 0.0, 0.0]), CLASSES, 0.5)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"temperature": 0}, "temperature must be bigger"),
+        ({"temperature": -1.0}, "temperature must be bigger"),
+        ({"min_score": 1.01}, "min_score must be smaller"),
+        ({"std": [0.5, 0.5, 0]}, "std"),
+        ({"mean": [0.5, 0.5]}, "mean"),
+        ({"classes": [*CLASSES[:4], "basophil", "basophil"]}, "classes must contain unique"),
+        ({"classes": list(CLASSES[1:])}, "classes"),
+        ({"classes": [*CLASSES, "blastoid"]}, "blastoid"),
+        ({"classes": list(CLASSES[:5])}, "is not the model of its card"),
+        ({"input_size": 64}, "classifier.onnx|wbcdet-leucocytenet"),
+    ],
+)
+def test_a_card_that_does_not_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, values: dict[str, object], words: str
+) -> None:
+    model = load_model("classifier")
+    shutil.copy(model.path, tmp_path)
+    card = sealed({**model.card, **values})
+    (tmp_path / "classifier.json").write_text(json.dumps(card))
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match=words) as caught:
+        Classifier("cpu")
+    assert "\n" not in str(caught.value)
+
+
+def test_swapped_classes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = load_model("classifier")
+    shutil.copy(model.path, tmp_path)
+    swapped = {**model.card, "classes": ["lymphocyte", "eosinophil", *CLASSES[2:]]}
+    (tmp_path / "classifier.json").write_text(json.dumps(swapped))
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="was changed since it was written"):
+        Classifier("cpu")
+    (tmp_path / "classifier.json").write_text(json.dumps(sealed(swapped)))  # on purpose
+    other = Analyzer(Settings(device="cpu")).info()["classifier"]
+    assert other["sha256"] == model.sha256 and other["card_sha256"] != model.card["card_sha256"]
+
+
+def test_a_file_that_is_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "classifier.onnx").write_bytes(b"no model")
+    card = {**load_model("classifier").card, "sha256": hashlib.sha256(b"no model").hexdigest()}
+    (tmp_path / "classifier.json").write_text(json.dumps(sealed(card)))
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    with pytest.raises(WeightsError, match="cannot be opened") as caught:
+        Classifier("cpu")
+    assert "\n" not in str(caught.value) and len(str(caught.value)) < 500
 
 
 @pytest.fixture(scope="module")

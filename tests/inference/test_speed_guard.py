@@ -111,7 +111,7 @@ def test_drawing_and_writing_take_a_part_of_the_graph(
 
     def draw() -> None:
         for pixels, result in zip(fields, results, strict=True):
-            write_annotated(tmp_path / result.file, pixels, result)
+            write_annotated(tmp_path, result.file, pixels, result)
 
     assert times_as_long(draw, graph_alone(analyzer, files)) < 0.4
 

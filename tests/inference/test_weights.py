@@ -9,15 +9,24 @@ from pathlib import Path
 import pytest
 
 from wbcdet.inference import weights
-from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.inference.weights import WeightsError, card_digest, load_model, sealed
 
 MODEL = b"a model"
-CARD = {
-    "name": "a",
-    "version": "3",
-    "file": "detector.onnx",
-    "sha256": hashlib.sha256(MODEL).hexdigest(),
-}
+CARD = sealed(
+    {
+        "name": "a",
+        "version": "3",
+        "file": "detector.onnx",
+        "classes": ["wbc"],
+        "input_size": 416,
+        "stride": 32,
+        "letterbox_grey": 114,
+        "colour_order": "RGB",
+        "confidence": 0.45,
+        "nms_iou": 0.5,
+        "sha256": hashlib.sha256(MODEL).hexdigest(),
+    }
+)
 
 
 @pytest.fixture
@@ -39,6 +48,16 @@ def without(key: str) -> str:
     return json.dumps({k: v for k, v in CARD.items() if k != key})
 
 
+def changed(**values: object) -> bytes:
+    """The card with other values, as by hand."""
+    return json.dumps({**CARD, **values}).encode()
+
+
+def resealed(**values: object) -> bytes:
+    """The card with other values, by somebody who knows of its checksum."""
+    return json.dumps(sealed({**CARD, **values})).encode()
+
+
 @pytest.mark.parametrize(
     ("file", "content", "words"),
     [
@@ -53,6 +72,16 @@ def without(key: str) -> str:
         ("detector.json", without("file").encode(), "lacks 'file'"),
         ("detector.json", without("sha256").encode(), "lacks 'sha256'"),
         ("detector.json", without("version").encode(), "lacks 'version'"),
+        ("detector.json", without("card_sha256").encode(), "lacks 'card_sha256'"),
+        ("detector.json", changed(confidence=0.1), "was changed since it was written"),
+        ("detector.json", changed(classes=["rbc"]), "was changed since it was written"),
+        ("detector.json", resealed(confidence=1.5), "confidence must be smaller"),
+        ("detector.json", resealed(input_size="416"), "input_size must be integer"),
+        ("detector.json", resealed(stride=0), "stride must be bigger"),
+        ("detector.json", resealed(colour_order="BGR"), "colour_order must be"),
+        ("detector.json", resealed(file="../detector.onnx"), "leads out of"),
+        ("detector.json", resealed(file="/etc/passwd"), "leads out of"),
+        ("detector.json", json.dumps(CARD).replace("0.45", "NaN").encode(), "NaN is no number"),
     ],
 )
 def test_damage_is_one_line_with_file_and_remedy(
@@ -82,6 +111,14 @@ def test_folder_is_that_of_the_source_tree_or_of_the_package(
     assert weights.weights_folder() == tmp_path / "weights"
     (tmp_path / "wbcdet" / "_weights").mkdir(parents=True)
     assert weights.weights_folder() == tmp_path / "wbcdet" / "_weights"
+
+
+def test_how_a_card_is_laid_out_does_not_matter(folder: Path) -> None:
+    turned = dict(reversed(CARD.items()))
+    (folder / "detector.json").write_text(json.dumps(turned, indent=7))
+    assert load_model("detector").card == CARD
+    assert card_digest(turned) == card_digest({**CARD, "card_sha256": "x"}) == CARD["card_sha256"]
+    assert card_digest({**CARD, "data": []}) != CARD["card_sha256"]
 
 
 @pytest.mark.parametrize("role", ["detector", "classifier"])

@@ -6,6 +6,10 @@ import functools
 import http.server
 import threading
 from collections.abc import Iterator
+from email.message import Message
+from io import BytesIO
+from urllib.error import URLError
+from urllib.request import Request
 
 import pytest
 from conftest import close_to, encode, grain
@@ -14,6 +18,7 @@ from PIL import Image
 from wbcdet.io.decode import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.settings import Settings
+from wbcdet.utils.http_request import _Redirects, open_url
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -26,6 +31,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         length = len(self.picture) * (2 if "short" in self.path else 1)
         if "missing" in self.path:
             self.send_error(404)
+            return
+        if "to=" in self.path:
+            self.send_response(302)
+            self.send_header("Location", self.path.split("to=")[1])
+            self.end_headers()
             return
         self.send_response(200)
         self.send_header("Content-Type", kind)
@@ -62,3 +72,23 @@ def test_pictures_from_the_web(server: str) -> None:
         read_field("http://127.0.0.1:9/x.png")
     with pytest.raises(FieldError):
         read_field("http://[broken/x.png")
+
+
+def test_redirects(server: str) -> None:
+    assert read_field(f"{server}/a.png?to={server}/b.png").pixels.shape == (48, 64, 3)
+    for place in ("ftp://127.0.0.1/x.png", "file:///etc/passwd", "data:image/png;base64,AAAA"):
+        with pytest.raises(FieldError, match=r"[Rr]edirect"):
+            read_field(f"{server}/a.png?to={place}")
+
+
+def test_https_never_leads_back_to_http() -> None:
+    handler = _Redirects()
+    request = Request("https://mirror.example/a.zip")
+    with pytest.raises(URLError, match="redirects from https to http"):
+        handler.redirect_request(request, BytesIO(), 302, "", Message(), "http://mirror.example/a")
+    followed = handler.redirect_request(
+        request, BytesIO(), 302, "", Message(), "https://other.example/a"
+    )
+    assert followed is not None and followed.full_url == "https://other.example/a"
+    with pytest.raises(ValueError, match="http"):
+        open_url(Request("file:///etc/passwd"), 1.0)

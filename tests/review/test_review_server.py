@@ -15,7 +15,7 @@ from subprocess import CompletedProcess
 import cv2
 import numpy as np
 import pytest
-from counting import rows
+from counting import journal_lines, rows, write_journal
 from reviewing import Server, make_report
 from typer.testing import CliRunner
 
@@ -73,7 +73,7 @@ def test_nothing_else_is_served(server: Server) -> None:
         "/docs",
     ):
         # As it is, not tidied up by a library.
-        host = f"Host: 127.0.0.1:{server.port}"
+        host = f"Host: 127.0.0.1:{server.port}\r\nCookie: {server.cookie}"
         with socket.create_connection(("127.0.0.1", server.port), timeout=10) as raw:
             raw.sendall(f"GET {path} HTTP/1.1\r\n{host}\r\nConnection: close\r\n\r\n".encode())
             answer = raw.recv(4096)
@@ -105,13 +105,13 @@ def test_pictures(server: Server, report: Path) -> None:
 def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
     """A count that was begun anew and stopped leaves the old report beside a new journal."""
     lines = report / JOURNAL / "fields.jsonl"
-    header, *fields = map(json.loads, lines.read_text().splitlines(keepends=True))
+    header, *fields = journal_lines(lines)
     first = next(one for one in fields if one.get("file") == "anna/field 000.png")
     cells = first["result"]["cells"]
     for number, cell in enumerate(reversed(cells)):
         cell["id"] = number
     cells.reverse()  # the same pictures, now of other cells
-    lines.write_text("".join(json.dumps(one) + "\n" for one in (header, first)))
+    write_journal(lines, [header, first])
     session = Session(report)
     assert session.notes == []
     for key in ((0, 0), (0, 39), (1, 0)):  # the last one is in a field that was not reached

@@ -85,7 +85,7 @@ def elsewhere(kind: Kind, tmp_path: Path) -> Iterator[Served]:
 
 
 def test_a_port_that_is_taken_is_passed_over(local: Served) -> None:
-    assert local.url == f"http://127.0.0.1:{local.port}/" and local.port != PORT
+    assert local.url.startswith(f"http://127.0.0.1:{local.port}/?token=") and local.port != PORT
 
 
 def test_a_named_port_that_is_taken_is_said(
@@ -105,14 +105,13 @@ def test_an_address_of_no_network_here_is_said(host: str, port: int | None) -> N
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "0.0.0.0", "127.0.0.2", "::"])
-def test_a_token_where_others_can_reach_it(host: str) -> None:
+def test_a_token_everywhere(host: str) -> None:
     if ":" in host and not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     listening = listen(host, 0)
     listening.socket.close()
-    alone = host in ("127.0.0.1", "localhost")
-    assert (listening.token is None) == alone
-    assert alone == listening.url.endswith(f":{listening.port}/")
+    assert listening.alone == (host in ("127.0.0.1", "localhost"))
+    assert len(listening.token) >= 32 and listening.url.endswith(f"/?token={listening.token}")
     assert "//0.0.0.0:" not in listening.url and "//[::]:" not in listening.url
 
 
@@ -131,6 +130,30 @@ def test_readers(kind: Kind, local: Served) -> None:
     assert local.request("/", Sec_Fetch_Site="cross-site", Sec_Fetch_Mode="navigate")[0] == 200
     for own in (f"LOCALHOST:{local.port}", "127.0.0.1", "localhost:9000"):  # 80, and a tunnel
         assert local.request(kind.read, Host=own)[0] == 200
+
+
+def test_other_accounts_of_this_computer(kind: Kind, local: Served) -> None:
+    path, body, _ = kind.write
+    for cookie in ("", f"{local.cookie.split('=')[0]}=wrong", local.token):
+        assert local.request("/", Cookie=cookie)[0] == 403
+        assert local.request(kind.read, Cookie=cookie)[0] == 403
+        assert local.request(path, body, Cookie=cookie)[0] == 403
+
+
+def test_large_requests(kind: Kind, local: Served) -> None:
+    path, body, answer = kind.write
+    assert local.request(path, {**body, "more": "x" * 3_000_000})[0] == answer
+    assert local.request(path, {**body, "more": "x" * 5_000_000})[0] == 413
+    with socket.create_connection(("127.0.0.1", local.port), timeout=20) as line:
+        line.sendall(
+            f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nOrigin: http://127.0.0.1\r\n"
+            f"Cookie: {local.cookie}\r\nContent-Type: application/json\r\n"
+            "Transfer-Encoding: chunked\r\n\r\n".encode()
+        )
+        for _ in range(50):
+            line.sendall(b"20000\r\n" + b" " * 0x20000 + b"\r\n")
+        line.sendall(b"0\r\n\r\n")
+        assert b" 413 " in line.recv(100)
 
 
 def test_writers(kind: Kind, local: Served) -> None:
@@ -153,9 +176,9 @@ def test_a_token_lets_in(kind: Kind, elsewhere: Served, tmp_path: Path) -> None:
     token = elsewhere.url.split("token=")[1]
     assert len(token) >= 32
     for address in ("/", kind.read, "/?token=wrong", f"{kind.read}?token={token}"):
-        status, _, text = elsewhere.request(address)
+        status, _, text = elsewhere.request(address, Cookie="")
         assert status == 403 and b"address that was printed" in text
-    assert elsewhere.request(path, body)[0] == 403
+    assert elsewhere.request(path, body, Cookie="")[0] == 403
 
     jar = CookieJar()
     opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(jar))

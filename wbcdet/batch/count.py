@@ -15,13 +15,13 @@ from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
-from wbcdet.report.header import ResumeError, check_header, make_header
+from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
-from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS, drop
-from wbcdet.results.writer import PictureNames, write_annotated
+from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS
+from wbcdet.results.writer import PictureNames, remove_pictures, write_annotated
 from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
 
@@ -42,15 +42,17 @@ def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, A
     names = [source.name for source in sources]
     pictures = picture_names(job, sources)
     if journal.header is None or job.restart:
-        drop(job.out, [*_pictures(journal, journal), *journal.lists.get(SHEETS, ())])
+        old = [*_pictures(journal, journal), *journal.lists.get(SHEETS, ())]
+        remove_pictures(job.out, old)
         journal.start(make_header(info, job.folder, _now()))
     else:
+        check_shape(journal.header)
         check_header(journal.header, info)
         check_folder(journal, sources, job.folder)
     plan = plan_resume(sources, journal, pictures, dedupe=job.dedupe, out=job.out)
     known, kept = set(names), {picture.casefold() for picture in pictures.values()}
     gone = _pictures(journal, [name for name in journal if name not in known])
-    drop(job.out, [picture for picture in gone if picture.casefold() not in kept])
+    remove_pictures(job.out, [picture for picture in gone if picture.casefold() not in kept])
     journal.note(FIELDS, names)
     return plan
 
@@ -119,7 +121,7 @@ def _keep(
         journal.append(JournalEntry(result, stamp).to_record())
         return 0
     if picture is not None:
-        write_annotated(job.out / picture, field.pixels, result)
+        write_annotated(job.out, picture, field.pixels, result)
     entry = JournalEntry(result, stamp, quality, picture, job.dedupe)
     journal.append(entry.to_record(), [*small, *ground])
     field.release()
@@ -136,8 +138,8 @@ def _sweep(out: Path) -> None:
 
 def _pictures(journal: Journal, names: Iterable[str]) -> list[str]:
     """The annotated pictures of fields in the journal."""
-    found = (journal.read(name)["annotated"] for name in names)
-    return [picture for picture in found if picture is not None]
+    found = (journal.read(name).get("annotated") for name in names)
+    return [picture for picture in found if isinstance(picture, str)]
 
 
 def _now() -> str:

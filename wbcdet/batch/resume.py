@@ -10,7 +10,7 @@ from typing import Any
 from wbcdet.io.discover import Source
 from wbcdet.report.header import ResumeError
 from wbcdet.report.input_fingerprint import InputFingerprints
-from wbcdet.report.journal import Journal
+from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import FIELDS
 
@@ -48,12 +48,19 @@ def check_folder(journal: Journal, sources: Sequence[Source], folder: Path) -> N
     same = 0
     for source in sources:
         if source.name in journal and source.problem is None:
-            same += stamps.same(source.path, journal.read(source.name)["input"])
+            same += stamps.same(source.path, _stamp(journal, source.name))
     if 2 * same < len(journal):
         raise ResumeError(
             f"holds the count of another folder, {before}; choose another --out, or begin anew "
             "with --restart"
         )
+
+
+def _stamp(journal: Journal, name: str) -> dict[str, Any] | None:
+    try:
+        return JournalEntry.checked(name, journal.read(name)).stamp
+    except JournalError:
+        return None
 
 
 def plan_resume(
@@ -87,8 +94,13 @@ def plan_resume(
     for source in sources:
         entry = None
         if source.name in journal:
-            record = journal.read(source.name)
-            entry = JournalEntry.from_record(record)
+            try:
+                record = journal.read(source.name)
+                entry = JournalEntry.checked(source.name, record)
+            except JournalError:
+                journal.name_damaged(source.name)
+                plan.todo.append(source)
+                continue
             if entry.result.failure is not None:
                 failed.append(source.name)
                 entry = None
@@ -105,6 +117,17 @@ def plan_resume(
             plan.cells += len(entry.result.cells)
     if len(journal):
         plan.notes.append(f"{plan.done} of {len(sources)} fields were counted before")
+    if journal.without_checksums:
+        plan.notes.append(
+            "the journal was begun by a version without checksums: its lines are checked against "
+            "their schema alone"
+        )
+    if journal.damaged:
+        lines = f"{len(journal.damaged)} line{'s' * (len(journal.damaged) != 1)}"
+        plan.notes.append(
+            f"{lines} of the journal damaged, their fields counted again: "
+            f"{_listed(journal.damaged)}"
+        )
     for what, found in (
         ("changed since, counted again", changed),
         ("could not be read, tried again", failed),

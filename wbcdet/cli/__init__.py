@@ -3,6 +3,8 @@
 
 def main() -> None:
     """Run the command; the console script."""
-    from wbcdet.cli.app import main as run
+    from wbcdet.utils.stopping import stops_at_once
 
+    with stops_at_once():
+        from wbcdet.cli.app import main as run
     run()

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import sys
 from io import TextIOWrapper
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from wbcdet.cli.agree import EPILOG as AGREE_EPILOG
 from wbcdet.cli.agree import agree
@@ -25,7 +26,7 @@ from wbcdet.cli.export import EPILOG as EXPORT_EPILOG
 from wbcdet.cli.export import export
 from wbcdet.cli.learn import EPILOG as LEARN_EPILOG
 from wbcdet.cli.learn import learn
-from wbcdet.cli.options import logged, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, logged, stop
 from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
@@ -37,8 +38,22 @@ from wbcdet.records import NOTICE
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
 
+
+class _Commands(TyperGroup):
+    """All commands; what none of them has an answer to is one line."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            stop("stopped", EXIT_INTERRUPTED)
+        except WbcdetError as error:
+            stop(str(error))
+
+
 app = typer.Typer(
     name="wbcdet",
+    cls=_Commands,
     help=f"""Find, name and count the white blood cells in photographs of blood smears.
 
 {NOTICE}
@@ -85,7 +100,7 @@ def _options(
 
 
 def main() -> None:
-    """Run the command; the console script."""
+    """Run the command."""
     import warnings
 
     for pipe in (sys.stdout, sys.stderr):
@@ -94,7 +109,4 @@ def main() -> None:
             pipe.reconfigure(errors="replace")
     # Odd metadata in a picture is no concern of the reader: pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
-    try:
-        app()
-    except WbcdetError as error:
-        stop(str(error))
+    app()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hi
 import typer
 
 from wbcdet.settings import Settings
+from wbcdet.utils.stopping import stops_at_once
 from wbcdet.utils.web.bind import PORT
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ Host = Annotated[
     typer.Option(
         metavar="ADDRESS",
         help="Address that the page listens on. The default can be reached from this computer "
-        "alone; on another address the page asks for the token that is printed with it.",
+        "alone. Either way the page asks for the token in the address that is printed.",
     ),
 ]
 Port = Annotated[
@@ -167,14 +168,15 @@ def build_settings(
 
 def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: int = 1) -> Analyzer:
     """Load the models; one line where they cannot be loaded."""
-    import cv2
-
-    from wbcdet.inference.analyzer import Analyzer
-
-    # Where each core has a field of its own, OpenCV's threads cost 5 % and gain nothing.
-    cv2.setNumThreads(threads)
     try:
-        return Analyzer(settings, threads=threads, weights=weights)
+        with stops_at_once():
+            import cv2
+
+            from wbcdet.inference.analyzer import Analyzer
+
+            # Where each core has a field of its own, OpenCV's threads cost 5 % and gain nothing.
+            cv2.setNumThreads(threads)
+            return Analyzer(settings, threads=threads, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
         stop(f"models cannot be loaded: {error}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import getpass
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -129,6 +129,7 @@ def _check(session: Session) -> None:
 
 def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> None:
     from wbcdet.review.server import build
+    from wbcdet.utils.web.opening import opened_in_browser
     from wbcdet.utils.web.server import make_server
 
     try:
@@ -138,11 +139,10 @@ def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> N
     print(f"Review page: {listening.url}  (Ctrl-C ends; all decisions are kept)", flush=True)
     for note in session.notes:
         typer.echo(f"wbcdet: {note}", err=True)
-    if browser and listening.token is None:  # its arguments can be seen by other users
-        import webbrowser
-
-        webbrowser.open(listening.url)
     server = make_server(build(session), "review", listening)
-    with suppress(KeyboardInterrupt):
+    with (
+        suppress(KeyboardInterrupt),
+        opened_in_browser(listening.url) if browser else nullcontext(),
+    ):
         server.run(sockets=[listening.socket])
     print(f"{session.board.last} decisions are kept in {session.store.path}")

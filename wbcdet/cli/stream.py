@@ -211,6 +211,9 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
         with journal_opened(Job(out / VIEWS, out, restart=wish.restart)) as journal:
             begin(out, journal, analyzer.info(), restart=wish.restart)
             keeper = StreamStore(out, journal)
+            if journal.damaged:
+                lines = f"{len(journal.damaged)} damaged lines of the journal are left out"
+                wish.say(f"{lines}: {'; '.join(journal.damaged[:3])}")
             outcome = None
             if wish.source is not None:
                 outcome = _watch(wish, wish.source, analyzer, keeper)

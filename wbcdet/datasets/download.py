@@ -12,6 +12,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -26,6 +27,7 @@ from wbcdet.datasets.archives import (
     source,
     sources,
 )
+from wbcdet.utils.http_request import open_url
 
 #: Called with the archive's name, bytes so far and bytes in all (None where unknown).
 Progress = Callable[[str, int, int | None], None]
@@ -34,6 +36,10 @@ TIMEOUT_S = 60.0  # without one byte from the server
 ATTEMPTS = 4  # each goes on where the one before was cut
 RETRY_WAIT_S = 2.0  # before the second attempt; doubled before each later one
 _BLOCK_BYTES = 256 * 1024
+#: No archive is a fifth as large, of whatever else its repository may hold one day.
+MAX_BYTES = 500_000_000
+#: Bytes a second, over all of an answer, below which it is given up after a while.
+_MIN_RATE, _PATIENCE_S = 2_000, 300.0
 
 _T = TypeVar("_T")
 
@@ -164,16 +170,24 @@ def _receive(name: str, url: str, part: Path, progress: Progress | None) -> bool
     if have:
         request.add_header("Range", f"bytes={have}-")
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:
+        with open_url(request, TIMEOUT_S) as answer:
             continued = have > 0 and answer.status == 206
             done = have if continued else 0
             length = answer.headers.get("Content-Length")
             total = done + int(length) if length and length.isdigit() else None
+            if (total or 0) > MAX_BYTES:
+                raise _EndlessError
+            begun, before = time.monotonic(), done
             writer = _on_disk(lambda: part.open("ab" if continued else "wb"))
             try:
                 while block := _next_block(answer):
                     _on_disk(partial(writer.write, block))
                     done += len(block)
+                    if done > MAX_BYTES:
+                        raise _EndlessError
+                    passed = time.monotonic() - begun
+                    if passed > _PATIENCE_S and done - before < _MIN_RATE * passed:
+                        raise _TryAgainError("the server sends next to nothing")
                     if progress:
                         progress(name, done, total)
             finally:
@@ -191,6 +205,13 @@ def _receive(name: str, url: str, part: Path, progress: Progress | None) -> bool
             f"{_shown(url)}: the server answered {error.code} {error.reason}; "
             "check the address, or set WBCDET_DATA_MIRROR to a folder or URL that has the archive"
         ) from error
+    except _EndlessError as error:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise DataError(
+            f"{_shown(url)}: sends more than {MAX_BYTES / 1e6:.0f} MB, which is not {name}; "
+            "set WBCDET_DATA_MIRROR to another copy"
+        ) from error
     except ValueError as error:
         raise DataError(f"{_shown(url)} is no address that can be asked: {error}") from error
     except _DiskError as error:
@@ -201,6 +222,10 @@ def _receive(name: str, url: str, part: Path, progress: Progress | None) -> bool
     if total is not None and done < total:
         raise _TryAgainError(f"the connection was cut after {done} of {total} bytes")
     return continued
+
+
+class _EndlessError(Exception):
+    """More comes than any archive has."""
 
 
 class _DiskError(Exception):

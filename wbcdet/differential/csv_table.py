@@ -8,6 +8,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
+from wbcdet.utils.csv_text import original
 from wbcdet.utils.errors import WbcdetError
 
 _OTHER_FILES = (
@@ -29,7 +30,8 @@ class Table:
         path: the file.
         header: the names of the columns, stripped.
         rows: ``(line, cells)`` for every row that is not empty: its line in the file, from 1, and
-            one stripped text a column; what a short row lacks is empty.
+            one stripped text a column, without the apostrophes of ``csv_text.harmless``; what a
+            short row lacks is empty.
     """
 
     path: Path
@@ -51,7 +53,7 @@ def read_table(path: str | Path) -> Table:
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
         for row in reader:
-            cells = tuple(cell.strip() for cell in row)
+            cells = tuple(original(cell.strip()) for cell in row)
             if any(cells):
                 lines.append((reader.line_num, cells))
     except csv.Error as error:

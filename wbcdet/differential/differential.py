@@ -7,7 +7,7 @@ share of all white cells; so are what a person marked as artefact and cells cut 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -220,7 +220,7 @@ class Differential:
 def differentials(
     results: Iterable[CountedField],
     *,
-    by: str | None = None,
+    by: str | Callable[[str], str] | None = None,
     exclude_edge: bool = False,
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
@@ -229,7 +229,8 @@ def differentials(
 
     Args:
         results: the record of every field; they are read once and not kept.
-        by: ``folder`` or a pattern (see ``grouping.group_of``); None puts all fields together.
+        by: ``folder`` or a pattern (see ``grouping.group_of``), or what gives the group of a
+            field; None puts all fields together.
         exclude_edge: leave cells cut by the border out of the counts.
         target: number of classified cells asked for in each group.
         ranges: reference ranges by label (``ranges.read_ranges``).
@@ -239,7 +240,7 @@ def differentials(
     """
     tallies: dict[str, _Tally] = {} if by else {ALL: _Tally()}
     for result in results:
-        name = group_of(result.file, by) if by else ALL
+        name = by(result.file) if callable(by) else group_of(result.file, by) if by else ALL
         tally = tallies.setdefault(name, _Tally())
         tally.fields += result.failure is None
         tally.not_read += result.failure is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
@@ -102,6 +103,7 @@ class Analyzer:
 
         Raises:
             ValueError: an array of another shape or type.
+            TypeError: something else.
         """
         [done] = self._analyze_batch([(0, source)])
         return self._finish(done)[1]
@@ -158,6 +160,11 @@ class Analyzer:
             return source
         if isinstance(source, np.ndarray):
             return Field(f"array-{number}", None, _as_pixels(source))
+        if not isinstance(source, Source | str | os.PathLike):
+            raise TypeError(
+                "a field is a path, an address, a Field or a numpy array, not "
+                f"{type(source).__name__}"
+            )
         item = source if isinstance(source, Source) else as_source(str(source))
         try:
             return read_field(item, self.settings)
@@ -245,18 +252,25 @@ class Analyzer:
 
 
 def _model_info(model: DetectorProtocol | ClassifierProtocol) -> dict[str, Any]:
-    """Say which model it was, and where it was learned from a laboratory's cells, when."""
-    learned = model.card.get("learned")
+    """Say which model it was, and where it was learned from a laboratory's cells, when.
+
+    The card too: other classes or another temperature make other results of the same file.
+    """
     said = {"name": model.name, "sha256": model.sha256}
-    return said if learned is None else {**said, "learned": learned["created"]}
+    if (card := model.card.get("card_sha256")) is not None:
+        said["card_sha256"] = card
+    if (learned := model.card.get("learned")) is not None:
+        said["learned"] = learned["created"]
+    return said
 
 
 def _as_pixels(array: np.ndarray) -> np.ndarray:
+    array = np.asarray(array)  # a matrix or a masked array counts its sides in its own way
     colour = array.ndim == 3 and array.shape[2] == 3
     if array.dtype != np.uint8 or not (colour or array.ndim == 2) or array.size == 0:
         raise ValueError(
             "pixels must be uint8 of shape (height, width, 3) in BGR or (height, width), "
-            f"not {array.dtype} of shape {array.shape}"
+            f"not {' '.join(str(array.dtype).split())[:80]} of shape {array.shape}"
         )
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)

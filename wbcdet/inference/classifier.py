@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.inference.backends import open_backend
+from wbcdet.inference.backends import check_output, open_backend
 from wbcdet.inference.flipped_views import MIRRORINGS, mirrored
 from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
 from wbcdet.inference.weights import WeightsError, load_model
@@ -84,6 +84,12 @@ class Classifier:
                 f"{model.path}: lacks the output {missing.pop()!r} that its card names; "
                 "reinstall wbcdet, or train and export the classifier again"
             )
+        size = self.card["input_size"]
+        empty = np.zeros((1, 3, size, size), np.float32)
+        logits, *distance = self._backend.run_outputs(empty, self._outputs)
+        check_output(model, logits, (1, len(self.card["classes"])))
+        for output in distance:
+            check_output(model, output, (1,))
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
@@ -132,6 +138,8 @@ class Classifier:
             seen = [mirrored(crop, *view) for crop in crops]
             batch = normalise(seen, self.card["mean"], self.card["std"])
             logits, *distance = self._backend.run_outputs(batch, self._outputs)
+            if not all(np.isfinite(output).all() for output in (logits, *distance)):
+                raise WeightsError(f"{self.name}: gives no numbers for a cell; reinstall wbcdet")
             odds.append(softmax(logits / self.card["temperature"]))
             away += distance
         # One view is handed on as it is: averaging would cost time and the last digit.
@@ -161,7 +169,12 @@ def decide(
             is not listed gives ``CLASS-like``.
         distance: from all that was trained on; None where it is not known.
         unlike_from: greatest distance of a cell that gets a name; None for any.
+
+    Raises:
+        ValueError: a probability is no number between 0 and 1.
     """
+    if not all(0.0 <= p <= 1.0 + 1e-6 for p in map(float, probabilities)):
+        raise ValueError(f"{list(map(float, probabilities))} are no probabilities")
     by_class = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
     scores = {str(label): by_class.pop(str(label)) for label in LABELS}
     others: dict[str, float] = {}

@@ -8,9 +8,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wbcdet.inference.backends import open_backend
+from wbcdet.inference.backends import check_output, open_backend
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
-from wbcdet.inference.weights import load_model
+from wbcdet.inference.weights import WeightsError, load_model
 from wbcdet.utils.boxes import ious
 
 #: Boxes from this part of the card's threshold on are nearly cells.
@@ -49,6 +49,10 @@ class Detector:
         self.sha256 = model.sha256
         self.careful = careful
         self._backend = open_backend(model, device, threads)
+        side = 4 * self.card["stride"]
+        check_output(
+            model, self._backend.run(np.zeros((1, 3, side, side), np.float32)), (1, 5, None)
+        )
 
     def threshold(self, confidence: float | None = None) -> float:
         """Least score of a cell: the one asked for, else the card's."""
@@ -92,6 +96,8 @@ class Detector:
         )
         # (N, 5): centre, width and height in input pixels, score.
         found = self._backend.run(tensor)[0].T
+        if not np.isfinite(found).all():
+            raise WeightsError(f"{self.name}: gives no numbers for a field; reinstall wbcdet")
         found = found[found[:, 4] >= least]
         found = found[np.argsort(-found[:, 4], kind="stable")]
         half = found[:, 2:4] / 2

@@ -6,11 +6,14 @@ import hashlib
 import json
 import logging
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import inside
+from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -19,6 +22,10 @@ ROLES = ("detector", "classifier")
 #: List of the learned classifiers that were put in use, in their home; the last one is.
 IN_USE = "in-use.txt"
 
+_SCHEMA = Path(__file__).parent / "card.schema.json"
+#: What every card has.
+_NEEDED = ("name", "version", "file", "sha256", "card_sha256")
+
 
 class WeightsError(WbcdetError, RuntimeError):
     """A model is missing, damaged or cannot run on the device asked for."""
@@ -26,7 +33,14 @@ class WeightsError(WbcdetError, RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model file with the card that says how to use it."""
+    """A model file with the card that says how to use it.
+
+    Attributes:
+        name: with its version.
+        path: the file.
+        sha256: of the file.
+        card: how it is used.
+    """
 
     name: str
     path: Path
@@ -37,6 +51,27 @@ class Model:
     def learned(self) -> bool:
         """Whether ``wbcdet learn`` made it, from the reviewed cells of a laboratory."""
         return "learned" in self.card
+
+
+def card_digest(card: Mapping[str, Any]) -> str:
+    """sha256 (hex) of all that a card says, but its own ``card_sha256``.
+
+    The card is taken as JSON with sorted names and without white space, so that how the file is
+    laid out does not matter.
+
+    Raises:
+        ValueError: the card holds a number that JSON has not.
+    """
+    plain = {name: value for name, value in card.items() if name != "card_sha256"}
+    text = json.dumps(
+        plain, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sealed(card: Mapping[str, Any]) -> dict[str, Any]:
+    """A card with its ``card_sha256``, to be written as it is."""
+    return {**card, "card_sha256": card_digest(card)}
 
 
 def weights_folder() -> Path:
@@ -111,14 +146,22 @@ def load_shipped(role: str) -> Model:
 
 
 def _load(folder: Path, role: str, remedy: str) -> Model:
+    place = folder / f"{role}.json"
     try:
-        card = json.loads((folder / f"{role}.json").read_text(encoding="utf-8"))
-        path = folder / card["file"]
+        card = parse_json(place.read_bytes())
+        if isinstance(card, dict) and (missing := [name for name in _NEEDED if name not in card]):
+            raise ValueError(f"it lacks {missing[0]!r}")
+        check_schema(card, _SCHEMA, "model")
+        path = inside(folder, card["file"])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        name, listed = f"{card['name']} {card['version']}", card["sha256"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"it lacks {error}" if isinstance(error, KeyError) else error
-        raise WeightsError(f"{folder / role}.json: cannot be used ({why}); {remedy}") from error
-    if digest != listed:
+    except (OSError, ValueError) as error:
+        raise WeightsError(f"{place}: cannot be used ({error}); {remedy}") from error
+    if digest != card["sha256"]:
         raise WeightsError(f"{path}: differs from its card (sha256 {digest[:12]}…); {remedy}")
-    return Model(name, path, digest, card)
+    if card_digest(card) != card["card_sha256"]:
+        raise WeightsError(f"{place}: was changed since it was written; {remedy}")
+    try:
+        check_schema(card, _SCHEMA, role)
+    except SchemaError as error:
+        raise WeightsError(f"{place}: cannot be used ({error}); {remedy}") from error
+    return Model(f"{card['name']} {card['version']}", path, digest, card)

@@ -9,6 +9,7 @@ import urllib.request
 
 from wbcdet.io.decode import FieldError
 from wbcdet.settings import Settings
+from wbcdet.utils.http_request import open_url
 
 _CHUNK = 1 << 16
 #: A whole download may take this many times the time without an answer.
@@ -24,7 +25,7 @@ def download(url: str, settings: Settings) -> bytes:
     limit, timeout = settings.max_download_bytes, settings.http_timeout_s
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "wbcdet"})
-        with urllib.request.urlopen(request, timeout=timeout) as answer:
+        with open_url(request, timeout) as answer:
             if answer.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
                 raise FieldError("URL leads to a web page; give the address of the picture itself")
             expected = int(answer.headers.get("Content-Length") or -1)

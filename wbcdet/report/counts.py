@@ -90,6 +90,7 @@ class ReportCounts:
         journal: where they stand.
         options: how they are put together.
         overlaps: gives the duplicates of a group where they are known; None looks for them.
+        groups: the group of each field where they are known; None asks ``options.group_by``.
 
     Attributes:
         differentials: one a group, in the order in which the groups first appear.
@@ -107,10 +108,12 @@ class ReportCounts:
         options: CountOptions,
         *,
         overlaps: Callable[[str], Overlaps] | None = None,
+        groups: Mapping[str, str] | None = None,
     ) -> None:
         self.names = names
         self.journal = journal
         self.options = options
+        self._groups = groups
         self.duplicate_of: dict[CellKey, CellKey] = {}
         self.notes: dict[str, GroupNotes] = {}
         for name in names:
@@ -130,7 +133,7 @@ class ReportCounts:
             self.notes[group].ground = comparison.verdict()
         self.differentials: list[Differential] = differentials(
             (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
-            by=options.group_by,
+            by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
             target=options.target,
             ranges=options.ranges,
@@ -150,7 +153,11 @@ class ReportCounts:
 
     def group(self, file: str) -> str:
         """The group of a field."""
-        return group_of(file, self.options.group_by) if self.options.group_by else ALL
+        if self.options.group_by is None:
+            return ALL
+        if self._groups is not None:
+            return self._groups[file]
+        return group_of(file, self.options.group_by)
 
     def skips(self, entry: JournalEntry) -> bool:
         """The field is left out as a whole."""

@@ -6,7 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wbcdet.report.journal import JournalError
+from wbcdet.results.schemas import check_line
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.schemas import SchemaError
 from wbcdet.utils.version import __version__
 
 
@@ -25,6 +28,18 @@ def make_header(info: Mapping[str, Any], folder: Path, created: str) -> dict[str
     return {"wbcdet": __version__, "created": created, "folder": str(folder.resolve()), **info}
 
 
+def check_shape(header: Mapping[str, Any]) -> None:
+    """The header of a journal that an earlier run began has all that is read of one.
+
+    Raises:
+        JournalError: it has not.
+    """
+    try:
+        check_line("header", header)
+    except SchemaError as error:
+        raise JournalError(f"the first line of the journal is damaged: {error}") from error
+
+
 def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """The results in a journal were made as this run would make them.
 
@@ -41,6 +56,9 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
                 f"{role} {before.get('name')} ({str(before.get('sha256'))[:8]}), "
                 f"now {now['name']} ({now['sha256'][:8]})"
             )
+        # Versions that did not write it down took every card.
+        elif before.get("card_sha256") not in (None, now.get("card_sha256")):
+            changes.append(f"{role} {now['name']}, now with another card")
     before, now = old.get("settings") or {}, info["settings"]
     for name in sorted({*before, *now} - {"fingerprint"}):
         if before.get(name) != now.get(name):

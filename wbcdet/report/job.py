@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcdet.io.discover import Source, find_fields
-from wbcdet.report.journal import Journal, JournalError
+from wbcdet.report.journal import LINES, PICTURES, Journal, JournalError
 from wbcdet.report.layout import ANNOTATED, CELLS, JOURNAL
 from wbcdet.utils.lock import locked
+from wbcdet.utils.safe_files import own_folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,11 @@ def opened(job: Job) -> Iterator[Journal]:
     Raises:
         LockedError: another run writes to the report.
         JournalError: it cannot be read.
-        OSError: nothing can be written there.
+        OSError: nothing can be written there, or a folder of the report is a link.
     """
     job.out.mkdir(parents=True, exist_ok=True)
+    for name in (ANNOTATED, CELLS, JOURNAL):
+        own_folder(job.out, name)
     with locked(job.out / JOURNAL):
         journal = _open(job)
         try:
@@ -61,7 +64,16 @@ def _open(job: Job) -> Journal:
     except JournalError:
         if not job.restart:
             raise
-    for file in (job.out / JOURNAL).iterdir():
-        if file.suffix in (".jsonl", ".bin"):
-            file.unlink()
+    for name in (LINES, PICTURES):
+        _move_aside(job.out / JOURNAL, name)
     return Journal(job.out / JOURNAL)
+
+
+def _move_aside(folder: Path, name: str) -> None:
+    """Keep a file that cannot be gone on with: it may be somebody's own."""
+    if not (folder / name).exists():
+        return
+    number = 1
+    while (folder / f"{name}.{number}").exists():
+        number += 1
+    (folder / name).rename(folder / f"{name}.{number}")

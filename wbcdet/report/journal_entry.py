@@ -6,8 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from wbcdet.records import FieldResult
-from wbcdet.report.journal import Place
+from wbcdet.records import CellType, FieldResult
+from wbcdet.report.journal import JournalError, Place
+from wbcdet.results.schemas import check_line
+from wbcdet.utils.schemas import SchemaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,5 +59,32 @@ class JournalEntry:
             record["quality"],
             record["annotated"],
             record["ground"],
-            tuple((at, size) for at, size in record["pictures"]),
+            tuple(tuple(place) for place in record["pictures"]),
         )
+
+    @classmethod
+    def checked(cls, file: str, record: Mapping[str, Any], kind: str = "entry") -> JournalEntry:
+        """The entry of a line that this run did not write itself.
+
+        Args:
+            file: whose line it is.
+            record: the line.
+            kind: of line, as of ``schemas.check_line``.
+
+        Raises:
+            JournalError: the line holds no result of that field.
+        """
+        try:
+            check_line(kind, record)
+            entry = cls.from_record(record)
+        except (SchemaError, ValueError, KeyError, TypeError) as error:
+            raise JournalError(f"the line of {file} is damaged: {error}") from error
+        result = entry.result
+        read = result.failure is None
+        # A stream keeps pictures of cells beside those of the entry, a count that of the ground.
+        enough = len(entry.pictures) >= len(result.cells) + entry.ground
+        # Only a person gives other names, and a person writes no journal.
+        named = all(isinstance(cell.label, CellType) for cell in result.cells)
+        if result.file != file or not enough or not named or (read and entry.quality is None):
+            raise JournalError(f"the line of {file} is damaged: its parts do not agree")
+        return entry

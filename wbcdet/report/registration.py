@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wbcdet.io.decode import Pixels
+from wbcdet.report.journal import JournalError
 from wbcdet.utils.boxes import Box
 
 Floats = npt.NDArray[np.float32]
@@ -85,7 +86,7 @@ class RegistrationImage:
     def __init__(self, picture: bytes, width: int, height: int, boxes: Sequence[Box]) -> None:
         grey = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
         if grey is None:
-            raise ValueError("picture of a field in the journal is damaged")
+            raise JournalError("a picture of a field in the journal is damaged")
         self.size = (width, height)
         self.scale = max(width, height) / _SIDE
         self._grey = grey

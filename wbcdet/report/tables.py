@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 from collections.abc import Iterable, Iterator, Mapping
@@ -17,6 +16,7 @@ from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.results.writer import FIELD_COLUMNS
+from wbcdet.utils.csv_text import write_rows
 from wbcdet.utils.files import open_atomic
 
 #: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
@@ -157,9 +157,7 @@ def _document_field(tally: ReportCounts, entry: JournalEntry) -> dict[str, Any]:
 def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
     with open_atomic(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
-        table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
-        table.writeheader()
-        table.writerows(rows)
+        write_rows(text, columns, rows)
         text.flush()
         text.detach()
 

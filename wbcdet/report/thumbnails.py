@@ -15,6 +15,7 @@ from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.decode import Pixels
 from wbcdet.io.field import Field
 from wbcdet.records import Cell
+from wbcdet.report.journal import JournalError
 
 #: Side of a thumbnail in pixels.
 SIDE = 96
@@ -70,7 +71,7 @@ def from_jpeg(data: bytes) -> Pixels:
     """A thumbnail as (height, width, 3) uint8 BGR."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
-        raise ValueError("thumbnail in the journal is damaged")
+        raise JournalError("a thumbnail in the journal is damaged")
     return pixels.astype(np.uint8, copy=False)
 
 
@@ -78,3 +79,8 @@ def to_jpeg(pixels: Pixels, quality: int) -> bytes:
     """Pixels as a JPEG file."""
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return data.tobytes()
+
+
+def blank_thumbnail() -> bytes:
+    """What stands in for a thumbnail that is lost."""
+    return to_jpeg(np.full((SIDE, SIDE, 3), 235, np.uint8), 70)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from wbcdet.report.counts import CountOptions, ReportCounts
+from wbcdet.report.duplicates import CellKey
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, EmptyField, render
+from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
-from wbcdet.report.layout import CELLS, SHEETS, drop
+from wbcdet.report.journal import JournalError, Place
+from wbcdet.report.layout import CELLS, SHEETS
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
-from wbcdet.results.writer import PictureNames
+from wbcdet.report.thumbnails import blank_thumbnail
+from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.text import plural
 
@@ -30,6 +34,8 @@ class Extra:
         remarks: lines after that.
         info: what ``results.json`` and the page say of the run, beside the journal's header.
         more: further columns of ``cells.csv``.
+        signatures: of a reviewed report: by slide, who signed it; None where nobody has.
+        marks: of a reviewed report: how a person decided on a cell.
     """
 
     title: str | None = None
@@ -37,6 +43,8 @@ class Extra:
     remarks: Sequence[str] = ()
     info: Mapping[str, Any] = field(default_factory=dict)
     more: More = ((), {})
+    signatures: Mapping[str, Signature | None] = field(default_factory=dict)
+    marks: Mapping[CellKey, str] = field(default_factory=dict)
 
 
 def finish(
@@ -81,7 +89,8 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
     info = {**journal.header, **extra.info}
     write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", tally, info)
-    sections = _with_sheets(job.out, make_sections(_shots(tally, annotated=job.annotate)), journal)
+    shots = _shots(tally, extra.marks, annotated=job.annotate)
+    sections = _with_sheets(job.out, make_sections(shots), journal)
     content = Content(
         title=extra.title or job.folder.resolve().name or str(job.folder),
         grouped=tally.options.group_by is not None,
@@ -91,11 +100,26 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         notes=tally.notes,
         sections=sections,
         empty=list(_empty(tally, annotated=job.annotate)),
+        signatures=extra.signatures,
     )
-    atomic_write(job.out / "report.html", render(content, journal.picture).encode())
+    atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
 
 
-def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
+def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
+    """Gives thumbnails; one that a disk has damaged is blank, as the cell still counts."""
+
+    def picture(place: Place) -> bytes:
+        try:
+            return journal.picture(place)
+        except JournalError:
+            return blank_thumbnail()
+
+    return picture
+
+
+def _shots(
+    tally: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
+) -> Iterator[CellPicture]:
     """The counted cells, in the order of ``cells.csv``."""
     row = 0
     for entry in tally.entries():
@@ -113,6 +137,7 @@ def _shots(tally: ReportCounts, *, annotated: bool) -> Iterator[CellPicture]:
                     cell=cell.id,
                     place=place,
                     link=entry.annotated if annotated else None,
+                    mark=marks.get((file, cell.id), ""),
                 )
 
 
@@ -139,11 +164,10 @@ def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> l
     old = set(journal.lists.get(SHEETS, ())) - set(written)
     journal.note(SHEETS, [*written, *sorted(old)])
     for section in planned:
-        sheets = contact_sheets(section.shots, section.label, journal.picture)
+        sheets = contact_sheets(section.shots, section.label, _pictures(journal))
         for name, sheet in zip(section.sheets, sheets, strict=True):
-            (out / name).parent.mkdir(parents=True, exist_ok=True)
-            atomic_write(out / name, sheet)
-    drop(out, old)
+            write_picture(out, name, sheet)
+    remove_pictures(out, old)
     journal.note(SHEETS, written)
     return planned
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,7 +11,10 @@ from typing import Any
 
 from wbcdet.differential.slide_summary import summarise
 from wbcdet.records import FORMAT, NOTICE, FieldResult
+from wbcdet.results.schemas import check_results
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import read_own
+from wbcdet.utils.schemas import SchemaError, parse_json
 from wbcdet.utils.version import __version__
 
 
@@ -62,6 +66,13 @@ def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
             raise ResultsError(f"fields[{number}] has no {error.args[0]!r}") from error
         except (TypeError, ValueError, AttributeError) as error:
             raise ResultsError(f"fields[{number}] is broken: {error}") from error
+    try:
+        check_results(document)
+    except SchemaError as error:
+        raise ResultsError(f"is not as its schema says: {error}") from error
+    files = Counter(result.file for result in results)
+    if twice := [file for file, times in files.items() if times > 1]:
+        raise ResultsError(f"field {' '.join(twice[0].split())!r} stands twice")
     return info, results
 
 
@@ -73,9 +84,9 @@ def load_document(path: str | Path) -> tuple[dict[str, Any], list[FieldResult]]:
     """
     path = Path(path)
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(read_own(path.parent, path.name))
     except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror}") from error
+        raise ResultsError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:
         raise ResultsError(f"{path}: not JSON: {error}") from error
     try:

@@ -16,6 +16,7 @@ from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.parallel import cores
+from wbcdet.utils.safe_files import OutsideError, inside, is_marked, marked
 
 FIELD_COLUMNS: tuple[str, ...] = (
     "file",
@@ -81,9 +82,9 @@ class Report:
             name = self._names.take(result.file)
             while len(self._drawing) > _MAX_WAITING:
                 self._drawing.popleft().result()
-            path = self.annotated / name
-            self._drawing.append(self._pool.submit(write_annotated, path, pixels, result))
-            self._pictures[len(self.results)] = f"annotated/{name}"
+            name = f"annotated/{name}"
+            self._drawing.append(self._pool.submit(write_annotated, self.out, name, pixels, result))
+            self._pictures[len(self.results)] = name
         self.results.append(result)
 
     def write(self, info: Mapping[str, Any]) -> dict[str, Any]:
@@ -139,11 +140,12 @@ class PictureNames:
         return free
 
 
-def write_annotated(path: Path, pixels: Any, result: FieldResult) -> None:
+def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> None:
     """Draw a field with its cells into a JPEG file.
 
     Args:
-        path: the file; its folder is made where it does not exist.
+        out: the report folder.
+        name: path of the file below it.
         pixels: (height, width, 3) uint8 BGR; the field, or an overview of a large one.
         result: the record of the field.
 
@@ -160,8 +162,43 @@ def write_annotated(path: Path, pixels: Any, result: FieldResult) -> None:
     done, data = cv2.imencode(".jpg", annotate(pixels, cells), [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
         raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
+    write_picture(out, name, data.tobytes())
+
+
+def write_picture(out: Path, name: str, jpeg: bytes) -> None:
+    """Write a JPEG file of a report, marked as this program's: only such ones are ever removed.
+
+    Args:
+        out: the report folder.
+        name: path below it; its folders are made where they do not exist.
+        jpeg: the file.
+
+    Raises:
+        OSError: it cannot be written, or a link leads out of the report.
+    """
+    path = inside(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, data.tobytes())
+    atomic_write(path, marked(jpeg))
+
+
+def remove_pictures(out: Path, names: Iterable[str]) -> None:
+    """Remove pictures of a report, and the folders that they leave empty.
+
+    A name that leads out of the report is passed over, and so is what this program has not
+    written: the list comes from the report, which may come from somebody else.
+    """
+    for name in names:
+        try:
+            path = inside(out, name)
+        except OutsideError:
+            continue
+        if not is_marked(path):
+            continue
+        path.unlink()
+        for folder in list(PurePosixPath(name).parents)[:-2]:
+            place = out / folder
+            if place.is_dir() and not place.is_symlink() and not any(place.iterdir()):
+                place.rmdir()
 
 
 def _reduced(cell: Cell, by: float) -> Cell:

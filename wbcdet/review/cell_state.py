@@ -17,6 +17,8 @@ UNCLASSIFIED = CellType.UNCLASSIFIED.value
 
 #: Letters of a label that a person makes up, and of a person's name.
 MAX_LETTERS = 40
+#: Largest number of a cell in its field, as of ``results.schema.json``.
+MAX_NUMBER = 2**31 - 1
 
 #: A cell: number of its field, and its number there.
 Key = tuple[int, int]
@@ -90,6 +92,18 @@ def checked_label(label: str) -> str:
     if not label or len(label) > MAX_LETTERS or not label.isprintable():
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
     return label
+
+
+def checked_note(note: str) -> str:
+    """A remark: one line of what can be printed.
+
+    Raises:
+        ChangeError: it holds something else.
+    """
+    note = " ".join(note.split())
+    if not note.isprintable():
+        raise ChangeError("a note holds letters and signs only")
+    return note
 
 
 def checked_name(name: str) -> str:

@@ -63,16 +63,23 @@ def machine(board: ReviewState, group: str | None = None) -> Differential:
 
 
 def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
-    """How far the review is: counted cells, those not reviewed, and those among them that are
-    unclassified."""
-    cells = unreviewed = open_ = 0
+    """How far the review is: counted cells, those that a person decided on one by one and in bulk,
+    those not reviewed, and those among them that are unclassified."""
+    cells = unreviewed = open_ = bulk = 0
     for one in _of(board, group):
         for key, standing in board.of_field(one.number):
             if board.counts(key):
                 cells += 1
                 unreviewed += not standing.reviewed
+                bulk += standing.reviewed and board.in_bulk(key)
                 open_ += not standing.reviewed and standing.label == UNCLASSIFIED
-    return {"cells": cells, "unreviewed": unreviewed, "open": open_}
+    return {
+        "cells": cells,
+        "one_by_one": cells - unreviewed - bulk,
+        "in_bulk": bulk,
+        "unreviewed": unreviewed,
+        "open": open_,
+    }
 
 
 def side_by_side(board: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:

@@ -2,13 +2,19 @@
 
 Every change is one transaction that is on the disk before it is answered (write-ahead log,
 ``synchronous=FULL``): a killed server and a power cut lose no decision that the page showed as
-made. Triggers refuse to alter or delete a row.
+made. Triggers refuse to alter or delete a row. No other account of the computer can read the file.
+
+A file that is there already is looked at without changing it first, and used only if it is what
+this module makes: another program's database, or one with anything added to it, stays as it is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,14 +28,17 @@ from sqlalchemy import (
     Table,
     create_engine,
     event,
+    func,
     insert,
     select,
     text,
 )
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.pool import StaticPool
 
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import make_private, own_file
 
 #: The file in the report folder.
 DATABASE = "review.sqlite"
@@ -122,25 +131,25 @@ class Store:
 
     The caller sees to it that one process alone has it, and one thread at a time.
 
+    Args:
+        folder: the report folder.
+
     Raises:
-        StoreError: the file is none of ours, or cannot be written.
+        StoreError: the file is none of ours.
+        OSError: it cannot be written, or is a link.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / DATABASE
+        self.path = own_file(folder, DATABASE)
+        for beside in ("-wal", "-shm", "-journal"):
+            own_file(folder, DATABASE + beside)
+        if self.path.exists() and self.path.stat().st_size:
+            self._check_ours()
+        make_private(self.path)
         self._engine = create_engine(f"sqlite:///{self.path}")
         event.listen(self._engine, "connect", _set_pragmas)
         try:
-            _metadata.create_all(self._engine)
-            with self._engine.begin() as connection:
-                for action in ("UPDATE", "DELETE"):
-                    connection.execute(
-                        text(
-                            f"CREATE TRIGGER IF NOT EXISTS no_{action.lower()} "
-                            f"BEFORE {action} ON decisions BEGIN "
-                            "SELECT RAISE(ABORT, 'decisions are only ever added'); END"
-                        )
-                    )
+            _make_tables(self._engine)
             if self.note("format") not in (None, _FORMAT):
                 raise StoreError(
                     f"{self.path}: has format {self.note('format')!r}, this version reads "
@@ -150,11 +159,34 @@ class Store:
         except DatabaseError as error:
             raise StoreError(f"{self.path}: cannot be used ({error.orig})") from error
 
+    def _check_ours(self) -> None:
+        """The file has the tables and triggers of this module, and nothing else."""
+        try:
+            with closing(_open_unchanged(self.path)) as connection:
+                found = _schema(connection)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be used ({error})") from error
+        # Killed while it was made, it has a part of them.
+        if not found <= _own_schema():
+            raise StoreError(
+                f"{self.path}: cannot be used: it is a database of something else; move it away"
+            )
+
     def decisions(self) -> list[Decision]:
-        """All rows, in the order in which they were made."""
+        """All rows, in the order in which they were made.
+
+        Raises:
+            StoreError: a row is not as this module writes it.
+        """
         with self._engine.connect() as connection:
-            rows = connection.execute(select(_decisions).order_by(_decisions.c.id))
-            return [_decision(row._mapping) for row in rows]
+            rows = connection.execute(select(_decisions).order_by(_decisions.c.id)).all()
+        found = []
+        for row in rows:
+            try:
+                found.append(_decision(row._mapping))
+            except (ValueError, KeyError, TypeError, RecursionError) as error:
+                raise StoreError(f"{self.path}: decision {row.id} is damaged ({error})") from error
+        return found
 
     def add(self, rows: Sequence[Decision], thumbnail: bytes | None = None) -> list[int]:
         """Add the rows of one step, all or none; they are on the disk when this returns.
@@ -165,15 +197,19 @@ class Store:
 
         Returns:
             their numbers.
+
+        Raises:
+            OSError: the disk is full, gone or read-only; none is added.
         """
-        numbers = []
-        with self._engine.begin() as connection:
-            for row in rows:
-                done = connection.execute(insert(_decisions).values(row.values()))
-                numbers.append(int(done.inserted_primary_key[0]))  # type: ignore[index]
+        with self._writing() as connection:
+            # One process has the file: nobody else takes a number meanwhile.
+            last = connection.execute(select(func.max(_decisions.c.id))).scalar() or 0
+            numbers = list(range(last + 1, last + 1 + len(rows)))
+            values = [{"id": n, **row.values()} for n, row in zip(numbers, rows, strict=True)]
+            connection.execute(insert(_decisions), values)
             if thumbnail is not None:
-                values = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
-                connection.execute(insert(_thumbnails).values(values))
+                drawn = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
+                connection.execute(insert(_thumbnails).values(drawn))
         return numbers
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
@@ -190,11 +226,23 @@ class Store:
         return None if found is None else str(found[0])
 
     def set_note(self, key: str, value: str) -> None:
-        """Keep a value under a key."""
-        with self._engine.begin() as connection:
+        """Keep a value under a key.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        with self._writing() as connection:
             connection.execute(
                 insert(_notes).prefix_with("OR REPLACE"), {"key": key, "value": value}
             )
+
+    @contextmanager
+    def _writing(self) -> Iterator[Any]:
+        try:
+            with self._engine.begin() as connection:
+                yield connection
+        except OperationalError as error:
+            raise OSError(f"{self.path.name}: {error.orig}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -203,18 +251,75 @@ class Store:
 
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
+    cursor.execute("PRAGMA trusted_schema=OFF")
     cursor.execute("PRAGMA journal_mode=WAL")
     cursor.execute("PRAGMA synchronous=FULL")
     cursor.close()
 
 
+def _make_tables(engine: Any) -> None:
+    _metadata.create_all(engine)
+    with engine.begin() as connection:
+        for action in ("UPDATE", "DELETE"):
+            connection.execute(
+                text(
+                    f"CREATE TRIGGER IF NOT EXISTS no_{action.lower()} "
+                    f"BEFORE {action} ON decisions BEGIN "
+                    "SELECT RAISE(ABORT, 'decisions are only ever added'); END"
+                )
+            )
+
+
+def _open_unchanged(path: Path) -> sqlite3.Connection:
+    """Open a database so that neither it nor a file beside it is changed or made."""
+    address = path.resolve().as_uri()
+    # Without a write-ahead log the file alone is all there is, and is not even locked.
+    alone = not path.with_name(f"{path.name}-wal").exists()
+    return sqlite3.connect(f"{address}?mode=ro{'&immutable=1' if alone else ''}", uri=True)
+
+
+def _schema(connection: sqlite3.Connection) -> set[str]:
+    """Everything that a database declares, white space made even."""
+    rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
+    return {" ".join(" ".join(map(str, row)).split()) for row in rows}
+
+
+def _own_schema() -> set[str]:
+    """What a database of this module declares."""
+    engine = create_engine("sqlite://", poolclass=StaticPool)
+    try:
+        _make_tables(engine)
+        with engine.connect() as connection:
+            raw = connection.connection.driver_connection
+            assert isinstance(raw, sqlite3.Connection)
+            return _schema(raw)
+    finally:
+        engine.dispose()
+
+
 def _decision(row: Any) -> Decision:
-    box = tuple(json.loads(row["box"]))
-    before, after = (None if row[k] is None else json.loads(row[k]) for k in ("before", "after"))
+    box = tuple(float(value) for value in json.loads(row["box"]))
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise ValueError("its box is none")
+    before, after = (_state(row[name]) for name in ("before", "after"))
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
     }
+    for name, value in plain.items():
+        kind = str if name in ("time", "who", "kind", "file") else int
+        if not (isinstance(value, kind) or (name == "of" and value is None)):
+            raise TypeError(f"its {name} is {value!r}")
     return Decision(**plain, box=box, before=before, after=after)  # type: ignore[arg-type]
+
+
+def _state(text: str | None) -> dict[str, Any] | None:
+    if text is None:
+        return None
+    value = json.loads(text)
+    label, reviewed = value["label"], value["reviewed"]
+    if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
+        raise ValueError("its label is none")
+    return {"label": label, "reviewed": reviewed}
 
 
 def _json(value: Any) -> str | None:

@@ -50,13 +50,21 @@ class Pictures:
         store: holds thumbnails of cells that a person drew.
         journal: holds thumbnails of a count; None where there are none.
         folder: the folder, or the one picture, that was analysed; None where it is not known.
+        by_report: only the report says so, which may come from somebody else: a picture is shown
+            only if its sha256 is the one in the report, so that nobody sees more than they sent.
     """
 
     def __init__(
-        self, board: ReviewState, store: Store, journal: Journal | None, folder: Path | None
+        self,
+        board: ReviewState,
+        store: Store,
+        journal: Journal | None,
+        folder: Path | None,
+        *,
+        by_report: bool = False,
     ) -> None:
         self._board, self._store, self._journal = board, store, journal
-        self.folder = folder
+        self.folder, self._by_report = folder, by_report
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
         self._cut: OrderedDict[Key, bytes] = OrderedDict()
@@ -148,8 +156,7 @@ class Pictures:
             raise PictureError("there is no such field")
         one = self._board.report.fields[number]
         source = find_source(self.folder, one.result.file)
-        if self._has_changed(one, source.path):
-            raise PictureError(f"{source.name}: has changed since it was analysed")
+        self._check_same(one, source)
         try:
             field = read_field(source)
         except FieldError as error:
@@ -161,25 +168,47 @@ class Pictures:
             )
         return field
 
-    def _has_changed(self, one: ReviewField, path: Path | str) -> bool:
-        """The picture is another one than was analysed, as far as that is known."""
+    def _check_same(self, one: ReviewField, source: Source) -> None:
+        """The picture is the one that was analysed, as far as that is known.
+
+        Raises:
+            PictureError: it is not, or must be known to be and is not.
+        """
         entry = self._entry(one.result.file)
         stamp = entry.stamp if entry else None
         known = one.sha256 or (stamp["sha256"] if stamp else None)
+        assert self.folder is not None and isinstance(source.path, Path)
+        linked = not _is_below(source.path, self.folder)
+        away = self._by_report or linked
+        if known is None and linked:
+            raise PictureError(
+                f"{source.name}: a link leads out of {self.folder}; name the folder that it leads "
+                "to with --pictures"
+            )
+        if known is None and away:
+            raise PictureError(
+                f"{source.name}: start the review with --pictures FOLDER to see the fields: the "
+                "report alone says where they are, and not their sha256"
+            )
         if known is None:
-            return False
-        # The journal may be of a later count, which the report does not know of.
-        if stamp is None or stamp["sha256"] != known:
-            stamp = self._stamps.take(path)
-            return stamp is None or stamp["sha256"] != known
-        return not self._stamps.same(path, stamp)
+            return
+        # Size and time could be guessed by who wrote the report, and the journal may be of a later
+        # count, which the report does not know of.
+        if away or stamp is None or stamp["sha256"] != known:
+            stamp = self._stamps.take(source.path)
+            same = stamp is not None and stamp["sha256"] == known
+        else:
+            same = self._stamps.same(source.path, stamp)
+        if not same:
+            raise PictureError(f"{source.name}: has changed since it was analysed")
 
     def _entry(self, file: str) -> JournalEntry | None:
         """The field in the journal; None where it is not there, or not whole."""
         if self._journal is None or file not in self._journal:
             return None
+        kind = "view" if (self._journal.header or {}).get("stream") else "entry"
         with suppress(JournalError):
-            return JournalEntry.from_record(self._journal.read(file))
+            return JournalEntry.checked(file, self._journal.read(file), kind)
         return None
 
     def _kept(self, key: Key) -> bytes | None:
@@ -233,17 +262,32 @@ def find_source(folder: Path | None, file: str) -> Source:
     if folder is None:
         raise PictureError("start the review with --pictures FOLDER to see the fields")
     name, number = file, None
-    numbered = re.fullmatch(r"(.+)#([0-9]+)", file)
+    numbered = re.fullmatch(r"(.+)#([0-9]{1,9})", file)
     parts = PurePosixPath(file).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in file:
         raise PictureError(f"{file}: the name leads out of the folder")
     path = folder if folder.is_file() else folder / name
-    if numbered and not (folder / name).is_file():
+    if numbered and not _is_file(folder / name):
         name, number = numbered[1], int(numbered[2])
         path = folder if folder.is_file() else folder / name
-    if not path.is_file():
+    if not _is_file(path):
         raise PictureError(f"{file}: is not in {folder} any more")
     return Source(file, path, None, number)
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
+
+
+def _is_below(path: Path, folder: Path) -> bool:
+    """No link on the way leads out of the folder."""
+    try:
+        return path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError):
+        return False
 
 
 def _read(field: Field, x0: int, y0: int, x1: int, y1: int) -> Pixels:

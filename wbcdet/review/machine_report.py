@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,8 @@ from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
 from wbcdet.results.document import ResultsError, parse_document
+from wbcdet.utils.safe_files import read_own
+from wbcdet.utils.schemas import parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,8 +75,8 @@ def load_report(folder: Path) -> MachineReport:
     """
     path = folder / "results.json"
     try:
-        data = path.read_bytes()
-        document = json.loads(data)
+        data = read_own(folder, "results.json")
+        document = parse_json(data)
     except OSError as error:
         why = error.strerror or error
         raise ResultsError(

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -23,15 +24,19 @@ from wbcdet.review.signature_log import SigningError
 _STATIC = Path(__file__).parent / "static"
 
 #: Cells in one change, and levels of a field's tiles.
-_MAX_CELLS, _MAX_LEVEL = 100_000, 16
+_MAX_CELLS, _MAX_LEVEL = 20_000, 16
 #: Seconds after which a quiet stream of events says that it is alive.
 _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 #: The regenerated report has no script, and its style inside.
-_REPORT_POLICY = "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'"
+_REPORT_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
 
 Name = Annotated[str, Field(min_length=1, max_length=40)]
+Group = Annotated[str, Field(max_length=4096)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 
@@ -47,10 +52,10 @@ class CellWish(BaseModel):
 class Ask(BaseModel):
     """What every write says: of which report, who, and what the page has and shows."""
 
-    mark: str
+    mark: Annotated[str, Field(max_length=64)]
     who: Name
     since: int = 0
-    group: str | None = None
+    group: Group | None = None
 
 
 class ChangeAsk(Ask):
@@ -65,15 +70,19 @@ class DrawAsk(Ask):
 
 class SignAsk(Ask):
     note: Annotated[str, Field(max_length=500)] = ""
+    slide: Group | None = None
 
 
 def build(session: Session) -> FastAPI:
     """The application for one report."""
-    app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None, title="wbcdet review")
+    app = FastAPI(
+        docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
+    )
     board, pictures = session.board, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
         """What has changed since a decision, with the differential as it is now."""
+        group = group if group in board.report.groups else None
         with board.turn:
             return {
                 "mark": session.mark,
@@ -81,7 +90,7 @@ def build(session: Session) -> FastAPI:
                 "group": group,
                 "cells": [cell_row(board, key) for key in board.since(since)],
                 "differential": session.differential(group),
-                "signed": session.signed(),
+                "signed": session.signed(group),
                 **more,
             }
 
@@ -109,6 +118,14 @@ def build(session: Session) -> FastAPI:
     def refused(_request: Request, error: Exception) -> Response:
         status = 409 if isinstance(error, ConflictError) else 400
         return JSONResponse({"error": str(error), **news(0, None)}, status)
+
+    @app.exception_handler(RequestValidationError)
+    def malformed(_request: Request, error: Exception) -> Response:
+        # The framework's own answer repeats all that was sent, and fails where that is no text.
+        assert isinstance(error, RequestValidationError)
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        return JSONResponse({"error": f"{_text(where)}: {_text(first['msg'])}"}, 422)
 
     @app.exception_handler(SigningError)
     def unsigned(_request: Request, error: Exception) -> Response:
@@ -143,7 +160,7 @@ def build(session: Session) -> FastAPI:
         return Response(json.dumps(start), media_type="application/json")
 
     @app.get("/api/changes")
-    def changes(since: int = 0, group: str | None = None) -> dict[str, Any]:
+    def changes(since: int = 0, group: Group | None = None) -> dict[str, Any]:
         return news(since, group)
 
     @app.post("/api/change")
@@ -174,7 +191,7 @@ def build(session: Session) -> FastAPI:
     @app.post("/api/sign")
     def sign(ask: SignAsk) -> dict[str, Any]:
         written(ask)
-        entry = session.sign(ask.who, ask.note, ask.since)
+        entry = session.sign(ask.who, ask.note, ask.since, ask.slide)
         return news(ask.since, ask.group, entry=entry)
 
     @app.get("/api/log")
@@ -203,15 +220,20 @@ def build(session: Session) -> FastAPI:
 
     @app.get("/reviewed/{path:path}")
     async def signed_report(path: str, request: Request) -> Response:
-        folder = session.reviewed_folder
-        if not folder.is_dir():
-            raise PictureError("nothing is signed yet")
-        response = await StaticFiles(directory=folder).get_response(path, request.scope)
+        if path not in session.signed_files():
+            raise PictureError("there is no such file in the signed report")
+        place = StaticFiles(directory=session.reviewed_folder, check_dir=False)
+        response = await place.get_response(path, request.scope)
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
 
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
+
+
+def _text(value: str) -> str:
+    """A text that any answer can hold."""
+    return value[:200].encode(errors="replace").decode()
 
 
 async def _events(session: Session, request: Request) -> AsyncIterator[str]:

@@ -11,21 +11,24 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential
-from wbcdet.report.journal import Journal
+from wbcdet.report.header import check_shape
+from wbcdet.report.journal import LINES, PICTURES, Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
 from wbcdet.review.decision_store import Box, Store
 from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.machine_report import MachineReport, load_report
-from wbcdet.review.sign_off import sign
+from wbcdet.review.remembered import remember_pictures, remembered_pictures
+from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.lock import locked
+from wbcdet.utils.safe_files import own_folder
 from wbcdet.utils.text import one_line
 
-#: Folder of the regenerated report, in the report folder.
-REVIEWED = "reviewed"
+#: Folder of the fields that a stream keeps, in its report.
+VIEWS = "views"
 
 
 class Session:
@@ -62,7 +65,6 @@ class Session:
         self.folder, self.who = folder, who
         self.given = secrets.token_hex(8) if named else None
         self.title = folder.resolve().name
-        self.reviewed_folder = folder / REVIEWED
         self.notes: list[str] = []
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._before: dict[str | None, Differential] = {}
@@ -75,21 +77,33 @@ class Session:
 
     def _open(self, folder: Path, pictures: Path | None) -> None:
         report = load_report(folder)
+        own_folder(folder, JOURNAL)
+        own_folder(folder, REVIEWED)
         self._closing.enter_context(locked(folder / JOURNAL))
         journal = None
-        if (folder / JOURNAL / "fields.jsonl").is_file():
-            journal = Journal(folder / JOURNAL)
+        if all((folder / JOURNAL / name).exists() for name in (LINES, PICTURES)):
+            journal = Journal(folder / JOURNAL, read_only=True)
             self._closing.callback(journal.close)
+            if journal.header is not None:
+                check_shape(journal.header)
+            if journal.damaged:
+                self.notes.append(
+                    f"{len(journal.damaged)} lines of the journal are damaged "
+                    f"({'; '.join(journal.damaged[:3])}); the thumbnails of these fields are cut "
+                    "from the fields. Count again to mend it."
+                )
         self.journal = journal
         self.store = Store(folder)
         self._closing.callback(self.store.close)
-        if pictures is not None:
-            self.store.set_note("pictures", str(pictures.resolve()))
         self.board = ReviewState(report, self.store)
         mark = f"{report.sha256} {folder.resolve()}"
         self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        self.pictures = Pictures(self.board, self.store, journal, self._pictures_folder())
+        if pictures is not None:
+            remember_pictures(self.mark, pictures)
+        place, by_report = self._pictures_folder()
+        self.pictures = Pictures(self.board, self.store, journal, place, by_report=by_report)
         self._log = SignatureLog(folder)
+        settle(folder, self._log)
         self.board.listen(self._tell)
         if self.board.strays:
             self.notes.append(
@@ -104,16 +118,22 @@ class Session:
         self.notes += _slide_notes(report)
         self._check_pictures()
 
-    def _pictures_folder(self) -> Path | None:
-        """Where the fields are, as far as is known."""
-        known = self.store.note("pictures")
-        if known is None and self.journal is not None and self.journal.header is not None:
-            known = self.journal.header.get("folder")
-        if known is None:
-            return None
+    def _pictures_folder(self) -> tuple[Path | None, bool]:
+        """Where the fields are, as far as is known, and whether the report alone says so."""
+        known = remembered_pictures(self.mark)
+        if known is not None:
+            return known, False
+        header = (self.journal.header if self.journal else None) or {}
         # A stream keeps its pictures in the report itself, which may have been moved.
-        inside = self.folder / Path(known).name
-        return inside if inside.is_dir() and not Path(known).exists() else Path(known)
+        if header.get("stream") and (self.folder / VIEWS).is_dir():
+            return own_folder(self.folder, VIEWS), False
+        if not header:
+            return None, False
+        place = Path(header["folder"])
+        # Pictures that go with their report are found in it.
+        if not place.exists() and (self.folder / place.name).is_dir():
+            return own_folder(self.folder, place.name), False
+        return place, True
 
     def _check_pictures(self) -> None:
         read = [one.number for one in self.board.report.fields if one.result.failure is None]
@@ -143,26 +163,41 @@ class Session:
                 thumbnail = None
             return self.board.draw(who, number, box, label, thumbnail)
 
-    def sign(self, name: str, note: str, seen: int) -> dict[str, Any]:
+    def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
         """Sign the review as it stands; as ``signing.sign``.
 
         Args:
             name, note: who signs, and a remark.
             seen: the last decision that they had seen.
+            slide: the one that is signed; None signs all of them.
         """
         with self.board.turn:
             if seen != self.board.last:
                 raise SigningError("a cell was changed meanwhile; look again, then sign")
-            return sign(self, self._log, name, note)
+            return sign(self, self._log, name, note, slide)
 
-    def signed(self) -> dict[str, Any] | None:
-        """The last signature, and whether it is of the report and the decisions as they are."""
-        last = self._log.last
-        if last is None:
+    def signed(self, slide: str | None = None) -> dict[str, Any] | None:
+        """The last signature of a slide, or of any, and whether it is of the report and the
+        decisions as they are; for all slides, whether each has one that is."""
+        slides = self.board.report.groups if slide is None else [slide]
+        entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
+        if not entries:
             return None
-        entry = {name: last[name] for name in ("number", "name", "time", "decisions")}
-        same_report = last["results_sha256"] == self.board.report.sha256
-        return {**entry, "current": same_report and last["decisions"] == self.board.last}
+        last = entries[-1]
+        return {
+            **{name: last[name] for name in ("number", "name", "time", "decisions")},
+            "slide": last.get("slide"),
+            "current": all(valid(self, self._log, one) for one in slides),
+        }
+
+    def signed_files(self) -> set[str]:
+        """Files of the report that was signed last, by their path in its folder."""
+        return set(self._log.last["files"]) if self._log.last else set()
+
+    @property
+    def reviewed_folder(self) -> Path:
+        """Where the report stands that was signed last."""
+        return signed_folder(self.folder, self._log)
 
     def log(self) -> list[dict[str, Any]]:
         """All signatures."""

@@ -1,32 +1,59 @@
-"""Sign a review as it stands, and check what was signed."""
+"""Sign-off: an append-only log whose lines hold on to each other and to what was signed.
+
+A signature is made by one step, the line of the log that reaches the disk. Before it the signed
+report is written beside the one that was signed before; after it the two change places. Whatever
+ends the program between, the next one that opens the report drops what has no line, or finishes
+what has one.
+"""
 
 from __future__ import annotations
 
+import ctypes
 import hashlib
 import json
-from collections.abc import Sequence
+import os
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
+from pathlib import Path
 from typing import Any
 
 from wbcdet.records import NOTICE
-from wbcdet.review.cell_state import checked_name
+from wbcdet.review.cell_state import checked_name, checked_note
 from wbcdet.review.counts import machine, progress, reviewed
 from wbcdet.review.decision_store import Decision
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.signed_report import OpenReview, write_reviewed
+from wbcdet.utils.safe_files import inside, open_own, own_folder, read_own
 from wbcdet.utils.version import __version__
 
+#: Folder of the signed report, in the report folder; and of one that is being signed.
+REVIEWED, SIGNING = "reviewed", ".reviewed.part"
+_OLD = ".reviewed.old"
 
-def sign(session: OpenReview, log: SignatureLog, name: str, note: str) -> dict[str, Any]:
-    """Write the reviewed report, then the line of the log.
+
+def sign(
+    session: OpenReview, log: SignatureLog, name: str, note: str, slide: str | None = None
+) -> dict[str, Any]:
+    """Write the reviewed report, then the line of the log, which is what signs it.
+
+    Args:
+        session: the review.
+        log: its signatures.
+        name, note: who signs, and a remark.
+        slide: the one that is signed; None signs all of them.
 
     Raises:
-        SigningError: unclassified cells are still to be looked at.
-        ChangeError: the name is none.
-        OSError: a file cannot be written.
+        SigningError: unclassified cells are still to be looked at, or there is no such slide.
+        ChangeError: the name or the note is none.
+        OSError: a file cannot be written; nothing is signed.
     """
     board = session.board
-    name, done = checked_name(name), progress(board)
+    if slide is not None and slide not in board.report.groups:
+        raise SigningError("there is no such slide")
+    name, note, done = checked_name(name), checked_note(note), progress(board, slide)
     if done["open"]:
         raise SigningError(
             f"{done['open']} unclassified cells are not settled; name each, or confirm it with U"
@@ -34,19 +61,120 @@ def sign(session: OpenReview, log: SignatureLog, name: str, note: str) -> dict[s
     signature = {
         "name": name,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "note": " ".join(note.split()),
+        "note": note,
         "wbcdet": __version__,
         "results_sha256": board.report.sha256,
         "decisions": board.last,
         "decisions_sha256": digest(session.store.decisions()),
-        "cells": done["cells"],
-        "unreviewed": done["unreviewed"],
-        "machine": machine(board).counts,
-        "reviewed": reviewed(board).counts,
+        "slide": slide,
+        **{name: done[name] for name in ("cells", "one_by_one", "in_bulk", "unreviewed")},
+        "machine": machine(board, slide).counts,
+        "reviewed": reviewed(board, slide).counts,
         "notice": NOTICE,
     }
-    files = write_reviewed(session, signature)
-    return log.append({**signature, "files": files})
+    slides = {
+        group: entry for group in board.report.groups if (entry := valid(session, log, group))
+    }
+    slides |= {
+        group: {**signature, "number": len(log.entries) + 1}
+        for group in board.report.groups
+        if slide in (None, group)
+    }
+    part = session.folder / SIGNING
+    try:
+        _remove(part)
+        part.mkdir(mode=0o700)
+        write_reviewed(session, signature, slides, part)
+        entry = log.append({**signature, "files": _files_of(part)})
+    except BaseException:
+        _remove(part)
+        raise
+    settle(session.folder, log)
+    return entry
+
+
+def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] | None:
+    """The last signature of a slide, if it is of the report and the decisions as they are now."""
+    for entry in reversed(log.entries):
+        if entry.get("slide") in (None, slide):
+            same = entry["results_sha256"] == session.board.report.sha256
+            return entry if same and session.board.last_of(slide) <= entry["decisions"] else None
+    return None
+
+
+def settle(folder: Path, log: SignatureLog) -> None:
+    """Finish or drop what a killed program was signing.
+
+    Where that cannot be done now (the folder is read-only), ``signed_folder`` still finds the right
+    one, and the next program tries again.
+    """
+    part, old, kept = folder / SIGNING, folder / _OLD, folder / REVIEWED
+    with suppress(OSError):
+        if log.last is not None and _is_signed(part, log.last["files"]):
+            if not _exchange(part, kept):
+                if os.path.lexists(kept):
+                    _remove(old)
+                    kept.rename(old)
+                part.rename(kept)
+        elif not os.path.lexists(kept) and old.is_dir() and not old.is_symlink():
+            old.rename(kept)
+        _remove(part)
+        _remove(old)
+
+
+def signed_folder(folder: Path, log: SignatureLog) -> Path:
+    """Where the report stands that was signed last.
+
+    Raises:
+        OSError: it is a link.
+    """
+    part = folder / SIGNING
+    if log.last is not None and _is_signed(part, log.last["files"]):
+        return part
+    return own_folder(folder, REVIEWED)
+
+
+def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
+    """A folder is there, and holds just the files of a signature."""
+    if part.is_symlink() or not part.is_dir():
+        return False
+    try:
+        return _files_of(part) == files
+    except OSError:
+        return False
+
+
+def _files_of(folder: Path) -> dict[str, str]:
+    """sha256 of every file in a folder, by its path there; all of them are on the disk."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if not path.is_dir():
+            with open_own(path, "rb") as file:
+                os.fsync(file.fileno())
+                found[path.relative_to(folder).as_posix()] = hashlib.sha256(
+                    file.readall()
+                ).hexdigest()
+    return found
+
+
+def _remove(folder: Path) -> None:
+    """Remove one of the two folders that signing makes for itself."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.exists():
+        shutil.rmtree(folder)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Let two folders change places in one step; False where the system has none for it."""
+    if sys.platform != "linux" or not other.is_dir() or other.is_symlink():
+        return False
+    try:
+        call = ctypes.CDLL(None, use_errno=True).renameat2
+    except (OSError, AttributeError):
+        return False
+    here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
+    return call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0
 
 
 def digest(rows: Sequence[Decision]) -> str:
@@ -62,17 +190,23 @@ def check(session: OpenReview) -> list[str]:
     log, wrong = SignatureLog(session.folder), []
     rows = session.store.decisions()
     for entry in log.entries:
-        signed = [row for row in rows if row.id <= entry["decisions"]]
-        if digest(signed) != entry["decisions_sha256"]:
+        before = [row for row in rows if row.id <= entry["decisions"]]
+        if digest(before) != entry["decisions_sha256"]:
             wrong.append(f"signature {entry['number']}: decisions before it were changed")
     if log.last is None:
         return wrong
     if log.last["results_sha256"] != session.board.report.sha256:
         wrong.append("results.json is another one than was signed last")
+    signed = signed_folder(session.folder, log)
     for file, sha in log.last["files"].items():
-        path = session.reviewed_folder / file
-        if not path.is_file():
-            wrong.append(f"{path}: is missing")
-        elif hashlib.sha256(path.read_bytes()).hexdigest() != sha:
-            wrong.append(f"{path}: was changed since it was signed")
+        try:
+            path = inside(signed, file)
+            now = hashlib.sha256(read_own(path.parent, path.name)).hexdigest()
+        except FileNotFoundError:
+            wrong.append(f"{signed / file}: is missing")
+        except OSError as error:
+            wrong.append(f"{signed}: {error}")
+        else:
+            if now != sha:
+                wrong.append(f"{path}: was changed since it was signed")
     return wrong

@@ -8,15 +8,16 @@ import os
 from pathlib import Path
 from typing import Any
 
+from wbcdet.results.schemas import check_line
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import make_private, open_own, own_file, read_own
+from wbcdet.utils.schemas import SchemaError, parse_json
 
 #: The log, in the report folder.
 LOG = "review-log.jsonl"
-
-
 _FORMAT = "wbcdet-review-log/1"
-
-
+#: How every line begins.
+_START = b'{"format": "wbcdet-review-log/'
 #: What the first line has in place of the sha256 of the line before it.
 _NONE = "0" * 64
 
@@ -38,20 +39,24 @@ class SignatureLog:
 
     Raises:
         SigningError: a line is damaged.
+        OSError: it cannot be read, or is a link.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder / LOG
+        self.path = own_file(folder, LOG)
         self.entries: list[dict[str, Any]] = []
         self._tail = _NONE
-        lines = self.path.read_bytes().split(b"\n") if self.path.is_file() else []
+        lines = read_own(folder, LOG).split(b"\n") if self.path.exists() else []
+        # Something else that has no whole line is not cut off either.
+        if lines and len(lines) == 1 and not _START.startswith(lines[0][: len(_START)]):
+            raise SigningError(f"{self.path}: line 1 is damaged")
         for number, line in enumerate(lines[:-1], 1):
             try:
-                entry = json.loads(line)
-                previous = entry["previous"]
-            except (ValueError, KeyError, TypeError) as error:
-                raise SigningError(f"{self.path}: line {number} is damaged") from error
-            if previous != self._tail:
+                entry = parse_json(line)
+                check_line("signature", entry)
+            except (ValueError, SchemaError) as error:
+                raise SigningError(f"{self.path}: line {number} is damaged: {error}") from error
+            if entry["previous"] != self._tail:
                 raise SigningError(
                     f"{self.path}: line {number} does not follow the one before it; a line was "
                     "changed or taken out"
@@ -70,16 +75,21 @@ class SignatureLog:
         """Add a signature; it is on the disk when this returns.
 
         Raises:
-            OSError: it cannot be written.
+            OSError: it cannot be written; the log is as it was.
         """
         entry = {"format": _FORMAT, "number": len(self.entries) + 1, **values}
         entry["previous"] = self._tail
         line = json.dumps(entry, ensure_ascii=False).encode()
-        with self.path.open("ab") as file:
+        make_private(self.path)
+        with open_own(self.path, "ab") as file:
             file.truncate(self._end)
-            file.write(line + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+            try:
+                if file.write(line + b"\n") <= len(line):  # a nearly full disk takes a part
+                    raise OSError("the disk is full")
+                os.fsync(file.fileno())
+            except BaseException:
+                file.truncate(self._end)
+                raise
         self.entries.append(entry)
         self._tail = hashlib.sha256(line).hexdigest()
         self._end += len(line) + 1

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report.counts import ReportCounts
-from wbcdet.report.duplicates import Overlaps
+from wbcdet.report.duplicates import CellKey, Overlaps
+from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE
+from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.report.write import Extra, write_report
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
@@ -22,6 +23,7 @@ from wbcdet.review.decision_store import Store
 from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.text import plural
 
 #: Header of ``changes.csv``: every cell that a person has decided on.
 CHANGE_COLUMNS = (
@@ -35,6 +37,7 @@ CHANGE_COLUMNS = (
     "reviewed",
     "by",
     "time",
+    "how",
 )
 
 
@@ -43,14 +46,12 @@ class OpenReview(Protocol):
 
     Attributes:
         folder: the report folder.
-        reviewed_folder: folder of the reviewed report, inside it.
         board: every cell as it is now.
         store: the decisions behind that.
         pictures: of fields and cells.
     """
 
     folder: Path
-    reviewed_folder: Path
     board: ReviewState
     store: Store
     pictures: Pictures
@@ -60,41 +61,40 @@ class OpenReview(Protocol):
         ...
 
 
-def write_reviewed(session: OpenReview, signature: dict[str, Any]) -> dict[str, str]:
-    """Write the reviewed report; it takes the place of an earlier one when it is whole.
+def write_reviewed(
+    session: OpenReview,
+    signature: dict[str, Any],
+    slides: Mapping[str, Mapping[str, Any]],
+    folder: Path,
+) -> None:
+    """Write the reviewed report.
 
     Args:
         session: the review.
         signature: what is signed.
-
-    Returns:
-        sha256 of every file, by its path in the folder.
+        slides: by slide, the signature that holds for it, this one or one before it.
+        folder: where to; it is empty.
 
     Raises:
         OSError: a file cannot be written.
     """
-    part = session.reviewed_folder.with_name(f".{session.reviewed_folder.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
     journal = _Reviewed(session, signature)
     report = session.board.report
-    names = [one.result.file for one in report.fields]
-    counts = ReportCounts(names, journal, report.options, overlaps=journal.overlaps)
-    job = Job(Path(session.counted()), part, annotate=False)
-    write_report(job, counts, journal, Extra(remarks=_remarks(signature)))
-    atomic_write(part / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
-    files = {
-        path.relative_to(part).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for path in sorted(part.rglob("*"))
-        if path.is_file()
-    }
-    old = part.with_suffix(".old")
-    shutil.rmtree(old, ignore_errors=True)
-    if session.reviewed_folder.exists():
-        session.reviewed_folder.rename(old)
-    part.rename(session.reviewed_folder)
-    shutil.rmtree(old, ignore_errors=True)
-    return files
+    # The groups too are as the report has them: a pattern that stands in a report is never run.
+    groups = {one.result.file: one.group for one in report.fields}
+    counts = ReportCounts(
+        list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
+    )
+    job = Job(Path(session.counted()), folder, annotate=False)
+    extra = Extra(
+        remarks=[f"Machine results: sha256 {signature['results_sha256'][:16]}."],
+        signatures={group: _signature(slides.get(group)) for group in counts.notes},
+        marks=_marks(session.board),
+    )
+    write_report(job, counts, journal, extra)
+    atomic_write(folder / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
+    for path in folder.rglob("*"):
+        path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 class _Reviewed:
@@ -126,7 +126,7 @@ class _Reviewed:
         try:
             return self._pictures.thumbnail((place[0], place[1]))
         except PictureError:
-            return _blank()
+            return blank_thumbnail()
 
     def overlaps(self, group: str) -> Overlaps:
         """The duplicates that the machine has found in a group, not looked for again."""
@@ -179,29 +179,37 @@ def _changes(board: ReviewState) -> Iterator[dict[str, Any]]:
             standing.label,
             standing.who,
             standing.time,
+            IN_BULK if board.in_bulk(key) else ONE_BY_ONE,
         )
         yield dict(zip(CHANGE_COLUMNS, values, strict=True))
 
 
-def _remarks(signature: dict[str, Any]) -> list[str]:
-    left = signature["unreviewed"]
-    looked = (
-        "every cell was decided on by a person"
-        if not left
-        else f"{left} of {signature['cells']} cells were left as the machine named them"
-    )
-    lines = [
-        f"Reviewed and signed by {signature['name']}, {signature['time'][:16].replace('T', ' ')} "
-        f"UTC: {looked}; machine results sha256 {signature['results_sha256'][:16]}."
+def _marks(board: ReviewState) -> dict[CellKey, str]:
+    """How a person decided on each cell that one has decided on."""
+    return {
+        (board.report.fields[key[0]].result.file, key[1]): (
+            IN_BULK if board.in_bulk(key) else ONE_BY_ONE
+        )
+        for key, standing in board.cells.items()
+        if standing.reviewed
+    }
+
+
+def _signature(entry: Mapping[str, Any] | None) -> Signature | None:
+    """What the sheet says of a signature."""
+    if entry is None:
+        return None
+    parts = [
+        (entry.get("one_by_one"), "looked at one by one"),
+        (entry.get("in_bulk"), "confirmed together with others"),
+        (entry["unreviewed"], "left as the machine named them"),
     ]
-    if signature["note"]:
-        lines.append(f"Note: {signature['note']}")
-    return lines
-
-
-def _blank() -> bytes:
-    import numpy as np
-
-    from wbcdet.report.thumbnails import SIDE, to_jpeg
-
-    return to_jpeg(np.full((SIDE, SIDE, 3), 235, np.uint8), 70)
+    said = ", ".join(f"{number} {what}" for number, what in parts if number)
+    of = plural(entry["cells"], "cell")
+    return Signature(
+        name=entry["name"],
+        time=f"{entry['time'][:16].replace('T', ' ')} UTC",
+        cells=f"{of}: {said}." if said else f"{of}.",
+        note=entry["note"],
+        number=entry["number"],
+    )

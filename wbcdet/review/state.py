@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from bisect import insort
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
@@ -10,6 +11,7 @@ from typing import Any
 
 from wbcdet.report.counts import BAD_FIELD, EDGE
 from wbcdet.review.cell_state import (
+    MAX_NUMBER,
     CellState,
     ChangeError,
     ConflictError,
@@ -75,18 +77,18 @@ class ReviewState:
             for one in report.fields
             for cell in one.result.cells
         }
-        self._next = {
-            one.number: max((cell.id for cell in one.result.cells), default=-1) + 1
-            for one in report.fields
+        # Numbers of the cells of each field: a report may leave out any number of them.
+        self._bulk: set[int] = set()
+        self._numbers = {
+            one.number: sorted(cell.id for cell in one.result.cells) for one in report.fields
         }
         for step in _steps(store.decisions()):
             self._replay(step)
 
     def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
         """The cells of a field, those that a person drew too."""
-        for cell in range(self._next[number]):
-            if (number, cell) in self.cells:
-                yield (number, cell), self.cells[number, cell]
+        for cell in self._numbers[number]:
+            yield (number, cell), self.cells[number, cell]
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this after every step."""
@@ -96,6 +98,24 @@ class ReviewState:
         """Cells with a decision after the one of this number."""
         with self.turn:
             return [key for key, standing in self.cells.items() if standing.seen > last]
+
+    def in_bulk(self, key: Key) -> bool:
+        """What a person decided on the cell, they decided on others with the same keystroke."""
+        return self.cells[key].shown in self._bulk
+
+    def last_of(self, group: str | None = None) -> int:
+        """Number of the last decision on a cell of a slide, or of all slides together."""
+        if group is None:
+            return self.last
+        with self.turn:
+            return max(
+                (
+                    standing.seen
+                    for (number, _), standing in self.cells.items()
+                    if self.report.fields[number].group == group
+                ),
+                default=0,
+            )
 
     def counts(self, key: Key) -> bool:
         """The cell is in the count: it is there, and nothing leaves it out."""
@@ -140,25 +160,29 @@ class ReviewState:
             ChangeError: the box is too small, or there is no such field or label.
         """
         with self.turn:
-            if not 0 <= number < len(self.report.fields):
-                raise ChangeError("there is no such field")
-            key = (number, self._next[number])
-            self.cells[key] = self._drawn(number, self.cut(number, box))
+            drawn = self._drawn(number, self.cut(number, box))
+            numbers = self._numbers[number]
+            key = (number, numbers[-1] + 1 if numbers else 0)
+            if key[1] > MAX_NUMBER:
+                raise ChangeError("this field has no number left for another cell")
+            self.cells[key] = drawn
             state = {"label": checked_label(label), "reviewed": True}
             try:
                 self._make(checked_name(who), "change", None, [(key, state)], thumbnail)
             except BaseException:
                 del self.cells[key]
                 raise
-            self._next[number] += 1
+            numbers.append(key[1])
             return key
 
     def cut(self, number: int, box: Box) -> Box:
         """A box inside its field, in tenths of a pixel.
 
         Raises:
-            ChangeError: less than four pixels of it are.
+            ChangeError: less than four pixels of it are, or there is no such field.
         """
+        if not 0 <= number < len(self.report.fields):
+            raise ChangeError("there is no such field")
         result = self.report.fields[number].result
         x_min, y_min = (round(max(0.0, value), 1) for value in box[:2])
         x_max, y_max = round(min(box[2], result.width), 1), round(min(box[3], result.height), 1)
@@ -241,8 +265,12 @@ class ReviewState:
     def _has(self, one: ReviewField, row: Decision) -> bool:
         key = (one.number, row.cell)
         if key not in self.cells and row.before is None:
-            self.cells[key] = self._drawn(one.number, row.box)
-            self._next[one.number] = max(self._next[one.number], row.cell + 1)
+            try:
+                box = self.cut(one.number, row.box)
+            except ChangeError:
+                return False
+            self.cells[key] = self._drawn(one.number, box)
+            insort(self._numbers[one.number], row.cell)
         # A report that was counted anew may have another cell under the same number.
         return key in self.cells and self.cells[key].box == row.box
 
@@ -256,6 +284,8 @@ class ReviewState:
             standing.seen, standing.who, standing.time = row.id, row.who, row.time
             step.rows.append(_Made(key, row.before, row.after, standing.shown, row.id))
             standing.shown = row.id
+            if len(rows) > 1:
+                self._bulk.add(row.id)
         self._step, self.last = rows[-1].step, rows[-1].id
         history = self._history.setdefault(rows[0].who, _History())
         if rows[0].kind == "change":

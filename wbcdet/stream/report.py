@@ -16,15 +16,13 @@ from wbcdet.report.counts import ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
-from wbcdet.report.layout import drop
 from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.report.write import Extra
 from wbcdet.report.write import finish as finish_count
-from wbcdet.results.writer import write_annotated
+from wbcdet.results.writer import remove_pictures, write_annotated, write_picture
 from wbcdet.stream.mosaic import mosaics
 from wbcdet.stream.store import ANNOTATED, VIEWS, StreamStore, View, read_view
 from wbcdet.stream.track import Track
-from wbcdet.utils.files import atomic_write
 
 CROPS, MOSAICS = "crops", "mosaic"
 
@@ -88,7 +86,7 @@ def finish(
     tracks = [track for view in views for track in view.tracks if track.real]
     for name, picture in mosaics(keeper.all_keyframes(), tracks):
         made.append(f"{MOSAICS}/{name}")
-        _write(out / made[-1], picture)
+        write_picture(out, made[-1], picture)
     options = TallyOptions(
         group_by=FOLDER if keeper.slide > 1 else None,
         exclude_edge=True,
@@ -107,7 +105,7 @@ def finish(
         options,
         Extra(title, how(keeper.run, wanted.target), info=info, more=(COLUMNS, more)),
     )
-    drop(out, set(journal.lists.get(_FILES, ())) - set(made))
+    remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
     return tally
 
@@ -178,15 +176,10 @@ def _pictures(out: Path, view: View, annotate: bool) -> list[str]:
         if not track.counts:
             continue
         name = f"{CROPS}/slide-{view.slide}/{cell.label}/cell-{track.number:05}.jpg"
-        _write(out / name, to_jpeg(crop_cell(pixels, cell.box, _CROP, _PADDING), _QUALITY))
+        write_picture(out, name, to_jpeg(crop_cell(pixels, cell.box, _CROP, _PADDING), _QUALITY))
         made.append(name)
     if annotate:
         name = f"{ANNOTATED}/{view.name}"
-        write_annotated(out / name, pixels, FieldResult(view.name, *view.size, tuple(cells)))
+        write_annotated(out, name, pixels, FieldResult(view.name, *view.size, tuple(cells)))
         made.append(name)
     return made
-
-
-def _write(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, data)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from wbcdet.report.header import ResumeError, check_header, make_header
+from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.journal import Journal
-from wbcdet.stream.event_log import EVENTS
+from wbcdet.results.writer import remove_pictures
+from wbcdet.stream.event_log import remove_events
 from wbcdet.stream.report import CROPS, MOSAICS
 from wbcdet.stream.store import ANNOTATED, VIEWS
+from wbcdet.utils.safe_files import own_folder
 
 
 def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool) -> None:
@@ -26,18 +27,20 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
 
     Raises:
         PlanError: it holds something else, or was counted otherwise; nothing is changed.
+        JournalError: its header is damaged.
         OSError: the folder cannot be written.
     """
     old = journal.header
     if old is not None and not old.get("stream"):
         raise ResumeError("holds the count of a folder; choose another --out")
     if old is not None and not restart:
+        check_shape(old)
         check_header(old, info)
         return
     if old is not None:
-        # The folders are this command's own, as the header says.
         for name in (VIEWS, ANNOTATED, CROPS, MOSAICS):
-            shutil.rmtree(out / name, ignore_errors=True)
-        (out / EVENTS).unlink(missing_ok=True)
+            pictures = own_folder(out, name).rglob("*.jpg")
+            remove_pictures(out, [path.relative_to(out).as_posix() for path in list(pictures)])
+        remove_events(out)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
     journal.start({**make_header(info, out / VIEWS, created), "stream": True})

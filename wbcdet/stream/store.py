@@ -19,12 +19,15 @@ from wbcdet.inference.quality import cell_width, measure
 from wbcdet.io.decode import Pixels
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
-from wbcdet.report.journal import Journal
+from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.thumbnails import cut_thumbnails, to_jpeg
+from wbcdet.results.schemas import check_line
+from wbcdet.results.writer import remove_pictures, write_picture
 from wbcdet.stream.slide_map import Keyframe, Position
 from wbcdet.stream.track import Track
-from wbcdet.utils.files import atomic_write
+from wbcdet.utils.safe_files import inside, own_folder
+from wbcdet.utils.schemas import SchemaError
 
 VIEWS, ANNOTATED = "views", "annotated"
 
@@ -142,9 +145,7 @@ class StreamStore:
         height, width = pixels.shape[:2]
         name = f"slide-{self.slide}/{frame:07}.jpg"
         cells = [track.cell for track in tracks]
-        path = self._out / VIEWS / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, to_jpeg(pixels, _QUALITY))
+        write_picture(self._out, f"{VIEWS}/{name}", to_jpeg(pixels, _QUALITY))
         quality = asdict(measure(pixels, cell_width(cells)))
         view = View(
             name,
@@ -216,7 +217,7 @@ class StreamStore:
             self._more.pop(name, None)
             if not (view.tracks or view.first):
                 del self._views[name]
-                (self._out / VIEWS / name).unlink(missing_ok=True)
+                remove_pictures(self._out, [f"{VIEWS}/{name}"])
         self._journal.append({"file": _RUN, "slide": self.slide, **self.run})
         self._flushed = time.monotonic()
 
@@ -259,8 +260,10 @@ class StreamStore:
     def _load(self) -> None:
         newest: dict[int, tuple[Track, View]] = {}
         for name in list(self._journal):
-            record = self._journal.read(name)
-            if name == _RUN:
+            record = self._checked(name)
+            if record is None:
+                self._journal.name_damaged(name)
+            elif name == _RUN:
                 self.slide = record["slide"]
                 self.run = {
                     key: value
@@ -301,14 +304,35 @@ class StreamStore:
         self._sweep()
         self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
 
+    def _checked(self, name: str) -> dict[str, Any] | None:
+        """A line of an earlier run; None where it is not as its schema says."""
+        kind = "run" if name == _RUN else "keyframe" if name.startswith(_MAP) else "view"
+        try:
+            record = self._journal.read(name)
+            if kind == "view":
+                JournalEntry.checked(name, record, kind)
+                for values in record["tracks"]:
+                    Track.from_record(values)
+            else:
+                check_line(kind, record)
+        except (JournalError, SchemaError, ValueError, KeyError, TypeError):
+            return None
+        if (
+            kind == "keyframe"
+            and record["pictures"]
+            and not {"spot", "size", "boxes"} <= set(record)
+        ):
+            return None
+        return record
+
     def _sweep(self) -> None:
         """Remove pictures that a killed run wrote and has no line for."""
-        for path in (self._out / VIEWS).glob("slide-*/*.jpg"):
-            if f"{path.parent.name}/{path.name}" not in self._views:
-                path.unlink(missing_ok=True)
+        found = own_folder(self._out, VIEWS).glob("slide-*/*.jpg")
+        names = [f"{path.parent.name}/{path.name}" for path in found]
+        remove_pictures(self._out, [f"{VIEWS}/{name}" for name in names if name not in self._views])
 
 
 def read_view(out: Path, name: str) -> Pixels | None:
     """The picture of a view; None where it is gone."""
-    pixels = cv2.imread(str(out / VIEWS / name), cv2.IMREAD_COLOR)
+    pixels = cv2.imread(str(inside(out, f"{VIEWS}/{name}")), cv2.IMREAD_COLOR)
     return None if pixels is None else pixels.astype("uint8", copy=False)

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.report.journal import Place
 from wbcdet.report.registration import Box
 from wbcdet.stream.slide_map import Move, Position
 
@@ -61,7 +62,7 @@ class Track:
     scores: dict[str, float] = field(default_factory=dict)
     reasons: dict[str, float] = field(default_factory=dict)
     undone: bool = False
-    picture: tuple[int, int] = (0, 0)
+    picture: Place = (0, 0)
 
     @property
     def whole(self) -> bool:
@@ -184,9 +185,9 @@ class Track:
         """The track that ``to_record`` gave."""
         values = dict(record)
         x0, y0, x1, y1 = values.pop("box")
-        at, size = values.pop("picture")
+        picture = tuple(values.pop("picture"))
         cell = Cell.from_dict(values.pop("cell"))
-        return cls(**values, box=(x0, y0, x1, y1), picture=(at, size), cell=cell)
+        return cls(**values, box=(x0, y0, x1, y1), picture=picture, cell=cell)
 
 
 def vote(cell: Cell) -> float:

@@ -13,6 +13,7 @@ import torch
 from safetensors.torch import save_file
 
 from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
+from wbcdet.inference.weights import sealed
 from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.compose_scenes import LETTERBOX_GREY
@@ -54,7 +55,7 @@ def _strip(path: Path) -> None:
 
 def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
-    card = {**card, "sha256": digest, "licence": LICENCE}
+    card = sealed({**card, "sha256": digest, "licence": LICENCE})
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
     (folder / f"{role}.json").write_text(text, encoding="utf-8")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 import tempfile
@@ -11,15 +10,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from wbcdet.utils.csv_text import write_rows
+
 #: How the names of files that are being written start.
 PART_PREFIX = ".wbcdet-"
 
 
 def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
     text = io.StringIO(newline="")
-    table = csv.DictWriter(text, columns, restval=None, lineterminator="\n")
-    table.writeheader()
-    table.writerows(rows)
+    write_rows(text, columns, rows)
     return text.getvalue().encode()
 
 

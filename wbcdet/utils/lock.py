@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import own_file
 
 
 class LockedError(WbcdetError, RuntimeError):
@@ -30,7 +31,7 @@ def locked(folder: Path) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / "lock")
+    lock = FileLock(own_file(folder, "lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

@@ -11,6 +11,7 @@ from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement
 from wbcdet.evaluation.agreement.output import cells_of, group_rows, kappa_sentences, sentences
 from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import NOTICE
+from wbcdet.report.html.page import style
 from wbcdet.utils.pages import render_page
 from wbcdet.utils.version import __version__
 
@@ -46,6 +47,7 @@ def render(agreement: Agreement, ours: str, manual: str) -> str:
     classes, cells = agreement.classes, agreement.cells
     return render_page(
         __file__,
+        style=style(),
         version=__version__,
         notice=NOTICE,
         ours=ours,

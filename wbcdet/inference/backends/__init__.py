@@ -36,7 +36,7 @@ def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
         threads: processor threads that share the work of one call.
 
     Raises:
-        WeightsError: the device asked for cannot be had.
+        WeightsError: the device asked for cannot be had, or the model cannot be run.
     """
     if device == "cpu-bf16":
         from wbcdet.inference.backends.openvino import OpenVinoBackend
@@ -45,3 +45,34 @@ def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
     from wbcdet.inference.backends.onnx_runtime import OnnxBackend
 
     return OnnxBackend(model, device, threads)
+
+
+def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]) -> None:
+    """What a model gives for an empty picture is what its card promises.
+
+    Args:
+        model: the model.
+        output: what it gave.
+        shape: its sides; None where any will do.
+
+    Raises:
+        WeightsError: it has another shape, or holds what is no number.
+    """
+    import numpy as np
+
+    fits = len(output.shape) == len(shape) and all(
+        wanted in (None, side) for side, wanted in zip(output.shape, shape, strict=True)
+    )
+    if not fits or not np.isfinite(output).all():
+        from wbcdet.inference.weights import WeightsError
+
+        wanted = " x ".join("any" if side is None else str(side) for side in shape)
+        raise WeightsError(
+            f"{model.path}: is not the model of its card: it gives {output.shape}, or no numbers, "
+            f"where the card promises {wanted}; reinstall wbcdet"
+        )
+
+
+def one_line(error: Exception) -> str:
+    """What a runtime says, short: it writes of its own source files, and over many lines."""
+    return " ".join(str(error).split())[:200] or type(error).__name__

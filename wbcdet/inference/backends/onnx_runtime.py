@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wbcdet.inference.backends import one_line
 from wbcdet.inference.weights import Model, WeightsError
 
 if TYPE_CHECKING:
@@ -22,16 +23,22 @@ class OnnxBackend:
         threads: processor threads that share the work of one call.
 
     Raises:
-        WeightsError: CUDA was asked for and cannot be had.
+        WeightsError: CUDA was asked for and cannot be had, or the model cannot be opened.
     """
 
     def __init__(self, model: Model, device: str, threads: int) -> None:
-        self.session = _open(model, device, threads)
-        self._input = self.session.get_inputs()[0].name
+        self._name = model.name
+        try:
+            self.session = _open(model, device, threads)
+            self._input = self.session.get_inputs()[0].name
+        except WeightsError:
+            raise
+        except Exception as error:
+            raise WeightsError(f"{model.path}: cannot be opened ({one_line(error)})") from error
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
         """See :class:`wbcdet.inference.backends.Backend`."""
-        return np.asarray(self.session.run(None, {self._input: tensor})[0])
+        return self.run_outputs(tensor, self.outputs[:1])[0]
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -40,7 +47,11 @@ class OnnxBackend:
 
     def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         """See :class:`wbcdet.inference.backends.Backend`."""
-        made = self.session.run(list(names), {self._input: tensor})
+        # The runtime has errors of a dozen kinds, and no class that they share.
+        try:
+            made = self.session.run(list(names), {self._input: tensor})
+        except Exception as error:
+            raise WeightsError(f"{self._name}: cannot be run ({one_line(error)})") from error
         return [np.asarray(output) for output in made]
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from wbcdet.inference.backends import one_line
 from wbcdet.inference.weights import Model, WeightsError
 from wbcdet.utils.parallel import cores
 
@@ -41,7 +42,11 @@ class OpenVinoBackend:
             "NUM_STREAMS": streams,
             "INFERENCE_NUM_THREADS": streams * threads,
         }
-        self._compiled = core.compile_model(core.read_model(model.path), "CPU", options)
+        self._name = model.name
+        try:
+            self._compiled = core.compile_model(core.read_model(model.path), "CPU", options)
+        except Exception as error:
+            raise WeightsError(f"{model.path}: cannot be opened ({one_line(error)})") from error
         self._tensor = openvino.Tensor
         self._own = threading.local()
 
@@ -62,6 +67,9 @@ class OpenVinoBackend:
         # Two threads that wrap their arrays at the same time can wait for each other for ever.
         with _WRAPPING:
             request.set_input_tensor(0, self._tensor(tensor, shared_memory=True))
-        request.infer()
+        try:
+            request.infer()
+        except Exception as error:
+            raise WeightsError(f"{self._name}: cannot be run ({one_line(error)})") from error
         # The request writes its next output into the same memory.
         return [np.array(request.get_tensor(name).data) for name in names]

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from wbcdet.report.html.gallery import CellPicture
+from wbcdet.report.journal import Place
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
 
 #: Thumbnails across and down.
@@ -23,7 +24,7 @@ def sheets_for(cells: int) -> int:
 
 
 def contact_sheets(
-    shots: Sequence[CellPicture], title: str, picture: Callable[[tuple[int, int]], bytes]
+    shots: Sequence[CellPicture], title: str, picture: Callable[[Place], bytes]
 ) -> Iterator[bytes]:
     """JPEG pictures of all cells, with score and row in ``cells.csv`` below each.
 
@@ -39,9 +40,7 @@ def contact_sheets(
         first += len(part)
 
 
-def _sheet(
-    shots: Sequence[CellPicture], title: str, picture: Callable[[tuple[int, int]], bytes]
-) -> bytes:
+def _sheet(shots: Sequence[CellPicture], title: str, picture: Callable[[Place], bytes]) -> bytes:
     rows = -(-len(shots) // COLUMNS)
     step = (SIDE + _GAP, SIDE + _CAPTION + _GAP)
     head = 30

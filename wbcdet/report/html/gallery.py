@@ -6,9 +6,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from wbcdet.records import ALARMING, ALL_LABELS, CellType
+from wbcdet.report.journal import Place
 
 #: Thumbnails on one page; more make it slow to open. All are on the contact sheets.
 MAX_SHOWN = 400
+
+
+#: How a person decided on a cell: by itself, or with others by one keystroke.
+ONE_BY_ONE, IN_BULK = "one by one", "in bulk"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class CellPicture:
         cell: its number in the field.
         place: where its thumbnail is.
         link: the annotated picture of its field, as a path below the report folder, or None.
+        mark: how a person decided on it; empty where none has.
     """
 
     group: str | None
@@ -34,8 +40,9 @@ class CellPicture:
     row: int
     file: str
     cell: int
-    place: tuple[int, int]
+    place: Place
     link: str | None = None
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)

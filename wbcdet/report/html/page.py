@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from wbcdet.differential.differential import Differential
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import GroupNotes
-from wbcdet.report.html.gallery import CellPicture, Section
-from wbcdet.report.html.slide_sheet import OVERVIEW_LABELS, Sheet, make_sheet
+from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE, CellPicture, Section
+from wbcdet.report.html.slide_sheet import Sheet, Signature, make_sheet, overview_labels
+from wbcdet.report.journal import Place
 from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.utils.pages import render_page
@@ -22,13 +24,13 @@ from wbcdet.utils.text import one_line
 _MAX_LISTED = 200
 #: Pictures of fields without a cell.
 _MAX_EMPTY_SHOWN = 60
-#: What fits below a thumbnail of a field's name; its end tells fields apart.
-_FILE_LETTERS = 14
+#: What stands below a thumbnail of a cell that a person decided on.
+_MARKS = {"": "", ONE_BY_ONE: "✓", IN_BULK: "≡"}
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MAX_STRIPS = 6, 20
 
 #: Gives the JPEG thumbnail at a place.
-Picture = Callable[[tuple[int, int]], bytes]
+Picture = Callable[[Place], bytes]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,7 @@ class EmptyField:
     """
 
     file: str
-    place: tuple[int, int] | None = None
+    place: Place | None = None
     link: str | None = None
 
 
@@ -59,6 +61,7 @@ class Content:
         notes: the fields of each slide, by group.
         sections: the gallery.
         empty: fields in which no cell was found.
+        signatures: of a reviewed report: by group, who signed it; None where nobody has.
     """
 
     title: str
@@ -69,6 +72,7 @@ class Content:
     notes: Mapping[str, GroupNotes]
     sections: Sequence[Section]
     empty: Sequence[EmptyField] = ()
+    signatures: Mapping[str, Signature | None] = field(default_factory=dict)
 
 
 def render(content: Content, picture: Picture) -> str:
@@ -87,6 +91,8 @@ def render(content: Content, picture: Picture) -> str:
             content.notes[one.group],
             _strip(one, content, picture),
             last=one is found[-1],
+            signature=content.signatures.get(one.group),
+            reviewed=one.group in content.signatures,
         )
         for number, one in enumerate(found)
     ]
@@ -94,7 +100,8 @@ def render(content: Content, picture: Picture) -> str:
         "title": one_line(content.title),
         "notice": NOTICE,
         "created": str(content.info["created"])[:16].replace("T", " ") + " UTC",
-        "labels": OVERVIEW_LABELS,
+        "labels": overview_labels(found),
+        "reviewed": bool(content.signatures),
         "sheets": sheets,
         "made": _made(content),
         "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
@@ -104,6 +111,11 @@ def render(content: Content, picture: Picture) -> str:
         "lists": _lists(content, sheets),
     }
     return render_page(__file__, page=page)
+
+
+def style() -> str:
+    """The style sheet of all pages of results."""
+    return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def _strip(differential: Differential, content: Content, picture: Picture) -> list[dict[str, Any]]:
@@ -212,7 +224,8 @@ def _cell(shot: CellPicture, picture: Picture) -> dict[str, Any]:
         "data": base64.b64encode(picture(shot.place)).decode(),
         "says": says,
         "row": shot.row,
-        "file": file if len(file) <= _FILE_LETTERS else f"…{file[1 - _FILE_LETTERS :]}",
+        "mark": _MARKS[shot.mark],
+        "file": file,
     }
 
 

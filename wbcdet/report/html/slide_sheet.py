@@ -55,8 +55,30 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
+class Signature:
+    """Who has signed a slide after a review.
+
+    Attributes:
+        name, time: who, and when.
+        cells: how the cells were looked at, in words.
+        note: a remark; may be empty.
+        number: of the signature in the log.
+    """
+
+    name: str
+    time: str
+    cells: str
+    note: str
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
 class Sheet:
-    """The sheet of one slide; ``last`` is the last one of the page."""
+    """The sheet of one slide; ``last`` is the last one of the page.
+
+    ``signature`` is whose the sheet is after a review, None where it is signed by hand, on paper;
+    ``reviewed`` tells that there was a review, and a sheet without a signature is not signed.
+    """
 
     anchor: str
     name: str
@@ -72,6 +94,8 @@ class Sheet:
     remarks: str
     strip: list[dict[str, Any]]
     last: bool
+    signature: Signature | None
+    reviewed: bool
 
 
 def make_sheet(
@@ -82,6 +106,8 @@ def make_sheet(
     strip: list[dict[str, Any]],
     *,
     last: bool,
+    signature: Signature | None = None,
+    reviewed: bool = False,
 ) -> Sheet:
     """The sheet of a slide.
 
@@ -92,6 +118,7 @@ def make_sheet(
         notes: its fields.
         strip: a few cells of each label, for the printed sheet.
         last: no sheet follows.
+        signature, reviewed: as of ``Sheet``.
     """
     unclassified = sum(differential.unclassified.values())
     warnings = _warnings(differential, notes, unclassified)
@@ -111,6 +138,8 @@ def make_sheet(
         remarks=_remarks(differential, notes, unclassified),
         strip=strip,
         last=last,
+        signature=signature,
+        reviewed=reviewed,
     )
 
 
@@ -258,5 +287,8 @@ def _fields(number: int) -> str:
     return plural(number, "field")
 
 
-#: Labels whose shares the overview shows.
-OVERVIEW_LABELS = tuple(str(label) for label in LABELS)
+def overview_labels(found: Sequence[Differential]) -> tuple[str, ...]:
+    """Labels whose shares the overview shows: the four, and those that a review has added to any
+    slide, as the shares of a line are to add up to 100 %."""
+    four = tuple(str(label) for label in LABELS)
+    return (*four, *sorted({label for one in found for label in one.counts} - set(four)))

@@ -15,6 +15,7 @@ from wbcdet.io.discover import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
+from wbcdet.utils.safe_files import OutsideError, inside
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -118,12 +119,13 @@ def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
 def find_picture(folder: Path, result: FieldResult) -> tuple[Path | None, str]:
     """The picture of a field below a folder, or None and why not.
 
-    A picture of another size is not taken: many slides have a ``1.jpg``.
+    A picture of another size is not taken: many slides have a ``1.jpg``. Nor is one that a link
+    leads to out of the folder: the name comes from the report.
     """
-    parts = PurePosixPath(result.file).parts
-    if not parts or parts[0] == "/" or ".." in parts:
-        return None, "the name leads out of the folder"
-    path = folder.joinpath(*parts)
+    try:
+        path = inside(folder, result.file)
+    except OutsideError:
+        return None, "the name, or a link, leads out of the folder"
     try:
         if not path.is_file():
             several = path.with_name(re.sub(r"#\d+$", "", path.name)).is_file()

@@ -9,6 +9,7 @@ import { showClasses, showDifferential } from "./panel.js";
 import { setUpSigning } from "./sign.js";
 
 const part = (id) => document.getElementById(id);
+const MOST_AT_ONCE = 20000;
 let model, gallery, field, report, signing;
 let differential = null;
 
@@ -24,7 +25,7 @@ async function start() {
   field = new FieldView(model, report.tile, { focused: showTargets, drawn: () => field.draw() });
   signing = setUpSigning({
     ask: () => ({ mark: report.mark, last: model.last, group: groupName() }),
-    who, take, showOpen, differential: () => differential,
+    who, take, showOpen, slides: report.groups, slide: groupName,
   });
   setUpSlides();
   setUpActions();
@@ -141,11 +142,17 @@ async function call(label) {
   gallery.reveal();
   if (field.open && label === DELETED) field.focus = null;
   const count = cells.length === 1 ? "1 cell" : `${cells.length} cells`;
-  const done = await send("/api/change", () => ({
-    cells: wanted.map((one) => ({
-      field: one.cell.field, cell: one.cell.id, seen: one.cell.seen, label: one.label,
-    })),
-  }));
+  // The server takes so many at once; each part is a step of its own.
+  let done = null;
+  for (let first = 0; first < wanted.length; first += MOST_AT_ONCE) {
+    const some = wanted.slice(first, first + MOST_AT_ONCE);
+    done = await send("/api/change", () => ({
+      cells: some.map((one) => ({
+        field: one.cell.field, cell: one.cell.id, seen: one.cell.seen, label: one.label,
+      })),
+    }));
+    if (!done) break;
+  }
   if (done) say(label === null ? `${count} confirmed` : `${count}: ${label}`);
   else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
   if (!done) show();

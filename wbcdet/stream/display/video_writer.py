@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from fractions import Fraction
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class VideoWriter:
         import av
 
         path, number = folder / "video.mp4", 1
-        while path.exists():
+        while os.path.lexists(path):  # a link to nothing would be written through
             number += 1
             path = folder / f"video-{number}.mp4"
         self._overlay = overlay

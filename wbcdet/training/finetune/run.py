@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from safetensors.torch import save_file
 
-from wbcdet.inference.weights import Model
+from wbcdet.inference.weights import Model, sealed
 from wbcdet.results.document import dump
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.config import TrainingError
@@ -179,7 +179,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
             "better": learned.judgement.better,
         },
     }
-    atomic_write(out / "classifier.json", dump(written).encode())
+    atomic_write(out / "classifier.json", dump(sealed(written)).encode())
 
 
 def table_rows(judgement: Judgement) -> Sequence[dict[str, Any]]:

@@ -26,13 +26,16 @@ class BoundAddress:
     Attributes:
         socket: takes connections already; a browser that comes before the server runs waits.
         port: where it listens.
-        token: what a browser must know, where others than this computer can reach the socket.
+        token: what a browser must know: a computer may have other accounts, and other computers
+            may reach it.
+        alone: this computer alone can reach the socket.
         url: what a person opens; with the token, so it belongs on the terminal only.
     """
 
     socket: socket.socket
     port: int
-    token: str | None
+    token: str
+    alone: bool
     url: str
 
 
@@ -77,12 +80,12 @@ def _open(host: str, port: int) -> socket.socket:
 def _describe(opened: socket.socket) -> BoundAddress:
     # What the name stood for, not the name: "localhost" need not be this computer.
     address, port = opened.getsockname()[:2]
-    token = None if address in ("127.0.0.1", "::1") else secrets.token_urlsafe(24)
+    alone = address in ("127.0.0.1", "::1")
+    token = secrets.token_urlsafe(24)
     if address in ("0.0.0.0", "::"):
         address = _reached_at(opened.family) or socket.gethostname()
     shown = f"[{address}]" if ":" in address else address
-    url = f"http://{shown}:{port}/" + (f"?token={token}" if token else "")
-    return BoundAddress(opened, port, token, url)
+    return BoundAddress(opened, port, token, alone, f"http://{shown}:{port}/?token={token}")
 
 
 def _reached_at(family: int) -> str | None:

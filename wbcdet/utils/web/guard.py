@@ -1,4 +1,4 @@
-"""Whom a page answers: requests from other sites, hosts and persons are refused."""
+"""Whom a page answers: requests from other sites, hosts and persons are refused, and large ones."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import secrets
 
 from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from wbcdet.utils.web.bind import BoundAddress
 
 #: Names under which a browser reaches this computer only.
 _LOOPBACK = ("127.0.0.1", "localhost", "[::1]")
@@ -28,24 +30,29 @@ _UNLESS_GIVEN = (
 )
 
 
+#: Largest body of a request, in bytes; 20,000 cells in one change take 1.5 MB.
+MAX_BYTES = 4 << 20
+#: Bytes of a larger one that are read and forgotten, so that who sent it hears why it is refused.
+_MAX_FORGOTTEN = 512 << 20
+
+
 class Guard:
     """ASGI middleware that lets in only the page that it guards.
 
-    Without a token the server listens on this computer alone, and the ``Host`` of a request must
-    be one of its names: a foreign name that was made to point here (DNS rebinding) is refused.
-    With a token, that is what lets in: in the address first, in a cookie from then on.
+    The token is what lets in: in the address first, in a cookie from then on. Where this computer
+    alone can reach the server, the ``Host`` of a request must also be one of its names: a foreign
+    name that was made to point here (DNS rebinding) is refused.
 
     Args:
         app: what is guarded.
         kind: of page, for the name of its cookie.
-        port: of the server.
-        token: what must be known; None asks for none.
+        listening: where the server runs.
     """
 
-    def __init__(self, app: ASGIApp, kind: str, port: int, token: str | None) -> None:
-        self._app, self._token = app, token
+    def __init__(self, app: ASGIApp, kind: str, listening: BoundAddress) -> None:
+        self._app, self._token, self._alone = app, listening.token, listening.alone
         # Cookies know no ports: each server of a computer has its own.
-        self._name = f"wbcdet-{kind}-{port}"
+        self._name = f"wbcdet-{kind}-{listening.port}"
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -59,6 +66,14 @@ class Guard:
         if refusal is not None:
             await _answer(send, 403, f"{refusal}\n")
             return
+        body = await _body(receive)
+        if body is None:
+            await _answer(send, 413, f"Refused: more than {MAX_BYTES >> 20} MB.\n")
+            return
+        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+
+        async def receive_body() -> Message:
+            return next(given, None) or await receive()
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -67,13 +82,13 @@ class Guard:
                 message["headers"] = [*message["headers"], *_HEADERS, *more]
             await send(message)
 
-        await self._app(scope, receive, with_headers)
+        await self._app(scope, receive_body, with_headers)
 
     def _refusal(self, scope: Scope, asked: HTTPConnection) -> str | None:
         headers = asked.headers
         host = headers.get("host", "")
         # Whatever the port: a browser names none for 80, and a tunnel (ssh -L) has its own.
-        if self._token is None and re.sub(r":\d+$", "", host.lower()) not in _LOOPBACK:
+        if self._alone and re.sub(r":\d+$", "", host.lower()) not in _LOOPBACK:
             return "Refused: this server answers under its own address only."
         site = headers.get("sec-fetch-site", "none")
         link = scope["path"] == "/" and headers.get("sec-fetch-mode") == "navigate"
@@ -85,19 +100,37 @@ class Guard:
                 return "Refused: the request comes from another site."
             if not headers.get("content-type", "").startswith("application/json"):
                 return "Refused: not JSON."
-        if self._token is not None and not self._is_token(asked.cookies.get(self._name)):
+        if not self._is_token(asked.cookies.get(self._name)):
             return "Refused: open the address that was printed, with its token."
         return None
 
     def _is_token(self, given: str | None) -> bool:
-        if given is None or self._token is None:
+        if given is None:
             return False
-        return secrets.compare_digest(given.encode(), self._token.encode())
+        return secrets.compare_digest(given.encode(errors="replace"), self._token.encode())
 
     def _cookie(self) -> tuple[bytes, bytes]:
         # Strict would refuse who follows the address from a mail; writes are guarded above.
         value = f"{self._name}={self._token}; HttpOnly; SameSite=Lax; Path=/"
         return b"set-cookie", value.encode()
+
+
+async def _body(receive: Receive) -> bytes | None:
+    """The body of a request; None where it is too large, of which nothing is kept."""
+    body, length = bytearray(), 0
+    while length <= _MAX_FORGOTTEN:
+        message = await receive()
+        if message["type"] != "http.request":  # whoever asked has gone
+            break
+        part = message.get("body", b"")
+        length += len(part)
+        if length <= MAX_BYTES:
+            body += part
+        else:
+            body.clear()
+        if not message.get("more_body", False):
+            break
+    return bytes(body) if length <= MAX_BYTES else None
 
 
 async def _answer(

@@ -18,7 +18,7 @@ def make_server(app: ASGIApp, kind: str, listening: BoundAddress) -> uvicorn.Ser
         listening: where it will run.
     """
     config = uvicorn.Config(
-        Guard(app, kind, listening.port, listening.token),
+        Guard(app, kind, listening),
         log_level="warning",
         access_log=False,  # the first request has the token in its address
         server_header=False,

@@ -1,0 +1,199 @@
+"""Attack a report as docs/security.md says, and print what held.
+
+Works on copies of the report of a `wbcdet count`, with the command itself: its review server is
+killed at random moments while it signs, bits of the journal are flipped, files of the report are
+replaced by links, and requests come without a token, too large or with too much in them.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+COMMAND = [sys.executable, "-m", "wbcdet"]
+#: Everything in a report that a run opens or writes below.
+ENTRIES = ("annotated", "cells", "journal", "journal/fields.jsonl", "journal/pictures.bin")
+ENTRIES += ("journal/lock", "results.json", "review.sqlite", "review-log.jsonl", "reviewed")
+
+
+class Page:
+    """The review server of a report, and requests to it."""
+
+    def __init__(self, report: Path) -> None:
+        self.process = subprocess.Popen(
+            [*COMMAND, "review", str(report), "--no-browser", "--port", "0"],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        )  # fmt: skip
+        assert self.process.stdout is not None
+        found = None
+        for line in self.process.stdout:
+            if found := re.search(r"http://127.0.0.1:(\d+)/\?token=(\S+)", line):
+                break
+        assert found is not None, "the server did not start"
+        self.base = f"http://127.0.0.1:{found[1]}"
+        self.cookie = f"wbcdet-review-{found[1]}={found[2]}"
+
+    def ask(self, path: str, body: bytes | None = None, cookie: str | None = None) -> Any:
+        """Status and text of an answer."""
+        headers = {"Cookie": self.cookie if cookie is None else cookie}
+        if body is not None:
+            headers |= {"Content-Type": "application/json", "Origin": self.base}
+        try:
+            request = urllib.request.Request(self.base + path, body, headers)
+            with urllib.request.urlopen(request, timeout=120) as answer:
+                return answer.status, answer.read()
+        except urllib.error.HTTPError as error:
+            return error.code, error.read()
+
+    def write(self, path: str, **body: Any) -> Any:
+        """The answer to a write of the page."""
+        now = json.loads(self.ask("/api/changes?since=0")[1])
+        body = {"mark": now["mark"], "who": "Ann", "since": now["last"], **body}
+        return self.ask(path, json.dumps(body).encode())
+
+    def peak_mb(self) -> float:
+        """The most memory that the server has taken."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
+
+    def kill(self) -> None:
+        """As a power cut would."""
+        self.process.send_signal(signal.SIGKILL)
+        self.process.communicate()
+
+
+@contextmanager
+def served(report: Path) -> Iterator[Page]:
+    page = Page(report)
+    try:
+        yield page
+    finally:
+        page.kill()
+
+
+def run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    """The command."""
+    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
+
+
+def name_all(page: Page) -> None:
+    """Give every unclassified cell a name, as signing asks for it."""
+    cells = json.loads(page.ask("/api/report")[1])["cells"]
+    open_ = [
+        {"field": row[0], "cell": row[1], "seen": row[4], "label": "monocyte"}
+        for row in cells
+        if row[2] == "unclassified"
+    ]
+    if open_:
+        assert page.write("/api/change", cells=open_)[0] == 200
+
+
+def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
+    """How often it was killed, had signed by then, and was found whole by `--check`."""
+    with served(report) as page:
+        name_all(page)
+        begun = time.monotonic()
+        assert page.write("/api/sign")[0] == 200
+        takes = time.monotonic() - begun
+    signed = whole = 0
+    before = 1
+    for _ in range(kills):
+        page = Page(report)
+        with suppress(OSError):
+            threading.Timer(random.uniform(0.0, 1.3 * takes), page.kill).start()
+            page.write("/api/sign")
+        page.process.wait()
+        there = (report / "reviewed" / "report.html").is_file()
+        whole += there and run("review", report, "--check").returncode == 0
+        now = len((report / "review-log.jsonl").read_bytes().splitlines())
+        signed += now > before
+        before = now
+    return kills, signed, whole
+
+
+def links(report: Path, work: Path) -> tuple[int, int]:
+    """How many entries were replaced by links, and how many let something through."""
+    victim = work / "home"
+    through = 0
+    for entry in ENTRIES:
+        copy = work / "linked"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.rmtree(victim, ignore_errors=True)
+        shutil.copytree(report, copy)
+        victim.mkdir()
+        (victim / "thesis.txt").write_text("three years of work")
+        path = copy / entry
+        folder = path.is_dir() or entry == "reviewed"
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+        path.symlink_to(victim if folder else victim / "thesis.txt")
+        run("review", copy, "--check")
+        run("count", work / "empty.png", "--out", copy, "--restart")
+        left = {one.name: one.read_text() for one in victim.iterdir()}
+        through += left != {"thesis.txt": "three years of work"}
+    return len(ENTRIES), through
+
+
+def damage(report: Path, work: Path, lines: int) -> tuple[int, int]:
+    """How many bits of the journal were flipped, each alone, and how many went unnoticed."""
+    from wbcdet.report.journal import Journal, JournalError
+
+    source = (report / "journal" / "fields.jsonl").read_bytes()
+    folder = work / "damaged"
+    folder.mkdir()
+    shutil.copy(report / "journal" / "pictures.bin", folder)
+    unnoticed = 0
+    for _ in range(lines):
+        data = bytearray(source)
+        data[random.randrange(len(data) - 1)] ^= 1 << random.randrange(8)
+        (folder / "fields.jsonl").write_bytes(data)
+        with suppress(JournalError):
+            journal = Journal(folder, read_only=True)
+            unnoticed += not journal.damaged
+            journal.close()
+    return lines, unnoticed
+
+
+def main(
+    report: Annotated[Path, typer.Argument(help="Of wbcdet count; it is only read.")],
+    kills: Annotated[int, typer.Option(help="Kills while signing.")] = 20,
+    bits: Annotated[int, typer.Option(help="Bits of the journal that are flipped.")] = 500,
+) -> None:
+    """Attack copies of a report."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        copy = work / "report"
+        shutil.copytree(report, copy)
+        print("killed while signing {}, had signed {}, whole {}".format(
+            *kills_while_signing(copy, kills)))  # fmt: skip
+        print("entries replaced by links {}, let through {}".format(*links(report, work)))
+        print("bits of the journal flipped {}, unnoticed {}".format(*damage(report, work, bits)))
+        with served(copy) as page:
+            statuses = [page.ask(path, cookie="")[0] for path in ("/", "/api/report", "/thumb/0/0")]
+            print(f"without a token: {statuses}")
+            before = page.peak_mb()
+            status = page.ask("/api/change", b" " * 200_000_000)[0]
+            print(f"a body of 200 MB: {status}, {page.peak_mb() - before:.0f} MB more memory")
+            cell = {"field": 0, "cell": 0, "seen": 0, "label": "basophil"}
+            begun = time.monotonic()
+            status = page.write("/api/change", cells=[cell] * 20_001)[0]
+            print(f"20,001 cells in a change: {status} in {time.monotonic() - begun:.1f} s")
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -1,0 +1,41 @@
+"""Texts in tables, so that no spreadsheet takes one for a formula, whatever a file is called."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any, TextIO
+
+#: What a spreadsheet may take for the beginning of a formula: = + - @, also in full width, or a tab
+#: or line break before it; at the start of a cell or behind a sign that another spreadsheet's
+#: settings take for the end of one.
+_FORMULA = re.compile(r"((?:^|[;,\t\r\n\"|])[\s']*?)(?=[=+\-@\t\r\n＝＋－＠])")
+_HARMLESS = re.compile(r"((?:^|[;,\t\r\n\"|])[\s']*?)'(?=[=+\-@\t\r\n＝＋－＠])")
+
+
+def harmless(value: Any) -> Any:
+    """A value of a table, with an apostrophe before whatever a spreadsheet may run as a formula.
+
+    ``=1+1`` becomes ``'=1+1``. Numbers, and all other texts, stay as they are.
+    """
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value
+
+
+def original(text: str) -> str:
+    """The text that :func:`harmless` was given: without its apostrophes."""
+    return _HARMLESS.sub(r"\1", text)
+
+
+def write_rows(file: TextIO, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write a table: its header, then the rows; every text is :func:`harmless`.
+
+    Args:
+        file: open for text, with ``newline=""``.
+        columns: names of the columns.
+        rows: values by column; what a row lacks is empty.
+    """
+    table = csv.DictWriter(file, columns, restval=None, lineterminator="\n")
+    table.writeheader()
+    for row in rows:
+        table.writerow({name: harmless(value) for name, value in row.items()})

@@ -1,0 +1,151 @@
+"""Paths that come from a report, and files that a report holds: nothing outside is ever reached.
+
+A report may come from somebody else, and a folder may hold more than this program wrote there. So a
+name from a report is resolved below the folder that it belongs to and never followed out by a link,
+files of a report are opened only where they are plain files, and only pictures that carry this
+program's mark are ever removed.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from io import FileIO
+from pathlib import Path, PurePosixPath
+
+from wbcdet.utils.errors import WbcdetError
+
+#: Comment segment in every JPEG file that this program may later remove.
+_MARK = b"\xff\xfe" + (2 + len(b"wbcdet")).to_bytes(2, "big") + b"wbcdet"
+#: How far from the beginning of a file the comment can stand: behind the JFIF header.
+_MARK_WITHIN = 64
+
+_NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
+#: A pipe must be seen to be one, not waited for.
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)
+
+
+class OutsideError(WbcdetError, OSError):
+    """A path leads out of its folder, or is no plain file; the message is one line."""
+
+
+def inside(folder: Path, name: str) -> Path:
+    """The path of a name below a folder, whether it exists or not.
+
+    Args:
+        folder: trusted; it may itself be a link.
+        name: as a report gives it, with ``/`` between its parts.
+
+    Raises:
+        OutsideError: the name is absolute, goes up, or a link on its way leads out.
+    """
+    parts = PurePosixPath(name).parts
+    foreign = os.sep != "/" and (":" in name or "\\" in name)
+    if not parts or parts[0] == "/" or ".." in parts or foreign:
+        raise OutsideError(f"{_shown(name)}: the name leads out of {folder}")
+    path = folder.joinpath(*parts)
+    try:
+        leads_out = not path.resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that cannot be
+        raise OutsideError(f"{_shown(name)}: is no usable name ({error})") from error
+    if leads_out:
+        raise OutsideError(f"{path}: is a link out of {folder}; remove it")
+    return path
+
+
+def own_folder(folder: Path, name: str) -> Path:
+    """A folder in a report, whether it exists or not.
+
+    Raises:
+        OutsideError: it is a link or no folder.
+    """
+    path = folder / name
+    if path.is_symlink():
+        raise OutsideError(f"{path}: is a link; remove it, or put the folder itself there")
+    if path.exists() and not path.is_dir():
+        raise OutsideError(f"{path}: is no folder; move it away")
+    return path
+
+
+def own_file(folder: Path, name: str) -> Path:
+    """A file that a report holds, whether it exists or not.
+
+    Raises:
+        OutsideError: it is a link, a folder, a device or a pipe.
+    """
+    path = folder / name
+    try:
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return path
+    if stat.S_ISLNK(mode):
+        raise OutsideError(f"{path}: is a link; remove it, or put the file itself there")
+    if not stat.S_ISREG(mode):
+        raise OutsideError(f"{path}: is no plain file; move it away")
+    return path
+
+
+def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
+    """Open a plain file, never through a link.
+
+    Args:
+        path: the file.
+        mode: as of ``FileIO``.
+        permissions: of a file that is made, before the umask.
+
+    Raises:
+        OutsideError: it is a link, a folder, a device or a pipe.
+        OSError: it cannot be opened.
+    """
+    own_file(path.parent, path.name)
+
+    def opener(name: str, flags: int) -> int:
+        return os.open(name, flags | _NO_FOLLOW | _NO_WAIT, permissions)
+
+    file = FileIO(str(path), mode, opener=opener)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise OutsideError(f"{path}: is no plain file; move it away")
+    return file
+
+
+def read_own(folder: Path, name: str) -> bytes:
+    """All bytes of a file that a report holds.
+
+    Raises:
+        OSError: it cannot be read; ``OutsideError`` as of :func:`open_own`.
+    """
+    with open_own(folder / name, "rb") as file:
+        return file.readall()
+
+
+def make_private(path: Path) -> None:
+    """A file, made where it does not exist, that no other account of this computer can read."""
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
+    try:
+        if hasattr(os, "fchmod"):
+            os.fchmod(handle, 0o600)
+    finally:
+        os.close(handle)
+
+
+def marked(jpeg: bytes) -> bytes:
+    """A JPEG file with the comment that tells that this program wrote it."""
+    at = 2
+    if jpeg[2:4] == b"\xff\xe0":  # JFIF wants its header first
+        at += 2 + int.from_bytes(jpeg[4:6], "big")
+    return jpeg[:at] + _MARK + jpeg[at:]
+
+
+def is_marked(path: Path) -> bool:
+    """This program wrote the picture; False where it cannot be read, or is no plain file."""
+    try:
+        with open_own(path, "rb") as file:
+            start = file.read(_MARK_WITHIN) or b""
+    except OSError:
+        return False
+    return start.startswith(b"\xff\xd8") and _MARK in start
+
+
+def _shown(name: str) -> str:
+    return " ".join(name.split())[:200].encode(errors="replace").decode() or repr(name)

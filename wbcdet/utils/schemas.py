@@ -1,0 +1,71 @@
+"""Documents are checked against their schema before anything in them is used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from wbcdet.utils.errors import WbcdetError
+
+
+class SchemaError(WbcdetError, ValueError):
+    """A document is not as its schema says; the message is one line that names the place."""
+
+
+def parse_json(data: bytes | str) -> Any:
+    """JSON as the standard has it: no NaN, no infinity, no endless nesting.
+
+    Raises:
+        ValueError: it is not; the message is one line.
+    """
+    try:
+        return json.loads(data, parse_constant=_refuse)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+
+
+def check_schema(
+    value: Any, schema: Path, kind: str | None = None, definitions: Path | None = None
+) -> None:
+    """A value is as a schema says.
+
+    Args:
+        value: what JSON can hold.
+        schema: the file of the schema.
+        kind: which of its ``$defs``; None takes the schema itself.
+        definitions: another schema, whose ``$defs`` it builds upon.
+
+    Raises:
+        SchemaError: it is not.
+    """
+    import fastjsonschema
+
+    try:
+        _compiled(schema, kind, definitions)(value)
+    except fastjsonschema.JsonSchemaValueException as error:
+        text = " ".join(str(error.message).split())
+        raise SchemaError(text.removeprefix("data.").removeprefix("data ")[:300]) from error
+
+
+@cache
+def _compiled(schema: Path, kind: str | None, definitions: Path | None) -> Callable[[Any], Any]:
+    import fastjsonschema
+
+    whole = _read(schema)
+    more = _read(definitions)["$defs"] if definitions else {}
+    chosen = whole if kind is None else whole["$defs"][kind]
+    compiled: Callable[[Any], Any] = fastjsonschema.compile(
+        {**chosen, "$defs": {**more, **whole["$defs"]}}
+    )
+    return compiled
+
+
+def _read(schema: Path) -> Any:
+    return json.loads(schema.read_text(encoding="utf-8"))
+
+
+def _refuse(constant: str) -> Any:
+    raise ValueError(f"{constant} is no number")
