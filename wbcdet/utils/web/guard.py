@@ -70,10 +70,10 @@ class Guard:
         if body is None:
             await _answer(send, 413, f"Refused: more than {MAX_BYTES >> 20} MB.\n")
             return
-        given = iter([{"type": "http.request", "body": body, "more_body": False}])
+        read: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def receive_body() -> Message:
-            return next(given, None) or await receive()
+            return read.pop() if read else await receive()
 
         async def with_headers(message: Message) -> None:
             if message["type"] == "http.response.start":
