@@ -17,12 +17,13 @@ from wbcdet.inference.detector import Detector
 from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
-from wbcdet.inference.sliced import Box, crop, find_in_tiles, find_whole
+from wbcdet.inference.sliced import crop, find_in_tiles, find_whole
 from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import cores, work_ahead
 
 _LOG = logging.getLogger(__name__)
@@ -74,6 +75,7 @@ class Analyzer:
     ) -> None:
         given = {"confidence": confidence, "min_score": min_score, "device": device}
         changes = {name: value for name, value in given.items() if value is not None}
+        # mypy cannot see that the names fit the types.
         self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
         device = self.settings.device
         self.detector = detector or Detector(device, threads, weights)

@@ -117,7 +117,7 @@ class ReportCounts:
         for entry in self.entries():
             self._note(entry)
         self.differentials: list[Differential] = differentials(
-            (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
+            (self._counted(entry) for entry in self.entries()),
             by=options.group_by,
             exclude_edge=options.exclude_edge,
             target=options.target,

@@ -59,8 +59,8 @@ class Journal:
         self.lists: dict[str, tuple[str, ...]] = {}
         self._places: dict[str, Place] = {}
         self._synced = time.monotonic()
-        self._lines = FileIO(self._path, "a+b")  # type: ignore[arg-type]
-        self._pictures = FileIO(self._pictures_path, "a+b")  # type: ignore[arg-type]
+        self._lines = FileIO(self._path, "a+b")
+        self._pictures = FileIO(self._pictures_path, "a+b")
         try:
             self._load()
         except BaseException:

@@ -170,7 +170,8 @@ class Store:
         with self._engine.begin() as connection:
             for row in rows:
                 done = connection.execute(insert(_decisions).values(row.values()))
-                numbers.append(int(done.inserted_primary_key[0]))  # type: ignore[index]
+                assert done.inserted_primary_key is not None
+                numbers.append(int(done.inserted_primary_key[0]))
             if thumbnail is not None:
                 values = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
                 connection.execute(insert(_thumbnails).values(values))
@@ -214,7 +215,7 @@ def _decision(row: Any) -> Decision:
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
     }
-    return Decision(**plain, box=box, before=before, after=after)  # type: ignore[arg-type]
+    return Decision(**plain, box=box, before=before, after=after)
 
 
 def _json(value: Any) -> str | None:

@@ -15,12 +15,13 @@ from wbcdet.report.journal import Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
-from wbcdet.review.decision_store import Box, Store
+from wbcdet.review.decision_store import Store
 from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.machine_report import load_report
 from wbcdet.review.sign_off import sign
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import locked
 
 #: Folder of the regenerated report, in the report folder.

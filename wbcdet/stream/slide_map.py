@@ -14,7 +14,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wbcdet.report.registration import Box, RegistrationImage, Shift
+from wbcdet.report.registration import RegistrationImage, Shift
+from wbcdet.utils.boxes import Box
 
 #: Keyframes around the last place that a frame is compared with.
 _NEAR = 5

@@ -58,7 +58,7 @@ class FastModel(DetectionModel):
         return to_float(out)
 
 
-class SceneDataset(Dataset):
+class SceneDataset(Dataset[dict[str, Any]]):
     """Composed scenes in the form that ultralytics' trainer and validator read.
 
     Args:

@@ -67,7 +67,8 @@ class SeparableBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inside, H, W) → (B, out, H / stride, W / stride)."""
         y = self.layers(x)
-        return x + y if self.residual else y
+        result: torch.Tensor = x + y if self.residual else y
+        return result
 
 
 class LeucoCyteNet(nn.Module):
@@ -101,7 +102,8 @@ class LeucoCyteNet(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised RGB → (B, classes) logits."""
         x = self.head(self.blocks(self.stem(x)))
-        return self.classify(self.dropout(x.mean((2, 3))))
+        result: torch.Tensor = self.classify(self.dropout(x.mean((2, 3))))
+        return result
 
     def train(self, mode: bool = True) -> LeucoCyteNet:
         """Training mode; the normalisation's statistics stay fixed in it."""
