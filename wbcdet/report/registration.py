@@ -1,4 +1,4 @@
-"""Do two fields show the same piece of a slide, and how are they shifted?
+"""Tell whether two fields show the same piece of a slide, and how they are shifted.
 
 Both pictures are reduced and freed of slow changes of light, so that what is compared is the
 pattern of cells. A shift is looked for with normalised cross-correlation over every possible

@@ -58,8 +58,8 @@ def _annotation(item: Item, classes: Sequence[str]) -> bytes:
             ElementTree.SubElement(node, name).text = value
         node.append(box)
     ElementTree.indent(root)
-    text: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
-    return text + b"\n"
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
 
 
 def _set(root: ElementTree.Element, path: str, text: str) -> None:

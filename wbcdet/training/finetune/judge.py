@@ -1,4 +1,4 @@
-"""Is the fine-tuned classifier better? Judged on cells that it has not learnt from."""
+"""Judge whether the fine-tuned classifier is better, on cells that it has not learnt from."""
 
 from __future__ import annotations
 
