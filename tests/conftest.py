@@ -47,10 +47,10 @@ def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def data_dir() -> Path:
-    """Folder of the public data archives: WBCDET_DATA, else ``../shared/data``."""
-    folder = Path(os.environ.get("WBCDET_DATA") or REPOSITORY.parent / "shared" / "data")
-    if not (folder / "bccd.zip").is_file():
-        pytest.skip(f"no data archives in {folder}; set WBCDET_DATA (see wbcdet data fetch)")
+    """Folder of the public data archives, which ``WBCDET_DATA`` names."""
+    folder = Path(os.environ.get("WBCDET_DATA") or "")
+    if not (os.environ.get("WBCDET_DATA") and (folder / "bccd.zip").is_file()):
+        pytest.skip("no data archives; set WBCDET_DATA to their folder (see wbcdet data fetch)")
     return folder
 
 

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import grain
 
-from wbcdet.datasets import laboratories as labs
 from wbcdet.datasets.archives import DataError, open_archive
 from wbcdet.datasets.laboratories import KINDS, place_sub_image, read_bccd, read_split_list
 from wbcdet.datasets.prepare import BOX_COLUMNS, CUTOUT_COLUMNS, FIELD_COLUMNS, _cutout, prepare
+from wbcdet.utils.boxes import part_of_smaller
 
 Rows = list[dict[str, str]]
 
@@ -105,7 +105,7 @@ def test_bcisc(fields: dict[str, Rows], boxes: dict[str, Rows]) -> None:
         assert all(20 <= min(sides(box)) <= max(sides(box)) < 600 for box in found)
         # A cell has masks in its field and in its sub-image, but one box.
         corners = [tuple(float(box[k]) for k in BOX_COLUMNS[1:5]) for box in found]
-        assert all(labs._overlap(a, b) <= 0.5 for n, a in enumerate(corners) for b in corners[:n])
+        assert all(part_of_smaller(a, b) <= 0.5 for n, a in enumerate(corners) for b in corners[:n])
 
 
 def test_sub_images_are_found_in_their_fields(data_dir: Path) -> None:

@@ -133,6 +133,7 @@ def logged(command: Callable[..., Any]) -> Callable[..., Any]:
 
     # What typer reads a command's options from, one way or the other by its version.
     run.__annotations__ = {**hints, "verbose": Verbose}
+    # A function may have it; the type of functions does not say so.
     run.__signature__ = signature.replace(parameters=[*own, extra])  # type: ignore[attr-defined]
     return run
 

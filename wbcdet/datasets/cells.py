@@ -10,6 +10,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from wbcdet.utils.boxes import Box
+
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
 cv2.setNumThreads(0)
 
@@ -65,7 +67,7 @@ class LabelledCell:
     silver: bool
 
 
-def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple]:
+def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Box]:
     """The part of a field that any variation of the crop can reach, and the box in it.
 
     Args:
@@ -81,8 +83,8 @@ def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, tuple]:
     factor = min(1.0, LARGEST_CELL / side)
     if factor < 1:
         patch = cv2.resize(patch, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-    inside = (box - np.array([x0, y0, x0, y0])) * factor
-    return np.ascontiguousarray(patch), tuple(float(v) for v in inside)
+    left, top, right, bottom = ((box - np.array([x0, y0, x0, y0])) * factor).tolist()
+    return np.ascontiguousarray(patch), (left, top, right, bottom)
 
 
 def load_cells(

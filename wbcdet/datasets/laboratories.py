@@ -252,7 +252,9 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
             sub_images[match[1], match[2]].append(name)
     for row in rows:
         record = _blank(row)
-        folder, stem = re.fullmatch(r"original-images/(\w+)/(.+)\.jpg", row["file"]).groups()  # type: ignore[union-attr]
+        named = re.fullmatch(r"original-images/(\w+)/(.+)\.jpg", row["file"])
+        assert named is not None, row["file"]
+        folder, stem = named.groups()
         image = archive.read_image(row["file"])
         # A class is said of the cell in the middle of a sub-image, or of a field's only cell; the
         # neighbours that masks show too are of any type.

@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -25,7 +26,7 @@ BOX_COLUMNS = (
 CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple]) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
     part = path.with_suffix(".part")
     with part.open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream, lineterminator="\n")
@@ -133,9 +134,9 @@ def prepare(
             raise DataError(f"no laboratory is called {name!r}; there are {', '.join(READERS)}")
     out_dir.mkdir(parents=True, exist_ok=True)
     split_list = read_split_list()
-    fields: list[tuple] = []
-    boxes: list[tuple] = []
-    cutouts: list[tuple] = []
+    fields: list[tuple[Any, ...]] = []
+    boxes: list[tuple[Any, ...]] = []
+    cutouts: list[tuple[Any, ...]] = []
     with Progress(disable=not progress) as bar:
         task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in chosen))
         for laboratory in chosen:

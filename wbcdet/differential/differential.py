@@ -213,7 +213,7 @@ class Differential:
         how = "left out" if self.edge_left_out else "counted above"
         rows.append({"label": EDGE, "count": self.edge, "reason": how})
         start = dict.fromkeys(DIFFERENTIAL_COLUMNS)
-        start |= {"group": self.group, "classified": self.classified}  # type: ignore[dict-item]
+        start |= {"group": self.group, "classified": self.classified}
         return [start | row for row in rows]
 
 

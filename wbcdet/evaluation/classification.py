@@ -1,4 +1,4 @@
-"""Figures of the names: does a cell get the right one, and how far can its score be trusted?"""
+"""Figures of the names: how often the right one is given, and how far its score can be trusted."""
 
 from __future__ import annotations
 

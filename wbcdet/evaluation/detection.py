@@ -1,4 +1,4 @@
-"""Figures of the detector: are the white cells found, and is anything else?"""
+"""Figures of the detector: which white cells are found, and what else."""
 
 from __future__ import annotations
 

@@ -104,7 +104,8 @@ def differential(fields: Sequence[AnalysedField]) -> dict[str, Any]:
 
         def points(drawn: np.ndarray, n: int = n) -> np.ndarray:
             share = drawn[:, :, n] / drawn.sum(2)
-            return 100 * (share[:, 1] - share[:, 0])
+            result: np.ndarray = 100 * (share[:, 1] - share[:, 0])
+            return result
 
         types[name] = {
             "true": int(true[n]),

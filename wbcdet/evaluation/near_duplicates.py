@@ -132,4 +132,5 @@ def _bits(thumbs: np.ndarray) -> np.ndarray:
 def _unit(thumbs: np.ndarray) -> np.ndarray:
     flat = thumbs.reshape(len(thumbs), -1)
     flat = flat - flat.mean(1, keepdims=True)
-    return flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    result: np.ndarray = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    return result

@@ -20,12 +20,13 @@ from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
-from wbcdet.inference.sliced import Box, Boxes, crop, find_in_tiles, find_whole
+from wbcdet.inference.sliced import Boxes, crop, find_in_tiles, find_whole
 from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import cores, work_ahead
 
 _LOG = logging.getLogger(__name__)
@@ -83,6 +84,7 @@ class Analyzer:
             "careful": careful,
         }
         changes = {name: value for name, value in given.items() if value is not None}
+        # mypy cannot see that the names fit the types.
         self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
         device, careful = self.settings.device, self.settings.careful
         self.detector = detector or Detector(device, threads, weights, careful=careful)

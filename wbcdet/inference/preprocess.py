@@ -58,7 +58,7 @@ def crop_cell(
     fill: tuple[float, ...] = (0.0, 0.0, 0.0)
     if not inside or angle:
         fill = _ground(pixels[top : int(cy + reach) + 1, left : int(cx + reach) + 1])
-    return cv2.warpAffine(
+    result: np.ndarray = cv2.warpAffine(
         pixels,
         turn,
         (size, size),
@@ -66,6 +66,7 @@ def crop_cell(
         borderMode=cv2.BORDER_CONSTANT,
         borderValue=fill,
     )
+    return result
 
 
 def _ground(part: np.ndarray) -> tuple[float, ...]:

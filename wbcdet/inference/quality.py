@@ -132,7 +132,8 @@ def _reduced(part: Pixels, scale: float) -> Pixels:
         half = (width // block, height // block)
         part = part[: half[1] * block, : half[0] * block]
         part = cv2.resize(part, half, interpolation=cv2.INTER_AREA)
-    return cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    result: Pixels = cv2.resize(part, size, interpolation=cv2.INTER_AREA)
+    return result
 
 
 def _judge(parts: list[Pixels], least_focus: float) -> FieldQuality:

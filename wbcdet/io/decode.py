@@ -167,6 +167,7 @@ def _is_deep(picture: Image.Image, data: bytes, kind: str) -> bool:
     if kind == "PNG":
         return data[24] == 16
     if kind == "TIFF":
+        # Only Pillow's class of TIFF pictures has it, which a file of that kind is.
         bits = picture.tag_v2.get(258, (1,))  # type: ignore[attr-defined]
         depth = max(bits) if isinstance(bits, tuple) else int(bits)
         formats = picture.tag_v2.get(339, (1,))  # type: ignore[attr-defined]
@@ -213,7 +214,8 @@ def eight_bit(
     scaled = deep.astype(np.float32) * factor
     if alpha is not None:
         scaled = scaled * (1.0 if premultiplied else alpha) + 255.0 * (1.0 - alpha)
-    return np.rint(np.minimum(scaled, 255.0)).astype(np.uint8)
+    result: Pixels = np.rint(np.minimum(scaled, 255.0)).astype(np.uint8)
+    return result
 
 
 def _decode_turbo(picture: Image.Image, data: bytes) -> Pixels | None:
@@ -225,7 +227,8 @@ def _decode_turbo(picture: Image.Image, data: bytes) -> Pixels | None:
     import simplejpeg
 
     try:
-        return simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+        result: Pixels | None = simplejpeg.decode_jpeg(data, colorspace="BGR", strict=True)
+        return result
     except ValueError:
         return None
 
@@ -240,4 +243,5 @@ def _decode_plain(picture: Image.Image) -> Pixels:
         ground = Image.new("RGBA", layer.size, "white")
         upright = Image.alpha_composite(ground, layer)
     # Pillow reads CMYK JPEG by Adobe's inverted convention, as every writer of them does.
-    return cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR)
+    result: Pixels = cv2.cvtColor(np.asarray(upright.convert("RGB")), cv2.COLOR_RGB2BGR)
+    return result

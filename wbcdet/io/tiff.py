@@ -149,7 +149,8 @@ class TiffPicture:
         if factor != 1.0 or alpha is not None:
             values = eight_bit(values, factor, alpha, premultiplied=layout.alpha == "premultiplied")
         turn = cv2.COLOR_GRAY2BGR if colours == 1 else cv2.COLOR_RGB2BGR
-        return cv2.cvtColor(np.ascontiguousarray(values), turn)
+        result: Pixels = cv2.cvtColor(np.ascontiguousarray(values), turn)
+        return result
 
     @cached_property
     def _factor(self) -> float:

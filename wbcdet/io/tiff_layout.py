@@ -295,7 +295,8 @@ def _packed_band(page: Page, plane: int, samples: int) -> Band:
 
     def unpack(data: bytes, block: int) -> np.ndarray:
         samples: np.ndarray = decode(data, first + block, jpegtables=tables, jpegheader=header)[0]
-        return samples[0]
+        result: np.ndarray = samples[0]
+        return result
 
     return Band(samples, rows, columns, offsets, counts, unpack)
 

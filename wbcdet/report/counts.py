@@ -132,7 +132,7 @@ class ReportCounts:
         for group, comparison in comparisons.items():
             self.notes[group].ground = comparison.verdict()
         self.differentials: list[Differential] = differentials(
-            (self._counted(entry) for entry in self.entries()),  # type: ignore[arg-type]
+            (self._counted(entry) for entry in self.entries()),
             by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
             target=options.target,

@@ -1,4 +1,4 @@
-"""Do two fields show the same piece of a slide, and how are they shifted?
+"""Tell whether two fields show the same piece of a slide, and how they are shifted.
 
 Both pictures are reduced and freed of slow changes of light, so that what is compared is the
 pattern of cells. A shift is looked for with normalised cross-correlation over every possible
@@ -215,19 +215,22 @@ def _pattern(grey: Floats, fine: float, coarse: float) -> Floats:
     """What is between two sizes (sigma, in pixels) in a picture, with mean 0 and deviation 1."""
     band = cv2.GaussianBlur(grey, (0, 0), fine) - _blurred(grey, coarse)
     band -= band.mean()
-    return (band / max(float(band.std()), 1e-3)).astype(np.float32)
+    result: Floats = (band / max(float(band.std()), 1e-3)).astype(np.float32)
+    return result
 
 
 def _blurred(picture: Floats, sigma: float) -> Floats:
     """A Gaussian blur; a wide one at a quarter of the size, which is all but the same and takes a
     tenth of the time."""
     if sigma < 8:
-        return cv2.GaussianBlur(picture, (0, 0), sigma).astype(np.float32, copy=False)
+        near: Floats = cv2.GaussianBlur(picture, (0, 0), sigma).astype(np.float32, copy=False)
+        return near
     height, width = picture.shape
     quarter = (max(1, width // 4), max(1, height // 4))
     small = cv2.resize(picture, quarter, interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma / 4)
-    return cv2.resize(small, (width, height)).astype(np.float32, copy=False)
+    result: Floats = cv2.resize(small, (width, height)).astype(np.float32, copy=False)
+    return result
 
 
 def _without(grey: Floats, clear: Pixels) -> Floats:

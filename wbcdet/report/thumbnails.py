@@ -72,7 +72,8 @@ def from_jpeg(data: bytes) -> Pixels:
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise JournalError("a thumbnail in the journal is damaged")
-    return pixels.astype(np.uint8, copy=False)
+    result: Pixels = pixels.astype(np.uint8, copy=False)
+    return result
 
 
 def to_jpeg(pixels: Pixels, quality: int) -> bytes:

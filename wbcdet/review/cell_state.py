@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wbcdet.records import Cell, CellType
-from wbcdet.review.decision_store import Box
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 
 #: Labels beside the machine's that have a key of their own.

@@ -309,7 +309,7 @@ def _decision(row: Any) -> Decision:
         kind = str if name in ("time", "who", "kind", "file") else int
         if not (isinstance(value, kind) or (name == "of" and value is None)):
             raise TypeError(f"its {name} is {value!r}")
-    return Decision(**plain, box=box, before=before, after=after)  # type: ignore[arg-type]
+    return Decision(**plain, box=box, before=before, after=after)
 
 
 def _state(text: str | None) -> dict[str, Any] | None:

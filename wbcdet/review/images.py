@@ -20,9 +20,10 @@ from wbcdet.report.journal import Journal, JournalError, Place
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.thumbnails import cut_thumbnail, to_jpeg
 from wbcdet.review.cell_state import Key
-from wbcdet.review.decision_store import Box, Store
+from wbcdet.review.decision_store import Store
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 
 #: Side of a tile in pixels.

@@ -16,13 +16,14 @@ from wbcdet.report.journal import LINES, PICTURES, Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
-from wbcdet.review.decision_store import Box, Store
+from wbcdet.review.decision_store import Store
 from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.remembered import remember_pictures, remembered_pictures
 from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import locked
 from wbcdet.utils.safe_files import own_folder
 from wbcdet.utils.text import one_line

@@ -20,8 +20,9 @@ from wbcdet.review.cell_state import (
     checked_label,
     checked_name,
 )
-from wbcdet.review.decision_store import Box, Decision, Store
+from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, ReviewField
+from wbcdet.utils.boxes import Box
 
 
 @dataclass(slots=True)

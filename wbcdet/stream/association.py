@@ -1,4 +1,4 @@
-"""Which cells of a frame are known already?"""
+"""Tell which cells of a frame are known already."""
 
 from __future__ import annotations
 

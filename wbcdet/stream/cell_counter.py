@@ -1,4 +1,4 @@
-"""One frame after the other: is it worth a look, where is it, which cells are new?"""
+"""Take one frame after the other: whether it is worth a look, where it is, which cells are new."""
 
 from __future__ import annotations
 

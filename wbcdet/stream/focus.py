@@ -1,4 +1,4 @@
-"""Is a frame sharp, compared with the best of its stream?"""
+"""How sharp a frame is, compared with the best of its stream."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where on the slide is this frame? A chart of what was seen, kept as keyframes.
+"""Where on the slide a frame is: a map of what was seen, kept as keyframes.
 
 A frame is placed by its shift (``wbcdet.report.registration``) against the keyframes around the
 last place, so that errors do not add up from frame to frame; against the frame before, where fast
@@ -14,7 +14,8 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wbcdet.report.registration import Box, RegistrationImage, Shift
+from wbcdet.report.registration import RegistrationImage, Shift
+from wbcdet.utils.boxes import Box
 
 #: Keyframes around the last place that a frame is compared with.
 _NEAR = 5

@@ -8,8 +8,8 @@ from typing import Any
 
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report.journal import Place
-from wbcdet.report.registration import Box
 from wbcdet.stream.slide_map import Move, Position
+from wbcdet.utils.boxes import Box
 
 #: A view takes the place of the best one so far when it is better by this factor: not for every
 #: small difference, since the picture of the best view is written to disk.
@@ -167,14 +167,15 @@ class Track:
         self.chances += other.chances
         self.certainty += other.certainty
         self.undone |= other.undone
-        for mine, more in (
+        sums: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
             (self.views, other.views),
             (self.weights, other.weights),
             (self.scores, other.scores),
             (self.reasons, other.reasons),
-        ):
+        )
+        for mine, more in sums:
             for name, value in more.items():
-                mine[name] = mine.get(name, 0) + value  # type: ignore[assignment]
+                mine[name] = mine.get(name, 0) + value
 
     def to_record(self) -> dict[str, Any]:
         """The track as the journal keeps it."""

@@ -72,7 +72,8 @@ class VGG16(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
-        return self.classify(self.dropout(self.features(x).mean((2, 3))))
+        result: torch.Tensor = self.classify(self.dropout(self.features(x).mean((2, 3))))
+        return result
 
 
 def _from_timm(name: str, classes: int, pretrained: bool) -> Any:

@@ -95,7 +95,7 @@ def _change_cytoplasm(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return from_density(value**bend * np.float32(amount) + ground)
 
 
-class CellDataset(Dataset):
+class CellDataset(Dataset[dict[str, Any]]):
     """Varied crops, drawn with replacement, half way between even classes and those of blood.
 
     Within a class a laboratory counts by the root of its cells. The four types are drawn by the

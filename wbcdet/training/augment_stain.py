@@ -16,12 +16,14 @@ Image = np.ndarray  # (H, W, 3) uint8 BGR
 
 def density(image: Image) -> np.ndarray:
     """Optical density, (H, W, 3) float32, 0 for white."""
-    return DENSITY[image]
+    result: np.ndarray = DENSITY[image]
+    return result
 
 
 def from_density(value: np.ndarray) -> Image:
     """The picture of an optical density; the inverse of :func:`density`."""
-    return np.clip(np.exp(-value) * 256 - 1, 0, 255).astype(np.uint8)
+    result: Image = np.clip(np.exp(-value) * 256 - 1, 0, 255).astype(np.uint8)
+    return result
 
 
 def change_stain(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.inference.preprocess import normalise
@@ -192,8 +192,8 @@ class Run:
             for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch
                 torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole
-                loader: DataLoader = DataLoader(
-                    self.data,  # type: ignore[arg-type]
+                loader: DataLoader[Any] = DataLoader(
+                    cast("Dataset[Any]", self.data),
                     self.recipe.batch,
                     num_workers=workers,
                     drop_last=True,

@@ -258,7 +258,8 @@ class SceneMaker:
         seen = np.clip(clipped[:, 2:] - clipped[:, :2], 0, None)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
         keep = (seen.prod(1) > 0.25 * area) & (seen.min(1, initial=1e9) >= 3)
-        return clipped[keep]
+        result: np.ndarray = clipped[keep]
+        return result
 
     def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """Masked cells of one laboratory set into a window of another.

@@ -85,7 +85,7 @@ def _tensors(value: Any) -> list[torch.Tensor]:
     return [t for part in parts for t in _tensors(part)] if isinstance(parts, Iterable) else []
 
 
-class SceneDataset(Dataset):
+class SceneDataset(Dataset[dict[str, Any]]):
     """Composed scenes in the form that ultralytics' trainer and validator read.
 
     Args:

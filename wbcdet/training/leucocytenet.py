@@ -67,7 +67,8 @@ class SeparableBlock(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, inside, H, W) → (B, out, H / stride, W / stride)."""
         y = self.layers(x)
-        return x + y if self.residual else y
+        result: torch.Tensor = x + y if self.residual else y
+        return result
 
 
 class LeucoCyteNet(nn.Module):
@@ -100,7 +101,8 @@ class LeucoCyteNet(nn.Module):
 
     def decide(self, maps: torch.Tensor) -> torch.Tensor:
         """(B, C, H, W) what the blocks make of crops → (B, classes) logits."""
-        return self.classify(self.dropout(self.head(maps).mean((2, 3))))
+        result: torch.Tensor = self.classify(self.dropout(self.head(maps).mean((2, 3))))
+        return result
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised RGB → (B, classes) logits."""

@@ -64,4 +64,5 @@ class LeucoCyteNetV1(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
-        return self.classify(self.dropout(self.blocks(x).mean((2, 3))))
+        result: torch.Tensor = self.classify(self.dropout(self.blocks(x).mean((2, 3))))
+        return result

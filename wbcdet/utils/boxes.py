@@ -53,7 +53,8 @@ def part_of_smaller(one: AnyBox, other: AnyBox) -> float:
 def areas(boxes: np.ndarray) -> np.ndarray:
     """Give the area of each box of (N, 4)."""
     sides: np.ndarray = boxes[:, 2:] - boxes[:, :2]
-    return sides.prod(1)
+    result: np.ndarray = sides.prod(1)
+    return result
 
 
 def shared_areas(box: np.ndarray, others: np.ndarray) -> np.ndarray:
@@ -61,7 +62,8 @@ def shared_areas(box: np.ndarray, others: np.ndarray) -> np.ndarray:
     import numpy as np
 
     sides = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
-    return sides.clip(0, None).prod(1)
+    result: np.ndarray = sides.clip(0, None).prod(1)
+    return result
 
 
 def ious(box: np.ndarray, others: np.ndarray) -> np.ndarray:

@@ -249,8 +249,9 @@ def _compare_class(
     elif any(one.cells is None for couple in couples for one in couple[1:]):
         missing.append("binomial limits: it is not known how many cells were counted")
     else:
-        counted = [np.array([couple[side].cells for couple in couples]) for side in (1, 2)]  # type: ignore[union-attr]
-        limits = binomial_limit(manual, ours, *counted).tolist()
+        by_hand = np.array([theirs.cells for _, theirs, _ in couples])
+        by_us = np.array([mine.cells for _, _, mine in couples])
+        limits = binomial_limit(manual, ours, by_hand, by_us).tolist()
     pairs = tuple(
         Pair(group, theirs.percent[label], mine.percent[label], theirs.cells, mine.cells, limit)
         for (group, theirs, mine), limit in zip(couples, limits, strict=True)

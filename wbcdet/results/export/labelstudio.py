@@ -76,4 +76,5 @@ def _configuration(classes: Sequence[str]) -> bytes:
     for name in classes:
         ElementTree.SubElement(labels, "Label", value=name, background=colour_of(name))
     ElementTree.indent(view)
-    return ElementTree.tostring(view, encoding="utf-8") + b"\n"
+    result: bytes = ElementTree.tostring(view, encoding="utf-8") + b"\n"
+    return result

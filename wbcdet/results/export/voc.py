@@ -47,7 +47,8 @@ def _annotation(item: Item, classes: Sequence[str]) -> bytes:
     _set(root, "source/database", f"wbcdet {__version__}")
     for cell, node in zip(result.cells, root.iter("object"), strict=True):
         box = node.find("bndbox")
-        node.remove(box)  # type: ignore[arg-type]
+        assert box is not None
+        node.remove(box)
         flags = {
             "pose": "Unspecified",
             "truncated": str(int(cell.touches_edge)),
@@ -55,9 +56,10 @@ def _annotation(item: Item, classes: Sequence[str]) -> bytes:
         }
         for name, value in flags.items():
             ElementTree.SubElement(node, name).text = value
-        node.append(box)  # type: ignore[arg-type]
+        node.append(box)
     ElementTree.indent(root)
-    return ElementTree.tostring(root, encoding="utf-8", xml_declaration=True) + b"\n"
+    written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
+    return written + b"\n"
 
 
 def _set(root: ElementTree.Element, path: str, text: str) -> None:

@@ -109,7 +109,8 @@ def to_bgr(picture: np.ndarray, bits: int) -> Pixels:
     if picture.dtype != np.uint8:
         picture = (picture >> max(0, bits - 8)).clip(0, 255).astype(np.uint8)
     if picture.ndim == 2:
-        return cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+        result: Pixels = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR).astype(np.uint8, copy=False)
+        return result
     return np.ascontiguousarray(picture[:, :, 2::-1])
 
 

@@ -1,4 +1,4 @@
-"""Is the fine-tuned classifier better? Judged on cells that it has not learnt from."""
+"""Judge whether the fine-tuned classifier is better, on cells that it has not learnt from."""
 
 from __future__ import annotations
 
@@ -165,7 +165,8 @@ def judge(
 def sign_test(more: int, fewer: int) -> float:
     """Probability of so many or more of one kind by the toss of a coin; 1 for none."""
     tosses = more + fewer
-    return sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses
+    result: float = sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses
+    return result
 
 
 def _row(name: str, before: np.ndarray, after: np.ndarray, mask: np.ndarray, of: Groups) -> Row:

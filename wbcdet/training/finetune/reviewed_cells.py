@@ -14,9 +14,9 @@ from wbcdet.datasets.cells import CLASSES, REACH, LabelledCell, cut_patch
 from wbcdet.io.decode import FieldError
 from wbcdet.io.field import Field
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
-from wbcdet.review.decision_store import Box
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
+from wbcdet.utils.boxes import Box
 
 #: Cells that are learnt from at most: more take memory and time and teach little.
 MAX_CELLS = 2000

@@ -109,7 +109,8 @@ def tune(network: LeucoCyteNet, features: Features, which: np.ndarray) -> LeucoC
 
 
 def _head(network: LeucoCyteNet, x: torch.Tensor) -> torch.Tensor:
-    return network.classify(network.dropout(network.head(x).mean((2, 3))))
+    result: torch.Tensor = network.classify(network.dropout(network.head(x).mean((2, 3))))
+    return result
 
 
 def _odds(labels: np.ndarray) -> np.ndarray:
