@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Annotated
 
@@ -16,10 +17,10 @@ Prepared = Annotated[Path, typer.Option(help="Folder of `wbcdet data prepare`.")
 @app.command()
 def detector(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint of the run.")] = Path(
-        "runs/detector-416/weights/last.pt"
+        "runs/detector/weights/last.pt"
     ),
     size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 416,
-    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.45,
+    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.35,
     recipe: Recipe = "",
     out: Folder = Path("weights"),
 ) -> None:
@@ -32,22 +33,31 @@ def detector(
 @app.command()
 def classifier(
     run: Annotated[Path, typer.Option(help="Folder of the run.")] = Path("runs/classifier"),
-    stages: Annotated[int, typer.Option(help="Stages of the network.")] = 5,
-    head: Annotated[int, typer.Option(help="Channels of its head.")] = 320,
-    min_score: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.5,
+    thresholds: Annotated[
+        Path, typer.Option(help="What scripts/thresholds.py chose on left-out laboratories.")
+    ] = Path("runs/thresholds.json"),
     recipe: Recipe = "",
     prepared: Prepared = Path("prepared"),
     out: Folder = Path("weights"),
 ) -> None:
-    """The classifier; its temperature is fitted on the validation cells."""
-    from wbcdet.training.classifier_training import fit_temperature, load_network, validation_logits
+    """The classifier, with its distance from the training cells of the prepared folder."""
+    from wbcdet.training.classifier_training import load_network
+    from wbcdet.training.distance import training_distance
     from wbcdet.training.export import export_classifier
 
     weights = run / "classifier.safetensors"
-    network = load_network(weights, stages, head)
-    temperature = fit_temperature(*validation_logits(network, prepared, ()))
-    print(f"temperature {temperature:.3f}")
-    export_classifier(weights, out, temperature, min_score, recipe, stages, head)
+    chosen = json.loads(thresholds.read_text(encoding="utf-8"))
+    distance = training_distance(load_network(weights), prepared)
+    unlike = {"output": "distance", "threshold": chosen["distance"]}
+    export_classifier(
+        weights,
+        out,
+        chosen["temperature"],
+        chosen["min_score"],
+        recipe,
+        distance=distance,
+        extra={"unlike_trained": unlike},
+    )
 
 
 if __name__ == "__main__":
