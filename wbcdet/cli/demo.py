@@ -51,8 +51,8 @@ def demo(
         from wbcdet.batch.demo import run_demo
         from wbcdet.results.writer import Report
 
-        report = Report(out, annotate=not no_annotate)
-        done, score = run_demo(report, fields, seed, load_analyzer(settings), quiet=quiet)
+        with Report(out, annotate=not no_annotate, command="demo") as report:
+            done, score = run_demo(report, fields, seed, load_analyzer(settings), quiet=quiet)
         return done, score.lines()
 
     done, lines = writing(out, work)

@@ -132,7 +132,10 @@ def evaluate(
         from wbcdet.evaluation.output import Output
 
         output = writing(out, lambda: Output(out))
-        interrupted = _run(lists, output, load_analyzer(settings), errors, quiet=quiet)
+        try:
+            interrupted = _run(lists, output, load_analyzer(settings), errors, quiet=quiet)
+        finally:
+            output.close()
     except KeyboardInterrupt:
         stop("stopped before a list was done", EXIT_INTERRUPTED)
     _print(output, quiet=quiet, json=json, markdown=markdown)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -76,18 +77,20 @@ def export(
     ] = None,
 ) -> None:
     """Write a report in the format of another program, to look at it or to correct it there."""
-    from wbcdet.results.document import ResultsError, load_document
+    from wbcdet.results.document import ResultsError, load_document, roots_in
     from wbcdet.results.export.base import Pictures
 
     place: Pictures | None = None
     if pictures is not None and images is not Images.NONE:
         if not pictures.is_dir():
             stop(f"--pictures {pictures}: there is no such folder")
-        place = Pictures(pictures, link=images is Images.LINK)
+        place = Pictures(pictures, images is Images.LINK)
     elif images in (Images.COPY, Images.LINK):
         stop(f"--images {images.value} needs --pictures FOLDER: where the pictures are")
     try:
-        _, results = load_document(report / "results.json" if report.is_dir() else report)
+        info, results = load_document(report / "results.json" if report.is_dir() else report)
+        if place is not None:
+            place = replace(place, roots=roots_in(info))
     except ResultsError as error:
         stop(str(error))
     if all(result.failure is not None for result in results):
@@ -106,18 +109,19 @@ def _write(
 ) -> list[str]:
     """Write the export and print its closing line; returns what is wrong with pictures."""
     from wbcdet.results.export.base import make_items, summary
+    from wbcdet.results.output_folder import Output
     from wbcdet.utils.files import atomic_write, csv_bytes
 
     if out.is_dir() and any(out.iterdir()):
         stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
     writer = import_module(f"wbcdet.results.export.{to.value}")
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / getattr(writer, "PICTURES", "images")
-    items, problems = make_items(results, target, pictures)
-    writer.write(items, out)
-    how = "" if pictures is None else "linked" if pictures.link else "copied"
-    rows = (_row(item, how, asked=pictures is not None) for item in items)
-    atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
+    with Output(out, "export"):
+        target = out / getattr(writer, "PICTURES", "images")
+        items, problems = make_items(results, target, pictures)
+        writer.write(items, out)
+        how = "" if pictures is None else "linked" if pictures.link else "copied"
+        rows = (_row(item, how, asked=pictures is not None) for item in items)
+        atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
     typer.echo(f"{summary(items, len(results) - len(items), to.value, out)}. {NOTICE}")
     return problems
 

@@ -7,9 +7,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from wbcdet.batch.resume import roots_of
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.io.discover import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.journal import Journal
@@ -85,6 +87,7 @@ class ReportCounts:
         options: how they are put together.
 
     Attributes:
+        roots: where the fields are.
         differentials: one a group, in the order in which the groups first appear.
         notes: by group.
         duplicate_of: cells that are counted in another field, and where.
@@ -95,6 +98,7 @@ class ReportCounts:
 
     def __init__(self, names: Sequence[str], journal: Journal, options: CountOptions) -> None:
         self.names = names
+        self.roots = roots_of(journal)
         self.journal = journal
         self.options = options
         self.duplicate_of: dict[CellKey, CellKey] = {}
@@ -122,8 +126,9 @@ class ReportCounts:
             yield JournalEntry.from_record(self.journal.read(name))
 
     def group(self, file: str) -> str:
-        """The group of a field."""
-        return group_of(file, self.options.group_by) if self.options.group_by else ALL
+        """The group of a field, told from its name below the folder that was counted."""
+        by = self.options.group_by
+        return group_of(below(file, self.roots), by) if by else ALL
 
     def skips(self, entry: JournalEntry) -> bool:
         """The field is left out as a whole."""
@@ -147,7 +152,8 @@ class ReportCounts:
         """The record with the cells that the differential is of; it leaves out edges itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
-        return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)
+        # Under the name that tells its group.
+        return replace(entry.result, file=below(entry.result.file, self.roots), cells=kept)
 
     def _note(self, entry: JournalEntry) -> None:
         result = entry.result

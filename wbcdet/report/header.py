@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from wbcdet.io.discover import Root
 from wbcdet.utils.version import __version__
 
 
@@ -13,15 +13,16 @@ class ResumeError(ValueError):
     """The report folder holds a count that this run must not go on with; one line."""
 
 
-def make_header(info: Mapping[str, Any], folder: Path, created: str) -> dict[str, Any]:
+def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) -> dict[str, Any]:
     """The first line of a journal: what made its results, and of what.
 
     Args:
         info: what ``Analyzer.info()`` gives.
-        folder: where the fields are.
+        roots: where the fields are.
         created: date and time, ISO 8601.
     """
-    return {"wbcdet": __version__, "created": created, "folder": str(folder.resolve()), **info}
+    sources = [root.to_dict() for root in roots]
+    return {"wbcdet": __version__, "created": created, "sources": sources, **info}
 
 
 def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:

@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.io.discover import Source, find_fields
+from wbcdet.batch.count import title_of
+from wbcdet.io.discover import Root
 from wbcdet.report.journal import Journal, JournalError
-from wbcdet.report.layout import ANNOTATED, CELLS, JOURNAL
-from wbcdet.utils.lock import locked
+from wbcdet.report.layout import JOURNAL
+from wbcdet.results.output_folder import Output
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,23 +19,25 @@ class Job:
     """What a run is asked to count.
 
     Attributes:
-        folder: the fields, a folder or one file.
+        roots: the folders that the fields lie in.
         out: the report folder.
         annotate: draw annotated pictures.
         dedupe: keep what ``--dedupe`` compares.
         restart: drop what an earlier run has counted.
+        command: which command counts.
     """
 
-    folder: Path
+    roots: tuple[Root, ...]
     out: Path
     annotate: bool = True
     dedupe: bool = False
     restart: bool = False
+    command: str = "count"
 
-    def sources(self) -> list[Source]:
-        """The fields, in natural order; nothing that the report itself holds."""
-        own = [self.out / name for name in (ANNOTATED, CELLS, JOURNAL)]
-        return find_fields([self.folder], exclude=own)
+    @property
+    def title(self) -> str:
+        """What was counted, in a word."""
+        return title_of(self.roots)
 
 
 @contextmanager
@@ -42,12 +45,12 @@ def opened(job: Job) -> Iterator[Journal]:
     """The journal of a report, held against other runs.
 
     Raises:
+        OutputError: the folder is no report of the command.
         LockedError: another run writes to the report.
         JournalError: it cannot be read.
         OSError: nothing can be written there.
     """
-    job.out.mkdir(parents=True, exist_ok=True)
-    with locked(job.out / JOURNAL):
+    with Output(job.out, job.command):
         journal = _open(job)
         try:
             yield journal

@@ -16,7 +16,7 @@ from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
-from wbcdet.results.writer import FIELD_COLUMNS
+from wbcdet.results.writer import FIELD_COLUMNS, path_of
 from wbcdet.utils.files import open_atomic
 
 #: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
@@ -75,7 +75,7 @@ def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> 
         "wbcdet": info["wbcdet"],
         "created": info["created"],
         "notice": NOTICE,
-        **{name: info[name] for name in ("detector", "classifier", "settings")},
+        **{name: info[name] for name in ("detector", "classifier", "settings", "sources")},
         "count": tally.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
         **({"stream": info["stream"]} if "stream" in info else {}),
@@ -117,6 +117,7 @@ def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dic
         "group": tally.group(result.file),
         "failure": result.failure,
         "sha256": entry.stamp["sha256"] if entry.stamp else None,
+        "path": path_of(result.file, tally.roots),
     }
     if result.failure is not None:
         # A field that could not be read has no counts: zeros would say that it was empty.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,7 @@ import cv2
 
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.decode import FieldError, Pixels
-from wbcdet.io.discover import Source
+from wbcdet.io.discover import Root, Source, locate, places
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import Cell, CellType
 from wbcdet.report.input_fingerprint import InputFingerprints
@@ -48,13 +49,20 @@ class Pictures:
         board: the cells.
         store: holds thumbnails of cells that a person drew.
         journal: holds thumbnails of a count; None where there are none.
-        folder: the folder, or the one picture, that was analysed; None where it is not known.
+        folder: the folder, or the one picture, that was analysed, where a person says it.
+        roots: where the fields were when they were counted; empty where it is not known.
     """
 
     def __init__(
-        self, board: ReviewState, store: Store, journal: Journal | None, folder: Path | None
+        self,
+        board: ReviewState,
+        store: Store,
+        journal: Journal | None,
+        folder: Path | None,
+        roots: Sequence[Root] = (),
     ) -> None:
         self._board, self._store, self._journal = board, store, journal
+        self._roots = roots
         self.folder = folder
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
@@ -146,7 +154,7 @@ class Pictures:
         if not 0 <= number < len(self._board.report.fields):
             raise PictureError("there is no such field")
         one = self._board.report.fields[number]
-        source = find_source(self.folder, one.result.file)
+        source = find_source(self.folder, one.result.file, self._roots)
         if self._has_changed(one, source.path):
             raise PictureError(f"{source.name}: has changed since it was analysed")
         try:
@@ -219,30 +227,36 @@ class Pictures:
         return self._cut[key]
 
 
-def find_source(folder: Path | None, file: str) -> Source:
+def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:
     """Where a field of a report is read from.
 
     Args:
-        folder: the folder, or the one picture, that was analysed.
+        folder: the folder, or the one picture, that was analysed, where a person says it.
         file: the field's name, ``NAME#2`` for the second picture of a TIFF file.
+        roots: where the fields were when they were counted.
 
     Raises:
-        PictureError: the folder is not known, or the name leads out of it.
+        PictureError: no folder is known, or the name leads out of it.
     """
-    if folder is None:
+    if folder is None and not roots:
         raise PictureError("start the review with --pictures FOLDER to see the fields")
-    name, number = file, None
-    numbered = re.fullmatch(r"(.+)#([0-9]+)", file)
     parts = PurePosixPath(file).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in file:
         raise PictureError(f"{file}: the name leads out of the folder")
-    path = folder if folder.is_file() else folder / name
-    if numbered and not (folder / name).is_file():
-        name, number = numbered[1], int(numbered[2])
-        path = folder if folder.is_file() else folder / name
-    if not path.is_file():
-        raise PictureError(f"{file}: is not in {folder} any more")
-    return Source(file, path, None, number)
+    tries: list[tuple[str, int | None]] = [(file, None)]
+    if numbered := re.fullmatch(r"(.+)#([0-9]+)", file):
+        tries.append((numbered[1], int(numbered[2])))
+    for name, number in tries:
+        if folder is None:
+            found = locate(name, roots)
+            paths = [] if found is None else [Path(found)]
+        else:
+            paths = [folder] if folder.is_file() else places(name, folder, roots)
+        for path in paths:
+            if path.is_file():
+                return Source(file, path, None, number)
+    where = folder or ", ".join(root.path for root in roots)
+    raise PictureError(f"{file}: is not in {where} any more")
 
 
 def _read(field: Field, x0: int, y0: int, x1: int, y1: int) -> Pixels:

@@ -7,10 +7,14 @@ import hashlib
 import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from wbcdet.batch.count import title_of
+from wbcdet.batch.resume import roots_of
 from wbcdet.differential.differential import Differential
+from wbcdet.io.discover import Root
 from wbcdet.report.journal import Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts
@@ -74,7 +78,7 @@ class Session:
 
     def _open(self, folder: Path, pictures: Path | None) -> None:
         report = load_report(folder)
-        self._closing.enter_context(locked(folder / JOURNAL))
+        self._closing.enter_context(locked(folder))
         journal = None
         if (folder / JOURNAL / "fields.jsonl").is_file():
             journal = Journal(folder / JOURNAL)
@@ -87,7 +91,9 @@ class Session:
         self.board = ReviewState(report, self.store)
         mark = f"{report.sha256} {folder.resolve()}"
         self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
-        self.pictures = Pictures(self.board, self.store, journal, self._pictures_folder())
+        self.pictures = Pictures(
+            self.board, self.store, journal, self._pictures_folder(), self._roots()
+        )
         self._log = SignatureLog(folder)
         self.board.listen(self._tell)
         if self.board.strays:
@@ -103,15 +109,23 @@ class Session:
         self._check_pictures()
 
     def _pictures_folder(self) -> Path | None:
-        """Where the fields are, as far as is known."""
+        """Where a person has said that the fields are."""
         known = self.store.note("pictures")
-        if known is None and self.journal is not None and self.journal.header is not None:
-            known = self.journal.header.get("folder")
-        if known is None:
-            return None
+        return None if known is None else Path(known)
+
+    def _roots(self) -> list[Root]:
+        """Where the fields were when they were counted; a report without a journal is not asked."""
+        if self.journal is None or self.journal.header is None:
+            return []
+        roots = roots_of(self.journal)
         # A stream keeps its pictures in the report itself, which may have been moved.
-        inside = self.folder / Path(known).name
-        return inside if inside.is_dir() and not Path(known).exists() else Path(known)
+        return [
+            replace(root, path=str(inside))
+            if (inside := self.folder / Path(root.path).name).is_dir()
+            and not Path(root.path).exists()
+            else root
+            for root in roots
+        ]
 
     def _check_pictures(self) -> None:
         read = [one.number for one in self.board.report.fields if one.result.failure is None]
@@ -168,10 +182,13 @@ class Session:
 
     def counted(self) -> str:
         """What was analysed, as the heading of the reviewed report: the folder of the count."""
-        header = self.journal.header if self.journal else None
-        if header is None or "stream" in self.board.report.info:
+        if (
+            self.journal is None
+            or self.journal.header is None
+            or "stream" in self.board.report.info
+        ):
             return self.title
-        return Path(header.get("folder", "")).name or self.title
+        return title_of(roots_of(self.journal)) or self.title
 
     @contextmanager
     def waiting(self) -> Iterator[asyncio.Event]:

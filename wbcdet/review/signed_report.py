@@ -6,7 +6,6 @@ import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcdet.records import LABELS, Cell, CellType
@@ -15,6 +14,7 @@ from wbcdet.report.duplicates import Overlaps
 from wbcdet.report.job import Job
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.write import Extra, write_report
+from wbcdet.results.output_folder import mark
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
 from wbcdet.review.images import PictureError
@@ -57,8 +57,9 @@ def write_reviewed(session: Session, signature: dict[str, Any]) -> dict[str, str
     part.mkdir()
     journal = _Reviewed(session, signature)
     tally = _ReviewedTally([one.result.file for one in session.board.report.fields], journal)
-    job = Job(Path(session.counted()), part, annotate=False)
-    write_report(job, tally, journal, Extra(remarks=_remarks(signature)))  # type: ignore[arg-type]
+    extra = Extra(title=session.counted(), remarks=_remarks(signature))
+    write_report(Job((), part, annotate=False), tally, journal, extra)  # type: ignore[arg-type]
+    mark(part, "review")
     atomic_write(part / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
     files = {
         path.relative_to(part).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from wbcdet.io.discover import Root
 from wbcdet.report.header import ResumeError, check_header, make_header
 from wbcdet.report.journal import Journal
 from wbcdet.stream.event_log import EVENTS
@@ -40,4 +41,5 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
             shutil.rmtree(out / name, ignore_errors=True)
         (out / EVENTS).unlink(missing_ok=True)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    journal.start({**make_header(info, out / VIEWS, created), "stream": True})
+    roots = [Root("", str((out / VIEWS).absolute()))]
+    journal.start({**make_header(info, roots, created), "stream": True})

@@ -21,7 +21,7 @@ from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
-from wbcdet.report.thumbnails import cut_thumbnails, to_jpeg
+from wbcdet.report.thumbnails import cut_thumbnails
 from wbcdet.stream.slide_map import Keyframe, Position
 from wbcdet.stream.track import Track
 from wbcdet.utils.files import atomic_write
@@ -123,7 +123,9 @@ class StreamStore:
         cells = [track.cell for track in tracks]
         path = self._out / VIEWS / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        atomic_write(path, to_jpeg(pixels, _QUALITY))
+        # Not signed as a drawing: it is the slide as the camera saw it.
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        atomic_write(path, data.tobytes())
         quality = asdict(measure(pixels, cell_width(cells)))
         view = View(name, self.slide, (width, height), quality, first=not self.has_view())
         self._views[name] = view

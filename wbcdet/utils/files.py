@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-#: How the names of files that are being written start.
-PART_PREFIX = ".wbcdet-"
+from wbcdet.io.ownership import PART_PREFIX
 
 
 def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:

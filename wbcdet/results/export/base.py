@@ -6,12 +6,13 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from wbcdet.io.discover import SUFFIXES
+from wbcdet.io.discover import places
+from wbcdet.io.formats import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
@@ -46,10 +47,17 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Where the pictures are and whether they are copied or linked into the export."""
+    """Where the pictures are and whether they are copied or linked into the export.
+
+    Attributes:
+        folder: the folder that was analysed, or the working folder of the run.
+        link: link, do not copy.
+        roots: ``info.sources`` of the results.
+    """
 
     folder: Path
     link: bool
+    roots: Sequence[Mapping[str, str]] = ()
 
 
 def make_items(
@@ -79,7 +87,7 @@ def make_items(
         placed = False
         if pictures is not None:
             name = f"{stem}{suffix}"
-            found, problem = find_picture(pictures.folder, result)
+            found, problem = find_picture(pictures.folder, result, pictures.roots)
             if found is None:
                 problems.append(f"{result.file}: {problem}")
             else:
@@ -105,18 +113,21 @@ def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
     return detections
 
 
-def find_picture(folder: Path, result: FieldResult) -> tuple[Path | None, str]:
+def find_picture(
+    folder: Path, result: FieldResult, roots: Sequence[Mapping[str, str]] = ()
+) -> tuple[Path | None, str]:
     """The picture of a field below a folder, or None and why not.
 
     A picture of another size is not taken: many slides have a ``1.jpg``.
     """
-    parts = PurePosixPath(result.file).parts
-    if not parts or parts[0] == "/" or ".." in parts:
+    paths = places(result.file, folder, roots)
+    if not paths:
         return None, "the name leads out of the folder"
-    path = folder.joinpath(*parts)
     try:
-        if not path.is_file():
-            several = path.with_name(re.sub(r"#\d+$", "", path.name)).is_file()
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            files = [path.with_name(re.sub(r"#\d+$", "", path.name)) for path in paths]
+            several = any(file.is_file() for file in files)
             return None, "is one of several in its file" if several else "not found"
     except (OSError, ValueError):
         return None, "not found"

@@ -1,0 +1,252 @@
+"""The folders that wbcdet writes: marked as its own, locked, and never a user's.
+
+A marker file tells an output folder from every other one. It keeps what wbcdet wrote from being
+taken for slides (:mod:`wbcdet.sources`), and what a user keeps from being written over: a command
+writes into a folder that is empty or that the same command wrote, and into no other.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import re
+import shutil
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from wbcdet.io.ownership import (
+    MARKER,
+    MARKER_FORMAT,
+    PART_PREFIX,
+    is_journal,
+    is_old_report,
+    is_signed,
+    read_marker,
+)
+from wbcdet.utils.lock import LOCK, locked
+
+#: Where new files wait until all are there, and where old ones wait to be removed.
+_NEW, _OLD = f"{PART_PREFIX}new", f"{PART_PREFIX}old"
+
+_COUNT = (
+    "annotated", "cells", "journal", "report.html", "differential.csv", "cells.csv", "fields.csv",
+    "results.json",
+)  # fmt: skip
+#: What each command writes, in the order in which it is put in place.
+ENTRIES: dict[str, tuple[str, ...]] = {
+    "predict": ("annotated", "cells.csv", "fields.csv", "results.json"),
+    "demo": ("fields", "annotated", "cells.csv", "fields.csv", "results.json"),
+    "count": _COUNT,
+    "stream": (*_COUNT, "views", "crops", "mosaic", "events.csv"),
+    "evaluate": ("figures.csv", "cells.csv", "evaluation.json", "evaluation.html"),
+    "agree": ("agreement.csv", "agreement_groups.csv", "agreement.json", "agreement.html"),
+    "learn": ("classifier.onnx", "classifier.safetensors", "classifier.json"),
+    "export": (),
+}
+#: What systems leave in every folder.
+_SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
+#: A user's files that are named in a refusal.
+_MAX_NAMED = 3
+
+
+class OutputError(ValueError):
+    """A folder is not written to; the message is one line that names the remedy."""
+
+
+def mark(folder: Path, command: str, entries: tuple[str, ...] = ()) -> None:
+    """Write the marker.
+
+    Args:
+        folder: an output folder.
+        command: which command wrote it.
+        entries: what in it may be written over by the same command.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    document = {
+        "format": MARKER_FORMAT,
+        "about": "wbcdet wrote this folder: its pictures are never analysed as slides.",
+        "command": command,
+        "entries": list(entries),
+    }
+    part = folder / f"{PART_PREFIX}marker.part"
+    part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    part.replace(folder / MARKER)
+
+
+def check_output(out: Path, command: str) -> None:
+    """Find out whether a command may write into a folder. Nothing is written.
+
+    Raises:
+        OutputError: it holds what is not the command's own.
+        OSError: it is no folder, or cannot be looked into.
+    """
+    if not os.path.lexists(out):
+        return
+    if not out.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
+    there = sorted(entry.name for entry in out.iterdir() if not _is_nobodys(entry.name))
+    marker = read_marker(out)
+    if marker is None:
+        if there and not (command in ("count", "stream") and _is_old_count(out, there, command)):
+            _refuse_strange(out, there)
+        return
+    owner = marker.get("command")
+    if owner != command:
+        raise OutputError(
+            f"{out}: holds what wbcdet {owner} wrote, which stays; choose another --out"
+        )
+    if (out / "review.sqlite").exists() and command not in ("count", "stream"):
+        raise OutputError(f"{out}: has been reviewed, which stays; choose another --out")
+    own = marker.get("entries")
+    own = set(own) if isinstance(own, list) else set()
+    for name in ENTRIES[command]:
+        if os.path.lexists(out / name) and name not in own:
+            raise _not_ours(out / name)
+    if command in ("predict", "demo"):
+        _check_pictures(out, command)
+
+
+class Output:
+    """An output folder while a command writes to it: checked, locked and marked.
+
+    With ``replaces`` what an earlier run of the command left stays until :meth:`finish` puts the
+    new files in its place, all together; a run that ends before leaves the old ones.
+
+    Args:
+        out: the folder; made where it does not exist.
+        command: a key of ``ENTRIES``.
+        replaces: the files take the place of those of an earlier run.
+
+    Attributes:
+        folder: where to write: ``out`` itself, or a folder in it.
+
+    Raises:
+        OutputError: the folder is not the command's.
+        LockedError: another run writes to it.
+        OSError: it cannot be written.
+    """
+
+    def __init__(self, out: str | Path, command: str, *, replaces: bool = False) -> None:
+        self.out, self._command = Path(out), command
+        self._entries = ENTRIES[command]
+        self._closing = ExitStack()
+        check_output(self.out, command)
+        self._made = not self.out.exists()
+        self._closing.enter_context(locked(self.out))
+        try:
+            check_output(self.out, command)  # once more: another run may just have ended
+            for left in (_NEW, _OLD):
+                shutil.rmtree(self.out / left, ignore_errors=True)
+            there = [name for name in self._entries if (self.out / name).exists()]
+            self._fresh = not there
+            mark(self.out, command, self._entries)
+            self.folder = self.out
+            if replaces and there:
+                self.folder = self.out / _NEW
+                self.folder.mkdir()
+        except BaseException:
+            self._closing.close()
+            raise
+
+    def finish(self) -> None:
+        """Put the new files in place of the old ones, and end.
+
+        Raises:
+            OSError: they cannot be moved.
+        """
+        if self.folder != self.out:
+            old = self.out / _OLD
+            old.mkdir(exist_ok=True)
+            # The results are the first to go and the last to come: where they are, all belongs to
+            # them, whatever ends this half-way.
+            for name in reversed(self._entries):
+                if (self.out / name).exists():
+                    (self.out / name).rename(old / name)
+            for name in self._entries:
+                if (self.folder / name).exists():
+                    (self.folder / name).rename(self.out / name)
+            shutil.rmtree(old, ignore_errors=True)
+        self.close()
+
+    def close(self) -> None:
+        """Let others write; what waits to be put in place is dropped."""
+        with suppress(OSError):
+            if self.folder != self.out:
+                shutil.rmtree(self.folder, ignore_errors=True)
+            there = tuple(name for name in self._entries if (self.out / name).exists())
+            if self._fresh and not self._holds_anything():
+                (self.out / MARKER).unlink(missing_ok=True)
+            else:
+                mark(self.out, self._command, there)
+        self._closing.close()
+        if self._made and self._fresh:
+            with suppress(OSError):
+                self.out.rmdir()  # of a run that ended before it wrote anything
+
+    def __enter__(self) -> Output:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _holds_anything(self) -> bool:
+        return any(not _is_nobodys(entry.name) for entry in self.out.iterdir())
+
+
+def check_target(path: Path) -> None:
+    """A drawing may be written there: nothing is there, or a drawing.
+
+    Raises:
+        OutputError: it is a user's file.
+    """
+    if os.path.lexists(path) and not is_signed(path):
+        raise _not_ours(path)
+
+
+def _is_nobodys(name: str) -> bool:
+    """Neither a user's nor a command's: what the system or an ended run leaves."""
+    return name in (LOCK, MARKER) or name.startswith(PART_PREFIX) or name.lower() in _SYSTEM
+
+
+def _is_old_count(out: Path, there: list[str], command: str) -> bool:
+    """The folder is a count that an older version began, and nothing else is in it."""
+    known = {*ENTRIES[command], "reviewed", "review.sqlite", "review-log.jsonl"}
+    journal = out / "journal" / "fields.jsonl"
+    # Of a run that was killed before its first line was whole, too.
+    begun = is_journal(journal) or (journal.is_file() and not journal.stat().st_size)
+    return begun and {*there} <= known
+
+
+def _check_pictures(out: Path, command: str) -> None:
+    """Pictures of a user's may have been put among the annotated ones, which are replaced."""
+    for folder, _, names in os.walk(out / "annotated"):
+        for name in names:
+            path = Path(folder) / name
+            if not _is_nobodys(name) and not is_signed(path):
+                raise _not_ours(path)
+    drawn = out / "fields"
+    if command == "demo" and drawn.is_dir():
+        for path in drawn.iterdir():
+            if not _is_nobodys(path.name) and not re.fullmatch(r"smear-\d+\.png", path.name):
+                raise _not_ours(path)
+
+
+def _refuse_strange(out: Path, there: list[str]) -> None:
+    if is_old_report(out):
+        raise OutputError(
+            f"{out}: holds files without the mark that tells wbcdet's from yours; choose another "
+            "--out, or delete the folder"
+        )
+    named = ", ".join(" ".join(name.split()) for name in there[:_MAX_NAMED])
+    more = f" and {len(there) - _MAX_NAMED} more" if len(there) > _MAX_NAMED else ""
+    raise OutputError(
+        f"{out}: holds files that wbcdet did not write ({named}{more}); choose another --out: a "
+        "new or an empty folder"
+    )
+
+
+def _not_ours(path: Path) -> OutputError:
+    return OutputError(f"{path}: was not written by wbcdet; move it, or choose another --out")
