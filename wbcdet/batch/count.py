@@ -10,13 +10,12 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, note_roots, plan_resume
+from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
 from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Root, Source, below
 from wbcdet.io.field import Field
-from wbcdet.io.ownership import PART_PREFIX
 from wbcdet.records import FieldResult
-from wbcdet.report.header import ResumeError, check_header, make_header
+from wbcdet.report.header import ResumeError, check_header, make_header, note_roots
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
@@ -24,21 +23,11 @@ from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS, drop
 from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, picture_name, write_annotated
+from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
-
-#: Folders named in a title.
-_MAX_NAMED = 3
-
-
-def title_of(roots: Sequence[Root]) -> str:
-    """The name of the folder that was counted, or the names of several."""
-    names = [Path(root.path).name or root.path for root in roots]
-    shown = ", ".join(names[:_MAX_NAMED])
-    more = len(names) - _MAX_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def prepare(

@@ -8,14 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.io.discover import Root, Source
-from wbcdet.report.header import ResumeError
+from wbcdet.report.header import ResumeError, roots_of
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import FIELDS
-
-#: Its lists of where they are: names and paths of ``Root``.
-_ROOT_NAMES, _ROOT_PATHS = "source-names", "source-paths"
 
 #: Files named in a line; the rest are counted.
 _MAX_NAMED = 3
@@ -38,26 +35,6 @@ class ResumePlan:
     cells: int = 0
     notes: list[str] = field(default_factory=list)
     pictures: Mapping[str, str] = field(default_factory=dict)
-
-
-def roots_of(journal: Journal) -> list[Root]:
-    """Where the fields of a journal are, as far as its last run knew."""
-    names, paths = (journal.lists.get(key) for key in (_ROOT_NAMES, _ROOT_PATHS))
-    if names is not None and paths is not None and len(names) == len(paths):
-        return [Root(name, path) for name, path in zip(names, paths, strict=True)]
-    header = journal.header or {}
-    if isinstance(header.get("sources"), list):
-        return [Root(str(one["name"]), str(one["path"])) for one in header["sources"]]
-    # Until there were several, names were paths below the one folder, or the one file's name.
-    folder = Path(str(header.get("folder", "")))
-    return [Root("", str(folder.parent if folder.is_file() else folder))]
-
-
-def note_roots(journal: Journal, roots: Sequence[Root]) -> None:
-    """Write down where the fields are now, if it is elsewhere than before."""
-    if list(roots) != roots_of(journal):
-        journal.note(_ROOT_NAMES, [root.name for root in roots])
-        journal.note(_ROOT_PATHS, [root.path for root in roots])
 
 
 def keep_names(

@@ -19,7 +19,8 @@ from pathlib import Path, PurePosixPath
 
 from wbcdet.io.decode import FieldError, is_tiff
 from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, PictureKind, picture_kind
-from wbcdet.io.ownership import DRAWN, MARKER, PART_PREFIX, is_old_report, is_signed, written_by
+from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
+from wbcdet.utils.files import PART_PREFIX
 
 #: Endings of files that are not looked into for several pictures.
 _SINGLE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif"})

@@ -16,8 +16,6 @@ from typing import Any
 #: The marker, in every folder that a command wrote (:mod:`wbcdet.results.output_folder`).
 MARKER = "wbcdet-output.json"
 MARKER_FORMAT = "wbcdet-output/1"
-#: Start of the names of files that are being written.
-PART_PREFIX = ".wbcdet-"
 
 #: Folders of drawings and state in a report: no picture in them is a slide.
 DRAWN = frozenset({"annotated", "cells", "crops", "mosaic", "reviewed", "journal"})

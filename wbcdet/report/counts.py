@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wbcdet.batch.resume import roots_of
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.io.discover import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
+from wbcdet.report.header import roots_of
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage

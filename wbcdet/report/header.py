@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from wbcdet.io.discover import Root
+from wbcdet.report.journal import Journal
 from wbcdet.utils.version import __version__
+
+#: The journal's lists of where the fields are: names and paths of ``Root``.
+_ROOT_NAMES, _ROOT_PATHS = "source-names", "source-paths"
 
 
 class ResumeError(ValueError):
@@ -25,11 +30,31 @@ def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) ->
     return {"wbcdet": __version__, "created": created, "sources": sources, **info}
 
 
+def roots_of(journal: Journal) -> list[Root]:
+    """Where the fields of a journal are, as far as its last run knew."""
+    names, paths = (journal.lists.get(key) for key in (_ROOT_NAMES, _ROOT_PATHS))
+    if names is not None and paths is not None and len(names) == len(paths):
+        return [Root(name, path) for name, path in zip(names, paths, strict=True)]
+    header = journal.header or {}
+    if isinstance(header.get("sources"), list):
+        return [Root(str(one["name"]), str(one["path"])) for one in header["sources"]]
+    # Until there were several, names were paths below the one folder, or the one file's name.
+    folder = Path(str(header.get("folder", "")))
+    return [Root("", str(folder.parent if folder.is_file() else folder))]
+
+
+def note_roots(journal: Journal, roots: Sequence[Root]) -> None:
+    """Write down where the fields are now, if it is elsewhere than before."""
+    if list(roots) != roots_of(journal):
+        journal.note(_ROOT_NAMES, [root.name for root in roots])
+        journal.note(_ROOT_PATHS, [root.path for root in roots])
+
+
 def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """The results in a journal were made as this run would make them.
 
     Raises:
-        PlanError: they were not; the message says what differs.
+        ResumeError: they were not; the message says what differs.
     """
     changes = []
     if old.get("wbcdet") != __version__:

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.batch.count import title_of
 from wbcdet.io.discover import Root
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.layout import JOURNAL
 from wbcdet.results.output_folder import Output
+
+#: Folders named in a title.
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,14 @@ class Job:
     def title(self) -> str:
         """What was counted, in a word."""
         return title_of(self.roots)
+
+
+def title_of(roots: Sequence[Root]) -> str:
+    """The name of the folder that was counted, or the names of several."""
+    names = [Path(root.path).name or root.path for root in roots]
+    shown = ", ".join(names[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @contextmanager

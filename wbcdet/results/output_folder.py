@@ -18,12 +18,12 @@ from pathlib import Path
 from wbcdet.io.ownership import (
     MARKER,
     MARKER_FORMAT,
-    PART_PREFIX,
     is_journal,
     is_old_report,
     is_signed,
     read_marker,
 )
+from wbcdet.utils.files import PART_PREFIX, atomic_write
 from wbcdet.utils.lock import LOCK, locked
 
 #: Where new files wait until all are there, and where old ones wait to be removed.
@@ -71,9 +71,7 @@ def mark(folder: Path, command: str, entries: tuple[str, ...] = ()) -> None:
         "command": command,
         "entries": list(entries),
     }
-    part = folder / f"{PART_PREFIX}marker.part"
-    part.write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    part.replace(folder / MARKER)
+    atomic_write(folder / MARKER, f"{json.dumps(document, indent=1)}\n".encode())
 
 
 def check_output(out: Path, command: str) -> None:

@@ -11,10 +11,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from wbcdet.batch.count import title_of
-from wbcdet.batch.resume import roots_of
 from wbcdet.differential.differential import Differential
 from wbcdet.io.discover import Root
+from wbcdet.report.header import roots_of
+from wbcdet.report.job import title_of
 from wbcdet.report.journal import Journal
 from wbcdet.report.layout import JOURNAL
 from wbcdet.review import counts

@@ -11,7 +11,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from wbcdet.io.ownership import PART_PREFIX
+#: How the names of files that are being written start.
+PART_PREFIX = ".wbcdet-"
 
 
 def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
