@@ -19,7 +19,7 @@ from counting import Count, draw, rows
 from PIL import Image
 from typer.testing import CliRunner, Result
 
-import wbcdet.cli
+import wbcdet.cli.predict
 from wbcdet.cli.app import app
 from wbcdet.io.discover import search
 from wbcdet.io.ownership import MARKER, is_signed, written_by
@@ -40,7 +40,7 @@ def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
 
 @pytest.fixture
 def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predict:
-    monkeypatch.setattr(wbcdet.cli, "load_analyzer", PlainAnalyzer)
+    monkeypatch.setattr(wbcdet.cli.predict, "load_analyzer", PlainAnalyzer)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, ["predict", *map(str, arguments)])
 

@@ -39,7 +39,7 @@ def prepare(
         the fields under the names that the report has for them, and what is to do.
 
     Raises:
-        PlanError: it is not; nothing is changed.
+        ResumeError: it is not; nothing is changed.
         OutputError: a user's file is in the place of a picture; nothing is changed.
         OSError: the journal cannot be written.
     """

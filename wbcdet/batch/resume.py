@@ -60,7 +60,7 @@ def check_fields(journal: Journal, sources: Sequence[Source], roots: Sequence[Ro
     """The journal is of these files, if not of these folders: drives change their letters.
 
     Raises:
-        PlanError: it is of others.
+        ResumeError: it is of others.
     """
     before = [root.path for root in roots_of(journal)]
     if not len(journal) or before == [root.path for root in roots]:

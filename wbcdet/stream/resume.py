@@ -26,7 +26,7 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
         restart: forget what an earlier run has counted.
 
     Raises:
-        PlanError: it holds something else, or was counted otherwise; nothing is changed.
+        ResumeError: it holds something else, or was counted otherwise; nothing is changed.
         OSError: the folder cannot be written.
     """
     old = journal.header
