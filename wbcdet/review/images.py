@@ -50,7 +50,7 @@ class Pictures:
         store: holds thumbnails of cells that a person drew.
         journal: holds thumbnails of a count; None where there are none.
         folder: the folder, or the one picture, that was analysed, where a person says it.
-        roots: where the fields were when they were counted; empty where it is not known.
+        roots: where the fields were when they were analysed; empty where it is not known.
     """
 
     def __init__(
@@ -154,7 +154,9 @@ class Pictures:
         if not 0 <= number < len(self._board.report.fields):
             raise PictureError("there is no such field")
         one = self._board.report.fields[number]
-        source = find_source(self.folder, one.result.file, self._roots)
+        # Without a journal nobody has said that the pictures are still where they were.
+        known = self.folder is not None or self._journal is not None
+        source = find_source(self.folder, one.result.file, self._roots if known else ())
         if self._has_changed(one, source.path):
             raise PictureError(f"{source.name}: has changed since it was analysed")
         try:

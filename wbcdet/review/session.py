@@ -17,6 +17,7 @@ from wbcdet.report.header import roots_of
 from wbcdet.report.job import title_of
 from wbcdet.report.journal import Journal
 from wbcdet.report.layout import JOURNAL
+from wbcdet.results.document import roots_in
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
 from wbcdet.review.decision_store import Box, Store
@@ -114,9 +115,9 @@ class Session:
         return None if known is None else Path(known)
 
     def _roots(self) -> list[Root]:
-        """Where the fields were when they were counted; a report without a journal is not asked."""
+        """Where the fields were when they were analysed."""
         if self.journal is None or self.journal.header is None:
-            return []
+            return [Root(**one) for one in roots_in(self.board.report.info)]
         roots = roots_of(self.journal)
         # A stream keeps its pictures in the report itself, which may have been moved.
         return [
