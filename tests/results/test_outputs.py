@@ -267,7 +267,7 @@ def test_an_open_or_reviewed_report_is_left_alone(
                 refused = run("in", "--out", folder)
                 assert refused.exit_code == 2 and "another" in one_line(refused.stderr)
     refused = predict("in", "--out", "report")
-    assert refused.exit_code == 2 and "wbcdet count wrote" in one_line(refused.stderr)
+    assert refused.exit_code == 2 and "the count of a folder" in one_line(refused.stderr)
     (tmp_path / "out" / "review.sqlite").write_bytes(b"x")
     refused = predict("in", "--out", "out")
     assert refused.exit_code == 2 and "has been reviewed" in one_line(refused.stderr)
@@ -277,7 +277,7 @@ def test_each_command_has_its_own_folder(tmp_path: Path) -> None:
     mark(tmp_path, "stream")
     assert written_by(tmp_path) == "stream"
     for command in ("predict", "demo", "count", "evaluate", "agree", "learn", "export"):
-        with pytest.raises(OutputError, match="wbcdet stream wrote"):
+        with pytest.raises(OutputError, match="the count of a stream"):
             check_output(tmp_path, command)
     check_output(tmp_path, "stream")
     (tmp_path / MARKER).write_text('{"format": "of another program"}')

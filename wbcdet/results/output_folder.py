@@ -44,6 +44,8 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "learn": ("classifier.onnx", "classifier.safetensors", "classifier.json"),
     "export": (),
 }
+#: What the folders of these hold, in words.
+_COUNTS = {"count": "the count of a folder", "stream": "the count of a stream"}
 #: What systems leave in every folder.
 _SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
 #: A user's files that are named in a refusal.
@@ -93,9 +95,8 @@ def check_output(out: Path, command: str) -> None:
         return
     owner = marker.get("command")
     if owner != command:
-        raise OutputError(
-            f"{out}: holds what wbcdet {owner} wrote, which stays; choose another --out"
-        )
+        what = _COUNTS.get(str(owner), f"what wbcdet {owner} wrote")
+        raise OutputError(f"{out}: holds {what}, which stays; choose another --out")
     if (out / "review.sqlite").exists() and command not in ("count", "stream"):
         raise OutputError(f"{out}: has been reviewed, which stays; choose another --out")
     own = marker.get("entries")
