@@ -25,7 +25,7 @@ from wbcdet.io.discover import search
 from wbcdet.io.ownership import MARKER, is_signed, written_by
 from wbcdet.records import FieldResult
 from wbcdet.report.thumbnails import to_jpeg
-from wbcdet.results.output_folder import OutputError, check_output, mark
+from wbcdet.results.output_folder import OutputError, check_output, mark, mark_new
 from wbcdet.results.writer import Report
 from wbcdet.utils.lock import LOCK, LockedError, locked
 
@@ -84,10 +84,11 @@ def test_every_way_into_a_report_is_known(count: Count, predict: Predict, tmp_pa
     (tmp_path / "picture.jpg").symlink_to(report / "annotated" / "0.png.jpg")
     shutil.copytree(report, tmp_path / "disk" / "copied")
     shutil.copytree(report / "annotated", tmp_path / "moved")
+    shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path, "report")
     shutil.copytree(report / "cells", tmp_path / "in" / "sheets")
     found = search([tmp_path])
     assert [Path(item.path).parent.name for item in found.fields] == ["in"] * 4
-    assert len(found.passed.outputs) == 3  # the report, its copy, the link
+    assert len(found.passed.outputs) == 4  # the report, its copy, the link, the archive
     (tmp_path / "alone").mkdir()
     shutil.copytree(report / "annotated", tmp_path / "alone" / "pictures")
     answer = predict("alone")
@@ -358,3 +359,43 @@ def test_names_that_are_hard(predict: Predict, tmp_path: Path) -> None:
     found = files_of(tmp_path / "wbcdet-out")
     assert set(found) >= {f"in/{name}" for name in [*names, "%FF.png", "%FE.png"]}
     assert len(found) == len(set(found)) == 10
+
+
+def test_a_part_of_what_was_counted_keeps_its_names(count: Count, tmp_path: Path) -> None:
+    for number, name in enumerate(("anna/0.png", "anna/1.png", "boris/0.png")):
+        draw(tmp_path / "in" / name, number, 2)
+    count("in", "--out", "out")
+    assert count("in/anna", "--out", "out").exit_code == 0
+    assert files_of(tmp_path / "out") == ["in/anna/0.png", "in/anna/1.png"]
+    assert count.analysed == []
+    refused = count("in/boris", "--out", "out")
+    assert refused.exit_code == 2 and "another folder" in one_line(refused.stderr)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX access rights")
+def test_a_folder_that_may_not_be_looked_into(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    draw(tmp_path / "in" / "0.png", 0)
+    draw(tmp_path / "in" / "shut" / "1.png", 1)
+    (tmp_path / "in" / "shut").chmod(0)
+    user = os.geteuid()
+    if user == 0:  # root looks everywhere: try as nobody
+        for folder in list(tmp_path.parents)[:3]:
+            folder.chmod(0o755)
+        os.seteuid(65534)
+    try:
+        fields = search([tmp_path / "in"]).fields
+    finally:
+        os.seteuid(user)
+        (tmp_path / "in" / "shut").chmod(0o755)
+    assert [item.problem is None for item in fields] == [True, False]
+    assert "access rights" in str(fields[1].problem) and fields[1].name.endswith("in/shut")
+
+
+def test_training_does_not_claim_a_folder_of_slides(tmp_path: Path) -> None:
+    draw(tmp_path / "0.png", 0)
+    mark_new(tmp_path, "train")
+    assert written_by(tmp_path) is None and len(search([tmp_path]).fields) == 1
+    (tmp_path / "new").mkdir()
+    mark_new(tmp_path / "new", "train")
+    assert written_by(tmp_path / "new") == "train"

@@ -46,7 +46,8 @@ def keep_names(
     its one folder is given in another way now, has moved, or was named by an older version.
     """
     before = roots_of(journal)
-    if len(before) != 1 or len(roots) != 1 or before[0].name == roots[0].name:
+    known = any(source.name in journal for source in sources)
+    if known or len(before) != 1 or len(roots) != 1 or before[0].name == roots[0].name:
         return sources, tuple(roots)
     old, new = before[0].name, roots[0].name
     kept = []

@@ -109,10 +109,10 @@ def _write(
 ) -> list[str]:
     """Write the export and print its closing line; returns what is wrong with pictures."""
     from wbcdet.results.export.base import make_items, summary
-    from wbcdet.results.output_folder import Output
+    from wbcdet.results.output_folder import Output, is_empty
     from wbcdet.utils.files import atomic_write, csv_bytes
 
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and not is_empty(out):
         stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
     writer = import_module(f"wbcdet.results.export.{to.value}")
     with Output(out, "export"):

@@ -16,7 +16,6 @@ from rich.progress import Progress
 
 from wbcdet.datasets.archives import Archive, open_archive
 from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
-from wbcdet.results.output_folder import mark
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
 BOX_COLUMNS = (
@@ -89,7 +88,6 @@ def prepare(data_dir: Path, out_dir: Path, progress: bool = True) -> dict[str, i
         DataError: an archive is missing or damaged.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
-    mark(out_dir, "prepare")
     split_list = read_split_list()
     fields: list[tuple] = []
     boxes: list[tuple] = []

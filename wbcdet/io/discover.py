@@ -24,10 +24,9 @@ from wbcdet.utils.files import PART_PREFIX
 
 #: Endings of files that are not looked into for several pictures.
 _SINGLE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif"})
-#: Outputs that hold copies of a user's own pictures: one that is named itself is searched.
-_COPIES = frozenset({"export", "prepare"})
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
+_ZIPS = frozenset({".zip", ".cbz"})
 #: Of each kind of thing that was passed over, so many are named.
 _MAX_NAMED = 3
 
@@ -75,7 +74,7 @@ class PassedOver:
     """What a search met and did not take.
 
     Attributes:
-        outputs: folders that wbcdet wrote.
+        outputs: folders that wbcdet wrote, and archives of them.
         drawings: pictures that wbcdet drew, moved elsewhere.
         films: videos.
         others: files that are no pictures, by ending.
@@ -323,7 +322,7 @@ class _Search:
             self.found.passed.drawings.append(str(path))
             return
         item = replace(as_source(str(path)), problem=problem)
-        self._take(item, Root(*_place(path.parent)))
+        self._take(item, None if problem else Root(*_place(path.parent)))
 
     def _add_folder(self, path: Path, *, by_pattern: bool = False) -> None:
         if _real(path) in self._skip:
@@ -332,8 +331,9 @@ class _Search:
         owner = self._owner(path)
         if owner is not None:
             root, command = owner
-            is_root = _real(path) == _real(root)
-            if (is_root and command not in _COPIES) or (not is_root and _is_drawn(path, root)):
+            # An export that is named itself is searched: it holds copies of a user's pictures.
+            whole = _real(path) == _real(root) and command != "export"
+            if whole or _is_drawn(path, root):
                 self.found.passed.outputs.append(str(path))
                 return
         before, passed = self._met(), len(self.found.passed.outputs)
@@ -400,6 +400,9 @@ class _Search:
             return
         if suffix not in SUFFIXES:
             kind = picture_kind(path)
+            if suffix in _ZIPS and any(name.endswith(MARKER) for name in _names_in_zip(path)):
+                passed.outputs.append(str(path))
+                return
             if kind is None or not _is_wanted(path, suffix, kind):
                 if kind is not None and "video" in kind.name:
                     passed.films += 1
@@ -454,21 +457,23 @@ def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
     """A file that does not end like one that is read is one of pictures, as far as can be told."""
     if kind.codec is not None:
         return True
-    if suffix in (".zip", ".cbz"):
-        return _zip_may_hold_pictures(path)
+    if suffix in _ZIPS:
+        names = _names_in_zip(path)
+        endings = {PurePosixPath(name).suffix.lower() for name in names}
+        return not names or not PICTURE_SUFFIXES.isdisjoint(endings)
     if suffix in PICTURE_SUFFIXES:
         inner = Path(path.stem).suffix.lower()  # of `table.csv.gz`
         return kind.is_picture or inner in ("", ".tar", *PICTURE_SUFFIXES)
     return kind.is_picture and suffix not in _DOCUMENTS
 
 
-def _zip_may_hold_pictures(path: Path) -> bool:
+def _names_in_zip(path: Path) -> list[str]:
+    """The names in an archive; none where it cannot be looked into."""
     try:
         with zipfile.ZipFile(path) as archive:
-            names = archive.namelist()
+            return archive.namelist()
     except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
-        return True
-    return any(PurePosixPath(name).suffix.lower() in PICTURE_SUFFIXES for name in names)
+        return []
 
 
 def _place(folder: Path) -> tuple[str, str]:

@@ -76,6 +76,21 @@ def mark(folder: Path, command: str, entries: tuple[str, ...] = ()) -> None:
     atomic_write(folder / MARKER, f"{json.dumps(document, indent=1)}\n".encode())
 
 
+def mark_new(folder: Path, command: str) -> None:
+    """Write the marker into a folder that nobody has put anything into yet.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    if is_empty(folder):
+        mark(folder, command)
+
+
+def is_empty(folder: Path) -> bool:
+    """Nothing is in the folder but what the system and wbcdet itself leave in every one."""
+    return all(_is_nobodys(entry.name) for entry in folder.iterdir())
+
+
 def check_output(out: Path, command: str) -> None:
     """Find out whether a command may write into a folder. Nothing is written.
 
@@ -131,7 +146,7 @@ class Output:
     def __init__(self, out: str | Path, command: str, *, replaces: bool = False) -> None:
         self.out, self._command = Path(out), command
         self._entries = ENTRIES[command]
-        self._closing = ExitStack()
+        self._closing, self._closed = ExitStack(), False
         check_output(self.out, command)
         self._made = not self.out.exists()
         self._closing.enter_context(locked(self.out))
@@ -172,11 +187,14 @@ class Output:
 
     def close(self) -> None:
         """Let others write; what waits to be put in place is dropped."""
+        if self._closed:
+            return
+        self._closed = True
         with suppress(OSError):
             if self.folder != self.out:
                 shutil.rmtree(self.folder, ignore_errors=True)
             there = tuple(name for name in self._entries if (self.out / name).exists())
-            if self._fresh and not self._holds_anything():
+            if self._fresh and is_empty(self.out):
                 (self.out / MARKER).unlink(missing_ok=True)
             else:
                 mark(self.out, self._command, there)
@@ -190,9 +208,6 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _holds_anything(self) -> bool:
-        return any(not _is_nobodys(entry.name) for entry in self.out.iterdir())
 
 
 def check_target(path: Path) -> None:
