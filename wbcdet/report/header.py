@@ -26,8 +26,16 @@ def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) ->
         roots: where the fields are.
         created: date and time, ISO 8601.
     """
-    sources = [root.to_dict() for root in roots]
-    return {"wbcdet": __version__, "created": created, "sources": sources, **info}
+    about = {"wbcdet": __version__, "created": created}
+    return {**about, "folder": _base(roots), "sources": [root.to_dict() for root in roots], **info}
+
+
+def _base(roots: Sequence[Root]) -> str:
+    """The folder that the names of the fields are paths below; of several the first."""
+    if not roots:
+        return ""
+    path, name = roots[0].path, roots[0].name
+    return (path.removesuffix(name).rstrip("/") or "/") if name and path.endswith(name) else path
 
 
 def roots_of(journal: Journal) -> list[Root]:
