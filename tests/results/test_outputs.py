@@ -246,6 +246,42 @@ def test_a_killed_run_leaves_the_last_one(tmp_path: Path) -> None:
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
+def test_a_replacement_that_ends_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wherever it is killed, the next run finds the old results or the new ones, whole."""
+    rename, found = Path.rename, set()
+    for moves in range(10):
+        out = tmp_path / str(moves)
+        with Report(out) as report:
+            report.add(FieldResult("old.jpg", 80, 60), PIXELS)
+            report.write(INFO)
+        report = Report(out, annotate=moves % 2 == 0)
+        report.add(FieldResult("new.jpg", 80, 60), PIXELS)
+        left = moves
+
+        def dying(self: Path, target: Path) -> Path:
+            nonlocal left
+            left -= 1
+            if left < 0:
+                raise SystemExit("killed")
+            return rename(self, target)
+
+        monkeypatch.setattr(Path, "rename", dying)
+        try:
+            report.write(INFO)
+        except SystemExit:
+            report._output._closing.close()  # the lock goes with the process
+        monkeypatch.setattr(Path, "rename", rename)
+        with Report(out):
+            pass
+        [name] = files_of(out)
+        found.add(name)
+        drawn = {path.name for path in (out / "annotated").glob("*")}
+        assert drawn == ({name} if name == "old.jpg" or moves % 2 == 0 else set()), moves
+        assert [row["file"] for row in rows(out / "fields.csv")] == [name]
+        assert not [path for path in out.iterdir() if path.name.startswith(".")]
+    assert found == {"old.jpg", "new.jpg"}
+
+
 def test_a_run_that_never_began_leaves_nothing(tmp_path: Path) -> None:
     with Report(tmp_path / "new"):
         pass

@@ -26,8 +26,9 @@ from wbcdet.io.ownership import (
 from wbcdet.utils.files import PART_PREFIX, atomic_write
 from wbcdet.utils.lock import LOCK, locked
 
-#: Where new files wait until all are there, and where old ones wait to be removed.
-_NEW, _OLD = f"{PART_PREFIX}new", f"{PART_PREFIX}old"
+#: Where new files wait until all are there, where old ones wait to be removed, and where the new
+#: ones wait once all old ones are out of the way.
+_NEW, _OLD, _READY = (f"{PART_PREFIX}{name}" for name in ("new", "old", "ready"))
 
 _COUNT = (
     "annotated", "cells", "journal", "report.html", "differential.csv", "cells.csv", "fields.csv",
@@ -152,8 +153,7 @@ class Output:
         self._closing.enter_context(locked(self.out))
         try:
             check_output(self.out, command)  # once more: another run may just have ended
-            for left in (_NEW, _OLD):
-                shutil.rmtree(self.out / left, ignore_errors=True)
+            self._mend()
             there = [name for name in self._entries if (self.out / name).exists()]
             self._fresh = not there
             mark(self.out, command, self._entries)
@@ -172,18 +172,26 @@ class Output:
             OSError: they cannot be moved.
         """
         if self.folder != self.out:
-            old = self.out / _OLD
-            old.mkdir(exist_ok=True)
+            (self.out / _OLD).mkdir()
             # The results are the first to go and the last to come: where they are, all belongs to
-            # them, whatever ends this half-way.
+            # them. What ends this half-way is mended by the next run (`_mend`).
             for name in reversed(self._entries):
                 if (self.out / name).exists():
-                    (self.out / name).rename(old / name)
-            for name in self._entries:
-                if (self.folder / name).exists():
-                    (self.folder / name).rename(self.out / name)
-            shutil.rmtree(old, ignore_errors=True)
+                    (self.out / name).rename(self.out / _OLD / name)
+            self.folder.rename(self.out / _READY)
+            self._mend()
         self.close()
+
+    def _mend(self) -> None:
+        """End a replacement that was begun: forward where all old files were out of the way, else
+        back; and remove what is left over."""
+        ready, old = self.out / _READY, self.out / _OLD
+        source = ready if ready.is_dir() else old
+        for name in self._entries:
+            if (source / name).exists() and not (self.out / name).exists():
+                (source / name).rename(self.out / name)
+        for left in (_READY, _OLD, _NEW):
+            shutil.rmtree(self.out / left, ignore_errors=True)
 
     def close(self) -> None:
         """Let others write; what waits to be put in place is dropped."""
@@ -191,8 +199,7 @@ class Output:
             return
         self._closed = True
         with suppress(OSError):
-            if self.folder != self.out:
-                shutil.rmtree(self.folder, ignore_errors=True)
+            self._mend()
             there = tuple(name for name in self._entries if (self.out / name).exists())
             if self._fresh and is_empty(self.out):
                 (self.out / MARKER).unlink(missing_ok=True)
