@@ -149,7 +149,6 @@ class Output:
         self._entries = ENTRIES[command]
         self._closing, self._closed = ExitStack(), False
         check_output(self.out, command)
-        self._made = not self.out.exists()
         self._closing.enter_context(locked(self.out))
         try:
             check_output(self.out, command)  # once more: another run may just have ended
@@ -201,14 +200,11 @@ class Output:
         with suppress(OSError):
             self._mend()
             there = tuple(name for name in self._entries if (self.out / name).exists())
-            if self._fresh and is_empty(self.out):
+            if self._fresh and is_empty(self.out):  # it ended before it wrote anything
                 (self.out / MARKER).unlink(missing_ok=True)
             else:
                 mark(self.out, self._command, there)
         self._closing.close()
-        if self._made and self._fresh:
-            with suppress(OSError):
-                self.out.rmdir()  # of a run that ended before it wrote anything
 
     def __enter__(self) -> Output:
         return self
