@@ -11,6 +11,9 @@ import typer
 app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False)
 Folder = Annotated[Path, typer.Option("--out", help="Folder for models and cards.")]
 Recipe = Annotated[str, typer.Option(help="How it was trained, in a sentence for the card.")]
+Replace = Annotated[
+    bool, typer.Option("--replace", help="Write over the model that is in the folder.")
+]
 Prepared = Annotated[Path, typer.Option(help="Folder of `wbcdet data prepare`.")]
 
 
@@ -23,8 +26,10 @@ def detector(
     confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.35,
     recipe: Recipe = "",
     out: Folder = Path("weights"),
+    replace: Replace = False,
 ) -> None:
     """The detector."""
+    _check(out, "detector", replace=replace)
     from wbcdet.training.export import export_detector
 
     export_detector(checkpoint, out, size, confidence, recipe)
@@ -39,8 +44,10 @@ def classifier(
     recipe: Recipe = "",
     prepared: Prepared = Path("prepared"),
     out: Folder = Path("weights"),
+    replace: Replace = False,
 ) -> None:
     """The classifier, with its distance from the training cells of the prepared folder."""
+    _check(out, "classifier", replace=replace)
     from wbcdet.training.classifier_training import load_network
     from wbcdet.training.distance import training_distance
     from wbcdet.training.export import export_classifier
@@ -58,6 +65,14 @@ def classifier(
         distance=distance,
         extra={"unlike_trained": unlike},
     )
+
+
+def _check(out: Path, role: str, *, replace: bool) -> None:
+    """End where a model would be written over unasked."""
+    there = [path for path in sorted(out.glob(f"{role}.*")) if path.is_file()]
+    if there and not replace:
+        typer.echo(f"{there[0]} is there already; name another --out, or give --replace", err=True)
+        raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ def write_report(folder: Path, fields: int) -> Path:
     import numpy as np
 
     from wbcdet.differential.reference_ranges import read_ranges
+    from wbcdet.io.discover import Root
     from wbcdet.io.field import read_field
     from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
     from wbcdet.report.counts import CountOptions
@@ -46,10 +47,11 @@ def write_report(folder: Path, fields: int) -> Path:
     rng, stamps, names = np.random.default_rng(0), InputFingerprints(), []
     model = {"name": "drawn", "sha256": "0" * 64}
     settings = {"fingerprint": "0" * 64}
-    job = Job(folder / "fields", folder / "report", annotate=False)
+    root = Root("", str(folder / "fields"))
+    job = Job((root,), folder / "report", annotate=False)
     with opened(job) as journal:
         header = {"wbcdet": "0", "created": "2026-01-01T00:00:00+00:00"}
-        header |= {"folder": str(job.folder), "detector": model, "classifier": model}  # type: ignore[dict-item]
+        header |= {"sources": [root.to_dict()], "detector": model, "classifier": model}  # type: ignore[dict-item]
         journal.start({**header, "settings": settings})
         for number in range(fields):
             noise = rng.integers(205, 235, (DOWN * STEP, ACROSS * STEP, 3), np.uint8)
@@ -66,7 +68,7 @@ def write_report(folder: Path, fields: int) -> Path:
                 reason = "low-score" if label is CellType.UNCLASSIFIED else None
                 cells.append(Cell(place, box, 0.9, label, score, scores, reason))
             name = f"slide {number // 50 + 1}/field {number % 50 + 1}.jpg"
-            path = job.folder / name
+            path = folder / "fields" / name
             path.parent.mkdir(parents=True, exist_ok=True)
             cv2.imwrite(str(path), noise)
             field = read_field(path)

@@ -109,7 +109,7 @@ def main(
     camera = Camera((width, height), rate, seconds)
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder)
-        with opened(Job(out / "views", out)) as journal:
+        with opened(Job((), out, command="stream")) as journal:
             begin(out, journal, analyzer.info(), restart=False)
             keeper = StreamStore(out, journal)
             session = CellCounter(analyzer, keeper, live=True)

@@ -43,9 +43,9 @@ def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
     document = json.loads((out / "results.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, schema())
     assert [entry["file"] for entry in document["fields"]] == [
-        *(f"anna/{n}.png" for n in range(0, 12, 2)),
-        "anna/bad.jpg",
-        *(f"boris/{n}.png" for n in range(1, 12, 2)),
+        *(f"in/anna/{n}.png" for n in range(0, 12, 2)),
+        "in/anna/bad.jpg",
+        *(f"in/boris/{n}.png" for n in range(1, 12, 2)),
     ]
     assert {entry["group"] for entry in document["fields"]} == {"anna", "boris"}
     cells = rows(out / "cells.csv")
@@ -54,7 +54,7 @@ def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
     fields = rows(out / "fields.csv")
     assert tuple(fields[0]) == COUNT_FIELD_COLUMNS and len(fields) == 13
     bad = fields[6]
-    assert bad["file"] == "anna/bad.jpg" and "not a JPEG" in bad["failure"] and not bad["cells"]
+    assert bad["file"] == "in/anna/bad.jpg" and "not a JPEG" in bad["failure"] and not bad["cells"]
     assert all(
         len(row["sha256"]) == 64 and float(row["focus"]) > 0 for row in fields if row["cells"]
     )
@@ -74,12 +74,12 @@ def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:
     # In the report's folder nothing is an input, though it may lie among the fields.
     shutil.move(out, tmp_path / "in" / "out")
     again = count("in", "--out", "in/out", "--group-by", "folder", "-q")
-    assert again.exit_code == 1 and count.analysed == ["anna/bad.jpg"]
+    assert again.exit_code == 1 and count.analysed == ["in/anna/bad.jpg"]
 
 
 def test_a_folder_with_bad_files(count: Count, tmp_path: Path) -> None:
     """Odd names and formats are counted, what is no picture is said and hides nothing else."""
-    good, bad = make_corpus(tmp_path / "in")
+    good, bad = ([f"in/{name}" for name in names] for names in make_corpus(tmp_path / "in"))
     (tmp_path / "in" / "loop").symlink_to(tmp_path / "in")
     answer = count("in", "--out", "out")
     assert answer.exit_code == 1, answer.output
@@ -146,12 +146,12 @@ def test_json_and_bad_fields(count: Count, tmp_path: Path) -> None:
     assert answer.exit_code == 0
     document = json.loads(answer.stdout)
     assert answer.stdout_bytes == (tmp_path / "out" / "results.json").read_bytes()
-    dark = next(entry for entry in document["fields"] if entry["file"] == "dark.png")
+    dark = next(entry for entry in document["fields"] if entry["file"] == "in/dark.png")
     assert "too dark" in dark["quality"]["problems"]
     assert [cell["left_out"] for cell in dark["cells"]] == ["bad-field"]
     fields = {row["file"]: row for row in rows(tmp_path / "out" / "fields.csv")}
-    assert fields["dark.png"]["left_out"] == "bad-field"
-    assert "too dark" in fields["dark.png"]["problems"]
+    assert fields["in/dark.png"]["left_out"] == "bad-field"
+    assert "too dark" in fields["in/dark.png"]["problems"]
     assert (
         "1 field with quality problems, left out"
         in count("in", "--out", "out", "--skip-bad").output
@@ -177,7 +177,7 @@ def test_overlapping_fields(count: Count, tmp_path: Path) -> None:
     for row in twice:
         kept = names[row["duplicate_of"]]
         assert kept["file"] != row["file"] and kept["left_out"] == ""
-        shift = 200 * (int(row["file"][3]) - int(kept["file"][3]))
+        shift = 200 * (int(row["file"][6]) - int(kept["file"][6]))
         if row["touches_edge"] == kept["touches_edge"] == "False":
             assert float(row["x_min"]) + shift == pytest.approx(float(kept["x_min"]), abs=4)
     assert f"{len(twice)} cells seen again, counted once" in answer.output

@@ -57,9 +57,9 @@ def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None
     assert count("in", "--out", "out").exit_code == 1
     assert len(count.analysed) == 9
     untouched = count("in", "--out", "out")
-    assert count.analysed == ["anna/bad.png"]
+    assert count.analysed == ["in/anna/bad.png"]
     assert "8 of 9 fields were counted before" in untouched.stderr
-    assert "1 field could not be read, tried again: anna/bad.png" in untouched.stderr
+    assert "1 field could not be read, tried again: in/anna/bad.png" in untouched.stderr
     draw(folder / "anna" / "bad.png", 30, 2)
     draw(folder / "anna" / "2.png", 31, 3)
     draw(folder / "boris" / "9.png", 32)
@@ -67,17 +67,17 @@ def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None
     (folder / "boris" / "7.png").unlink()
     answer = count("in", "--out", "out")
     assert answer.exit_code == 0
-    assert count.analysed == ["anna/2.png", "anna/bad.png", "boris/9.png"]
-    for part in ("changed since, counted again: anna/2.png", "new: boris/9.png"):
+    assert count.analysed == ["in/anna/2.png", "in/anna/bad.png", "in/boris/9.png"]
+    for part in ("changed since, counted again: in/anna/2.png", "new: in/boris/9.png"):
         assert part in answer.stderr
-    assert "1 field gone, left out: boris/7.png" in answer.stderr
+    assert "1 field gone, left out: in/boris/7.png" in answer.stderr
     assert not (tmp_path / "out" / "annotated" / "boris" / "7.jpg").exists()
     count("in", "--out", "fresh")
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
     # A picture of the report that someone has removed is drawn again.
     (tmp_path / "out" / "annotated" / "anna" / "4.png.jpg").unlink()
     count("in", "--out", "out")
-    assert count.analysed == ["anna/4.png"]
+    assert count.analysed == ["in/anna/4.png"]
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 
@@ -176,11 +176,9 @@ def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:
 
 def test_files_that_are_not_ours_stay(count: Count, tmp_path: Path) -> None:
     folder_of(tmp_path / "in", 8)
-    (tmp_path / "out" / "cells").mkdir(parents=True)
-    (tmp_path / "out" / "cells" / "mine.jpg").write_text("x")
-    (tmp_path / "out" / "annotated").mkdir()
-    (tmp_path / "out" / "annotated" / "mine.jpg").write_text("x")
     count("in", "--out", "out", "--group-by", "folder")
+    (tmp_path / "out" / "cells" / "mine.jpg").write_text("x")
+    (tmp_path / "out" / "annotated" / "mine.jpg").write_text("x")
     assert (tmp_path / "out" / "cells" / "anna").is_dir()
     count("in", "--out", "out")  # its sheets have other names
     count("in", "--out", "fresh")

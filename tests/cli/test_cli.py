@@ -77,7 +77,7 @@ def test_version_and_usage_errors(command: Run, tmp_path: Path) -> None:
 
 
 def test_a_folder_with_bad_files(command: Run, tmp_path: Path) -> None:
-    good, bad = make_corpus(tmp_path / "day 1")
+    good, bad = ([f"day 1/{name}" for name in names] for names in make_corpus(tmp_path / "day 1"))
     answer = command("predict", "day 1", "missing.jpg", "--out", "out")
     assert answer.returncode == 1, answer.stderr
     assert answer.stderr == ""  # no progress bar, no library's chatter
@@ -92,7 +92,7 @@ def test_a_folder_with_bad_files(command: Run, tmp_path: Path) -> None:
     for part in (
         "in all",
         "unclassified"[2:],
-        "not read: cut.jpg: file is cut short",
+        "not read: day 1/cut.jpg: file is cut short",
         "Files in out",
     ):
         assert part in answer.stdout
@@ -111,7 +111,7 @@ def test_json_in_a_pipe(command: Run, tmp_path: Path) -> None:
     assert answer.returncode == 0 and answer.stderr == ""
     document = json.loads(answer.stdout)
     jsonschema.validate(document, schema())
-    assert [entry["file"] for entry in document["fields"]] == ["plain.jpg", "мазок.jpg"]
+    assert [entry["file"] for entry in document["fields"]] == ["in/plain.jpg", "in/мазок.jpg"]
     assert not (tmp_path / "wbcdet-out" / "annotated").exists()
 
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 from wbcdet.cli.app import app
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.evaluation.classification import FOUR
+from wbcdet.io.ownership import MARKER
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -92,6 +93,7 @@ def test_own_folder(command: Run, labelled: Path, tmp_path: Path) -> None:
         "evaluation.html",
         "evaluation.json",
         "figures.csv",
+        MARKER,
     ]
     document = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert document["format"] == "wbcdet-evaluation/1"
@@ -111,7 +113,8 @@ def test_own_folder(command: Run, labelled: Path, tmp_path: Path) -> None:
     row = figures["naming.accuracy"]
     assert float(row["value"]) == one["naming"]["accuracy"]
     assert [float(row["low"]), float(row["high"])] == one["naming"]["accuracy_ci"]
-    assert {c["file"] for c in cells} <= {"images/1.png", "images/2.png", f"images/{NASTY}"}
+    start = (labelled / "images").relative_to(labelled.anchor).as_posix()  # it lies elsewhere
+    assert {c["file"] for c in cells} <= {f"{start}/{n}" for n in ("1.png", "2.png", NASTY)}
 
 
 def test_the_page_needs_nothing_else(command: Run, labelled: Path, tmp_path: Path) -> None:
@@ -208,7 +211,7 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     _, errors = running.communicate(timeout=120)
     assert running.returncode == 130 and "Traceback" not in errors
     left = {p.name for p in (tmp_path / "out").iterdir()}
-    done = {"evaluation.html", "evaluation.json", "figures.csv", "cells.csv"}
+    done = {"evaluation.html", "evaluation.json", "figures.csv", "cells.csv", MARKER}
     assert left in (set(), done)
     if left:
         document = json.loads((tmp_path / "out/evaluation.json").read_text())

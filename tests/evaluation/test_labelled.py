@@ -23,6 +23,12 @@ WIDTH, HEIGHT = 64, 48
 BOX = (8.0, 6.0, 40.0, 30.0)
 
 
+@pytest.fixture(autouse=True)
+def inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Names are paths below the working folder."""
+    monkeypatch.chdir(tmp_path)
+
+
 def picture(path: Path, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     cv2.imwrite(str(path), grain(HEIGHT, WIDTH, seed))

@@ -35,7 +35,10 @@ def test_what_is_no_source(analyzer: Analyzer, odd: object) -> None:
     assert "\n" not in str(caught.value)
 
 
-def test_every_kind_of_source(analyzer: Analyzer, tmp_path: Path) -> None:
+def test_every_kind_of_source(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     pixels = grain(96, 128)
     path = tmp_path / "a.png"
     Image.fromarray(pixels).save(path)
@@ -62,7 +65,10 @@ def test_other_arrays_are_refused(analyzer: Analyzer, array: np.ndarray) -> None
         analyzer.analyze(array)
 
 
-def test_order_holds_with_failures_between(analyzer: Analyzer, tmp_path: Path) -> None:
+def test_order_holds_with_failures_between(
+    analyzer: Analyzer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for number in range(11):
         path = tmp_path / f"{number}.png"
         if number % 3 == 1:

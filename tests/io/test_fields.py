@@ -11,7 +11,7 @@ from conftest import encode, grain
 from PIL import Image
 
 from wbcdet.io.decode import FieldError
-from wbcdet.io.discover import find_fields
+from wbcdet.io.discover import find_fields, locate, search
 from wbcdet.io.field import read_field
 from wbcdet.settings import Settings
 
@@ -72,7 +72,10 @@ def save(path: Path) -> Path:
     return path
 
 
-def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
+def test_folders_are_searched_in_natural_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("f10.jpg", "f2.PNG", "sub/f1.tif", ".hidden.jpg", ".git/x.jpg", "._f2.png"):
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -88,6 +91,7 @@ def test_folders_are_searched_in_natural_order(tmp_path: Path) -> None:
 def test_patterns_home_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     for name in ("a1.jpg", "a2.jpg", "b[1].jpg"):
         save(tmp_path / name)
     found = find_fields(["~/a*.jpg", tmp_path / "a1.jpg", str(tmp_path / "b[1].jpg")])
@@ -99,22 +103,39 @@ def test_patterns_home_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "holds no JPEG" in str(find_fields([tmp_path / "nothing"])[0].problem)
 
 
-def test_names_are_unique_and_stable(tmp_path: Path) -> None:
-    one, two = save(tmp_path / "a" / "x.jpg"), save(tmp_path / "b" / "x.jpg")
-    other = save(tmp_path / "b" / "y.jpg")
-    assert [item.name for item in find_fields([one, two, other])] == ["a/x.jpg", "b/x.jpg", "y.jpg"]
-    names = [item.name for item in find_fields([tmp_path / "a", tmp_path / "b"])]
-    assert names == ["a/x.jpg", "b/x.jpg", "y.jpg"]
+def test_a_name_is_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever else is on the line, and whichever way the file is reached."""
+    one, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "work" / "b" / "x.jpg")
+    outside = save(tmp_path / "b" / "x.jpg")
+    monkeypatch.chdir(tmp_path / "work")
+    lines = (["a/x.jpg"], ["a"], ["."], ["./a/", "b"], ["*/*.jpg"], [one], [tmp_path / "work"])
+    for line in lines:
+        assert find_fields(line)[0].name == "a/x.jpg", line
+    assert [item.name for item in find_fields(["a", two])] == ["a/x.jpg", "b/x.jpg"]
+    names = [item.name for item in find_fields(["b", "../b", outside.parent])]
+    assert names == ["b/x.jpg", outside.relative_to(outside.anchor).as_posix()]
     urls = [
-        "http://one.example/x.jpg?size=1",
-        "http://two.example/x.jpg",
-        "http://two.example/x.jpg?s=2",
+        "http://one.example/a/x.jpg?size=1",
+        "http://me:secret@two.example/x.jpg",
+        "http://one.example/a/x.jpg?size=2&key=secret",
     ]
     names = [item.name for item in find_fields(urls)]
-    assert len(set(names)) == 3 and names[0] == "one.example/x.jpg"
+    assert names[0].startswith("one.example/a/x.jpg?") and names[1] == "two.example/x.jpg"
+    assert len(set(names)) == 3 and not any("secret" in name for name in names)
 
 
-def test_odd_file_names(tmp_path: Path) -> None:
+def test_where_a_field_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "other" / "y.jpg")
+    monkeypatch.chdir(tmp_path / "work")
+    found = search(["a", "../other", "http://one.example/p/z.jpg"])
+    places = [locate(item.name, found.roots) for item in found.fields]
+    assert places == [str(one), str(two), "http://one.example/p/z.jpg"]
+    for name in ("a/../../etc/x.jpg", "c/x.jpg", "a", ""):
+        assert locate(name, found.roots) is None
+
+
+def test_odd_file_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     names = ["with space.jpg", 'it\'s "x".jpg', "мазок крови.jpg", "line\nbreak.jpg", "-q.jpg"]
     for name in names:
         save(tmp_path / name)

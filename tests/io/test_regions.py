@@ -176,7 +176,8 @@ def test_a_pyramid_is_one_picture(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["pages", "stack", "ome", "imagej", "pillow", "sizes"])
-def test_every_page_is_a_field(tmp_path: Path, kind: str) -> None:
+def test_every_page_is_a_field(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     path = tmp_path / "slides" / "a.tif"
     path.parent.mkdir()
     pages = [np.roll(RGB, 7 * number, 1) for number in range(11)]
@@ -208,11 +209,14 @@ def test_every_page_is_a_field(tmp_path: Path, kind: str) -> None:
         assert np.array_equal(field.pixels, page[:, :, ::-1])
     # A file named by itself, without a number, is its first page.
     assert np.array_equal(read_field(path).pixels, pages[0][:, :, ::-1])
-    names = [item.name for item in find_fields([path, tmp_path / "slides" / "b.tif"])]
-    assert names == [*(f"a.tif#{number}" for number in range(1, 12)), "b.tif"]
+    again = find_fields([path, tmp_path / "slides" / "b.tif"])
+    assert [item.name for item in again] == [item.name for item in found]
 
 
-def test_pages_of_files_of_one_name_stay_apart(tmp_path: Path) -> None:
+def test_pages_of_files_of_one_name_stay_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for folder in "xy":
         (tmp_path / folder).mkdir()
         tifffile.imwrite(tmp_path / folder / "s.tif", np.stack([RGB, RGB]), photometric="rgb")

@@ -22,6 +22,7 @@ from reviewing import Server, make_report
 from typer.testing import CliRunner, Result
 
 from wbcdet.cli.app import app
+from wbcdet.io.ownership import is_own, signed
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.layout import JOURNAL
 from wbcdet.results.document import ResultsError
@@ -30,7 +31,7 @@ from wbcdet.review.cell_state import LabelChange
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
 from wbcdet.review.sign_off import check
-from wbcdet.utils.safe_files import OutsideError, inside, is_marked, marked
+from wbcdet.utils.safe_files import OutsideError, inside
 
 LINES = Path(JOURNAL) / "fields.jsonl"
 
@@ -81,7 +82,7 @@ def test_a_journal_that_names_files_of_others(
     own = [out / "notes.txt", out / "cells" / "mine.jpg", out / "annotated" / "mine.jpg"]
     for path in own:
         path.write_bytes(b"\xff\xd8 mine")
-    (tmp_path / "home" / "photo.jpg").write_bytes(marked(b"\xff\xd8 mine"))
+    (tmp_path / "home" / "photo.jpg").write_bytes(signed(b"\xff\xd8 mine"))
     lines = journal_lines(out / LINES)
     names = [str(secret), "../home/thesis.txt", "../home/photo.jpg", "notes.txt", "cells/mine.jpg"]
     names += ["annotated/../../home/thesis.txt", "a\0b", "", "/", "..", "results.json"]
@@ -553,10 +554,10 @@ def test_names_inside(tmp_path: Path, secret: Path) -> None:
             inside(folder, name)
     picture = folder / "a" / "x.jpg"
     cv2.imwrite(str(picture), np.zeros((8, 8, 3), np.uint8))
-    assert not is_marked(picture)
-    picture.write_bytes(marked(picture.read_bytes()))
-    assert is_marked(picture) and cv2.imread(str(picture)).shape == (8, 8, 3)
-    assert not is_marked(folder / "link") and not is_marked(folder / "none")
+    assert not is_own(picture)
+    picture.write_bytes(signed(picture.read_bytes()))
+    assert is_own(picture) and cv2.imread(str(picture)).shape == (8, 8, 3)
+    assert not is_own(folder / "link") and not is_own(folder / "none")
 
 
 def test_a_field_that_stands_twice(tmp_path: Path) -> None:

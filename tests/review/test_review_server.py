@@ -106,7 +106,7 @@ def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
     """A count that was begun anew and stopped leaves the old report beside a new journal."""
     lines = report / JOURNAL / "fields.jsonl"
     header, *fields = journal_lines(lines)
-    first = next(one for one in fields if one.get("file") == "anna/field 000.png")
+    first = next(one for one in fields if one.get("file") == "fields/anna/field 000.png")
     cells = first["result"]["cells"]
     for number, cell in enumerate(reversed(cells)):
         cell["id"] = number

@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcdet.batch.resume import ResumePlan, check_folder, plan_resume
+from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
 from wbcdet.io.decode import FieldError
-from wbcdet.io.discover import Source
+from wbcdet.io.discover import Root, Source, below
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
-from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
+from wbcdet.report.header import ResumeError, check_header, check_shape, make_header, note_roots
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS
-from wbcdet.results.writer import PictureNames, remove_pictures, write_annotated
+from wbcdet.results.output_folder import check_target
+from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_annotated
 from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
 
@@ -29,40 +30,89 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
 
 
-def prepare(job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]) -> ResumePlan:
+def prepare(
+    job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]
+) -> tuple[list[Source], ResumePlan]:
     """Find out what is to do; the journal is begun, or found to be one to go on with.
 
+    Returns:
+        the fields under the names that the report has for them, and what is to do.
+
     Raises:
-        PlanError: it is not; nothing is changed.
+        ResumeError: it is not; nothing is changed.
+        OutputError: a user's file is in the place of a picture; nothing is changed.
         OSError: the journal cannot be written.
     """
     if journal.header is not None and journal.header.get("stream"):
         raise ResumeError("holds the count of a stream; choose another --out")
     _sweep(job.out)
-    names = [source.name for source in sources]
-    pictures = picture_names(job, sources)
-    if journal.header is None or job.restart:
-        old = [*_pictures(journal, journal), *journal.lists.get(SHEETS, ())]
-        remove_pictures(job.out, old)
-        journal.start(make_header(info, job.folder, _now()))
-    else:
+    begins = journal.header is None or job.restart
+    roots = job.roots
+    if not begins:
+        assert journal.header is not None
         check_shape(journal.header)
         check_header(journal.header, info)
-        check_folder(journal, sources, job.folder)
+        sources, roots = keep_names(journal, sources, roots)
+        check_fields(journal, sources, roots)
+    names = [source.name for source in sources]
+    drawn = {} if begins else _pictures_in(journal)
+    drawn = {name: path for name, path in drawn.items() if _is_picture_path(path)}
+    pictures = picture_names(job, sources, roots, drawn)
+    _check_targets(job, journal, pictures)
+    if begins:
+        old = [*_pictures_in(journal).values(), *journal.lists.get(SHEETS, ())]
+        remove_pictures(job.out, old)
+        journal.start(make_header(info, roots, _now()))
+    else:
+        note_roots(journal, roots)
     plan = plan_resume(sources, journal, pictures, dedupe=job.dedupe, out=job.out)
     known, kept = set(names), {picture.casefold() for picture in pictures.values()}
-    gone = _pictures(journal, [name for name in journal if name not in known])
+    gone = [picture for name, picture in _pictures_in(journal).items() if name not in known]
     remove_pictures(job.out, [picture for picture in gone if picture.casefold() not in kept])
     journal.note(FIELDS, names)
-    return plan
+    return sources, plan
 
 
-def picture_names(job: Job, sources: Iterable[Source]) -> dict[str, str]:
-    """The annotated picture of every field, as a path below the report folder."""
+def _check_targets(job: Job, journal: Journal, pictures: Mapping[str, str]) -> None:
+    """Annotated pictures are not drawn over a file that someone has put there.
+
+    Raises:
+        OutputError: there is one.
+    """
+    own = set(_pictures_in(journal).values())
+    for picture in pictures.values():
+        if picture not in own:
+            check_target(job.out / picture)
+
+
+def picture_names(
+    job: Job, sources: Sequence[Source], roots: Sequence[Root], drawn: Mapping[str, str]
+) -> dict[str, str]:
+    """The annotated picture of every field, as a path below the report folder.
+
+    Args:
+        job: what is counted.
+        sources: the fields.
+        roots: where they are.
+        drawn: pictures that an earlier run has drawn, by field; they keep their names.
+    """
     if not job.annotate:
         return {}
     taken = PictureNames()
-    return {source.name: f"{ANNOTATED}/{taken.take(source.name)}" for source in sources}
+    for source in sources:
+        if source.name in drawn:
+            taken.keep(drawn[source.name].removeprefix(f"{ANNOTATED}/"))
+    return {
+        source.name: drawn.get(source.name)
+        or f"{ANNOTATED}/{taken.take(below(source.name, roots))}"
+        for source in sources
+    }
+
+
+def _is_picture_path(path: str) -> bool:
+    """It is a path as ``picture_names`` makes them, which leads nowhere else."""
+    name = path.removeprefix(f"{ANNOTATED}/")
+    return name != path and picture_name(name) == name
 
 
 def count(
@@ -80,7 +130,6 @@ def count(
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
-    pictures = picture_names(job, sources)
     stamps, waiting = InputFingerprints(), deque[Any]()
 
     def stamped() -> Iterator[Source]:
@@ -92,7 +141,7 @@ def count(
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
         for field, result in analyzer.analyze_fields(stamped()):
             stamp = waiting.popleft()
-            cells = _keep(job, journal, pictures.get(result.file), field, result, stamp)
+            cells = _keep(job, journal, plan.pictures.get(result.file), field, result, stamp)
             tick(cells)
     journal.sync()
 
@@ -136,10 +185,10 @@ def _sweep(out: Path) -> None:
             part.unlink(missing_ok=True)
 
 
-def _pictures(journal: Journal, names: Iterable[str]) -> list[str]:
-    """The annotated pictures of fields in the journal."""
-    found = (journal.read(name).get("annotated") for name in names)
-    return [picture for picture in found if isinstance(picture, str)]
+def _pictures_in(journal: Journal) -> dict[str, str]:
+    """The annotated pictures of the fields in the journal."""
+    found = ((name, journal.read(name).get("annotated")) for name in journal)
+    return {name: picture for name, picture in found if isinstance(picture, str)}
 
 
 def _now() -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcdet.batch.predict import Run, run
-from wbcdet.io.discover import find_fields
+from wbcdet.io.discover import Root, Source, field_name
 from wbcdet.records import LABELS, Cell, CellType, FieldResult
 from wbcdet.results.writer import Report
 from wbcdet.utils.boxes import iou
@@ -65,10 +65,14 @@ def run_demo(
     Raises:
         OSError: the folder cannot be written.
     """
-    truth = _render(report.out / "fields", fields, seed)
-    done = run(find_fields(sorted(truth)), report, analyzer, quiet=quiet)
-    by_name = {path.name: cells for path, cells in truth.items()}
-    return done, compare(done.results, [by_name[result.file] for result in done.results])
+    truth = _render(report.folder / "fields", fields, seed)
+    place = report.out / "fields"
+    name = field_name(place)
+    report.roots = [Root(name, str(place.absolute()))]
+    # Until all is written they may lie elsewhere than where they will be found.
+    sources = [Source(f"{name}/{path.name}", path) for path in sorted(truth)]
+    done = run(sources, report, analyzer, quiet=quiet)
+    return done, compare(done.results, [truth[path] for path in sorted(truth)][: len(done.results)])
 
 
 def compare(results: Sequence[FieldResult], truth: Sequence[Sequence[SmearCell]]) -> Score:

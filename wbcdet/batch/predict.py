@@ -35,6 +35,7 @@ def run(
     """Analyse all sources into a report; Ctrl-C ends early with what is done written.
 
     Raises:
+        KeyboardInterrupt: stopped before a field was done; the report is left as it was.
         OSError: the report cannot be written.
     """
     interrupted = False
@@ -44,6 +45,8 @@ def run(
                 report.add(result, None if field is None else field.pixels)
                 tick()
     except KeyboardInterrupt:
+        if not report.results:
+            raise
         interrupted = True
     document = report.write(analyzer.info())
     return Run(report.results, document, interrupted)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wbcdet.io.discover import Source
-from wbcdet.report.header import ResumeError
+from wbcdet.io.discover import Root, Source
+from wbcdet.report.header import ResumeError, roots_of
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
@@ -27,22 +27,44 @@ class ResumePlan:
         done: number of fields that need not be counted again.
         cells: number of cells in those.
         notes: what the user should know of an earlier run, a line each.
+        pictures: annotated picture of each field, as a path below the report folder.
     """
 
     todo: list[Source] = field(default_factory=list)
     done: int = 0
     cells: int = 0
     notes: list[str] = field(default_factory=list)
+    pictures: Mapping[str, str] = field(default_factory=dict)
 
 
-def check_folder(journal: Journal, sources: Sequence[Source], folder: Path) -> None:
-    """The journal is of these files, if not of this folder: drives change their letters.
+def keep_names(
+    journal: Journal, sources: list[Source], roots: Sequence[Root]
+) -> tuple[list[Source], tuple[Root, ...]]:
+    """The fields under the names that a report already has for them.
+
+    A report keeps the names that it began with, and with them what was decided on its cells, where
+    its one folder is given in another way now, has moved, or was named by an older version.
+    """
+    before = roots_of(journal)
+    known = any(source.name in journal for source in sources)
+    if known or len(before) != 1 or len(roots) != 1 or before[0].name == roots[0].name:
+        return sources, tuple(roots)
+    old, new = before[0].name, roots[0].name
+    kept = []
+    for source in sources:
+        rest = source.name[len(new) + 1 :] if new else source.name
+        kept.append(replace(source, name=f"{old}/{rest}" if old else rest))
+    return kept, (Root(old, roots[0].path),)
+
+
+def check_fields(journal: Journal, sources: Sequence[Source], roots: Sequence[Root]) -> None:
+    """The journal is of these files, if not of these folders: drives change their letters.
 
     Raises:
-        PlanError: it is of others.
+        ResumeError: it is of others.
     """
-    before = str((journal.header or {}).get("folder"))
-    if not len(journal) or before == str(folder.resolve()):
+    before = [root.path for root in roots_of(journal)]
+    if not len(journal) or before == [root.path for root in roots]:
         return
     stamps = InputFingerprints()
     same = 0
@@ -51,8 +73,8 @@ def check_folder(journal: Journal, sources: Sequence[Source], folder: Path) -> N
             same += stamps.same(source.path, _stamp(journal, source.name))
     if 2 * same < len(journal):
         raise ResumeError(
-            f"holds the count of another folder, {before}; choose another --out, or begin anew "
-            "with --restart"
+            f"holds the count of another folder, {', '.join(before[:_MAX_NAMED])}; choose another "
+            "--out, or begin again with --restart"
         )
 
 
@@ -83,7 +105,7 @@ def plan_resume(
         dedupe: what ``--dedupe`` compares is asked for.
         out: the report folder.
     """
-    plan, stamps = ResumePlan(), InputFingerprints()
+    plan, stamps = ResumePlan(pictures=pictures), InputFingerprints()
     changed: list[str] = []
     failed: list[str] = []
     more: list[str] = []

@@ -88,10 +88,13 @@ def _write(found: Agreement, out: Path, ours: str, manual: str) -> None:
         to_json,
     )
     from wbcdet.evaluation.agreement.page import render
+    from wbcdet.results.output_folder import Output
     from wbcdet.utils.files import atomic_write, csv_bytes
 
-    out.mkdir(parents=True, exist_ok=True)
-    atomic_write(out / "agreement.csv", csv_bytes(CLASS_COLUMNS, class_rows(found)))
-    atomic_write(out / "agreement_groups.csv", csv_bytes(GROUP_COLUMNS, group_rows(found)))
-    atomic_write(out / "agreement.json", to_json(found, ours, manual).encode())
-    atomic_write(out / "agreement.html", render(found, ours, manual).encode())
+    with Output(out, "agree", replaces=True) as output:
+        folder = output.folder
+        atomic_write(folder / "agreement.csv", csv_bytes(CLASS_COLUMNS, class_rows(found)))
+        atomic_write(folder / "agreement_groups.csv", csv_bytes(GROUP_COLUMNS, group_rows(found)))
+        atomic_write(folder / "agreement.json", to_json(found, ours, manual).encode())
+        atomic_write(folder / "agreement.html", render(found, ours, manual).encode())
+        output.finish()

@@ -27,7 +27,9 @@ from wbcdet.cli.options import (
     Weights,
     build_settings,
     load_analyzer,
+    search_fields,
     stop,
+    writing,
 )
 from wbcdet.records import NOTICE
 
@@ -44,11 +46,12 @@ EPILOG = (
 
 
 def count(
-    folder: Annotated[
-        Path,
+    sources: Annotated[
+        list[str],
         typer.Argument(
-            metavar="FOLDER",
-            help="The fields: a folder, with its subfolders, or one picture.",
+            metavar="SOURCE",
+            help="The fields: folders (with their subfolders), pictures, patterns such as "
+            "'day1/*.jpg', http(s) addresses.",
             show_default=False,
         ),
     ],
@@ -88,7 +91,7 @@ def count(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Count the white blood cells of a folder: a differential to sign.
+    """Count the white blood cells of your slides: a differential to sign.
 
     Writes OUT/report.html (prints on one A4 page a slide), differential.csv, cells.csv,
     fields.csv, results.json, OUT/annotated/ and OUT/cells/ (all cells on contact sheets).
@@ -102,14 +105,14 @@ def count(
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.report.job import Job
+    from wbcdet.results.output_folder import check_output
 
-    job = Job(folder, out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
     try:
-        sources = job.sources()
-        problems = [source for source in sources if source.problem is not None]
-        if len(problems) == len(sources):
-            stop(f"{problems[0].name}: {problems[0].problem}" if problems else "nothing to count")
-        done = _run(job, options, sources, load_analyzer(settings, weights=weights), quiet=quiet)
+        writing(out, lambda: check_output(out, "count"))
+        found = search_fields(sources, out, quiet=quiet)
+        job = Job(tuple(found.roots), out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
+        analyzer = load_analyzer(settings, weights=weights)
+        done = _run(job, options, found.fields, analyzer, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
     _report(done, quiet=quiet, json=json)
@@ -155,6 +158,7 @@ def _run(
     from wbcdet.report.job import opened
     from wbcdet.report.journal import JournalError
     from wbcdet.report.write import finish
+    from wbcdet.results.output_folder import OutputError
     from wbcdet.utils.lock import LockedError
     from wbcdet.utils.progress import finishing
 
@@ -162,7 +166,7 @@ def _run(
     try:
         with opened(job) as journal:
             try:
-                plan = prepare(job, sources, journal, analyzer.info())
+                sources, plan = prepare(job, sources, journal, analyzer.info())
                 for note in plan.notes if not quiet else []:
                     print(f"wbcdet: {note}", file=sys.stderr)
                 count_fields(job, sources, plan, journal, analyzer, quiet=quiet)
@@ -173,8 +177,8 @@ def _run(
                 kept = f"{len(journal)} of {len(sources)} fields are kept in the journal"
     except KeyboardInterrupt:
         stop(f"stopped; {kept}; the same command goes on from there", EXIT_INTERRUPTED)
-    except LockedError:
-        stop(f"another run is counting into {job.out}; wait for it, or choose another --out")
+    except (LockedError, OutputError) as error:
+        stop(str(error))
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:

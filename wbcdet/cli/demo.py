@@ -53,10 +53,9 @@ def demo(
         from wbcdet.batch.demo import run_demo
         from wbcdet.results.writer import Report
 
-        report = Report(out, annotate=not no_annotate)
-        done, score = run_demo(
-            report, fields, seed, load_analyzer(settings, weights=weights), quiet=quiet
-        )
+        with Report(out, annotate=not no_annotate, command="demo") as report:
+            analyzer = load_analyzer(settings, weights=weights)
+            done, score = run_demo(report, fields, seed, analyzer, quiet=quiet)
         return done, score.lines()
 
     done, lines = writing(out, work)

@@ -136,9 +136,11 @@ def evaluate(
         from wbcdet.evaluation.output import Output
 
         output = writing(out, lambda: Output(out))
-        interrupted = _run(
-            lists, output, load_analyzer(settings, weights=weights), errors, quiet=quiet
-        )
+        try:
+            analyzer = load_analyzer(settings, weights=weights)
+            interrupted = _run(lists, output, analyzer, errors, quiet=quiet)
+        finally:
+            output.close()
     except KeyboardInterrupt:
         stop("stopped before a list was done", EXIT_INTERRUPTED)
     _print(output, quiet=quiet, json=json, markdown=markdown)

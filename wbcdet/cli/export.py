@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from enum import Enum
 from importlib import import_module
 from importlib.metadata import entry_points
@@ -82,7 +83,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a report in the format of another program, to look at it or to correct it there."""
-    from wbcdet.results.document import ResultsError, load_document
+    from wbcdet.results.document import ResultsError, load_document, roots_in
     from wbcdet.results.export.base import Pictures
 
     writer = _open_writer(to)
@@ -90,11 +91,13 @@ def export(
     if pictures is not None and images is not Images.NONE:
         if not pictures.is_dir():
             stop(f"--pictures {pictures}: there is no such folder")
-        place = Pictures(pictures, link=images is Images.LINK)
+        place = Pictures(pictures, images is Images.LINK)
     elif images in (Images.COPY, Images.LINK):
         stop(f"--images {images.value} needs --pictures FOLDER: where the pictures are")
     try:
-        _, results = load_document(report / "results.json" if report.is_dir() else report)
+        info, results = load_document(report / "results.json" if report.is_dir() else report)
+        if place is not None:
+            place = replace(place, roots=roots_in(info))
     except ResultsError as error:
         stop(str(error))
     if all(result.failure is not None for result in results):
@@ -132,17 +135,18 @@ def _write(
 ) -> list[str]:
     """Write the export and print its closing line; returns what is wrong with pictures."""
     from wbcdet.results.export.base import make_items, summary
+    from wbcdet.results.output_folder import Output, is_empty
     from wbcdet.utils.files import atomic_write, csv_bytes
 
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and not is_empty(out):
         stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
-    out.mkdir(parents=True, exist_ok=True)
-    target = out / getattr(writer, "PICTURES", "images")
-    items, problems = make_items(results, target, pictures)
-    writer.write(items, out)
-    how = "" if pictures is None else "linked" if pictures.link else "copied"
-    rows = (_row(item, how, asked=pictures is not None) for item in items)
-    atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
+    with Output(out, "export"):
+        target = out / getattr(writer, "PICTURES", "images")
+        items, problems = make_items(results, target, pictures)
+        writer.write(items, out)
+        how = "" if pictures is None else "linked" if pictures.link else "copied"
+        rows = (_row(item, how, asked=pictures is not None) for item in items)
+        atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
     typer.echo(f"{summary(items, len(results) - len(items), to, out)}. {NOTICE}")
     return problems
 

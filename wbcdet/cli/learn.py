@@ -107,10 +107,12 @@ def _learn(
     import safetensors  # noqa: F401
 
     from wbcdet.inference.weights import WeightsError, load_shipped
+    from wbcdet.results.output_folder import OutputError, check_output
     from wbcdet.training.config import TrainingError
     from wbcdet.training.finetune.install import InstallError, check_name
     from wbcdet.training.finetune.run import check_cells
     from wbcdet.training.finetune.run import learn as fine_tune
+    from wbcdet.utils.lock import LockedError
 
     try:
         check_name(name)
@@ -119,9 +121,11 @@ def _learn(
         check_cells(found)
         if out is None:
             _lose_nothing(found)
+        else:
+            check_output(out, "learn")  # before the minutes of learning
         _say_cells(found, model, quiet=quiet)
         learned = fine_tune(model, found, quiet=quiet)
-    except (TrainingError, WeightsError, InstallError) as error:
+    except (TrainingError, WeightsError, InstallError, OutputError) as error:
         stop(str(error))
     _print_table(learned.judgement)
     if not learned.judgement.better:
@@ -129,7 +133,10 @@ def _learn(
         sys.stdout.flush()
         raise typer.Exit(EXIT_SOME_FAILED)
     print(f"Better on held-back cells: {learned.judgement.why}.")
-    _keep(learned, model, found, name, out)
+    try:
+        _keep(learned, model, found, name, out)
+    except (OutputError, LockedError) as error:
+        stop(str(error))
 
 
 def _lose_nothing(found: Reviewed) -> None:
@@ -147,11 +154,14 @@ def _lose_nothing(found: Reviewed) -> None:
 
 
 def _keep(learned: Learned, model: Model, found: Reviewed, name: str, out: Path | None) -> None:
+    from wbcdet.results.output_folder import Output
     from wbcdet.training.finetune.install import install
     from wbcdet.training.finetune.run import export
 
     if out is not None:
-        export(learned, model, found, name, out)
+        with Output(out, "learn", replaces=True) as output:
+            export(learned, model, found, name, output.folder)
+            output.finish()
         print(f"Written to {out}; not installed.")
         return
     with tempfile.TemporaryDirectory() as folder:

@@ -7,7 +7,7 @@ import inspect
 import logging
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
@@ -19,6 +19,7 @@ from wbcdet.utils.web.bind import PORT
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.io.discover import Found
 
 _LOG = logging.getLogger(__name__)
 
@@ -167,6 +168,18 @@ def build_settings(
         stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
 
 
+def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:
+    """The fields that the user named; says what was passed over, and ends where there is none."""
+    from wbcdet.io.discover import search
+
+    found = search(sources, exclude=[out])
+    if problem := found.problem():
+        stop(problem)
+    if not quiet and (passed := found.passed.line()):
+        print(f"wbcdet: {passed}", file=sys.stderr)
+    return found
+
+
 def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: int = 1) -> Analyzer:
     """Load the models; one line where they cannot be loaded."""
     try:
@@ -184,10 +197,15 @@ def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: i
 
 def writing(out: Path, work: Callable[[], T]) -> T:
     """Run work that writes into a folder; one line where it cannot or is stopped."""
+    from wbcdet.results.output_folder import OutputError
+    from wbcdet.utils.lock import LockedError
+
     try:
         return work()
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
+    except (OutputError, LockedError) as error:
+        stop(str(error))
     except OSError as error:
         stop(f"cannot write to {out}: {error.strerror or error}")
 

@@ -24,6 +24,7 @@ from wbcdet.cli.options import (
     build_settings,
     close_pipe,
     load_analyzer,
+    search_fields,
     stop,
     writing,
 )
@@ -64,20 +65,18 @@ def predict(
     """
     settings = build_settings(confidence, min_score, device, tile, careful)
 
-    from wbcdet.io.discover import find_fields
+    from wbcdet.results.output_folder import check_output
 
-    found = find_fields(sources, exclude=[out / "annotated"])
-    problems = [item for item in found if item.problem is not None]
-    if len(problems) == len(found):
-        more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
-        stop(f"{problems[0].name}: {problems[0].problem}{more}" if found else "nothing to analyse")
+    writing(out, lambda: check_output(out, "predict"))
+    found = search_fields(sources, out, quiet=quiet)
 
     def work() -> Run:
         from wbcdet.batch.predict import run
         from wbcdet.results.writer import Report
 
-        report = Report(out, annotate=not no_annotate)
-        return run(found, report, load_analyzer(settings, weights=weights), quiet=quiet)
+        with Report(out, annotate=not no_annotate, roots=found.roots) as report:
+            analyzer = load_analyzer(settings, weights=weights)
+            return run(found.fields, report, analyzer, quiet=quiet)
 
     done = writing(out, work)
     finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)

@@ -200,15 +200,16 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     from wbcdet.report.job import Job
     from wbcdet.report.job import opened as journal_opened
     from wbcdet.report.journal import JournalError
+    from wbcdet.results.output_folder import OutputError
     from wbcdet.stream.report import Wanted, finish
     from wbcdet.stream.resume import begin
-    from wbcdet.stream.store import VIEWS, StreamStore
+    from wbcdet.stream.store import StreamStore
     from wbcdet.utils.lock import LockedError
 
     out = wish.out
     wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
     try:
-        with journal_opened(Job(out / VIEWS, out, restart=wish.restart)) as journal:
+        with journal_opened(Job((), out, restart=wish.restart, command="stream")) as journal:
             begin(out, journal, analyzer.info(), restart=wish.restart)
             keeper = StreamStore(out, journal)
             if journal.damaged:
@@ -230,8 +231,8 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
             keeper.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
                 return _Done(finish(out, journal, keeper, wanted, tick), outcome)
-    except LockedError:
-        stop(f"another run is counting into {out}; wait for it, or choose another --out")
+    except (LockedError, OutputError) as error:
+        stop(str(error))
     except ResumeError as error:
         stop(f"{out}: {error}")
     except JournalError as error:

@@ -15,6 +15,7 @@ from wbcdet.evaluation.detection import match
 from wbcdet.evaluation.infer import Observation
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.decode import Pixels
+from wbcdet.io.ownership import signed
 from wbcdet.records import Cell
 
 #: Side of a picture, and of what it shows over the longer side of the cell's box.
@@ -139,4 +140,4 @@ def _thumbnail(pixels: Pixels, box: np.ndarray | None) -> str:
     done, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     if not done:
         raise OSError("a thumbnail cannot be encoded")
-    return f"data:image/jpeg;base64,{base64.b64encode(data.tobytes()).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(signed(data.tobytes())).decode()}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, TYPES
@@ -11,7 +11,8 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.formats import READERS, recognise
 from wbcdet.evaluation.label_issues import summarise
 from wbcdet.evaluation.label_reader import ClassCount, LabelFolder, LabelledError
-from wbcdet.io.discover import find_fields
+from wbcdet.io.discover import field_name, search
+from wbcdet.io.ownership import MARKER
 from wbcdet.settings import Settings
 
 
@@ -45,15 +46,23 @@ def read_labelled(
     """
     if not root.is_dir():
         raise LabelledError(f"{root}: is no folder; name the folder that holds the labels")
-    pictures = [source for source in find_fields([root]) if source.problem is None]
+    found = search([root])
+    # Inside, pictures are known by their path below the folder, as their labels are.
+    inside = [replace(source, name=source.below) for source in found.fields]
+    pictures = [source for source in inside if source.problem is None]
     if not pictures:
         raise LabelledError(f"{root}: holds no picture; name the folder above pictures and labels")
+    outputs = [Path(output) for output in found.passed.outputs]
     files: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
-        if not hidden and path.is_file():
+        ours = path.name == MARKER or any(path.is_relative_to(output) for output in outputs)
+        if not (hidden or ours) and path.is_file():
             files.setdefault(path.suffix.lower(), []).append(path)
     reading = LabelFolder(root, pictures, files, mapping or {}, settings or Settings())
+    for source in inside:
+        if source.problem is not None:
+            reading.note("unreadable-picture", source.name, source.problem)
     chosen = recognise(reading) if layout == "auto" else layout
     fields = READERS[chosen](reading)
     _note_classes(reading, chosen)
@@ -62,6 +71,9 @@ def read_labelled(
     # white cells that nobody knows of, they tell nothing.
     if not any(len(f.boxes) or f.picture_type for f in fields) and (unknown or not fields):
         raise LabelledError(_nothing(root, chosen, reading))
+    start = field_name(root)
+    for labelled in fields:
+        labelled.name = f"{start}/{labelled.name}" if start else labelled.name
     return LabelledFolder(
         root, chosen, fields, reading.problems, sorted(reading.classes.values(), key=_order)
     )

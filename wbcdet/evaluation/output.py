@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +20,7 @@ from wbcdet.evaluation.infer import box_threshold, label_threshold
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.records import NOTICE
 from wbcdet.results.document import dump
+from wbcdet.results.output_folder import Output as OutputFolder
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.text import one_line
 from wbcdet.utils.version import __version__
@@ -35,17 +35,16 @@ class Output:
         out: the folder; made where it does not exist.
 
     Raises:
+        OutputError: it holds what is not of an earlier evaluation.
+        LockedError: another run writes to it.
         OSError: nothing can be written there.
     """
 
     def __init__(self, out: Path) -> None:
         self.out = out
+        self._output = OutputFolder(out, "evaluate", replaces=True)
         self.judged: list[Judged] = []
         self.document: dict[str, Any] = {}
-        self.out.mkdir(parents=True, exist_ok=True)
-        # Find out before the models run that the folder cannot be written.
-        with tempfile.TemporaryFile(dir=self.out):
-            pass
 
     @property
     def problems(self) -> int:
@@ -84,10 +83,16 @@ class Output:
         self.document = {"format": FORMAT, "info": info, "lists": lists}
         rows = ({"list": one.name, **row} for one in self.judged for row in one.rows)
         figures = tables.figure_rows(self.judged)
-        atomic_write(self.out / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
-        atomic_write(self.out / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
-        atomic_write(self.out / "evaluation.json", self.json().encode())
-        atomic_write(self.out / "evaluation.html", render(info, self.judged).encode())
+        folder = self._output.folder
+        atomic_write(folder / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
+        atomic_write(folder / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
+        atomic_write(folder / "evaluation.json", self.json().encode())
+        atomic_write(folder / "evaluation.html", render(info, self.judged).encode())
+        self._output.finish()
+
+    def close(self) -> None:
+        """End without the files; those of an earlier evaluation stay."""
+        self._output.close()
 
     def json(self) -> str:
         """The document as text."""

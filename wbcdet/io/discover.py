@@ -1,23 +1,34 @@
-"""Find the pictures that a user means: files, folders, patterns, addresses."""
+"""Find the pictures that a user means: files, folders, patterns, addresses; and name them.
+
+A field's name is the path as it was given, whatever else was given with it: below the working
+folder ``slides/anna/1.jpg``, elsewhere the whole path without its root, ``data/slides/1.jpg``.
+"""
 
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 import urllib.parse
+import zipfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path, PurePosixPath
 
 from wbcdet.io.decode import FieldError, is_tiff
+from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, PictureKind, picture_kind
+from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
+from wbcdet.utils.files import PART_PREFIX
 
-#: Endings by which a folder's files are taken for pictures; a file named itself may have any.
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-)
-_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+#: Endings of files that are not looked into for several pictures.
+_SINGLE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif"})
+#: Endings of documents whose first bytes are those of some microscopes' files.
+_DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
+_ZIPS = frozenset({".zip", ".cbz"})
+#: Of each kind of thing that was passed over, so many are named.
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,44 +36,137 @@ class Source:
     """One input before it is read.
 
     Attributes:
-        name: unique in its list and the same from run to run: the path below the folder that
-            was given, or the file's name; ``file.tif#2`` for the second picture of a TIFF file
-            that holds several.
+        name: the path as it was given, with ``/`` between folders and without ``./``; outside the
+            working folder the absolute path without its root. ``file.tif#2`` for the second
+            picture of a TIFF file that holds several.
         path: the file, or the URL as text.
         problem: why there is nothing to read (missing, empty folder), else None.
         number: which picture of a TIFF file that holds several, from 1; None where it holds one.
+        below: the part of the name below the folder that was given; of a file its own name.
     """
 
     name: str
     path: Path | str
     problem: str | None = None
     number: int | None = None
+    below: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A folder that was given, or that a file which was given lies in.
+
+    Attributes:
+        name: how the names of its fields begin.
+        path: where it is, absolute; the address of a server.
+    """
+
+    name: str
+    path: str
+
+    def to_dict(self) -> dict[str, str]:
+        """As it stands in ``results.json``."""
+        return {"name": self.name, "path": self.path}
+
+
+@dataclass(slots=True)
+class PassedOver:
+    """What a search met and did not take.
+
+    Attributes:
+        outputs: folders that wbcdet wrote, and archives of them.
+        drawings: pictures that wbcdet drew, moved elsewhere.
+        films: videos.
+        others: files that are no pictures, by ending.
+        hidden: files and folders whose name begins with a dot.
+        repeated: files that are the same file as one before (links, or named twice).
+    """
+
+    outputs: list[str] = field(default_factory=list)
+    drawings: list[str] = field(default_factory=list)
+    films: int = 0
+    others: Counter[str] = field(default_factory=Counter)
+    hidden: int = 0
+    repeated: int = 0
+
+    def line(self) -> str | None:
+        """All of it in one line; None where nothing was passed over."""
+        parts = []
+        if self.outputs:
+            folders = _many(len(self.outputs), "folder")
+            parts.append(f"{folders} that wbcdet wrote ({_listed(self.outputs)})")
+        if self.drawings:
+            pictures = _many(len(self.drawings), "picture")
+            parts.append(f"{pictures} that wbcdet drew ({_listed(self.drawings)})")
+        if self.films:
+            parts.append(f"{_many(self.films, 'video')} (for wbcdet stream)")
+        if self.others:
+            kinds = [f"{n} {kind or 'without ending'}" for kind, n in self.others.most_common()]
+            parts.append(f"{_many(self.others.total(), 'other file')} ({_listed(kinds)})")
+        if self.hidden:
+            parts.append(f"{self.hidden} hidden")
+        if self.repeated:
+            parts.append(f"{_many(self.repeated, 'file')} met twice")
+        return f"passed over: {', '.join(parts)}" if parts else None
+
+
+@dataclass(slots=True)
+class Found:
+    """What a search found.
+
+    Attributes:
+        fields: every input, in the order given and in natural order inside folders.
+        roots: where they came from (see :func:`locate`).
+        passed: what was not taken.
+    """
+
+    fields: list[Source] = field(default_factory=list)
+    roots: list[Root] = field(default_factory=list)
+    passed: PassedOver = field(default_factory=PassedOver)
+
+    def problem(self) -> str | None:
+        """Why there is nothing to analyse, in one line; None where there is something."""
+        problems = [item for item in self.fields if item.problem is not None]
+        if len(problems) < len(self.fields):
+            return None
+        if not problems:
+            own = self.passed.outputs + self.passed.drawings
+            if own:
+                return f"{own[0]}: was written by wbcdet; name the original pictures"
+            return "nothing to analyse"
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        passed = self.passed.line()
+        also = f"; {passed}" if passed else ""
+        return f"{problems[0].name}: {problems[0].problem}{more}{also}"
 
 
 def find_fields(
     sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()
 ) -> list[Source]:
+    """All inputs behind files, folders, patterns and URLs; see :func:`search`."""
+    return search(sources, exclude=exclude).fields
+
+
+def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> Found:
     """All inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
-    Folders are searched through all their subfolders for files with an ending of ``SUFFIXES``;
-    hidden files and folders are passed over and a loop of links is walked once. ``~`` and
-    patterns that the shell left alone are expanded. What does not exist becomes a ``Source``
-    with a ``problem``, so that every input gives a record.
+    Folders are searched through all their subfolders; a loop of links is walked once. Every file
+    in them that is a picture, by its ending or its first bytes, becomes a ``Source``, with a
+    ``problem`` where its format is not read; what is passed over is counted. What wbcdet wrote is
+    passed over, wherever it lies. ``~`` and patterns that the shell left alone are expanded. What
+    does not exist becomes a ``Source`` with a ``problem``, so that every input gives a record.
 
     Args:
         sources: what the user named.
-        exclude: folders that are never searched, such as the output folder of the run.
+        exclude: folders that are never searched and not counted, such as that of the results.
     """
-    skip = {_real(Path(folder)) for folder in exclude}
-    found: list[Source] = []
-    seen: set[str] = set()
+    searching = _Search({_real(Path(folder)) for folder in exclude})
     for source in sources:
-        for item in _expand(str(source), skip):
-            key = item.path if isinstance(item.path, str) else _real(item.path)
-            if key not in seen:
-                seen.add(key)
-                found += _pictures(item)
-    return _with_unique_names(found)
+        searching.add(str(source))
+    found = searching.found
+    found.fields = _with_unique_names(found.fields)
+    found.roots = list(dict.fromkeys(found.roots))
+    return found
 
 
 def is_url(text: str) -> bool:
@@ -71,43 +175,310 @@ def is_url(text: str) -> bool:
 
 
 def as_source(text: str) -> Source:
-    """The file or URL under its own name, not yet looked at."""
+    """The file or URL under its name, not yet looked at."""
     if is_url(text):
-        try:
-            url = urllib.parse.urlsplit(text)
-        except ValueError:
-            return Source(_printable(text), text, "this is no valid http(s) address; check it")
-        last = urllib.parse.unquote(url.path).rstrip("/").split("/")[-1]
-        return Source(_printable(last or url.netloc or text), text)
+        return _as_address(text)[0]
     path = Path(text).expanduser()
-    return Source(_printable(path.name or text), path)
+    name = field_name(path)
+    return Source(name, path, below=name.rsplit("/", 1)[-1])
 
 
-def _expand(text: str, skip: set[str]) -> Iterator[Source]:
-    if is_url(text):
-        yield as_source(text)
-        return
-    path = Path(text).expanduser()
+def field_name(path: str | Path) -> str:
+    """The name of a file or folder: as given, or whole where it is not below the working folder.
+
+    It depends on the path and the working folder alone. The working folder itself is ``""``.
+    """
     try:
-        exists = os.path.lexists(path)
-        is_folder = path.is_dir()
-    except (OSError, ValueError):
-        exists = is_folder = False
-    if is_folder:
-        yield from _folder(path, skip)
-    elif exists or not glob.has_magic(text):
-        problem = None if exists else "file does not exist; check its name"
-        yield replace(as_source(text), problem=problem)
-    else:
+        base, full = os.getcwd(), os.path.abspath(path)  # noqa: PTH100, PTH109 - links stay
+        if not _is_below(full, base):
+            # The same folder under another name: a link, or /tmp on a Mac.
+            folder, file = os.path.split(full)
+            real = os.path.join(os.path.realpath(folder), file)  # noqa: PTH118
+            full = real if _is_below(real, os.path.realpath(base)) else full
+            base = os.path.realpath(base) if _is_below(full, os.path.realpath(base)) else ""
+    except (OSError, ValueError):  # the working folder has gone, or the path is none
+        return _printable(str(path))
+    if base:
+        rest = os.path.relpath(full, base)
+        return _printable("" if rest == "." else rest.replace(os.sep, "/"))
+    drive, rest = os.path.splitdrive(full)
+    parts = f"{drive.replace(':', '')}/{rest}".replace(os.sep, "/").split("/")
+    return _printable("/".join(part for part in parts if part))
+
+
+def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
+    """Where a field came from: the path of its file, or its address.
+
+    Args:
+        name: the field's name, without the number of a picture in a TIFF.
+        roots: ``info.sources`` of a results document.
+
+    Returns:
+        None where it lies in none of them, or leads out of them.
+    """
+    best: tuple[str, str] | None = None
+    for root in roots:
+        start, path = _checked(root)
+        inside = not start or name == start or name.startswith(f"{start}/")
+        if inside and (best is None or len(start) > len(best[0])):
+            best = (start, path)
+    if best is None or not best[1]:
+        return None
+    rest = name[len(best[0]) :].lstrip("/")
+    parts = PurePosixPath(rest).parts
+    if ".." in parts or "\\" in rest or not rest:
+        return None
+    return f"{best[1].rstrip('/')}/{rest}" if is_url(best[1]) else str(Path(best[1], *parts))
+
+
+def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
+    """A field's name below the folder that was given; where several were, the whole name."""
+    if len(roots) != 1:
+        return name
+    start = _checked(roots[0])[0]
+    return name[len(start) + 1 :] if start and name.startswith(f"{start}/") else name
+
+
+def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -> list[Path]:
+    """Where a field may lie now that its pictures are in a folder: likeliest first.
+
+    Args:
+        name: the field's name, without the number of a picture in a TIFF.
+        folder: the folder that was analysed, wherever it is now, or the working folder of the run.
+        roots: where the fields came from.
+
+    Returns:
+        no place where the name leads out of the folder.
+    """
+    parts = PurePosixPath(name).parts
+    if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
+        return []
+    inside = PurePosixPath(below(name, roots)).parts
+    own = [
+        locate(name, [root])
+        for root in roots
+        if _checked(root)[1] == os.path.abspath(folder)  # noqa: PTH100 - as it was given
+    ]
+    found = [Path(path) for path in own if path is not None]
+    return list(dict.fromkeys([*found, folder.joinpath(*inside), folder.joinpath(*parts)]))
+
+
+def natural_key(text: str) -> list[tuple[int, int | str]]:
+    """Sorting key under which ``field2`` stands before ``field10``."""
+    parts = re.split(r"([0-9]+)", text.casefold())
+    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
+
+
+class _Search:
+    """One search: what it has found, and what it has met."""
+
+    def __init__(self, skip: set[str]) -> None:
+        self.found = Found()
+        self._skip = skip
+        self._files: set[str] = set()
+        self._folders: set[str] = set()
+        self._again = 0
+        self._owners: dict[str, tuple[Path, str] | None] = {}
+
+    def add(self, text: str) -> None:
+        """Search what the user named."""
+        if is_url(text):
+            self._take(*_as_address(text))
+            return
+        path = Path(text).expanduser()
+        try:
+            exists, is_folder = os.path.lexists(path), path.is_dir()
+        except (OSError, ValueError):
+            exists = is_folder = False
+        if is_folder:
+            self._add_folder(path)
+        elif exists or not glob.has_magic(text):
+            self._add_file(path, None if exists else "file does not exist; check its name")
+        else:
+            self._add_pattern(path, text)
+
+    def _add_pattern(self, path: Path, text: str) -> None:
+        repeated = self.found.passed.repeated
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207 - absolute patterns too
         for match in map(Path, matches):
             if match.is_dir():
                 # `*` also matches folders of other things: only one with pictures counts.
-                yield from (item for item in _folder(match, skip) if item.problem is None)
-            elif match.suffix.lower() in SUFFIXES or match.suffix == path.suffix:
-                yield as_source(str(match))
+                self._add_folder(match, by_pattern=True)
+            elif match.suffix and match.suffix == path.suffix:
+                self._add_file(match)
+            else:
+                self._meet(match, match.name, Root(*_place(match.parent)))
+        self.found.passed.repeated = repeated  # a pattern meets a folder and what is in it
         if not matches:
-            yield Source(_printable(text), path, "no file matches this pattern; check it")
+            problem = "no file matches this pattern; check it"
+            self.found.fields.append(Source(_printable(text), path, problem))
+
+    def _add_file(self, path: Path, problem: str | None = None) -> None:
+        owner = self._owner(path.parent)
+        if owner is not None and _is_drawn(path, owner[0]):
+            self.found.passed.drawings.append(str(path))
+            return
+        if problem is None and is_signed(path):
+            self.found.passed.drawings.append(str(path))
+            return
+        item = replace(as_source(str(path)), problem=problem)
+        self._take(item, None if problem else Root(*_place(path.parent)))
+
+    def _add_folder(self, path: Path, *, by_pattern: bool = False) -> None:
+        if _real(path) in self._skip:
+            self.found.passed.outputs.append(str(path))
+            return
+        owner = self._owner(path)
+        if owner is not None:
+            root, command = owner
+            # An export that is named itself is searched: it holds copies of a user's pictures.
+            whole = _real(path) == _real(root) and command != "export"
+            if whole or _is_drawn(path, root):
+                self.found.passed.outputs.append(str(path))
+                return
+        before, passed = self._met(), len(self.found.passed.outputs)
+        place = Root(*_place(path))
+        self._walk(path, "", place)
+        if self._met() > before or by_pattern:
+            return
+        if len(self.found.passed.outputs) == passed and not self.found.passed.drawings:
+            problem = "folder holds no JPEG, PNG, TIFF or other picture"
+            self.found.fields.append(Source(place.name or str(path), path, problem, None, ""))
+
+    def _met(self) -> int:
+        """How many pictures, and folders with pictures, were met so far."""
+        return len(self.found.fields) + self.found.passed.repeated + self._again
+
+    def _walk(self, folder: Path, beneath: str, root: Root) -> None:
+        real = _real(folder)
+        if real in self._skip:
+            return
+        if real in self._folders:  # named twice, or a link to where we were
+            self._again += 1
+            return
+        self._folders.add(real)
+        try:
+            entries = sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name))
+            kinds = [entry.is_dir() for entry in entries]
+        except OSError as error:
+            problem = f"folder cannot be read ({error.strerror}); change its access rights"
+            name = _joined(root.name, beneath) or str(folder)
+            self.found.fields.append(Source(name, folder, problem, None, beneath))
+            return
+        passed = self.found.passed
+        named = {entry.name.casefold() for entry in entries}
+        old = bool({"results.json", "journal"} & named) and is_old_report(folder)
+        for entry, is_folder in zip(entries, kinds, strict=True):
+            name = _joined(beneath, _printable(entry.name))
+            if entry.name.startswith("."):
+                passed.hidden += not entry.name.startswith(PART_PREFIX)
+            elif not is_folder:
+                self._meet(entry, name, root)
+            elif self._is_output(entry, old):
+                if _real(entry) not in self._skip:
+                    passed.outputs.append(str(entry))
+            else:
+                self._walk(entry, name, root)
+
+    def _is_output(self, folder: Path, in_old_report: bool) -> bool:
+        if in_old_report and folder.name.casefold() in DRAWN:
+            return True
+        if written_by(folder) is not None:
+            return True
+        # A link may lead into the middle of a report.
+        if not folder.is_symlink():
+            return False
+        owner = self._owner(folder)
+        return owner is not None and _is_drawn(Path(_real(folder)), owner[0])
+
+    def _meet(self, path: Path, name: str, root: Root) -> None:
+        """Take a file of a folder if it is a picture, else count it."""
+        passed = self.found.passed
+        suffix = path.suffix.lower()
+        problem = None
+        if path.name == MARKER or path.name.casefold() in ("thumbs.db", "desktop.ini"):
+            return
+        if suffix not in SUFFIXES:
+            kind = picture_kind(path)
+            if suffix in _ZIPS and any(name.endswith(MARKER) for name in _names_in_zip(path)):
+                passed.outputs.append(str(path))
+                return
+            if kind is None or not _is_wanted(path, suffix, kind):
+                if kind is not None and "video" in kind.name:
+                    passed.films += 1
+                else:
+                    passed.others[suffix] += 1
+                return
+            problem = kind.problem
+        if is_signed(path):
+            passed.drawings.append(str(path))
+            return
+        self._take(Source(_joined(root.name, name), path, problem, None, name), root)
+
+    def _take(self, item: Source, root: Root | None) -> None:
+        key = item.path if isinstance(item.path, str) else _real(item.path)
+        if key in self._files:
+            self.found.passed.repeated += 1
+            return
+        self._files.add(key)
+        self.found.fields += _pictures(item)
+        if root is not None:
+            self.found.roots.append(root)
+
+    def _owner(self, folder: Path) -> tuple[Path, str] | None:
+        """The output folder that a folder is or lies in, and the command that wrote it."""
+        real = _real(folder)
+        if real not in self._owners:
+            owner = None
+            for place in (Path(real), *Path(real).parents):
+                command = written_by(place)
+                if command is None and _may_be_old(Path(real), place) and is_old_report(place):
+                    command = "an older version"
+                if command is not None:
+                    owner = (place, command)
+                    break
+            self._owners[real] = owner
+        return self._owners[real]
+
+
+def _may_be_old(folder: Path, place: Path) -> bool:
+    """A report without a marker may lie among a user's pictures: only its folders are its own."""
+    parts = folder.relative_to(place).parts
+    return bool(parts) and parts[0].casefold() in DRAWN
+
+
+def _is_drawn(path: Path, root: Path) -> bool:
+    """The path lies in a folder of drawings of an output folder."""
+    parts = Path(_real(path)).relative_to(_real(root)).parts
+    return bool(parts) and parts[0].casefold() in DRAWN
+
+
+def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
+    """A file that does not end like one that is read is one of pictures, as far as can be told."""
+    if kind.codec is not None:
+        return True
+    if suffix in _ZIPS:
+        names = _names_in_zip(path)
+        endings = {PurePosixPath(name).suffix.lower() for name in names}
+        return not names or not PICTURE_SUFFIXES.isdisjoint(endings)
+    if suffix in PICTURE_SUFFIXES:
+        inner = Path(path.stem).suffix.lower()  # of `table.csv.gz`
+        return kind.is_picture or inner in ("", ".tar", *PICTURE_SUFFIXES)
+    return kind.is_picture and suffix not in _DOCUMENTS
+
+
+def _names_in_zip(path: Path) -> list[str]:
+    """The names in an archive; none where it cannot be looked into."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.namelist()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError):
+        return []
+
+
+def _place(folder: Path) -> tuple[str, str]:
+    """Name and absolute path of a folder."""
+    return field_name(folder), _printable(os.path.abspath(folder))  # noqa: PTH100 - links stay
 
 
 def _pictures(item: Source) -> list[Source]:
@@ -115,8 +486,7 @@ def _pictures(item: Source) -> list[Source]:
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
-    other = SUFFIXES - _TIFF_SUFFIXES
-    if path.suffix.lower() in other or not is_tiff_file(path):
+    if path.suffix.lower() in _SINGLE or not is_tiff_file(path):
         return [item]
     from wbcdet.io.tiff_layout import count_pictures
 
@@ -126,88 +496,77 @@ def _pictures(item: Source) -> list[Source]:
         count = 1  # reading it says what is wrong
     if count < 2:
         return [item]
-    return [replace(item, name=f"{item.name}#{n}", number=n) for n in range(1, count + 1)]
+    return [
+        replace(item, name=f"{item.name}#{n}", number=n, below=f"{item.below}#{n}")
+        for n in range(1, count + 1)
+    ]
 
 
-def _folder(root: Path, skip: set[str]) -> Iterator[Source]:
-    empty = True
-    for path, problem in _walk(root, skip, set()):
-        empty = False
-        name = path.relative_to(root).as_posix() if path != root else root.name
-        yield Source(_printable(name or str(root)), path, problem)
-    if empty:
-        problem = "folder holds no JPEG, PNG, BMP, WebP, TIFF or GIF picture"
-        yield Source(_printable(root.name or str(root)), root, problem)
-
-
-def _walk(folder: Path, skip: set[str], seen: set[str]) -> Iterator[tuple[Path, str | None]]:
-    real = _real(folder)
-    if real in skip or real in seen:
-        return
-    seen.add(real)
+def _as_address(text: str) -> tuple[Source, Root | None]:
     try:
-        entries = sorted(folder.iterdir(), key=lambda entry: natural_key(entry.name))
-        kinds = [entry.is_dir() for entry in entries]
-    except OSError as error:
-        yield folder, f"folder cannot be read ({error.strerror}); change its access rights"
-        return
-    for entry, is_folder in zip(entries, kinds, strict=True):
-        if entry.name.startswith("."):
-            continue
-        if is_folder:
-            yield from _walk(entry, skip, seen)
-        elif entry.suffix.lower() in SUFFIXES:
-            yield entry, None
-
-
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sorting key under which ``field2`` stands before ``field10``."""
-    parts = re.split(r"([0-9]+)", text.casefold())
-    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
+        url = urllib.parse.urlsplit(text)
+    except ValueError:
+        return Source(_printable(text), text, "this is no valid http(s) address; check it"), None
+    host = url.netloc.rpartition("@")[2]  # without name and password
+    parts = [part for part in urllib.parse.unquote(url.path).split("/") if part not in ("", "..")]
+    name = "/".join([host, *parts])
+    if url.query:
+        # What stands behind the question mark may be a key that opens the picture.
+        name += f"?{hashlib.sha256(url.query.encode('utf-8', 'replace')).hexdigest()[:8]}"
+    item = Source(_printable(name), text, below=_printable(parts[-1] if parts else host))
+    return item, Root(host, f"{url.scheme.lower()}://{host}")
 
 
 def _with_unique_names(found: list[Source]) -> list[Source]:
-    """Put parent folders (or the host) before names that are the same, until all differ."""
-    names = [item.name for item in found]
-    parents = 0
-    while clashes := {name for name, times in Counter(names).items() if times > 1}:
-        parents += 1
-        longer = [
-            _with_parents(item, parents) if name in clashes else name
-            for item, name in zip(found, names, strict=True)
-        ]
-        if longer == names:  # nothing left to put before them: number them
-            longer = [f"{name} #{n}" if n > 1 else name for name, n in _numbered(names)]
-        names = longer
-    return [replace(item, name=name) for item, name in zip(found, names, strict=True)]
+    """Number names that are the same, as ``data/1.jpg`` is of the file there below the working
+    folder and of the one there below the root of the disk."""
+    taken: set[str] = set()
+    unique = []
+    for item in found:
+        name, number = item.name, 1
+        while name in taken:
+            number += 1
+            name = f"{item.name} #{number}"
+        taken.add(name)
+        unique.append(replace(item, name=name))
+    return unique
 
 
-def _with_parents(item: Source, parents: int) -> str:
-    if isinstance(item.path, str):
-        if item.problem is not None:
-            return item.name
-        url = urllib.parse.urlsplit(item.path)
-        parts = [url.netloc, *urllib.parse.unquote(url.path).strip("/").split("/")]
-    else:
-        parts = [part for part in item.path.absolute().parts[1:] if part != ".."]
-    name = "/".join(parts[-(item.name.count("/") + 1 + parents) :])
-    return _printable(name if item.number is None else f"{name}#{item.number}")
+def _is_below(path: str, folder: str) -> bool:
+    try:
+        return os.path.commonpath([path, folder]) == folder
+    except ValueError:  # on another drive
+        return False
 
 
-def _numbered(names: list[str]) -> Iterator[tuple[str, int]]:
-    times: Counter[str] = Counter()
-    for name in names:
-        times[name] += 1
-        yield name, times[name]
+def _checked(root: Mapping[str, str] | Root) -> tuple[str, str]:
+    if isinstance(root, Root):
+        return root.name, root.path
+    return str(root["name"]), str(root["path"])
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder and name else folder or name
 
 
 def _real(path: Path) -> str:
-    return os.path.realpath(path)
+    return os.path.normcase(os.path.realpath(path))
 
 
 def _printable(name: str) -> str:
-    """File names that are not valid in the file system's encoding, made fit for JSON."""
-    return os.fsencode(name).decode("utf-8", "replace")
+    """A name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
+    shown = re.sub("[\udc80-\udcff]", lambda one: f"%{ord(one[0]) - 0xDC00:02X}", name)
+    return shown.encode("utf-8", "replace").decode()
+
+
+def _many(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
+
+
+def _listed(names: Sequence[str]) -> str:
+    shown = ", ".join(" ".join(_printable(name).split()) for name in names[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def is_tiff_file(path: Path) -> bool:

@@ -12,8 +12,10 @@ from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
+from wbcdet.io.discover import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
+from wbcdet.report.header import roots_of
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
@@ -93,6 +95,7 @@ class ReportCounts:
         groups: the group of each field where they are known; None asks ``options.group_by``.
 
     Attributes:
+        roots: where the fields are.
         differentials: one a group, in the order in which the groups first appear.
         notes: by group.
         duplicate_of: cells that are counted in another field, and where.
@@ -111,6 +114,7 @@ class ReportCounts:
         groups: Mapping[str, str] | None = None,
     ) -> None:
         self.names = names
+        self.roots = roots_of(journal)
         self.journal = journal
         self.options = options
         self._groups = groups
@@ -152,12 +156,12 @@ class ReportCounts:
             yield JournalEntry.from_record(self.journal.read(name))
 
     def group(self, file: str) -> str:
-        """The group of a field."""
+        """The group of a field, told from its name below the folder that was counted."""
         if self.options.group_by is None:
             return ALL
         if self._groups is not None:
             return self._groups[file]
-        return group_of(file, self.options.group_by)
+        return group_of(below(file, self.roots), self.options.group_by)
 
     def skips(self, entry: JournalEntry) -> bool:
         """The field is left out as a whole."""
@@ -181,7 +185,8 @@ class ReportCounts:
         """The record with the cells that the differential is of; it leaves out edges itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
-        return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)
+        # Under the name that tells its group.
+        return replace(entry.result, file=below(entry.result.file, self.roots), cells=kept)
 
     def _note(self, entry: JournalEntry) -> None:
         result = entry.result

@@ -2,30 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from wbcdet.io.discover import Root
 from wbcdet.report.journal import JournalError
+from wbcdet.report.source import ReportSource
 from wbcdet.results.schemas import check_line
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.schemas import SchemaError
 from wbcdet.utils.version import __version__
+
+#: The journal's lists of where the fields are: names and paths of ``Root``.
+_ROOT_NAMES, _ROOT_PATHS = "source-names", "source-paths"
 
 
 class ResumeError(WbcdetError, ValueError):
     """The report folder holds a count that this run must not go on with; one line."""
 
 
-def make_header(info: Mapping[str, Any], folder: Path, created: str) -> dict[str, Any]:
+def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) -> dict[str, Any]:
     """The first line of a journal: what made its results, and of what.
 
     Args:
         info: what ``Analyzer.info()`` gives.
-        folder: where the fields are.
+        roots: where the fields are.
         created: date and time, ISO 8601.
     """
-    return {"wbcdet": __version__, "created": created, "folder": str(folder.resolve()), **info}
+    about = {"wbcdet": __version__, "created": created}
+    return {**about, "folder": _base(roots), "sources": [root.to_dict() for root in roots], **info}
+
+
+def _base(roots: Sequence[Root]) -> str:
+    """The folder that the names of the fields are paths below; of several the first."""
+    if not roots:
+        return ""
+    path, name = roots[0].path, roots[0].name
+    return (path.removesuffix(name).rstrip("/") or "/") if name and path.endswith(name) else path
+
+
+def roots_of(journal: ReportSource) -> list[Root]:
+    """Where the fields of a journal are, as far as its last run knew."""
+    names, paths = (journal.lists.get(key) for key in (_ROOT_NAMES, _ROOT_PATHS))
+    if names is not None and paths is not None and len(names) == len(paths):
+        return [Root(name, path) for name, path in zip(names, paths, strict=True)]
+    header = journal.header or {}
+    if isinstance(header.get("sources"), list):
+        return [Root(str(one["name"]), str(one["path"])) for one in header["sources"]]
+    # Until there were several, names were paths below the one folder, or the one file's name.
+    folder = Path(str(header.get("folder", "")))
+    return [Root("", str(folder.parent if folder.is_file() else folder))]
+
+
+def note_roots(journal: ReportSource, roots: Sequence[Root]) -> None:
+    """Write down where the fields are now, if it is elsewhere than before."""
+    if list(roots) != roots_of(journal):
+        journal.note(_ROOT_NAMES, [root.name for root in roots])
+        journal.note(_ROOT_PATHS, [root.path for root in roots])
 
 
 def check_shape(header: Mapping[str, Any]) -> None:
@@ -44,7 +78,7 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     """The results in a journal were made as this run would make them.
 
     Raises:
-        PlanError: they were not; the message says what differs.
+        ResumeError: they were not; the message says what differs.
     """
     changes = []
     if old.get("wbcdet") != __version__:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.io.discover import Source, find_fields
+from wbcdet.io.discover import Root
 from wbcdet.report.journal import LINES, PICTURES, Journal, JournalError
 from wbcdet.report.layout import ANNOTATED, CELLS, JOURNAL
-from wbcdet.utils.lock import locked
+from wbcdet.results.output_folder import Output
 from wbcdet.utils.safe_files import own_folder
+
+#: Folders named in a title.
+_MAX_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,23 +22,33 @@ class Job:
     """What a run is asked to count.
 
     Attributes:
-        folder: the fields, a folder or one file.
+        roots: the folders that the fields lie in.
         out: the report folder.
         annotate: draw annotated pictures.
         dedupe: keep what ``--dedupe`` compares.
         restart: drop what an earlier run has counted.
+        command: which command counts.
     """
 
-    folder: Path
+    roots: tuple[Root, ...]
     out: Path
     annotate: bool = True
     dedupe: bool = False
     restart: bool = False
+    command: str = "count"
 
-    def sources(self) -> list[Source]:
-        """The fields, in natural order; nothing that the report itself holds."""
-        own = [self.out / name for name in (ANNOTATED, CELLS, JOURNAL)]
-        return find_fields([self.folder], exclude=own)
+    @property
+    def title(self) -> str:
+        """What was counted, in a word."""
+        return title_of(self.roots)
+
+
+def title_of(roots: Sequence[Root]) -> str:
+    """The name of the folder that was counted, or the names of several."""
+    names = [Path(root.path).name or root.path for root in roots]
+    shown = ", ".join(names[:_MAX_NAMED])
+    more = len(names) - _MAX_NAMED
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 @contextmanager
@@ -43,14 +56,14 @@ def opened(job: Job) -> Iterator[Journal]:
     """The journal of a report, held against other runs.
 
     Raises:
+        OutputError: the folder is no report of the command.
         LockedError: another run writes to the report.
         JournalError: it cannot be read.
         OSError: nothing can be written there, or a folder of the report is a link.
     """
-    job.out.mkdir(parents=True, exist_ok=True)
     for name in (ANNOTATED, CELLS, JOURNAL):
         own_folder(job.out, name)
-    with locked(job.out / JOURNAL):
+    with Output(job.out, job.command):
         journal = _open(job)
         try:
             yield journal

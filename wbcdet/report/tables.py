@@ -15,7 +15,7 @@ from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
-from wbcdet.results.writer import FIELD_COLUMNS
+from wbcdet.results.writer import FIELD_COLUMNS, path_of
 from wbcdet.utils.csv_text import write_rows
 from wbcdet.utils.files import open_atomic
 
@@ -75,7 +75,7 @@ def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> 
         "wbcdet": info["wbcdet"],
         "created": info["created"],
         "notice": NOTICE,
-        **{name: info[name] for name in ("detector", "classifier", "settings")},
+        **{name: info[name] for name in ("detector", "classifier", "settings", "sources")},
         **{name: info[name] for name in ("thresholds", "ground") if name in info},
         "count": tally.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
@@ -120,6 +120,7 @@ def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dic
         "group": tally.group(result.file),
         "failure": result.failure,
         "sha256": entry.stamp["sha256"] if entry.stamp else None,
+        "path": path_of(result.file, tally.roots),
     }
     if result.failure is not None:
         # A field that could not be read has no counts: zeros would say that it was empty.

@@ -14,6 +14,7 @@ import numpy as np
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.decode import Pixels
 from wbcdet.io.field import Field
+from wbcdet.io.ownership import signed
 from wbcdet.records import Cell
 from wbcdet.report.journal import JournalError
 
@@ -77,9 +78,9 @@ def from_jpeg(data: bytes) -> Pixels:
 
 
 def to_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """Pixels as a JPEG file."""
+    """Pixels that are no slide, as a JPEG file that says so."""
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
-    return data.tobytes()
+    return signed(data.tobytes())
 
 
 def blank_thumbnail() -> bytes:

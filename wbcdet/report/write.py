@@ -19,6 +19,7 @@ from wbcdet.report.layout import CELLS, SHEETS
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
+from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.text import plural
@@ -66,6 +67,7 @@ def finish(
         extra: where it is not the count of a folder.
 
     Raises:
+        OutputError: a user's file is in the place of one of them.
         OSError: a file cannot be written.
     """
     tally = ReportCounts(names, journal, options)
@@ -77,7 +79,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
     """Write the files of a report from its counts.
 
     Args:
-        job: where to; its folder gives the title.
+        job: where to, and what was counted.
         tally: the counts.
         journal: holds the thumbnails and the header.
         extra: what else is said.
@@ -86,13 +88,14 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         OSError: a file cannot be written.
     """
     assert journal.header is not None
-    info = {**journal.header, **extra.info}
+    sources = [root.to_dict() for root in tally.roots]
+    info = {**journal.header, "sources": sources, **extra.info}
     write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", tally, info)
     shots = _shots(tally, extra.marks, annotated=job.annotate)
     sections = _with_sheets(job.out, make_sections(shots), journal)
     content = Content(
-        title=extra.title or job.folder.resolve().name or str(job.folder),
+        title=extra.title or job.title,
         grouped=tally.options.group_by is not None,
         info=info,
         how=[*(_how(tally.options) if extra.how is None else extra.how), *extra.remarks],
@@ -162,6 +165,8 @@ def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> l
     written = [sheet for section in planned for sheet in section.sheets]
     # Only what the journal knows is ever dropped: the folder may hold files of the user's own.
     old = set(journal.lists.get(SHEETS, ())) - set(written)
+    for name in set(written) - set(journal.lists.get(SHEETS, ())):
+        check_target(out / name)
     journal.note(SHEETS, [*written, *sorted(old)])
     for section in planned:
         sheets = contact_sheets(section.shots, section.label, _pictures(journal))

@@ -76,6 +76,21 @@ def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
     return info, results
 
 
+def roots_in(info: Mapping[str, Any]) -> list[dict[str, str]]:
+    """Where the fields of a document came from (``sources.locate``); empty where it is not said.
+
+    Raises:
+        ResultsError: it is said in another way.
+    """
+    roots = info.get("sources", [])
+    if not isinstance(roots, list) or not all(
+        isinstance(root, dict) and all(isinstance(root.get(key), str) for key in ("name", "path"))
+        for root in roots
+    ):
+        raise ResultsError('"sources" must be a list of objects with a name and a path')
+    return [{"name": root["name"], "path": root["path"]} for root in roots]
+
+
 def load_document(path: str | Path) -> tuple[dict[str, Any], list[FieldResult]]:
     """``(info, results)`` of a ``results.json`` file.
 

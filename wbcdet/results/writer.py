@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from wbcdet.io.discover import Root, below, locate
+from wbcdet.io.ownership import is_own, signed
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import build_document, dump
+from wbcdet.results.output_folder import Output
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.parallel import cores
-from wbcdet.utils.safe_files import OutsideError, inside, is_marked, marked
+from wbcdet.utils.safe_files import OutsideError, inside
 
 FIELD_COLUMNS: tuple[str, ...] = (
     "file",
@@ -26,8 +28,8 @@ FIELD_COLUMNS: tuple[str, ...] = (
     *(str(label) for label in ALL_LABELS),
     "failure",
     "annotated",
+    "path",
 )
-
 
 #: Fields that may wait to be drawn, each with its pixels in memory.
 _MAX_WAITING = 3
@@ -40,33 +42,57 @@ class Report:
     """The output folder of a run. Files appear whole or not at all.
 
     Pictures are drawn in a thread while the next fields are analysed; ``write`` waits for them.
+    What an earlier run left stays until then, and is replaced as a whole.
 
     Args:
         out: the folder; made where it does not exist.
         annotate: draw an annotated picture of every field that was read.
+        command: what the run is, ``predict`` or ``demo``.
+        roots: where the fields come from.
 
     Raises:
+        OutputError: the folder holds what is not of an earlier run of the command.
+        LockedError: another run writes to it.
         OSError: nothing can be written there.
     """
 
-    def __init__(self, out: str | Path, *, annotate: bool = True) -> None:
+    def __init__(
+        self,
+        out: str | Path,
+        *,
+        annotate: bool = True,
+        command: str = "predict",
+        roots: Sequence[Root] = (),
+    ) -> None:
         self.out = Path(out)
         self.annotate = annotate
+        self.roots = list(roots)
         self.results: list[FieldResult] = []
         self._pictures: dict[int, str] = {}
         self._names = PictureNames()
         self._drawing: deque[Future[None]] = deque()
         # One thread draws as fast as six cores analyse.
         self._pool = ThreadPoolExecutor(max(1, cores() // 4), thread_name_prefix="wbcdet-draw")
-        self.out.mkdir(parents=True, exist_ok=True)
-        # Find out before an hour of analysis that the folder cannot be written.
-        with tempfile.TemporaryFile(dir=self.out):
-            pass
+        # Finds out before an hour of analysis that the folder cannot be written.
+        self._output = Output(self.out, command, replaces=True)
+        #: Where the files are written: the folder itself, or one in it until all are there.
+        self.folder = self._output.folder
 
     @property
     def annotated(self) -> Path:
-        """Folder of the annotated pictures."""
+        """Folder of the annotated pictures, when all is written."""
         return self.out / "annotated"
+
+    def close(self) -> None:
+        """End without the files; those of an earlier run stay."""
+        self._pool.shutdown(cancel_futures=True)
+        self._output.close()
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def add(self, result: FieldResult, pixels: Any = None) -> None:
         """Take the record of one field and have its picture drawn.
@@ -79,11 +105,13 @@ class Report:
             OSError: a picture cannot be written, this one or one before it.
         """
         if self.annotate and pixels is not None:
-            name = self._names.take(result.file)
+            name = self._names.take(below(result.file, self.roots))
             while len(self._drawing) > _MAX_WAITING:
                 self._drawing.popleft().result()
             name = f"annotated/{name}"
-            self._drawing.append(self._pool.submit(write_annotated, self.out, name, pixels, result))
+            self._drawing.append(
+                self._pool.submit(write_annotated, self.folder, name, pixels, result)
+            )
             self._pictures[len(self.results)] = name
         self.results.append(result)
 
@@ -101,11 +129,13 @@ class Report:
         """
         while self._drawing:
             self._drawing.popleft().result()
-        document = build_document(info, self.results)
+        sources = {"sources": [root.to_dict() for root in self.roots]}
+        document = build_document({**info, **sources}, self.results)
         cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
-        atomic_write(self.out / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
-        atomic_write(self.out / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
-        atomic_write(self.out / "results.json", dump(document).encode())
+        atomic_write(self.folder / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
+        atomic_write(self.folder / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
+        atomic_write(self.folder / "results.json", dump(document).encode())
+        self._output.finish()
         return document
 
     def _field_rows(self) -> Iterable[dict[str, Any]]:
@@ -120,7 +150,13 @@ class Report:
                 **(result.counts() if read else {}),
                 "failure": result.failure,
                 "annotated": self._pictures.get(number),
+                "path": path_of(result.file, self.roots),
             }
+
+
+def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
+    """Where a field came from, by its name; of a picture in a TIFF file, the file."""
+    return locate(re.sub(r"#[0-9]+$", "", file), roots)
 
 
 class PictureNames:
@@ -138,6 +174,10 @@ class PictureNames:
             free = f"{name.removesuffix('.jpg')}-{number}.jpg"
         self._taken.add(free.casefold())
         return free
+
+    def keep(self, name: str) -> None:
+        """The name is taken already."""
+        self._taken.add(name.casefold())
 
 
 def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> None:
@@ -165,20 +205,21 @@ def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> N
     write_picture(out, name, data.tobytes())
 
 
-def write_picture(out: Path, name: str, jpeg: bytes) -> None:
-    """Write a JPEG file of a report, marked as this program's: only such ones are ever removed.
+def write_picture(out: Path, name: str, jpeg: bytes, *, view: bool = False) -> None:
+    """Write a JPEG file of a report, signed as this program's: only such ones are ever removed.
 
     Args:
         out: the report folder.
         name: path below it; its folders are made where they do not exist.
         jpeg: the file.
+        view: it is a field that a stream has kept, not a drawing.
 
     Raises:
         OSError: it cannot be written, or a link leads out of the report.
     """
     path = inside(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, marked(jpeg))
+    atomic_write(path, signed(jpeg, view=view))
 
 
 def remove_pictures(out: Path, names: Iterable[str]) -> None:
@@ -192,7 +233,7 @@ def remove_pictures(out: Path, names: Iterable[str]) -> None:
             path = inside(out, name)
         except OutsideError:
             continue
-        if not is_marked(path):
+        if not is_own(path):
             continue
         path.unlink()
         for folder in list(PurePosixPath(name).parents)[:-2]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import threading
 from collections import OrderedDict
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
@@ -12,7 +13,7 @@ import cv2
 
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.decode import FieldError, Pixels
-from wbcdet.io.discover import Source
+from wbcdet.io.discover import Root, Source, locate, places
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import Cell, CellType
 from wbcdet.report.input_fingerprint import InputFingerprints
@@ -25,6 +26,7 @@ from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.safe_files import is_below
 
 #: Side of a tile in pixels.
 TILE = 512
@@ -50,9 +52,11 @@ class Pictures:
         board: the cells.
         store: holds thumbnails of cells that a person drew.
         journal: holds thumbnails of a count; None where there are none.
-        folder: the folder, or the one picture, that was analysed; None where it is not known.
-        by_report: only the report says so, which may come from somebody else: a picture is shown
-            only if its sha256 is the one in the report, so that nobody sees more than they sent.
+        folder: the folder, or the one picture, that was analysed, where a person says it.
+        roots: where the fields were when they were analysed; empty where it is not known. Only the
+            report says so, which may come from somebody else: a picture outside of the report is
+            shown only if its sha256 is the one in the report, so that nobody sees more than they
+            sent.
     """
 
     def __init__(
@@ -61,11 +65,11 @@ class Pictures:
         store: Store,
         journal: Journal | None,
         folder: Path | None,
-        *,
-        by_report: bool = False,
+        roots: Sequence[Root] = (),
     ) -> None:
         self._board, self._store, self._journal = board, store, journal
-        self.folder, self._by_report = folder, by_report
+        self._roots = roots
+        self.folder = folder
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
         self._cut: OrderedDict[Key, bytes] = OrderedDict()
@@ -156,7 +160,9 @@ class Pictures:
         if not 0 <= number < len(self._board.report.fields):
             raise PictureError("there is no such field")
         one = self._board.report.fields[number]
-        source = find_source(self.folder, one.result.file)
+        # Without a journal nobody has said that the pictures are still where they were.
+        known = self.folder is not None or self._journal is not None
+        source = find_source(self.folder, one.result.file, self._roots if known else ())
         self._check_same(one, source)
         try:
             field = read_field(source)
@@ -178,10 +184,11 @@ class Pictures:
         entry = self._entry(one.result.file)
         stamp = entry.stamp if entry else None
         known = one.sha256 or (stamp["sha256"] if stamp else None)
-        assert self.folder is not None and isinstance(source.path, Path)
-        linked = not _is_below(source.path, self.folder)
-        away = self._by_report or linked
-        if known is None and linked:
+        assert isinstance(source.path, Path)
+        # Of the report's own folder a person need not say anything: they have it.
+        place = self.folder or self._board.report.folder
+        away = not is_below(source.path, place)
+        if known is None and away and self.folder is not None:
             raise PictureError(
                 f"{source.name}: a link leads out of {self.folder}; name the folder that it leads "
                 "to with --pictures"
@@ -250,44 +257,42 @@ class Pictures:
         return self._cut[key]
 
 
-def find_source(folder: Path | None, file: str) -> Source:
+def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:
     """Where a field of a report is read from.
 
     Args:
-        folder: the folder, or the one picture, that was analysed.
+        folder: the folder, or the one picture, that was analysed, where a person says it.
         file: the field's name, ``NAME#2`` for the second picture of a TIFF file.
+        roots: where the fields were when they were counted.
 
     Raises:
-        PictureError: the folder is not known, or the name leads out of it.
+        PictureError: no folder is known, or the name leads out of it.
     """
-    if folder is None:
+    if folder is None and not roots:
         raise PictureError("start the review with --pictures FOLDER to see the fields")
-    name, number = file, None
-    numbered = re.fullmatch(r"(.+)#([0-9]{1,9})", file)
     parts = PurePosixPath(file).parts
     if not parts or parts[0] == "/" or ".." in parts or "\\" in file:
         raise PictureError(f"{file}: the name leads out of the folder")
-    path = folder if folder.is_file() else folder / name
-    if numbered and not _is_file(folder / name):
-        name, number = numbered[1], int(numbered[2])
-        path = folder if folder.is_file() else folder / name
-    if not _is_file(path):
-        raise PictureError(f"{file}: is not in {folder} any more")
-    return Source(file, path, None, number)
+    tries: list[tuple[str, int | None]] = [(file, None)]
+    if numbered := re.fullmatch(r"(.+)#([0-9]{1,9})", file):
+        tries.append((numbered[1], int(numbered[2])))
+    for name, number in tries:
+        if folder is None:
+            found = locate(name, roots)
+            paths = [] if found is None else [Path(found)]
+        else:
+            paths = [folder] if folder.is_file() else places(name, folder, roots)
+        for path in paths:
+            if _is_file(path):
+                return Source(file, path, None, number)
+    where = folder or ", ".join(root.path for root in roots)
+    raise PictureError(f"{file}: is not in {where} any more")
 
 
 def _is_file(path: Path) -> bool:
     try:
         return path.is_file()
     except (OSError, ValueError):  # a name that no file can have
-        return False
-
-
-def _is_below(path: Path, folder: Path) -> bool:
-    """No link on the way leads out of the folder."""
-    try:
-        return path.resolve().is_relative_to(folder.resolve())
-    except (OSError, RuntimeError, ValueError):
         return False
 
 

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential
-from wbcdet.report.header import check_shape
+from wbcdet.io.discover import Root
+from wbcdet.report.header import check_shape, roots_of
+from wbcdet.report.job import title_of
 from wbcdet.report.journal import LINES, PICTURES, Journal
 from wbcdet.report.layout import JOURNAL
+from wbcdet.results.document import roots_in
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
 from wbcdet.review.decision_store import Store
@@ -80,7 +83,7 @@ class Session:
         report = load_report(folder)
         own_folder(folder, JOURNAL)
         own_folder(folder, REVIEWED)
-        self._closing.enter_context(locked(folder / JOURNAL))
+        self._closing.enter_context(locked(folder))
         journal = None
         if all((folder / JOURNAL / name).exists() for name in (LINES, PICTURES)):
             journal = Journal(folder / JOURNAL, read_only=True)
@@ -101,8 +104,8 @@ class Session:
         self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
         if pictures is not None:
             remember_pictures(self.mark, pictures)
-        place, by_report = self._pictures_folder()
-        self.pictures = Pictures(self.board, self.store, journal, place, by_report=by_report)
+        place = remembered_pictures(self.mark)
+        self.pictures = Pictures(self.board, self.store, journal, place, self._roots())
         self._log = SignatureLog(folder)
         settle(folder, self._log)
         self.board.listen(self._tell)
@@ -119,22 +122,22 @@ class Session:
         self.notes += _slide_notes(report)
         self._check_pictures()
 
-    def _pictures_folder(self) -> tuple[Path | None, bool]:
-        """Where the fields are, as far as is known, and whether the report alone says so."""
-        known = remembered_pictures(self.mark)
-        if known is not None:
-            return known, False
+    def _roots(self) -> list[Root]:
+        """Where the fields were when they were analysed, as the report says."""
         header = (self.journal.header if self.journal else None) or {}
         # A stream keeps its pictures in the report itself, which may have been moved.
         if header.get("stream") and (self.folder / VIEWS).is_dir():
-            return own_folder(self.folder, VIEWS), False
-        if not header:
-            return None, False
-        place = Path(header["folder"])
-        # Pictures that go with their report are found in it.
-        if not place.exists() and (self.folder / place.name).is_dir():
-            return own_folder(self.folder, place.name), False
-        return place, True
+            return [Root("", str(own_folder(self.folder, VIEWS)))]
+        if self.journal is None or not header:
+            return [Root(**one) for one in roots_in(self.board.report.info)]
+        return [self._moved_with_report(root) for root in roots_of(self.journal)]
+
+    def _moved_with_report(self, root: Root) -> Root:
+        """A folder of fields; where it has gone, the one of its name that lies in the report."""
+        name = Path(root.path).name
+        if name in ("", "..") or Path(root.path).exists() or not (self.folder / name).is_dir():
+            return root
+        return Root(root.name, str(own_folder(self.folder, name)))
 
     def _check_pictures(self) -> None:
         read = [one.number for one in self.board.report.fields if one.result.failure is None]
@@ -206,10 +209,13 @@ class Session:
 
     def counted(self) -> str:
         """What was analysed, as the heading of the reviewed report: the folder of the count."""
-        header = self.journal.header if self.journal else None
-        if header is None or "stream" in self.board.report.info:
+        if (
+            self.journal is None
+            or self.journal.header is None
+            or "stream" in self.board.report.info
+        ):
             return self.title
-        return Path(header.get("folder", "")).name or self.title
+        return title_of(roots_of(self.journal)) or self.title
 
     @contextmanager
     def waiting(self) -> Iterator[asyncio.Event]:

@@ -17,6 +17,7 @@ from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.report.write import Extra, write_report
+from wbcdet.results.output_folder import mark
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
 from wbcdet.review.decision_store import Store
@@ -85,13 +86,15 @@ def write_reviewed(
     counts = ReportCounts(
         list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
     )
-    job = Job(Path(session.counted()), folder, annotate=False)
+    job = Job((), folder, annotate=False)
     extra = Extra(
+        title=session.counted(),
         remarks=[f"Machine results: sha256 {signature['results_sha256'][:16]}."],
         signatures={group: _signature(slides.get(group)) for group in counts.notes},
         marks=_marks(session.board),
     )
     write_report(job, counts, journal, extra)
+    mark(folder, "review")
     atomic_write(folder / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
     for path in folder.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)

@@ -21,7 +21,7 @@ from wbcdet.report.write import Extra
 from wbcdet.report.write import finish as finish_count
 from wbcdet.results.writer import remove_pictures, write_annotated, write_picture
 from wbcdet.stream.mosaic import mosaics
-from wbcdet.stream.store import ANNOTATED, VIEWS, StreamStore, View, read_view
+from wbcdet.stream.store import ANNOTATED, StreamStore, View, read_view
 from wbcdet.stream.track import Track
 
 CROPS, MOSAICS = "crops", "mosaic"
@@ -99,7 +99,7 @@ def finish(
         (view.name, i): row for view in views for i, row in _rows(view)
     }
     tally = finish_count(
-        Job(out / VIEWS, out, annotate=wanted.annotate),
+        Job((), out, annotate=wanted.annotate, command="stream"),
         [view.name for view in views],
         journal,
         options,

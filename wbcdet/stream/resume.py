@@ -7,6 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from wbcdet.io.discover import Root
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.journal import Journal
 from wbcdet.results.writer import remove_pictures
@@ -26,7 +27,7 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
         restart: forget what an earlier run has counted.
 
     Raises:
-        PlanError: it holds something else, or was counted otherwise; nothing is changed.
+        ResumeError: it holds something else, or was counted otherwise; nothing is changed.
         JournalError: its header is damaged.
         OSError: the folder cannot be written.
     """
@@ -43,4 +44,5 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
             remove_pictures(out, [path.relative_to(out).as_posix() for path in list(pictures)])
         remove_events(out)
     created = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    journal.start({**make_header(info, out / VIEWS, created), "stream": True})
+    roots = [Root("", str((out / VIEWS).absolute()))]
+    journal.start({**make_header(info, roots, created), "stream": True})

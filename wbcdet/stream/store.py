@@ -21,7 +21,7 @@ from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
-from wbcdet.report.thumbnails import cut_thumbnails, to_jpeg
+from wbcdet.report.thumbnails import cut_thumbnails
 from wbcdet.results.schemas import check_line
 from wbcdet.results.writer import remove_pictures, write_picture
 from wbcdet.stream.slide_map import Keyframe, Position
@@ -145,7 +145,9 @@ class StreamStore:
         height, width = pixels.shape[:2]
         name = f"slide-{self.slide}/{frame:07}.jpg"
         cells = [track.cell for track in tracks]
-        write_picture(self._out, f"{VIEWS}/{name}", to_jpeg(pixels, _QUALITY))
+        # Not signed as a drawing: it is the slide as the camera saw it.
+        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        write_picture(self._out, f"{VIEWS}/{name}", data.tobytes(), view=True)
         quality = asdict(measure(pixels, cell_width(cells)))
         view = View(
             name,

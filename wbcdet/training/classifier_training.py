@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.inference.preprocess import normalise
+from wbcdet.results.output_folder import mark_new
 from wbcdet.training.architectures import architecture, build
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
@@ -188,6 +189,7 @@ class Run:
         """Train to the end; returns the averaged network."""
         torch.set_num_threads(cores())
         self.out.mkdir(parents=True, exist_ok=True)
+        mark_new(self.out, "train")
         with _bar(self.steps, self.step) as (console, advance):
             for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch

@@ -12,6 +12,7 @@ from typing import Any
 from ultralytics import YOLO
 
 from wbcdet.datasets.laboratories import with_other_names
+from wbcdet.results.output_folder import mark_new
 from wbcdet.training.config import (
     DetectorRecipe,
     TrainingError,
@@ -83,6 +84,7 @@ def train_detector(
         _go_on(last, out, places)
     else:
         out.mkdir(parents=True, exist_ok=True)
+        mark_new(out, "train")
         model = _model(recipe)
         atomic_write(noted, json.dumps(stamp(recipe), indent=1).encode())
         model.train(trainer=SceneTrainer, **_settings(prepared, out, recipe), **places)

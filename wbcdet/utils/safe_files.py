@@ -2,8 +2,7 @@
 
 A report may come from somebody else, and a folder may hold more than this program wrote there. So a
 name from a report is resolved below the folder that it belongs to and never followed out by a link,
-files of a report are opened only where they are plain files, and only pictures that carry this
-program's mark are ever removed.
+and files of a report are opened only where they are plain files.
 """
 
 from __future__ import annotations
@@ -14,11 +13,6 @@ from io import FileIO
 from pathlib import Path, PurePosixPath
 
 from wbcdet.utils.errors import WbcdetError
-
-#: Comment segment in every JPEG file that this program may later remove.
-_MARK = b"\xff\xfe" + (2 + len(b"wbcdet")).to_bytes(2, "big") + b"wbcdet"
-#: How far from the beginning of a file the comment can stand: behind the JFIF header.
-_MARK_WITHIN = 64
 
 _NO_FOLLOW = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_CLOEXEC", 0)
 #: A pipe must be seen to be one, not waited for.
@@ -45,12 +39,24 @@ def inside(folder: Path, name: str) -> Path:
         raise OutsideError(f"{_shown(name)}: the name leads out of {folder}")
     path = folder.joinpath(*parts)
     try:
-        leads_out = not path.resolve().is_relative_to(folder.resolve())
+        leads_out = not _leads_into(path, folder)
     except (OSError, RuntimeError, ValueError) as error:  # a loop of links, a name that cannot be
         raise OutsideError(f"{_shown(name)}: is no usable name ({error})") from error
     if leads_out:
         raise OutsideError(f"{path}: is a link out of {folder}; remove it")
     return path
+
+
+def is_below(path: Path, folder: Path) -> bool:
+    """No link on the way to a path leads out of a folder; False where that cannot be told."""
+    try:
+        return _leads_into(path, folder)
+    except (OSError, RuntimeError, ValueError):
+        return False
+
+
+def _leads_into(path: Path, folder: Path) -> bool:
+    return path.resolve().is_relative_to(folder.resolve())
 
 
 def own_folder(folder: Path, name: str) -> Path:
@@ -127,24 +133,6 @@ def make_private(path: Path) -> None:
             os.fchmod(handle, 0o600)
     finally:
         os.close(handle)
-
-
-def marked(jpeg: bytes) -> bytes:
-    """A JPEG file with the comment that tells that this program wrote it."""
-    at = 2
-    if jpeg[2:4] == b"\xff\xe0":  # JFIF wants its header first
-        at += 2 + int.from_bytes(jpeg[4:6], "big")
-    return jpeg[:at] + _MARK + jpeg[at:]
-
-
-def is_marked(path: Path) -> bool:
-    """This program wrote the picture; False where it cannot be read, or is no plain file."""
-    try:
-        with open_own(path, "rb") as file:
-            start = file.read(_MARK_WITHIN) or b""
-    except OSError:
-        return False
-    return start.startswith(b"\xff\xd8") and _MARK in start
 
 
 def _shown(name: str) -> str:

@@ -6,16 +6,17 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from wbcdet.io.discover import SUFFIXES
+from wbcdet.io.discover import places
+from wbcdet.io.formats import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
-from wbcdet.utils.safe_files import OutsideError, inside
+from wbcdet.utils.safe_files import is_below
 
 if TYPE_CHECKING:
     import supervision as sv
@@ -57,10 +58,17 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Where the pictures are and whether they are copied or linked into the export."""
+    """Where the pictures are and whether they are copied or linked into the export.
+
+    Attributes:
+        folder: the folder that was analysed, or the working folder of the run.
+        link: link, do not copy.
+        roots: ``info.sources`` of the results.
+    """
 
     folder: Path
     link: bool
+    roots: Sequence[Mapping[str, str]] = ()
 
 
 def make_items(
@@ -90,7 +98,7 @@ def make_items(
         placed = False
         if pictures is not None:
             name = f"{stem}{suffix}"
-            found, problem = find_picture(pictures.folder, result)
+            found, problem = find_picture(pictures.folder, result, pictures.roots)
             if found is None:
                 problems.append(f"{result.file}: {problem}")
             else:
@@ -116,22 +124,27 @@ def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
     return detections
 
 
-def find_picture(folder: Path, result: FieldResult) -> tuple[Path | None, str]:
+def find_picture(
+    folder: Path, result: FieldResult, roots: Sequence[Mapping[str, str]] = ()
+) -> tuple[Path | None, str]:
     """The picture of a field below a folder, or None and why not.
 
     A picture of another size is not taken: many slides have a ``1.jpg``. Nor is one that a link
     leads to out of the folder: the name comes from the report.
     """
+    paths = places(result.file, folder, roots)
+    if not paths:
+        return None, "the name leads out of the folder"
     try:
-        path = inside(folder, result.file)
-    except OutsideError:
-        return None, "the name, or a link, leads out of the folder"
-    try:
-        if not path.is_file():
-            several = path.with_name(re.sub(r"#\d+$", "", path.name)).is_file()
+        path = next((path for path in paths if path.is_file()), None)
+        if path is None:
+            files = [path.with_name(re.sub(r"#\d+$", "", path.name)) for path in paths]
+            several = any(file.is_file() for file in files)
             return None, "is one of several in its file" if several else "not found"
     except (OSError, ValueError):
         return None, "not found"
+    if not is_below(path, folder):
+        return None, "a link leads out of the folder"
     size = _header_size(path)
     if size is not None and sorted(size) != sorted((result.width, result.height)):
         return None, f"has {size[0]} x {size[1]} pixels, not {result.width} x {result.height}"

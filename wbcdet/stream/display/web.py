@@ -14,6 +14,7 @@ from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel
 
 from wbcdet.differential.differential import Share
+from wbcdet.io.ownership import signed
 from wbcdet.records import NOTICE
 from wbcdet.results.palette import colour_of
 from wbcdet.stream.cell_counter import FrameResult
@@ -82,7 +83,7 @@ class Server:
         options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
         done, data = cv2.imencode(".jpg", self._overlay.of(look), options)
         if done:
-            self._jpeg = data.tobytes()
+            self._jpeg = signed(data.tobytes())
 
     def close(self) -> None:
         """End the page: tabs that are open are told."""

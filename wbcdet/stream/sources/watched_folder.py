@@ -7,8 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from wbcdet.io.decode import FieldError
-from wbcdet.io.discover import SUFFIXES, as_source
+from wbcdet.io.discover import as_source
 from wbcdet.io.field import read_field
+from wbcdet.io.formats import SUFFIXES
+from wbcdet.io.ownership import is_signed
 from wbcdet.settings import Settings
 from wbcdet.stream.sources.base import Frame, SourceError
 
@@ -90,7 +92,11 @@ class Folder:
 
     def _pictures(self) -> list[Path]:
         try:
-            found = [one for one in self._folder.iterdir() if one.suffix.lower() in SUFFIXES]
+            found = [
+                one
+                for one in self._folder.iterdir()
+                if one.suffix.lower() in SUFFIXES and not is_signed(one)
+            ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
         return sorted(found)
