@@ -208,8 +208,8 @@ class Store:
             values = [{"id": n, **row.values()} for n, row in zip(numbers, rows, strict=True)]
             connection.execute(insert(_decisions), values)
             if thumbnail is not None:
-                values = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
-                connection.execute(insert(_thumbnails).values(values))
+                picture = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
+                connection.execute(insert(_thumbnails).values(picture))
         return numbers
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
