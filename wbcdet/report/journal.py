@@ -156,7 +156,7 @@ class Journal:
             OSError: the disk is full or gone.
         """
         at = self._pictures.seek(0, os.SEEK_END)
-        places = []
+        places: list[Place] = []
         for picture in pictures:
             places.append((at, len(picture), zlib.crc32(picture)))
             at += len(picture)

@@ -197,15 +197,15 @@ def check(session: OpenReview) -> list[str]:
         return wrong
     if log.last["results_sha256"] != session.board.report.sha256:
         wrong.append("results.json is another one than was signed last")
-    signed = signed_folder(session.folder, log)
+    place = signed_folder(session.folder, log)
     for file, sha in log.last["files"].items():
         try:
-            path = inside(signed, file)
+            path = inside(place, file)
             now = hashlib.sha256(read_own(path.parent, path.name)).hexdigest()
         except FileNotFoundError:
-            wrong.append(f"{signed / file}: is missing")
+            wrong.append(f"{place / file}: is missing")
         except OSError as error:
-            wrong.append(f"{signed}: {error}")
+            wrong.append(f"{place}: {error}")
         else:
             if now != sha:
                 wrong.append(f"{path}: was changed since it was signed")
