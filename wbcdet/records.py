@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -54,7 +54,11 @@ CELL_COLUMNS: tuple[str, ...] = (
     *(str(label) for label in LABELS),
     "reason",
     "touches_edge",
+    "field_remarks",
 )
+
+#: How the remark of a field begins that was read although its file is damaged.
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +124,8 @@ class Cell:
             raise ValueError("a cell has a reason exactly when it is unclassified")
         return cell
 
-    def to_row(self, file: str) -> dict[str, Any]:
-        """The cell as one flat row under ``CELL_COLUMNS``."""
+    def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, Any]:
+        """The cell as one flat row under ``CELL_COLUMNS``, with its field's name and remarks."""
         values = (
             file,
             self.id,
@@ -132,6 +136,7 @@ class Cell:
             *(self.scores[str(label)] for label in LABELS),
             self.reason,
             self.touches_edge,
+            "; ".join(remarks),
         )
         return dict(zip(CELL_COLUMNS, values, strict=True))
 
@@ -145,6 +150,8 @@ class FieldResult:
         width, height: pixels of the upright field; 0 where it could not be read.
         cells: the cells found; empty where there is none and where ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
+        remarks: what to know of how it was read, a line each: ``animation: first of 12 pictures``,
+            ``z-stack: plane 7 of 15, the sharpest``, ``damaged: ...``.
     """
 
     file: str
@@ -152,6 +159,12 @@ class FieldResult:
     height: int
     cells: tuple[Cell, ...] = field(default_factory=tuple)
     failure: str | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """The field was read although its file is damaged: its cells may be wrong."""
+        return any(remark.startswith(DAMAGED) for remark in self.remarks)
 
     @classmethod
     def failed(cls, file: str, reason: str) -> FieldResult:
@@ -194,7 +207,7 @@ class FieldResult:
         """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell."""
         import pandas as pd
 
-        rows = [cell.to_row(self.file) for cell in self.cells]
+        rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
@@ -205,6 +218,7 @@ class FieldResult:
             "height": self.height,
             "cells": [cell.to_dict() for cell in self.cells],
             "failure": self.failure,
+            "remarks": list(self.remarks),
         }
 
     @classmethod
@@ -224,6 +238,7 @@ class FieldResult:
             height=int(data["height"]),
             cells=cells,
             failure=None if failure is None else str(failure),
+            remarks=tuple(map(str, data.get("remarks", ()))),
         )
 
 

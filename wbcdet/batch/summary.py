@@ -39,18 +39,25 @@ def print_summary(
         table.add_section()
         table.add_row("in all", *_figures(read), style="bold")
     console.print(table)
-    for result in failed[:_MAX_ROWS]:
-        # Whole lines: a reason that is folded in the middle is hard to search for.
-        line = f"not read: {one_line(result.file)}: {result.failure}"
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(failed) > _MAX_ROWS:
-        console.print(f"… and {len(failed) - _MAX_ROWS} more in fields.csv", style="red")
+    notes = [f"note: {one_line(one.file)}: {'; '.join(one.remarks)}" for one in read if one.remarks]
+    print_some(console, notes, "yellow")
+    failures = [f"not read: {one_line(result.file)}: {result.failure}" for result in failed]
+    print_some(console, failures, "red")
     fields = f"{len(read)} field{'s' * (len(read) != 1)} analysed"
     if failed:
         fields += f", {len(failed)} not read"
     files = ["results.json", "cells.csv", "fields.csv", *(["annotated/"] * annotated)]
     for line in (f"{fields}. {NOTICE}", f"Files in {out}: {', '.join(files)}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_some(console: Console, lines: Sequence[str], style: str) -> None:
+    """Print the first lines of a list, and how many more there are in ``fields.csv``."""
+    for line in lines[:_MAX_ROWS]:
+        # Whole lines: a reason that is folded in the middle is hard to search for.
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    if len(lines) > _MAX_ROWS:
+        console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
 
 
 def _figures(results: Sequence[FieldResult]) -> list[str]:

@@ -13,9 +13,12 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    MEMORY_GB,
+    TIMEOUT_S,
     Confidence,
     Device,
     Json,
+    Memory,
     MinScore,
     NoAnnotate,
     Out,
@@ -23,6 +26,7 @@ from wbcdet.cli.options import (
     Ranges,
     Restart,
     Tile,
+    Timeout,
     build_settings,
     load_analyzer,
     stop,
@@ -81,6 +85,8 @@ def count(
     min_score: MinScore = None,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = MEMORY_GB,
+    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -92,7 +98,8 @@ def count(
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
-    settings = replace(build_settings(confidence, min_score, device, tile), fields_per_batch=1)
+    settings = build_settings(confidence, min_score, device, tile, memory, timeout)
+    settings = replace(settings, fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.report.job import Job

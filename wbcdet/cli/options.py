@@ -22,6 +22,9 @@ EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+#: Defaults of the two limits, as the options give them.
+MEMORY_GB, TIMEOUT_S = Settings().memory_bytes / 1e9, Settings().timeout_s
+
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
 NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
 Confidence = Annotated[
@@ -53,6 +56,16 @@ Tile = Annotated[
         help="Look at larger fields in tiles of this side. Default: fields of up to 2600 px as a "
         "whole, larger ones in tiles that suit the size of their cells.",
     ),
+]
+Memory = Annotated[
+    float,
+    typer.Option(
+        metavar="GB",
+        help="Memory for the pixels of all pictures in work; one that takes more is not read.",
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="A file that takes longer to decode is not read.")
 ]
 Ranges = Annotated[
     Path | None,
@@ -87,13 +100,37 @@ Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no table and n
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
 
 
+#: Settings whose options have another name.
+_OPTIONS = {
+    "min_score": "--min-score",
+    "tile_size": "--tile",
+    "memory_bytes": "--memory",
+    "timeout_s": "--timeout",
+}
+
+
 def build_settings(
-    confidence: float | None, min_score: float | None, device: str, tile: int | None = None
+    confidence: float | None,
+    min_score: float | None,
+    device: str,
+    tile: int | None = None,
+    memory: float = MEMORY_GB,
+    timeout: float = TIMEOUT_S,
 ) -> Settings:
     try:
-        return Settings(confidence=confidence, min_score=min_score, device=device, tile_size=tile)
+        return Settings(
+            confidence=confidence,
+            min_score=min_score,
+            device=device,
+            tile_size=tile,
+            memory_bytes=round(memory * 1e9),
+            timeout_s=timeout,
+        )
     except ValueError as error:
-        stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
+        said = str(error)
+        for name, option in _OPTIONS.items():
+            said = said.replace(name, option)
+        stop(said)
 
 
 def load_analyzer(settings: Settings, *, threads: int = 1) -> Analyzer:

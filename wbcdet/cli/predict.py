@@ -11,14 +11,18 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    MEMORY_GB,
+    TIMEOUT_S,
     Confidence,
     Device,
     Json,
+    Memory,
     MinScore,
     NoAnnotate,
     Out,
     Quiet,
     Tile,
+    Timeout,
     build_settings,
     close_pipe,
     load_analyzer,
@@ -50,6 +54,8 @@ def predict(
     min_score: MinScore = None,
     device: Device = "auto",
     tile: Tile = None,
+    memory: Memory = MEMORY_GB,
+    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -58,7 +64,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device, tile)
+    settings = build_settings(confidence, min_score, device, tile, memory, timeout)
 
     from wbcdet.io.discover import find_fields
 

@@ -15,9 +15,10 @@ from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.sliced import Box, crop, find_in_tiles, find_whole
-from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
+from wbcdet.io.memory import Place
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.parallel import cores, work_ahead
@@ -81,8 +82,11 @@ class Analyzer:
         Raises:
             ValueError: an array of another shape or type.
         """
-        [done] = self._analyze_batch([(0, source)])
-        return self._finish(done)[1]
+        [done] = self._analyze_batch([(Place(object(), 0), source)])
+        field, result = self._finish(done)
+        if field is not None:
+            field.hand_on()
+        return result
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
         """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
@@ -97,11 +101,18 @@ class Analyzer:
         (8 at most) are in memory. A large TIFF comes back as a field whose ``pixels`` are a
         reduced overview; boxes are always in pixels of the whole field.
         """
-        pending = enumerate(sources)
+        run = object()
+        pending = ((Place(run, number), source) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self._at_once + 2
         for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
-            yield from map(self._finish, batch)
+            batch.reverse()
+            while batch:
+                done = self._finish(batch.pop())
+                if done[0] is not None:
+                    done[0].hand_on()
+                yield done
+                del done  # its pixels are the caller's now
 
     def info(self) -> dict[str, Any]:
         """What made the results: models with their sha256, settings with their fingerprint."""
@@ -114,20 +125,20 @@ class Analyzer:
             },
         }
 
-    def _load(self, source: Input, number: int) -> Field | FieldResult:
+    def _load(self, source: Input, place: Place) -> Field | FieldResult:
         if isinstance(source, Field):
             return source
         if isinstance(source, np.ndarray):
-            return Field(f"array-{number}", None, _as_pixels(source))
+            return Field(f"array-{place.number}", None, _as_pixels(source))
         item = source if isinstance(source, Source) else as_source(str(source))
         try:
-            return read_field(item, self.settings)
+            return read_field(item, self.settings, place)
         except FieldError as error:
             return FieldResult.failed(item.name, str(error))
 
-    def _analyze_batch(self, sources: list[tuple[int, Input]]) -> list[Done | Field]:
+    def _analyze_batch(self, sources: list[tuple[Place, Input]]) -> list[Done | Field]:
         """Fields with their records; the largest as they are, for :meth:`_finish`."""
-        batch = [self._load(source, number) for number, source in sources]
+        batch = [self._load(source, place) for place, source in sources]
         side_by_side = [
             item
             for item in batch
@@ -209,7 +220,7 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
 def _record(field: Field, named: list[tuple[Box, float, Classification]]) -> FieldResult:
     size = field.width, field.height
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
-    return FieldResult(field.name, *size, cells)
+    return FieldResult(field.name, *size, cells, remarks=field.remarks)
 
 
 def _cell(

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.tiling import shares
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
 

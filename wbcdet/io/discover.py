@@ -11,13 +11,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wbcdet.io.decode import FieldError, is_tiff
-
-#: Endings by which a folder's files are taken for pictures; a file named itself may have any.
-SUFFIXES = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif"}
-)
-_TIFF_SUFFIXES = frozenset({".tif", ".tiff"})
+from wbcdet.io.decode import is_tiff
+from wbcdet.io.errors import FieldError
+from wbcdet.io.formats import SUFFIXES, TIFF, picture_kind
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +111,19 @@ def _pictures(item: Source) -> list[Source]:
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
-    other = SUFFIXES - _TIFF_SUFFIXES
-    if path.suffix.lower() in other or not is_tiff_file(path):
+    if not is_tiff_file(path) or picture_kind(path) is not TIFF:
         return [item]
-    from wbcdet.io.tiff_layout import count_pictures
+    from wbcdet.io.planes import fields_of, pages_left_out
 
     try:
-        count = count_pictures(path)
+        count, problem = len(fields_of(path)), pages_left_out(path)
     except FieldError:
-        count = 1  # reading it says what is wrong
-    if count < 2:
+        return [item]  # reading it says what is wrong
+    if count < 2 and problem is None:
         return [item]
-    return [replace(item, name=f"{item.name}#{n}", number=n) for n in range(1, count + 1)]
+    found = [replace(item, name=f"{item.name}#{n}", number=n) for n in range(1, count + 1)]
+    more = f"{item.name}#{count + 1}"
+    return [*found, *[replace(item, name=more, problem=problem)] * (problem is not None)]
 
 
 def _folder(root: Path, skip: set[str]) -> Iterator[Source]:
@@ -136,7 +133,7 @@ def _folder(root: Path, skip: set[str]) -> Iterator[Source]:
         name = path.relative_to(root).as_posix() if path != root else root.name
         yield Source(_printable(name or str(root)), path, problem)
     if empty:
-        problem = "folder holds no JPEG, PNG, BMP, WebP, TIFF or GIF picture"
+        problem = "folder holds no JPEG, PNG, TIFF, HEIC, WebP or other picture that is read"
         yield Source(_printable(root.name or str(root)), root, problem)
 
 

@@ -63,7 +63,8 @@ class GroupNotes:
         read: fields that were read.
         failures: fields that could not be read, and why.
         problems: fields with quality problems, and which.
-        skipped: number of fields left out for them.
+        remarks: fields of which there is something to know, and what.
+        skipped: number of fields left out for their quality.
         left_out: cells left out, by reason.
         overlapping: pairs of overlapping fields; None where they were not looked for.
     """
@@ -71,6 +72,7 @@ class GroupNotes:
     read: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     skipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     overlapping: int | None = None
@@ -158,6 +160,8 @@ class ReportCounts:
         notes.read += 1
         if entry.problems:
             notes.problems.append((result.file, entry.problems))
+        if result.remarks:
+            notes.remarks.append((result.file, result.remarks))
         notes.skipped += self.skips(entry)
         notes.left_out.update(
             reason for cell in result.cells if (reason := self.left_out(entry, cell))

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from wbcdet.settings import NO_RESULT
 from wbcdet.utils.version import __version__
 
 
@@ -41,7 +42,7 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
                 f"now {now['name']} ({now['sha256'][:8]})"
             )
     before, now = old.get("settings") or {}, info["settings"]
-    for name in sorted({*before, *now} - {"fingerprint"}):
+    for name in sorted({*before, *now} - {"fingerprint"} - NO_RESULT):
         if before.get(name) != now.get(name):
             said = ("default" if v is None else v for v in (before.get(name), now.get(name)))
             changes.append("{} {}, now {}".format(name, *said))

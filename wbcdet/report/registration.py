@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 
 Box = tuple[float, float, float, float]
 Floats = npt.NDArray[np.float32]

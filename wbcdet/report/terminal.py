@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from wbcdet.batch.summary import print_some
 from wbcdet.differential.differential import ALL, Differential
 from wbcdet.differential.grouping import no_group_warning
 from wbcdet.records import LABELS, NOTICE
@@ -26,15 +27,18 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
     console.print(table(tally.differentials))
     for line in _notes(tally):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    remarks = [
+        f"note: {one_line(file)}: {'; '.join(what)}"
+        for notes in tally.notes.values()
+        for file, what in notes.remarks
+    ]
+    print_some(console, remarks, "yellow")
     failures = [
         f"not read: {one_line(file)}: {why}"
         for notes in tally.notes.values()
         for file, why in notes.failures
     ]
-    for line in failures[:_MAX_ROWS]:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(failures) > _MAX_ROWS:
-        console.print(f"… and {len(failures) - _MAX_ROWS} more in fields.csv", style="red")
+    print_some(console, failures, "red")
     files = "report.html, differential.csv, cells.csv, fields.csv, results.json, cells/"
     files += ", annotated/" * annotated
     for line in (NOTICE, f"Files in {out}: {files}"):

@@ -25,11 +25,14 @@ FIELD_COLUMNS: tuple[str, ...] = (
     *(str(label) for label in ALL_LABELS),
     "failure",
     "annotated",
+    "remarks",
 )
 
 
 #: Fields that may wait to be drawn, each with its pixels in memory.
 _MAX_WAITING = 3
+#: Bytes of a picture of which several may wait.
+_SMALL = 25_000_000
 
 #: Bytes of one file name, short of the 255 that file systems allow.
 _NAME_BYTES = 180
@@ -79,7 +82,9 @@ class Report:
         """
         if self.annotate and pixels is not None:
             name = self._names.take(result.file)
-            while len(self._drawing) > _MAX_WAITING:
+            # Large pictures are drawn one at a time: those that wait hold memory.
+            most = _MAX_WAITING if pixels.size <= _SMALL else 0
+            while len(self._drawing) > most:
                 self._drawing.popleft().result()
             path = self.annotated / name
             self._drawing.append(self._pool.submit(write_annotated, path, pixels, result))
@@ -101,7 +106,11 @@ class Report:
         while self._drawing:
             self._drawing.popleft().result()
         document = build_document(info, self.results)
-        cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
+        cells = (
+            cell.to_row(result.file, result.remarks)
+            for result in self.results
+            for cell in result.cells
+        )
         atomic_write(self.out / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
         atomic_write(self.out / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
         atomic_write(self.out / "results.json", dump(document).encode())
@@ -119,6 +128,7 @@ class Report:
                 **(result.counts() if read else {}),
                 "failure": result.failure,
                 "annotated": self._pictures.get(number),
+                "remarks": "; ".join(result.remarks),
             }
 
 

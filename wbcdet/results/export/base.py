@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from wbcdet.io.discover import SUFFIXES
+from wbcdet.io.formats import SUFFIXES
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic

@@ -6,9 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wbcdet.io.decode import FieldError
-from wbcdet.io.discover import SUFFIXES, as_source
+from wbcdet.io.discover import as_source
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.formats import SUFFIXES
 from wbcdet.settings import Settings
 from wbcdet.stream.sources.base import Frame, SourceError
 
