@@ -75,6 +75,8 @@ class TiffPicture:
         self._most_kept, self._timeout_s = _MAX_KEPT, math.inf
         #: What its reader must know of what was read so far, a line each.
         self.remarks: list[str] = []
+        if layout.kind == "f":
+            _ = self._scale  # raises where the values are not those of colours
 
     @property
     def working_bytes(self) -> int:
