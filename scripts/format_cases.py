@@ -554,7 +554,7 @@ class Outcome:
 def field() -> np.ndarray:
     """The field of all cases: synthetic, three white cells."""
     counts = {"eosinophil": 1, "lymphocyte": 1, "neutrophil": 1}
-    return np.ascontiguousarray(render_field(4, counts=counts).pixels[:, :, ::-1])
+    return np.ascontiguousarray(render_field(5, counts=counts).pixels[:, :, ::-1])
 
 
 def run(checkout: Path, folder: Path) -> Outcome:
@@ -564,9 +564,9 @@ def run(checkout: Path, folder: Path) -> Outcome:
         command = ["predict", folder.name, "--out", out, "--no-annotate", "--json"]
         code = (
             f"import sys; sys.path.insert(0, {str(checkout)!r})\n"
-            "import resource\nfrom wbcdet.cli.app import main\n"
+            "import resource, runpy\n"
             f"sys.argv = ['wbcdet', *{command!r}]\n"
-            "try:\n    main()\nfinally:\n"
+            "try:\n    runpy.run_module('wbcdet', run_name='__main__')\nfinally:\n"
             "    peak = max(resource.getrusage(who).ru_maxrss for who in "
             "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
             "    print(f'peak={peak / 1024:.0f}', file=sys.stderr)\n"

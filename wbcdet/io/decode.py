@@ -261,6 +261,8 @@ class _Jpeg:
 
     def decode(self) -> Decoded:
         header, remarks = self.header, list[str]()
+        if header.scans > 1 and any(_holds_run(*part) for part in header.parts(self._data)):
+            remarks.append(DAMAGED_DATA)
         if header.channels == 4:
             ink = self._turbo("CMYK", remarks)
             if header.inverted:
@@ -291,7 +293,7 @@ class _Jpeg:
             pixels = simplejpeg.decode_jpeg(self._data, colorspace=colours, strict=False)
         if "Premature end" in warning:
             raise FieldError(_CUT)
-        if not is_harmless(warning, self._data):
+        if not is_harmless(warning, self._data) and DAMAGED_DATA not in remarks:
             remarks.append(DAMAGED_DATA)
         return pixels
 
@@ -390,18 +392,19 @@ class _JpegXl:
 class _ByPillow:
     def __init__(self, data: bytes, codec: str) -> None:
         self._data, self._codec = data, codec
-        self._picture = _pillow(data, codec)
-        self.width, self.height = self._picture.size
+        # Pillow takes the memory for a WebP when it opens it.
+        self._opened = None if codec == "WEBP" else _pillow(data, codec)
+        self.width, self.height = self._opened.size if self._opened else _webp_size(data)
         pixels = self.width * self.height
         # Channels as Pillow holds them (of deep ones as imagecodecs does), the result, its turn.
-        self.working_bytes = pixels * (8 + 3 + 3) + len(data)
-        if self._picture.mode in ("L", "P", "1") and codec in ("GIF", "BMP", "PPM"):
+        self.working_bytes = pixels * ((12 if codec == "WEBP" else 8) + 3 + 3) + len(data)
+        if self._opened and self._opened.mode in ("L", "P", "1") and codec in ("GIF", "BMP", "PPM"):
             self.working_bytes = pixels * (1 + 3) + len(data)
         self.is_quick = codec not in _UNBOUNDED and pixels <= _QUICK_PIXELS
         self.most_pixels = _CODED * len(data) if codec == "GIF" else math.inf
 
     def decode(self) -> Decoded:
-        picture, remarks = self._picture, list[str]()
+        picture, remarks = self._opened or _pillow(self._data, self._codec), list[str]()
         frames = int(getattr(picture, "n_frames", 1))
         if frames > 1:
             remarks.append(_animation(frames))
@@ -526,6 +529,19 @@ def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
     shares = {1: (1, 1), 2: (12, 10), 3: (4, 3), 4: (3, 2), 5: (16, 9), 6: (5, 4), 7: (2, 1)}
     width = side() if ratio == 0 else height * shares[ratio][0] // shares[ratio][1]
     return width, height
+
+
+def _webp_size(data: bytes) -> tuple[int, int]:
+    """Width and height by the first chunk of a WebP."""
+    if len(data) < 30:
+        raise FieldError(_CUT)
+    if data[12:16] == b"VP8X":
+        width, height = (int.from_bytes(data[at : at + 3], "little") + 1 for at in (24, 27))
+        return width, height
+    bits = int.from_bytes(data[21:25] if data[12:16] == b"VP8L" else data[26:30], "little")
+    if data[12:16] == b"VP8L":
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    return bits & 0x3FFF, bits >> 16 & 0x3FFF
 
 
 def _has_gap(data: bytes, codec: str, pixels: int) -> bool:
