@@ -564,11 +564,11 @@ def run(checkout: Path, folder: Path) -> Outcome:
         command = ["predict", folder.name, "--out", out, "--no-annotate", "--json"]
         code = (
             f"import sys; sys.path.insert(0, {str(checkout)!r})\n"
-            "import resource, runpy\n"
+            "import runpy\n"
             f"sys.argv = ['wbcdet', *{command!r}]\n"
             "try:\n    runpy.run_module('wbcdet', run_name='__main__')\nfinally:\n"
-            "    peak = max(resource.getrusage(who).ru_maxrss for who in "
-            "(resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))\n"
+            "    lines = open('/proc/self/status').read().split('VmHWM:')\n"
+            "    peak = int(lines[1].split()[0])\n"
             "    print(f'peak={peak / 1024:.0f}', file=sys.stderr)\n"
         )
         try:
