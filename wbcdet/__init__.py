@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from wbcdet.inference.backends import Backend
     from wbcdet.inference.protocols import Classifier, Detector
     from wbcdet.inference.weights import WeightsError
-    from wbcdet.io.decode import FieldError
+    from wbcdet.io.errors import FieldError
     from wbcdet.records import Cell, CellType, FieldResult
     from wbcdet.report.source import ReportSource
     from wbcdet.results.annotate import annotate
@@ -85,7 +85,7 @@ _HOMES = {
     "DataError": "wbcdet.datasets.archives",
     "Detector": "wbcdet.inference.protocols",
     "Differential": "wbcdet.differential.differential",
-    "FieldError": "wbcdet.io.decode",
+    "FieldError": "wbcdet.io.errors",
     "FieldResult": "wbcdet.records",
     "FrameSource": "wbcdet.stream.sources.base",
     "ReportSource": "wbcdet.report.source",

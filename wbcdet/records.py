@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from math import isfinite
@@ -73,7 +73,11 @@ CELL_COLUMNS: tuple[str, ...] = (
     "reason",
     "touches_edge",
     "distance",
+    "field_remarks",
 )
+
+#: How the remark of a field begins that was read although its file is damaged.
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +147,8 @@ class Cell:
             raise ValueError("a cell has a reason exactly when it is unclassified")
         return cell
 
-    def to_row(self, file: str) -> dict[str, Any]:
-        """The cell as one flat row under ``CELL_COLUMNS``."""
+    def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, Any]:
+        """The cell as one flat row under ``CELL_COLUMNS``, with its field's name and remarks."""
         values = (
             file,
             self.id,
@@ -156,6 +160,7 @@ class Cell:
             self.reason,
             self.touches_edge,
             self.distance,
+            "; ".join(remarks),
         )
         return dict(zip(CELL_COLUMNS, values, strict=True))
 
@@ -172,6 +177,8 @@ class FieldResult:
         weak_scores: scores of the boxes that were nearly cells, below the threshold.
         stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
             them; None where they were not measured.
+        remarks: what to know of how it was read, a line each: ``animation: first of 12 pictures``,
+            ``z-stack: plane 7 of 15, the sharpest``, ``damaged: ...``.
     """
 
     file: str
@@ -181,6 +188,12 @@ class FieldResult:
     failure: str | None = None
     weak_scores: tuple[float, ...] = ()
     stain: tuple[float, ...] | None = None
+    remarks: tuple[str, ...] = ()
+
+    @property
+    def is_damaged(self) -> bool:
+        """The field was read although its file is damaged: its cells may be wrong."""
+        return any(remark.startswith(DAMAGED) for remark in self.remarks)
 
     @classmethod
     def failed(cls, file: str, reason: str) -> FieldResult:
@@ -223,7 +236,7 @@ class FieldResult:
         """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell."""
         import pandas as pd
 
-        rows = [cell.to_row(self.file) for cell in self.cells]
+        rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
@@ -234,6 +247,7 @@ class FieldResult:
             "height": self.height,
             "cells": [cell.to_dict() for cell in self.cells],
             "failure": self.failure,
+            "remarks": list(self.remarks),
         }
         if self.weak_scores:
             data["weak_scores"] = list(self.weak_scores)
@@ -266,6 +280,7 @@ class FieldResult:
             failure=None if failure is None else str(failure),
             weak_scores=tuple(_score("weak_scores", one) for one in data.get("weak_scores") or ()),
             stain=_numbers(data.get("stain")),
+            remarks=tuple(map(str, data.get("remarks", ()))),
         )
 
 

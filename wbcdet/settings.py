@@ -7,6 +7,8 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any
 
+#: Settings that decide whether a field is read, not what is found in it.
+NO_RESULT = frozenset({"memory_bytes", "timeout_s"})
 DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
 
 
@@ -25,6 +27,9 @@ class Settings:
         max_pixels: largest picture that is decoded, in pixels (width x height). It is checked
             against the header, so a decompression bomb costs no memory.
         max_tiff_pixels: largest TIFF that is read region by region, in pixels (width x height).
+        memory_bytes: memory that the pixels of all fields share that are in work at a time; a
+            picture that takes more by itself is refused.
+        timeout_s: seconds that a file may take to be decoded.
         tile_size: side of the tiles, in pixels, in which every field larger than that is looked
             at; None looks at fields of up to 2600 px as a whole and chooses for larger ones by
             the size of their cells.
@@ -48,6 +53,8 @@ class Settings:
     device: str = "auto"
     max_pixels: int = 200_000_000
     max_tiff_pixels: int = 20_000_000_000
+    memory_bytes: int = 1_000_000_000
+    timeout_s: float = 60.0
     tile_size: int | None = None
     tile_overlap: int | None = None
     careful: bool = False
@@ -75,6 +82,8 @@ class Settings:
         for name in (
             "max_pixels",
             "max_tiff_pixels",
+            "memory_bytes",
+            "timeout_s",
             "fields_per_batch",
             "crops_per_batch",
             "http_timeout_s",
@@ -89,6 +98,7 @@ class Settings:
         return asdict(self)
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of the settings' JSON: equal settings, equal fingerprint."""
-        text = json.dumps(self.to_dict(), sort_keys=True, separators=(",", ":"))
+        """sha256 (hex) of the settings that results depend on: equal ones, equal fingerprint."""
+        kept = {key: value for key, value in self.to_dict().items() if key not in NO_RESULT}
+        text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

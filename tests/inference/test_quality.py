@@ -14,7 +14,7 @@ from conftest import make_cell
 
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.quality import cell_width, measure, measure_field
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.field import Field, read_field
 
 

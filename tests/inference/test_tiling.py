@@ -15,7 +15,7 @@ from wbcdet.datasets.synthetic import SmearField, render_smear
 from wbcdet.inference.magnification import View, cell_size, choose_view
 from wbcdet.inference.sliced import crop
 from wbcdet.inference.tiling import Tile, assign, merge, plan
-from wbcdet.io.decode import FieldError
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import FieldResult
 from wbcdet.settings import Settings

@@ -14,7 +14,8 @@ import pytest
 from conftest import close_to, encode, grain
 from PIL import Image, ImageCms
 
-from wbcdet.io.decode import FieldError, decode
+from wbcdet.io.decode import decode
+from wbcdet.io.errors import FieldError
 from wbcdet.settings import Settings
 
 

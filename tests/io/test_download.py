@@ -15,7 +15,7 @@ import pytest
 from conftest import close_to, encode, grain
 from PIL import Image
 
-from wbcdet.io.decode import FieldError
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.settings import Settings
 from wbcdet.utils.http_request import _Redirects, open_url

@@ -10,8 +10,8 @@ import pytest
 from conftest import encode, grain
 from PIL import Image
 
-from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import find_fields, locate, search
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.settings import Settings
 

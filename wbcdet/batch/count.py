@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
-from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Root, Source, below
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
-from wbcdet.records import FieldResult
+from wbcdet.records import DAMAGED, FieldResult
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header, note_roots
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.job import Job
@@ -142,6 +142,7 @@ def count(
         for field, result in analyzer.analyze_fields(stamped()):
             stamp = waiting.popleft()
             cells = _keep(job, journal, plan.pictures.get(result.file), field, result, stamp)
+            del field  # while the next one is waited for, its memory is free
             tick(cells)
     journal.sync()
 
@@ -163,6 +164,8 @@ def _keep(
         try:
             small = cut_thumbnails(field, result.cells) or [cut_overview(field)]
             quality = asdict(measure_field(field, cell_width(result.cells)))
+            if result.is_damaged:
+                quality["problems"] = (*quality["problems"], DAMAGED)
             ground = [encode_registration_image(field.pixels)] * job.dedupe
         except FieldError as error:  # a large file that is read in parts has gone meanwhile
             field, result = None, FieldResult.failed(result.file, str(error))

@@ -43,6 +43,7 @@ def run(
         with progress("Analysing", len(sources), quiet) as tick:
             for field, result in analyzer.analyze_fields(sources):
                 report.add(result, None if field is None else field.pixels)
+                del field  # while the next one is waited for, its memory is free
                 tick()
     except KeyboardInterrupt:
         if not report.results:

@@ -12,6 +12,7 @@ from rich.table import Table
 from wbcdet.differential.differential import ALL, differential_of
 from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
 from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
+from wbcdet.report.terminal import print_some
 from wbcdet.utils.text import one_line
 
 #: Fields shown one by one; a longer run shows its first ones and the rest is in fields.csv.
@@ -49,12 +50,10 @@ def print_summary(
     console.print(table)
     for line, style in [*_reasons(read), *_notes(read, slides)]:
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-    for result in failed[:_MAX_ROWS]:
-        # Whole lines: a reason that is folded in the middle is hard to search for.
-        line = f"not read: {one_line(result.file)}: {result.failure}"
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(failed) > _MAX_ROWS:
-        console.print(f"… and {len(failed) - _MAX_ROWS} more in fields.csv", style="red")
+    notes = [f"note: {one_line(one.file)}: {'; '.join(one.remarks)}" for one in read if one.remarks]
+    print_some(console, notes, "yellow")
+    failures = [f"not read: {one_line(result.file)}: {result.failure}" for result in failed]
+    print_some(console, failures, "red")
     fields = f"{len(read)} field{'s' * (len(read) != 1)} analysed"
     if failed:
         fields += f", {len(failed)} not read"

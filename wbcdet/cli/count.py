@@ -13,10 +13,13 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    MEMORY_GB,
+    TIMEOUT_S,
     Careful,
     Confidence,
     Device,
     Json,
+    Memory,
     MinScore,
     NoAnnotate,
     Out,
@@ -24,6 +27,7 @@ from wbcdet.cli.options import (
     Ranges,
     Restart,
     Tile,
+    Timeout,
     Weights,
     build_settings,
     load_analyzer,
@@ -88,6 +92,8 @@ def count(
     weights: Weights = None,
     tile: Tile = None,
     careful: Careful = False,
+    memory: Memory = MEMORY_GB,
+    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -99,9 +105,8 @@ def count(
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
-    settings = replace(
-        build_settings(confidence, min_score, device, tile, careful), fields_per_batch=1
-    )
+    settings = build_settings(confidence, min_score, device, tile, careful, memory, timeout)
+    settings = replace(settings, fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.report.job import Job

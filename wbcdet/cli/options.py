@@ -29,6 +29,9 @@ EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
 
+#: Defaults of the two limits, as the options give them.
+MEMORY_GB, TIMEOUT_S = Settings().memory_bytes / 1e9, Settings().timeout_s
+
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
 NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
 Confidence = Annotated[
@@ -78,6 +81,16 @@ Careful = Annotated[
         help="Look at every field four times, mirrored and turned by half too: the same answer "
         "however a field is turned, in about four times the time.",
     ),
+]
+Memory = Annotated[
+    float,
+    typer.Option(
+        metavar="GB",
+        help="Memory for the pixels of all pictures in work; one that takes more is not read.",
+    ),
+]
+Timeout = Annotated[
+    float, typer.Option(metavar="SECONDS", help="A file that takes longer to decode is not read.")
 ]
 Ranges = Annotated[
     Path | None,
@@ -149,12 +162,23 @@ def show_log(*, verbose: bool) -> None:
     log.setLevel(logging.DEBUG if verbose else logging.WARNING)
 
 
+#: Settings whose options have another name.
+_OPTIONS = {
+    "min_score": "--min-score",
+    "tile_size": "--tile",
+    "memory_bytes": "--memory",
+    "timeout_s": "--timeout",
+}
+
+
 def build_settings(
     confidence: float | None,
     min_score: float | None,
     device: str,
     tile: int | None = None,
     careful: bool = False,
+    memory: float = MEMORY_GB,
+    timeout: float = TIMEOUT_S,
 ) -> Settings:
     try:
         return Settings(
@@ -163,9 +187,14 @@ def build_settings(
             device=device,
             tile_size=tile,
             careful=careful,
+            memory_bytes=round(memory * 1e9),
+            timeout_s=timeout,
         )
     except ValueError as error:
-        stop(str(error).replace("min_score", "--min-score").replace("tile_size", "--tile"))
+        said = str(error)
+        for name, option in _OPTIONS.items():
+            said = said.replace(name, option)
+        stop(said)
 
 
 def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:

@@ -11,15 +11,19 @@ import typer
 from wbcdet.cli.options import (
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    MEMORY_GB,
+    TIMEOUT_S,
     Careful,
     Confidence,
     Device,
     Json,
+    Memory,
     MinScore,
     NoAnnotate,
     Out,
     Quiet,
     Tile,
+    Timeout,
     Weights,
     build_settings,
     close_pipe,
@@ -55,6 +59,8 @@ def predict(
     weights: Weights = None,
     tile: Tile = None,
     careful: Careful = False,
+    memory: Memory = MEMORY_GB,
+    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -63,7 +69,7 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device, tile, careful)
+    settings = build_settings(confidence, min_score, device, tile, careful, memory, timeout)
 
     from wbcdet.results.output_folder import check_output
 

@@ -17,7 +17,9 @@ from wbcdet.evaluation.class_names import TYPES
 from wbcdet.evaluation.dataset import LabelledCrop, LabelledField
 from wbcdet.evaluation.evaluate import TestList, View
 from wbcdet.evaluation.infer import BOTH, FINDING, NAMING
-from wbcdet.io.decode import FieldError, Pixels, decode
+from wbcdet.io.colour import Pixels
+from wbcdet.io.decode import decode
+from wbcdet.io.errors import FieldError
 from wbcdet.settings import Settings
 
 Row = dict[str, str]

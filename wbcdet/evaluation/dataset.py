@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 
 
 def no_boxes() -> np.ndarray:

@@ -14,7 +14,7 @@ from wbcdet.evaluation.classification import FOUR, NamedCell
 from wbcdet.evaluation.detection import match
 from wbcdet.evaluation.infer import Observation
 from wbcdet.inference.preprocess import crop_cell
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.ownership import signed
 from wbcdet.records import Cell
 

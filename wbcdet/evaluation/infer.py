@@ -16,7 +16,8 @@ from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.sliced import find_in_tiles
-from wbcdet.io.decode import FieldError, Pixels
+from wbcdet.io.colour import Pixels
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.records import Cell, CellType
 

@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 
 _SIDE = 32
 #: Differing bits of 63, and correlation of thumbnails. Of all pairs of different pictures of the

@@ -21,9 +21,10 @@ from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.sliced import Boxes, crop, find_in_tiles, find_whole
-from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import Source, as_source
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
+from wbcdet.io.memory import Place
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
@@ -107,8 +108,11 @@ class Analyzer:
             ValueError: an array of another shape or type.
             TypeError: something else.
         """
-        [done] = self._analyze_batch([(0, source)])
-        return self._finish(done)[1]
+        [done] = self._analyze_batch([(Place(object(), 0), source)])
+        field, result = self._finish(done)
+        if field is not None:
+            field.hand_on()
+        return result
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
         """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
@@ -123,11 +127,18 @@ class Analyzer:
         (8 at most) are in memory. A large TIFF comes back as a field whose ``pixels`` are a
         reduced overview; boxes are always in pixels of the whole field.
         """
-        pending = enumerate(sources)
+        run = object()
+        pending = ((Place(run, number), source) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self._at_once + 2
         for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
-            yield from map(self._finish, batch)
+            batch.reverse()
+            while batch:
+                done = self._finish(batch.pop())
+                if done[0] is not None:
+                    done[0].hand_on()
+                yield done
+                del done  # its pixels are the caller's now
 
     def info(self) -> dict[str, Any]:
         """What made the results.
@@ -157,11 +168,11 @@ class Analyzer:
             "ground": reference_for(self.classifier.card, self.detector.sha256),
         }
 
-    def _load(self, source: Input, number: int) -> Field | FieldResult:
+    def _load(self, source: Input, place: Place) -> Field | FieldResult:
         if isinstance(source, Field):
             return source
         if isinstance(source, np.ndarray):
-            return Field(f"array-{number}", None, _as_pixels(source))
+            return Field(f"array-{place.number}", None, _as_pixels(source))
         if not isinstance(source, Source | str | os.PathLike):
             raise TypeError(
                 "a field is a path, an address, a Field or a numpy array, not "
@@ -169,14 +180,14 @@ class Analyzer:
             )
         item = source if isinstance(source, Source) else as_source(str(source))
         try:
-            return read_field(item, self.settings)
+            return read_field(item, self.settings, place)
         except FieldError as error:
             _LOG.debug("%s cannot be read", item.name, exc_info=True)
             return FieldResult.failed(item.name, str(error))
 
-    def _analyze_batch(self, sources: list[tuple[int, Input]]) -> list[Done | Field]:
+    def _analyze_batch(self, sources: list[tuple[Place, Input]]) -> list[Done | Field]:
         """Fields with their records; the largest as they are, for :meth:`_finish`."""
-        batch = [self._load(source, number) for number, source in sources]
+        batch = [self._load(source, place) for place, source in sources]
         side_by_side = [
             item
             for item in batch
@@ -288,7 +299,9 @@ def _record(
     size = field.width, field.height
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
     nearly = tuple(_rounded(score) for score in weak)
-    return FieldResult(field.name, *size, cells, weak_scores=nearly, stain=stain)
+    return FieldResult(
+        field.name, *size, cells, weak_scores=nearly, stain=stain, remarks=field.remarks
+    )
 
 
 def _cell(

@@ -257,7 +257,8 @@ def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, An
 
 def _logarithm(stain: Sequence[float] | None) -> np.ndarray:
     assert stain is not None
-    return np.log(np.maximum(np.array(stain, float), 0) + _OFFSET)
+    result: np.ndarray = np.log(np.maximum(np.array(stain, float), 0) + _OFFSET)
+    return result
 
 
 def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:

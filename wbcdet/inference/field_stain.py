@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.preprocess import DENSITY
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 
 #: Longest side of what is measured, px: the field is reduced by a whole number to at most that.
 _MAX_SIDE = 96

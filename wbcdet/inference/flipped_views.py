@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wbcdet.inference.tiling import shares
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
+from wbcdet.utils.boxes import ious
 
 #: ``(left to right, top to bottom)`` of each view; the first is the picture as it is.
 MIRRORINGS: tuple[tuple[bool, bool], ...] = (
@@ -76,7 +76,7 @@ def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
     fused = np.zeros((0, 4))
     members: list[list[int]] = []
     for number in np.argsort(-scores, kind="stable").tolist():
-        overlap = shares(boxes[number], fused)[0]
+        overlap = ious(boxes[number], fused)
         same = [
             cell
             for cell in np.argsort(-overlap, kind="stable").tolist()

@@ -17,8 +17,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from wbcdet.io.decode import FieldError, is_tiff
-from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, PictureKind, picture_kind
+from wbcdet.io.codecs import is_tiff
+from wbcdet.io.errors import FieldError
+from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, TIFF, PictureKind, picture_kind
 from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
 from wbcdet.utils.files import PART_PREFIX
 
@@ -486,20 +487,24 @@ def _pictures(item: Source) -> list[Source]:
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
-    if path.suffix.lower() in _SINGLE or not is_tiff_file(path):
+    if path.suffix.lower() in _SINGLE or not is_tiff_file(path) or picture_kind(path) is not TIFF:
         return [item]
-    from wbcdet.io.tiff_layout import count_pictures
+    from wbcdet.io.planes import fields_of, pages_left_out
 
     try:
-        count = count_pictures(path)
+        count, problem = len(fields_of(path)), pages_left_out(path)
     except FieldError:
-        count = 1  # reading it says what is wrong
-    if count < 2:
+        return [item]  # reading it says what is wrong
+    if count < 2 and problem is None:
         return [item]
-    return [
+    found = [
         replace(item, name=f"{item.name}#{n}", number=n, below=f"{item.below}#{n}")
         for n in range(1, count + 1)
     ]
+    if problem is not None:
+        more = f"#{count + 1}"
+        found.append(replace(item, name=item.name + more, below=item.below + more, problem=problem))
+    return found
 
 
 def _as_address(text: str) -> tuple[Source, Root | None]:

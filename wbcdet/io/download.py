@@ -7,7 +7,7 @@ import time
 import urllib.error
 import urllib.request
 
-from wbcdet.io.decode import FieldError
+from wbcdet.io.errors import FieldError
 from wbcdet.settings import Settings
 from wbcdet.utils.http_request import open_url
 

@@ -3,13 +3,26 @@
 from __future__ import annotations
 
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wbcdet.io.decode import FieldError, Pixels, decode, is_tiff
-from wbcdet.io.discover import Source, as_source, is_tiff_file
+from wbcdet.io.codecs import (
+    Decoded,
+    check_size,
+    is_tiff,
+    kind_of,
+    open_picture,
+    opens_quickly,
+    reporting,
+)
+from wbcdet.io.colour import Pixels
+from wbcdet.io.discover import Source, as_source
+from wbcdet.io.errors import FieldError
+from wbcdet.io.formats import HEAD_BYTES, TIFF, picture_kind
+from wbcdet.io.memory import Place, Reservation, pixel_memory
 from wbcdet.settings import Settings
 
 if TYPE_CHECKING:
@@ -27,14 +40,36 @@ class Field:
         path: where it was read from; None for pixels that came as such.
         pixels: (height, width, 3) uint8, BGR, upright, C-contiguous; or a picture that is read
             region by region.
+        remarks: what reading it has to say of the field, a line each.
+        reservation: the memory that its pixels hold.
     """
 
-    __slots__ = ("_source", "name", "path")
+    __slots__ = ("_remarks", "_reservation", "_source", "name", "path")
 
-    def __init__(self, name: str, path: Path | str | None, pixels: Pixels | TiffPicture) -> None:
+    def __init__(
+        self,
+        name: str,
+        path: Path | str | None,
+        pixels: Pixels | TiffPicture,
+        remarks: tuple[str, ...] = (),
+        reservation: Reservation | None = None,
+    ) -> None:
         self.name = name
         self.path = path
         self._source = pixels
+        self._remarks = remarks
+        self._reservation = reservation
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What its reader must know of the field, such as ``animation: first of 12 pictures``.
+
+        Of a field that is read region by region: of what was read so far.
+        """
+        source = self._source
+        return (
+            self._remarks if isinstance(source, np.ndarray) else (*self._remarks, *source.remarks)
+        )
 
     @property
     def width(self) -> int:
@@ -82,17 +117,30 @@ class Field:
             return source[y0:y1, x0:x1]
         return source.read(x0, y0, x1, y1)
 
+    def hand_on(self) -> None:
+        """The field has left its run: those that wait for memory need not wait for it."""
+        if self._reservation is not None:
+            self._reservation.hand_on()
+
     def release(self) -> None:
         """Let go of memory that only speeds up the next ``read``."""
         if not isinstance(self._source, np.ndarray):
             self._source.release()
 
 
-def read_field(source: str | Path | Source, settings: Settings | None = None) -> Field:
+def read_field(
+    source: str | Path | Source, settings: Settings | None = None, place: Place | None = None
+) -> Field:
     """Read and decode one field.
 
-    TIFF files with several pictures, planes of channels or more than 25 megapixels are read
-    through tifffile; the largest only region by region, as :class:`Field` says.
+    A TIFF of more than 25 megapixels is only read region by region, as :class:`Field` says. What
+    is decoded first waits for its part of ``Settings.memory_bytes``; files that a decoder may take
+    long over are decoded in another process, for ``Settings.timeout_s`` at most.
+
+    Args:
+        source: a file, a URL, or what ``find_fields`` found.
+        settings: limits.
+        place: of a field in a run that hands them on in order; see ``PixelMemory``.
 
     Raises:
         FieldError: it cannot be read; the message is one line that names the remedy.
@@ -106,46 +154,98 @@ def read_field(source: str | Path | Source, settings: Settings | None = None) ->
         from wbcdet.io.download import download
 
         raw = download(item.path, settings)
+        head = raw[:HEAD_BYTES]
     else:
         raw = item.path
-    if is_tiff(raw) if isinstance(raw, bytes) else is_tiff_file(raw):
-        picture = _read_tiff(raw, item.number or 1, settings)
-        if picture is not None:
-            return Field(item.name, item.path, picture)
-    data = raw if isinstance(raw, bytes) else _read_file(raw, settings.max_pixels)
-    return Field(item.name, item.path, decode(data, settings.max_pixels))
+        head = _read_file(raw, settings, HEAD_BYTES)
+        kind = picture_kind(raw, head)
+        if kind is not None and kind.problem is not None:
+            raise FieldError(kind.problem)
+    if is_tiff(head):
+        return _read_tiff(item, raw, settings, place)
+    held: list[Reservation] = []
 
+    def reserve(wanted: int, what: str) -> None:
+        held.append(pixel_memory(settings.memory_bytes).reserve(wanted, what, place))
 
-def _read_tiff(
-    source: Path | bytes, number: int, settings: Settings
-) -> Pixels | TiffPicture | None:
-    """A picture that is not for the plain decoder; None for one that is."""
-    from wbcdet.io.tiff import TiffPicture
-    from wbcdet.io.tiff_layout import plain_pixels
-
-    limit = min(_MAX_WHOLE, settings.max_pixels)
-    plain = plain_pixels(source)
-    if plain is not None and plain <= limit:
-        return None
-    picture = TiffPicture(source, number, settings.max_tiff_pixels)
-    if picture.width * picture.height > limit:
-        return picture
-    return picture.read(0, 0, picture.width, picture.height)
-
-
-def _read_file(path: Path, max_pixels: int) -> bytes:
     try:
-        status = path.stat()
-        if stat.S_ISDIR(status.st_mode):
-            raise FieldError("this is a folder, not a file; name the files in it")
-        if not stat.S_ISREG(status.st_mode):
-            raise FieldError("this is a device or pipe, not a file; save the picture to a file")
-        # Uncompressed 16-bit RGBA takes 8 bytes a pixel: no picture within the limit is larger.
-        if status.st_size > 8 * max_pixels:
-            raise FieldError(
-                f"file of {status.st_size / 1e9:.1f} GB is too large; export a part as JPEG or PNG"
-            )
-        return path.read_bytes()
+        decoded = _decode(raw, head, settings, reserve)
+    except BaseException:
+        for one in held:
+            one.release()
+        raise
+    held[0].keep(decoded.pixels)
+    return Field(item.name, item.path, decoded.pixels, decoded.remarks, held[0])
+
+
+def _decode(
+    raw: Path | bytes, head: bytes, settings: Settings, reserve: Callable[[int, str], None]
+) -> Decoded:
+    """A picture that is no TIFF: here, or apart where that might take long."""
+    size = len(raw) if isinstance(raw, bytes) else raw.stat().st_size
+    kind = kind_of(head)
+    if opens_quickly(kind, size):
+        data = raw if isinstance(raw, bytes) else _read_file(raw, settings)
+        with reporting(kind):
+            picture = open_picture(data, kind)
+            check_size(picture, settings.max_pixels)
+            if picture.is_quick:
+                reserve(
+                    picture.working_bytes, f"picture of {picture.width} x {picture.height} pixels"
+                )
+                return picture.decode()
+        del data, picture
+    elif isinstance(raw, Path):
+        _check_file(raw, settings)
+    from wbcdet.io.decoder_process import decode_apart
+
+    return decode_apart(raw, settings.max_pixels, settings.timeout_s, reserve)
+
+
+def _read_tiff(item: Source, raw: Path | bytes, settings: Settings, place: Place | None) -> Field:
+    from wbcdet.io.planes import fields_of
+    from wbcdet.io.tiff import TiffPicture, read_tiff
+    from wbcdet.io.tiff_layout import UnreadKind
+
+    with reporting(TIFF):
+        fields = fields_of(raw)
+    if item.number is not None and item.number > len(fields):
+        raise FieldError(f"file has no field {item.number}; it was changed, start the run again")
+    chosen = fields[(item.number or 1) - 1]
+    remarks = chosen.remarks
+    if item.number is None and len(fields) > 1:
+        remarks = (*remarks, f"first of {len(fields)} pictures in the file")
+    limit = min(_MAX_WHOLE, settings.max_pixels)
+    try:
+        picture = TiffPicture(raw, chosen.number, settings.max_tiff_pixels)
+    except UnreadKind:
+        pixels, more = read_tiff(raw, chosen.number, limit)
+        return Field(item.name, item.path, pixels, (*remarks, *more))
+    picture.set_limits(settings.memory_bytes, settings.timeout_s)
+    if picture.width * picture.height > limit:
+        return Field(item.name, item.path, picture, remarks)
+    memory = pixel_memory(settings.memory_bytes)
+    what = f"picture of {picture.width} x {picture.height} pixels"
+    held = memory.reserve(picture.working_bytes, what, place)
+    try:
+        pixels = picture.read(0, 0, picture.width, picture.height)
+    except BaseException:
+        held.release()
+        raise
+    held.keep(pixels)
+    return Field(item.name, item.path, pixels, (*remarks, *picture.remarks), held)
+
+
+def _read_file(path: Path, settings: Settings, size: int = -1) -> bytes:
+    """The bytes of a file, or the first of them.
+
+    Raises:
+        FieldError: it is no file, too large, or cannot be read.
+    """
+    try:
+        _check_file(path, settings if size < 0 else None)
+        with path.open("rb") as file:
+            return file.read(size)
     except FileNotFoundError as error:
         raise FieldError("file does not exist; check its name") from error
     except PermissionError as error:
@@ -153,3 +253,17 @@ def _read_file(path: Path, max_pixels: int) -> bytes:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise FieldError(f"file cannot be read ({reason}); check the disk") from error
+
+
+def _check_file(path: Path, settings: Settings | None) -> None:
+    """The path is a file, and with settings one that is read whole."""
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise FieldError("this is a folder, not a file; name the files in it")
+    if not stat.S_ISREG(status.st_mode):
+        raise FieldError("this is a device or pipe, not a file; save the picture to a file")
+    # Uncompressed 16-bit RGBA takes 8 bytes a pixel: no picture within the limits is larger.
+    if settings and status.st_size > min(8 * settings.max_pixels, settings.memory_bytes):
+        raise FieldError(
+            f"file of {status.st_size / 1e9:.1f} GB is too large; export a part as JPEG or PNG"
+        )

@@ -1,4 +1,4 @@
-"""Every kind of picture file that people keep beside slides: what it is, and whether it is read.
+"""Every kind of picture file: what it is, whether it is read, and what to do where it is not.
 
 The one table of endings and first bytes. A file is told by its first bytes, as endings lie; only
 formats that wrap another one (a scanner's slide is often a TIFF with a thumbnail in it) go by their
@@ -20,7 +20,7 @@ class PictureKind:
 
     Attributes:
         name: what people call it, as in ``HEIC photograph``.
-        codec: how it is decoded, a name that :mod:`wbcdet.io.decode` knows; None where it is not.
+        codec: how :mod:`wbcdet.io.codecs` reads it; None where it is not read.
         remedy: what to do with a kind that is not read, else empty.
         is_picture: it is a picture, so that one in a folder is either analysed or reported; films,
             documents and archives are only reported where they were named.

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 import math
 from collections import OrderedDict
+from collections.abc import Iterator
 from functools import cached_property
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import BinaryIO
+from time import monotonic
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
 
-from wbcdet.io.decode import FieldError, Pixels, eight_bit, sensor_factor
-from wbcdet.io.tiff_layout import Band, Layout, read_layout, reporting
+from wbcdet.io.codecs import DAMAGED_DATA, TURNS, decode_by_pillow, in_srgb, upright
+from wbcdet.io.colour import (
+    BAD_PROFILE,
+    FRACTIONAL,
+    Pixels,
+    eight_bit,
+    from_cmyk,
+    from_lab,
+    sensor_factor,
+)
+from wbcdet.io.errors import FieldError
+from wbcdet.io.jpeg import is_harmless
+from wbcdet.io.tiff_layout import Band, Layout, UnreadKind, read_layout, reporting
 
 #: Longest side of an overview, in pixels.
 OVERVIEW_SIDE = 4096
@@ -25,17 +38,6 @@ _MIN_KEPT, _MAX_KEPT = 64 << 20, 320 << 20
 _PART = 16 << 20
 #: Longest side that is read: beyond it not even single rows are small.
 _MAX_SIDE = 300_000
-#: Stored to upright, by TIFF's orientation: swap the axes, then mirror x, then mirror y.
-_TURNS = {
-    1: (False, False, False),
-    2: (False, True, False),
-    3: (False, True, True),
-    4: (False, False, True),
-    5: (True, False, False),
-    6: (True, True, False),
-    7: (True, True, True),
-    8: (True, False, True),
-}
 
 
 class TiffPicture:
@@ -64,12 +66,44 @@ class TiffPicture:
             )
         self._source = source
         self._layout: Layout = layout
-        self._turn = _TURNS[layout.orientation]
+        self._turn = TURNS[layout.orientation]
         self.width, self.height = (height, width) if self._turn[0] else (width, height)
         self._kept: OrderedDict[tuple[int, int], np.ndarray] = OrderedDict()
         self._bytes = 0
         self._budget = _MIN_KEPT
         self._lock = Lock()
+        self._most_kept, self._timeout_s = _MAX_KEPT, math.inf
+        #: What its reader must know of what was read so far, a line each.
+        self.remarks: list[str] = []
+        if layout.kind == "f":
+            _ = self._scale  # raises where the values are not those of colours
+
+    @property
+    def working_bytes(self) -> int:
+        """Memory that reading the whole picture takes at its peak."""
+        samples = sum(band.samples for band in self._layout.bands)
+        stored = samples * (4 if self._layout.kind == "f" else 1 if self._layout.bits <= 8 else 2)
+        return self.width * self.height * (2 * stored + 6)
+
+    def set_limits(self, memory_bytes: int, timeout_s: float) -> None:
+        """Set what a rectangle may take.
+
+        Args:
+            memory_bytes: of which a third is for blocks that are kept, at most.
+            timeout_s: seconds, checked after each block.
+
+        Raises:
+            FieldError: single blocks are larger.
+        """
+        self._most_kept = min(_MAX_KEPT, memory_bytes // 3)
+        self._timeout_s = timeout_s
+        for band in self._layout.bands:
+            block = band.rows * band.columns * band.samples * max(1, self._layout.bits // 8)
+            if block > memory_bytes // 3:
+                raise FieldError(
+                    f"TIFF in blocks of {block / 1e6:.0f} MB takes too much memory; save it again "
+                    "with smaller tiles, or allow more with --memory"
+                )
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
         """A rectangle inside the picture, (y1 - y0, x1 - x0, 3) uint8 BGR, C-contiguous.
@@ -84,7 +118,7 @@ class TiffPicture:
             y0, y1 = self.height - y1, self.height - y0
         if swap:
             x0, y0, x1, y1 = y0, x0, y1, x1
-        return self._upright(self._stored(x0, y0, x1, y1))
+        return upright(self._stored(x0, y0, x1, y1), self._layout.orientation)
 
     @cached_property
     def reduction(self) -> int:
@@ -108,7 +142,7 @@ class TiffPicture:
             ends = min(width * by, layout.width), min(bottom * by, layout.height)
             part = self._stored(0, top * by, *ends)
             out[top:bottom] = cv2.resize(part, (width, bottom - top), interpolation=cv2.INTER_AREA)
-        return self._upright(out)
+        return upright(out, layout.orientation)
 
     def release(self) -> None:
         """Let go of the blocks that are kept in memory; what is read next is unpacked again."""
@@ -116,61 +150,98 @@ class TiffPicture:
             self._kept.clear()
             self._bytes = 0
 
-    def _upright(self, pixels: Pixels) -> Pixels:
-        swap, mirror_x, mirror_y = self._turn
-        if swap:
-            pixels = pixels.transpose(1, 0, 2)
-        if mirror_x:
-            pixels = pixels[:, ::-1]
-        if mirror_y:
-            pixels = pixels[::-1]
-        return np.ascontiguousarray(pixels)
-
     def _stored(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
         """A rectangle of the picture as it lies in the file, as BGR."""
         layout = self._layout
-        factor = self._factor
+        factor, offset = self._scale
         with self._lock, reporting(), self._file() as file:
             bands = [
                 self._samples(file, number, band, x0, y0, x1, y1)
                 for number, band in enumerate(layout.bands)
             ]
         values = bands[0] if len(bands) == 1 else np.concatenate(bands, 2)
+        del bands
         if layout.palette is not None:
-            values = layout.palette[values[:, :, 0]]
-        colours = min(values.shape[2], 3) if values.shape[2] > 2 else 1
+            index = np.minimum(values[:, :, 0], len(layout.palette) - 1)
+            return self._in_srgb(np.ascontiguousarray(layout.palette[index][:, :, ::-1]))
+        if layout.colours == "cmyk":
+            ink = values[:, :, :4]
+            if layout.bits != 8:
+                ink = eight_bit(ink, 255.0 / self._most)
+            try:
+                return from_cmyk(ink, layout.profile)
+            except ValueError:
+                self._remark(BAD_PROFILE)
+                return from_cmyk(ink)
+        if layout.colours in ("lab", "icc-lab"):
+            return from_lab(_lab(values, self._most, layout.colours == "lab"))
+        colours = 3 if layout.colours == "rgb" else 1
         alpha = None
         if layout.alpha is not None:
-            most = np.iinfo(values.dtype).max
-            alpha = values[:, :, colours : colours + 1].astype(np.float32) / most
+            alpha = values[:, :, colours : colours + 1].astype(np.float32) / self._most
         values = values[:, :, :colours]
+        if offset:
+            values = values.astype(np.int32) + offset
         if layout.inverted:
-            values = np.iinfo(values.dtype).max - values
-        if factor != 1.0 or alpha is not None:
+            values = self._most - values
+        if values.dtype != np.uint8 or factor != 1.0 or alpha is not None:
             values = eight_bit(values, factor, alpha, premultiplied=layout.alpha == "premultiplied")
         turn = cv2.COLOR_GRAY2BGR if colours == 1 else cv2.COLOR_RGB2BGR
-        result: Pixels = cv2.cvtColor(np.ascontiguousarray(values), turn)
-        return result
+        return self._in_srgb(cv2.cvtColor(np.ascontiguousarray(values), turn))
+
+    def _in_srgb(self, pixels: Pixels) -> Pixels:
+        found: list[str] = []
+        pixels = in_srgb(pixels, self._layout.profile, found)
+        for remark in found:
+            self._remark(remark)
+        return pixels
+
+    def _remark(self, text: str) -> None:
+        if text not in self.remarks:
+            self.remarks.append(text)
+
+    @property
+    def _most(self) -> int:
+        """The largest value of a sample."""
+        layout = self._layout
+        return 1 if layout.kind == "f" else (1 << layout.bits) - 1
 
     @cached_property
-    def _factor(self) -> float:
-        """What scales the samples to 8 bits; deeper ones are all looked at once for it."""
+    def _scale(self) -> tuple[float, int]:
+        """Factor that scales samples to 8 bits, and what is added before.
+
+        Those of other depths are all looked at once for it.
+        """
         layout = self._layout
-        if layout.bits == 8:
-            return 1.0
-        brightest = 0
-        samples = sum(band.samples for band in layout.bands)
-        colours = 3 if samples > 2 else 1
+        if layout.bits <= 8 and layout.kind == "u":
+            return 255.0 / self._most, 0
+        if layout.colours not in ("grey", "rgb"):
+            return 1.0, 0  # ink and Lab have one scale
+        least, most = 0.0, 0.0
+        for values in self._all_samples(layout):
+            if layout.inverted:
+                values = self._most - values
+            least, most = min(least, float(values.min())), max(most, float(values.max()))
+            if layout.kind == "u" and most >= 1 << 14:  # the largest depth already
+                break
+            if layout.kind == "f" and not (least >= -0.01 and most <= 1.01):
+                raise FieldError(FRACTIONAL)
+        if layout.kind == "f":
+            return 255.0, 0
+        if layout.bits <= 8 and layout.kind == "i":
+            return 1.0, 128 if least < 0 else 0
+        # Signed values are written as they are, with noise below 0, or all of them less half.
+        half = 1 << (layout.bits - 1)
+        offset = half if least < -max(most, 1) / 8 else 0
+        return sensor_factor(int(most) + offset), offset
+
+    def _all_samples(self, layout: Layout) -> Iterator[np.ndarray]:
+        """The grey or colour samples of every block."""
+        colours = 3 if layout.colours == "rgb" else 1
         with self._lock, reporting(), self._file() as file:
             for band in layout.bands[:colours]:
                 for block in np.flatnonzero(band.counts):
-                    values = _unpack(file, band, int(block))[:, :, :colours]
-                    if layout.inverted:
-                        values = np.iinfo(values.dtype).max - values
-                    brightest = max(brightest, int(values.max()))
-                    if brightest >= 1 << 14:  # the largest depth already
-                        return sensor_factor(brightest)
-        return sensor_factor(brightest)
+                    yield self._unpack(file, band, int(block))[:, :, :colours]
 
     def _samples(
         self, file: BinaryIO, number: int, band: Band, x0: int, y0: int, x1: int, y1: int
@@ -180,13 +251,23 @@ class TiffPicture:
         grid = -(-layout.width // band.columns)
         rows = range(y0 // band.rows, -(-y1 // band.rows))
         columns = range(x0 // band.columns, -(-x1 // band.columns))
-        kind = np.uint8 if layout.bits == 8 else np.uint16
-        white = 0 if layout.inverted else np.iinfo(kind).max
+        if layout.kind == "f":
+            kind: np.dtype[Any] = np.dtype(np.float32)
+        else:
+            kind = np.dtype(f"{layout.kind}{1 if layout.bits <= 8 else 2}")
+        white: int = 0 if layout.inverted or layout.colours == "cmyk" else self._most
+        white = min(white, np.iinfo(kind).max) if layout.kind != "f" else 1
         out = np.full((y1 - y0, x1 - x0, band.samples), white, kind)
         touched = len(rows) * band.rows * len(columns) * band.columns * band.samples
         wanted = touched * out.itemsize * len(layout.bands) * 5 // 4
-        self._budget = min(max(self._budget, wanted), _MAX_KEPT)
+        self._budget = min(max(self._budget, wanted), self._most_kept)
+        until = monotonic() + self._timeout_s
         for row in rows:
+            if monotonic() > until:
+                raise FieldError(
+                    f"takes more than {self._timeout_s:.0f} s to read; save it again, or allow "
+                    "more with --timeout"
+                )
             top = row * band.rows
             for column in columns:
                 left = column * band.columns
@@ -205,7 +286,7 @@ class TiffPicture:
         key = (number, block)
         values = self._kept.pop(key, None)
         if values is None:
-            values = _unpack(file, band, block)
+            values = self._unpack(file, band, block)
             self._bytes += values.nbytes
         self._kept[key] = values  # the youngest now
         while self._bytes > self._budget and len(self._kept) > 1:
@@ -215,10 +296,58 @@ class TiffPicture:
     def _file(self) -> BinaryIO:
         return self._source.open("rb") if isinstance(self._source, Path) else BytesIO(self._source)
 
+    def _unpack(self, file: BinaryIO, band: Band, block: int) -> np.ndarray:
+        file.seek(int(band.offsets[block]))
+        data = file.read(int(band.counts[block]))
+        if len(data) < band.counts[block]:
+            raise FieldError("file is cut short; copy it again from its source")
+        if band.jpeg_tables is not None and _is_damaged(data, band.jpeg_tables):
+            self._remark(DAMAGED_DATA)
+        return band.unpack(data, block)
 
-def _unpack(file: BinaryIO, band: Band, block: int) -> np.ndarray:
-    file.seek(int(band.offsets[block]))
-    data = file.read(int(band.counts[block]))
-    if len(data) < band.counts[block]:
-        raise FieldError("file is cut short; copy it again from its source")
-    return band.unpack(data, block)
+
+def read_tiff(source: Path | bytes, number: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
+    """A picture of a TIFF file as a whole, with its remarks.
+
+    Raises:
+        FieldError: as :class:`TiffPicture`.
+    """
+    try:
+        picture = TiffPicture(source, number, max_pixels)
+        pixels = picture.read(0, 0, picture.width, picture.height)
+    except UnreadKind:
+        if number != 1:
+            raise
+        data = source.read_bytes() if isinstance(source, Path) else source
+        with reporting():
+            decoded = decode_by_pillow(data, max_pixels)
+        return decoded.pixels, decoded.remarks
+    return pixels, tuple(picture.remarks)
+
+
+def _is_damaged(data: bytes, tables: bytes) -> bool:
+    """A block that is a JPEG is not as it was written; it is decoded at an eighth of its size."""
+    import simplejpeg
+
+    whole = tables[:-2] + data[2:] if tables else data
+    try:
+        simplejpeg.decode_jpeg(
+            whole, colorspace="GRAY", min_height=1, min_width=1, min_factor=8, strict=True
+        )
+    except ValueError as error:
+        text = str(error)
+        return text.startswith(("Corrupt", "Premature")) and not is_harmless(text, whole)
+    return False
+
+
+def _lab(values: np.ndarray, most: int, signed: bool) -> np.ndarray:
+    """Samples as L*, a* and b*; TIFF stores the last two signed, a profile's way is shifted."""
+    scaled = values[:, :, :3].astype(np.float32) / most
+    scaled[:, :, 0] *= 100
+    colour = scaled[:, :, 1:] * (255 if most == 255 else 65535 / 256)
+    if signed:
+        colour -= np.where(colour >= 128, 256, 0)
+    else:
+        colour -= 128
+    scaled[:, :, 1:] = colour
+    return scaled

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from io import BytesIO
@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from wbcdet.io.decode import FRACTIONAL, FieldError
+from wbcdet.io.colour import FRACTIONAL
+from wbcdet.io.errors import FieldError
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -37,10 +38,22 @@ _RAW_BLOCK = 1 << 22
 #: Scanners' formats whose further series are labels and overviews of the slide, no fields.
 _SCANNERS = ("svs", "ndpi", "bif", "scn", "philips", "avs", "qpi")
 #: TIFF's values of PhotometricInterpretation that are read.
-_INVERTED, _GREY, _COLOUR, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
+_INVERTED, _YCBCR = 0, 6
+_COLOURS = {
+    0: "grey",
+    1: "grey",
+    2: "rgb",
+    3: "palette",
+    5: "cmyk",
+    8: "lab",
+    9: "icc-lab",
+}
+#: Those of pixels as a camera's sensor has them, each of one colour.
+_SENSOR = frozenset({32803, 34892})
+_CHANNELS = {"grey": 1, "rgb": 3, "palette": 1, "cmyk": 4, "lab": 3, "icc-lab": 3}
 _JPEG = frozenset({6, 7, 34892, 33007})
-#: Compressions that every decoder knows: none, LZW, JPEG, deflate, PackBits.
-_COMMON = frozenset({1, 5, 7, 8, 32773, 32946})
+#: Pages of a file that are looked at; a slide in fields has hundreds.
+MAX_PAGES = 2000
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,6 +66,7 @@ class Band:
         offsets, counts: (blocks,) where each block lies in the file, in bytes, row by row of the
             grid; a count of 0 means that it was never written.
         unpack: ``(data, number of the block)`` to samples (height, width, channels).
+        jpeg_tables: of blocks that are JPEGs, what stands once for all of them; else None.
     """
 
     samples: int
@@ -61,6 +75,7 @@ class Band:
     offsets: npt.NDArray[np.int64]
     counts: npt.NDArray[np.int64]
     unpack: Callable[[bytes, int], np.ndarray]
+    jpeg_tables: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,9 +86,11 @@ class Layout:
         width, height: pixels as stored, before the orientation is applied.
         orientation: 1..8, TIFF's tag.
         bands: one, or one for each channel that is stored apart.
-        bits: of a sample, 8 or 9..16.
+        bits: of a sample, 1..16, or more where it is fractional.
+        kind: ``u`` unsigned, ``i`` signed, ``f`` fractional samples.
+        colours: ``grey``, ``rgb``, ``palette``, ``cmyk``, ``lab`` or ``icc-lab``.
         inverted: 0 is white.
-        palette: (256, 3) uint8 RGB that 8-bit samples point into, else None.
+        palette: (colours, 3) uint8 RGB that samples point into, else None.
         alpha: the sample after grey or colour is transparency: ``straight`` or
             ``premultiplied``; None where there is none.
     """
@@ -86,40 +103,43 @@ class Layout:
     inverted: bool
     palette: npt.NDArray[np.uint8] | None
     alpha: str | None
+    kind: str = "u"
+    colours: str = "grey"
+    profile: bytes = b""
 
 
-def count_pictures(path: Path) -> int:
+class UnreadKind(FieldError):
+    """The picture is of a kind that is not read here; the plain decoder may know it."""
+
+
+def count_pictures(source: Path | bytes) -> int:
     """Number of pictures in a TIFF file: pages, planes and series of full resolution.
 
     Raises:
         FieldError: the file's structure cannot be read.
     """
     with reporting():
-        return len(_of(path).pictures)
+        return len(_of(source).pictures)
 
 
-def plain_pixels(source: Path | bytes) -> int | None:
-    """Pixels of the only picture of a TIFF file that any decoder of TIFF reads as well.
-
-    Returns:
-        None where it holds several pictures, channels stored apart or a rare compression; 0 where
-        its structure cannot be read, so that the decoder says what is wrong with it.
+def stack_axes(source: Path | bytes) -> tuple[str, ...]:
+    """Of each picture of a TIFF file, the axes along which it is one of several: ``Z``, ``T``...
 
     Raises:
-        FieldError: it holds no colour or grey picture.
+        FieldError: the file's structure cannot be read.
     """
-    try:
-        pictures = _of(source).pictures
-    except FieldError:
-        raise
-    except Exception:
-        return 0
-    if len(pictures) != 1 or len(pictures[0]) != 1:
-        return None
-    key = pictures[0][0].keyframe
-    apart = key.planarconfig == 2 and key.samplesperpixel > 1
-    plain = not apart and int(key.compression) in _COMMON
-    return key.imagewidth * key.imagelength if plain else None
+    with reporting():
+        return tuple(_of(source).axes)
+
+
+def has_more_pages(source: Path | bytes) -> bool:
+    """The file has more pages than the ``MAX_PAGES`` that are looked at.
+
+    Raises:
+        FieldError: the file's structure cannot be read.
+    """
+    with reporting():
+        return _of(source).has_more
 
 
 def read_layout(source: Path | bytes, number: int = 1) -> Layout:
@@ -167,7 +187,13 @@ class _Tiff:
         self.lock = Lock()
         self._file = TiffFile(source)
         with self.open():
-            self.pictures = list(_pictures(self._file))
+            first = _first_pages(self._file)
+            self.has_more = first is not None
+            found = first or list(_pictures(self._file))
+        if not found:
+            raise FieldError("TIFF holds no picture; copy it again from its source")
+        self.pictures = [pages for pages, _ in found]
+        self.axes = [axes for _, axes in found]
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -191,18 +217,47 @@ def _cached(path: Path, changed: int, size: int) -> _Tiff:
     return _Tiff(path)
 
 
-def _pictures(file: TiffFile) -> Iterator[tuple[Page, ...]]:
-    """The pages of each picture: one, or one for each of three channels."""
+#: The pages of a picture, one or one for each of three channels, and the axes it stands in.
+_Found = tuple[tuple[Page, ...], str]
+
+
+def _first_pages(file: TiffFile) -> list[_Found] | None:
+    """Of a file of too many pages the first ones, each for itself; None for any other file."""
+    try:
+        _ = file.pages[MAX_PAGES]  # finds pages one by one; asking for all of them may not end
+    except IndexError:
+        return None
+    pages: dict[int, Page] = {}
+    with suppress(IndexError):  # tifffile drops pages that it finds again
+        pages = {page.offset: page for page in (file.pages[at] for at in range(MAX_PAGES))}
+    if len(pages) < MAX_PAGES:
+        raise FieldError("file is damaged (TIFF: its pages go round in a circle); copy it again")
+    return [((page,), "") for page in pages.values() if not page.subfiletype & 0b101]
+
+
+def _pictures(file: TiffFile) -> Iterator[_Found]:
     series = file.series
     if any(getattr(file, f"is_{name}") for name in _SCANNERS):
         series = series[:1]
     # Smaller copies and masks beside the pictures, by the tag that says so.
     full = [one for one in series if not int(one.keyframe.subfiletype) & 0b101]
+    below = [] if full else list(_sub_pictures(file))
+    if below:
+        yield from below
+        return
     for one in full or series[:1]:
         yield from _of_series(file, one)
 
 
-def _of_series(file: TiffFile, series: Any) -> Iterator[tuple[Page, ...]]:
+def _sub_pictures(file: TiffFile) -> Iterator[_Found]:
+    """Pictures below pages that are only thumbnails of them, as cameras write (TIFF/EP)."""
+    for page in file.pages:
+        for own in page.pages or () if getattr(page, "subifds", None) else ():
+            if not int(own.keyframe.subfiletype) & 0b101:
+                yield (own,), ""
+
+
+def _of_series(file: TiffFile, series: Any) -> Iterator[_Found]:
     own = [page for page in series.pages if page is not None and page.parent is file]
     key = series.keyframe
     lead = [
@@ -216,8 +271,9 @@ def _of_series(file: TiffFile, series: Any) -> Iterator[tuple[Page, ...]]:
             "export its pictures one by one"
         )
     axes = [axis for axis, _ in lead]
+    stack = "".join(axis for axis in axes if axis in "ZT")
     if "C" not in axes or key.samplesperpixel > 1:
-        yield from ((page,) for page in own)
+        yield from (((page,), stack) for page in own)
         return
     at = axes.index("C")
     channels = lead[at][1]
@@ -227,30 +283,40 @@ def _of_series(file: TiffFile, series: Any) -> Iterator[tuple[Page, ...]]:
         )
     order = np.arange(len(own)).reshape([length for _, length in lead])
     for pages in np.moveaxis(order, at, -1).reshape(-1, channels):
-        yield tuple(own[page] for page in pages)
+        yield tuple(own[page] for page in pages), stack
 
 
 def _layout(pages: tuple[Page, ...]) -> Layout:
     key = pages[0].keyframe
-    if key.dtype is None or key.dtype.kind not in "u" or key.dtype.itemsize > 2:
-        raise FieldError(FRACTIONAL)
     photometric, samples, bits = int(key.photometric), key.samplesperpixel, key.bitspersample
-    if not isinstance(bits, int) or bits < 8:
-        raise FieldError(f"TIFF with {bits} bits a sample is not read; export it as 8-bit RGB")
+    if photometric in _SENSOR:
+        raise FieldError("file is a camera's raw file; develop it to TIFF or JPEG first")
+    if not isinstance(bits, int) or key.dtype is None:
+        raise UnreadKind(f"TIFF with {bits} bits a sample is not read; export it as 8-bit RGB")
     if photometric == _YCBCR and int(key.compression) in _JPEG:
-        photometric = _COLOUR  # the codec has turned it to RGB
-    colours = {_INVERTED: 1, _GREY: 1, _COLOUR: 3, _PALETTE: 1}.get(photometric)
-    if colours is None or samples < colours or (photometric == _PALETTE and bits != 8):
+        colours = "rgb" if samples > 1 else "grey"  # the codec has turned it to RGB
+    else:
+        colours = _COLOURS.get(photometric, "")
+    if not colours or samples < _CHANNELS[colours]:
         name = getattr(key.photometric, "name", str(photometric))
-        raise FieldError(f"TIFF with colours of the kind {name} is not read; export it as RGB")
+        raise UnreadKind(f"TIFF with colours of the kind {name} is not read; export it as RGB")
+    kind = "u" if key.dtype.kind == "b" else key.dtype.kind
+    # Grey fractions are measurements on any scale; RGB ones are colours, from 0 to 1.
+    if kind not in ("uif" if colours == "rgb" else "ui") or (kind != "f" and bits > 16):
+        raise FieldError(FRACTIONAL)
     apart = key.planarconfig == 2 and samples > 1
     bands = tuple(_band(page, plane) for page in pages for plane in range(samples if apart else 1))
-    extra = tuple(int(kind) for kind in key.extrasamples)[: samples - colours]
+    extra = tuple(int(one) for one in key.extrasamples)[: samples - _CHANNELS[colours]]
     alpha = {1: "premultiplied", 2: "straight"}.get(extra[0]) if extra else None
+    if colours == "grey" and alpha is None and samples * len(pages) > 2:
+        colours = "rgb"  # stored as channels of grey, apart or not
     palette = None
-    if photometric == _PALETTE:
+    if colours == "palette":
+        if key.colormap is None or bits > 8:
+            raise UnreadKind("TIFF with an odd palette is not read; export it as RGB")
         palette = (np.asarray(key.colormap).reshape(3, -1).T >> 8).astype(np.uint8)
     turn = int(key.tags.valueof(274, 1))
+    profile = key.tags.valueof(34675, b"")
     return Layout(
         key.imagewidth,
         key.imagelength,
@@ -260,6 +326,9 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         photometric == _INVERTED,
         palette,
         alpha,
+        kind,
+        colours,
+        bytes(profile) if isinstance(profile, bytes) else b"",
     )
 
 
@@ -280,6 +349,8 @@ def _packed_band(page: Page, plane: int, samples: int) -> Band:
     key = page.keyframe
     rows = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
     columns = key.tilewidth if key.is_tiled else key.imagewidth
+    if not rows * columns * samples:
+        raise FieldError("file is damaged (TIFF: blocks of no size); copy it again")
     if rows * columns * samples * key.dtype.itemsize > _MAX_BLOCK:
         raise FieldError(
             "TIFF whose rows are packed in one large block cannot be read in parts; "
@@ -298,7 +369,8 @@ def _packed_band(page: Page, plane: int, samples: int) -> Band:
         result: np.ndarray = samples[0]
         return result
 
-    return Band(samples, rows, columns, offsets, counts, unpack)
+    jpeg = bytes(tables or b"") if int(key.compression) in (7, 33007) else None
+    return Band(samples, rows, columns, offsets, counts, unpack, jpeg)
 
 
 def _without_gaps(page: Page) -> bool:

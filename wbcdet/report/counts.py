@@ -68,7 +68,8 @@ class GroupNotes:
         failures: fields that could not be read, and why.
         empty: fields that were read and in which no cell was found.
         problems: fields with quality problems, and which.
-        skipped: number of fields left out for them.
+        remarks: fields of which there is something to know, and what.
+        skipped: number of fields left out for their quality.
         left_out: cells left out, by reason.
         overlapping: pairs of overlapping fields; None where they were not looked for.
         ground: whether the fields are like what the models were trained on.
@@ -78,6 +79,7 @@ class GroupNotes:
     failures: list[tuple[str, str]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
     problems: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
+    remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     skipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
     overlapping: int | None = None
@@ -199,6 +201,8 @@ class ReportCounts:
             notes.empty.append(result.file)
         if entry.problems:
             notes.problems.append((result.file, entry.problems))
+        if result.remarks:
+            notes.remarks.append((result.file, result.remarks))
         notes.skipped += self.skips(entry)
         notes.left_out.update(
             reason for cell in result.cells if (reason := self.left_out(entry, cell))

@@ -10,6 +10,7 @@ from wbcdet.io.discover import Root
 from wbcdet.report.journal import JournalError
 from wbcdet.report.source import ReportSource
 from wbcdet.results.schemas import check_line
+from wbcdet.settings import NO_RESULT
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.schemas import SchemaError
 from wbcdet.utils.version import __version__
@@ -94,7 +95,7 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         elif before.get("card_sha256") not in (None, now.get("card_sha256")):
             changes.append(f"{role} {now['name']}, now with another card")
     before, now = old.get("settings") or {}, info["settings"]
-    for name in sorted({*before, *now} - {"fingerprint"}):
+    for name in sorted({*before, *now} - {"fingerprint"} - NO_RESULT):
         if before.get(name) != now.get(name):
             said = ("default" if v is None else v for v in (before.get(name), now.get(name)))
             changes.append("{} {}, now {}".format(name, *said))

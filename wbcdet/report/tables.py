@@ -103,7 +103,7 @@ def _cell_rows(
         for cell in entry.result.cells:
             reason = tally.left_out(entry, cell)
             yield {
-                **cell.to_row(file),
+                **cell.to_row(file, entry.result.remarks),
                 "group": tally.group(file),
                 "left_out": reason,
                 "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
@@ -137,6 +137,7 @@ def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dic
         "left_out": "bad-field" if tally.skips(entry) else None,
         "duplicates": reasons.count(DUPLICATE) if tally.options.dedupe else None,
         "problems": "; ".join(entry.problems),
+        "remarks": "; ".join(result.remarks),
         **{name: quality.get(name) for name in _MEASURES},
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -20,6 +21,15 @@ from wbcdet.utils.text import one_line, plural
 _MAX_ROWS = 30
 
 
+def print_some(console: Console, lines: Sequence[str], style: str) -> None:
+    """Print the first lines of a list, and how many more there are in ``fields.csv``."""
+    for line in lines[:_MAX_ROWS]:
+        # Whole lines: a reason that is folded in the middle is hard to search for.
+        console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
+    if len(lines) > _MAX_ROWS:
+        console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
+
+
 def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     # In a pipe or file nothing is folded to a terminal's width.
@@ -29,15 +39,18 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
     for line in _notes(tally):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
+    remarks = [
+        f"note: {one_line(file)}: {'; '.join(what)}"
+        for notes in tally.notes.values()
+        for file, what in notes.remarks
+    ]
+    print_some(console, remarks, "yellow")
     failures = [
         f"not read: {one_line(file)}: {why}"
         for notes in tally.notes.values()
         for file, why in notes.failures
     ]
-    for line in failures[:_MAX_ROWS]:
-        console.print(line, style="red", markup=False, highlight=False, soft_wrap=True)
-    if len(failures) > _MAX_ROWS:
-        console.print(f"… and {len(failures) - _MAX_ROWS} more in fields.csv", style="red")
+    print_some(console, failures, "red")
     files = "report.html, differential.csv, cells.csv, fields.csv, results.json, cells/"
     files += ", annotated/" * annotated
     for line in (NOTICE, f"Files in {out}: {files}"):

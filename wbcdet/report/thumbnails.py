@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.preprocess import crop_cell
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.field import Field
 from wbcdet.io.ownership import signed
 from wbcdet.records import Cell

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.records import Cell, CellType
 from wbcdet.results.palette import rgb_of
 from wbcdet.utils.boxes import shared_areas

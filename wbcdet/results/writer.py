@@ -29,10 +29,13 @@ FIELD_COLUMNS: tuple[str, ...] = (
     "failure",
     "annotated",
     "path",
+    "remarks",
 )
 
 #: Fields that may wait to be drawn, each with its pixels in memory.
 _MAX_WAITING = 3
+#: Bytes of a picture of which several may wait.
+_SMALL = 25_000_000
 
 #: Bytes of one file name, short of the 255 that file systems allow.
 _NAME_BYTES = 180
@@ -106,7 +109,9 @@ class Report:
         """
         if self.annotate and pixels is not None:
             name = self._names.take(below(result.file, self.roots))
-            while len(self._drawing) > _MAX_WAITING:
+            # Large pictures are drawn one at a time: those that wait hold memory.
+            most = _MAX_WAITING if pixels.size <= _SMALL else 0
+            while len(self._drawing) > most:
                 self._drawing.popleft().result()
             name = f"annotated/{name}"
             self._drawing.append(
@@ -131,7 +136,11 @@ class Report:
             self._drawing.popleft().result()
         sources = {"sources": [root.to_dict() for root in self.roots]}
         document = build_document({**info, **sources}, self.results)
-        cells = (cell.to_row(result.file) for result in self.results for cell in result.cells)
+        cells = (
+            cell.to_row(result.file, result.remarks)
+            for result in self.results
+            for cell in result.cells
+        )
         atomic_write(self.folder / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
         atomic_write(self.folder / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
         atomic_write(self.folder / "results.json", dump(document).encode())
@@ -151,6 +160,7 @@ class Report:
                 "failure": result.failure,
                 "annotated": self._pictures.get(number),
                 "path": path_of(result.file, self.roots),
+                "remarks": "; ".join(result.remarks),
             }
 
 

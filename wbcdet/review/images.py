@@ -12,8 +12,9 @@ from pathlib import Path, PurePosixPath
 import cv2
 
 from wbcdet.inference.preprocess import crop_cell
-from wbcdet.io.decode import FieldError, Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.discover import Root, Source, locate, places
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.records import Cell, CellType
 from wbcdet.report.input_fingerprint import InputFingerprints

@@ -7,7 +7,7 @@ from collections import deque
 import cv2
 import numpy as np
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 
 #: Longer side that frames are reduced to before they are measured, px.
 _SIDE = 640

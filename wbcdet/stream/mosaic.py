@@ -9,7 +9,7 @@ from math import ceil
 import cv2
 import numpy as np
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.report.thumbnails import from_jpeg, to_jpeg
 from wbcdet.results.palette import rgb_of
 from wbcdet.stream.slide_map import Keyframe

@@ -16,7 +16,7 @@ from typing import Any
 import cv2
 
 from wbcdet.inference.quality import cell_width, measure
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
 from wbcdet.report.journal import Journal, JournalError

@@ -233,9 +233,13 @@ def _lists(content: Content, sheets: Sequence[Sheet]) -> list[dict[str, Any]]:
     problems = [
         (one_line(file), "; ".join(what)) for sheet in sheets for file, what in sheet.notes.problems
     ]
+    remarks = [
+        (one_line(file), "; ".join(what)) for sheet in sheets for file, what in sheet.notes.remarks
+    ]
     failures = [(one_line(file), why) for sheet in sheets for file, why in sheet.notes.failures]
     lists = (
         ("quality", "Fields with quality problems", problems),
+        ("remarks", "Fields with remarks", remarks),
         ("failures", "Fields that could not be read", failures),
     )
     return [

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import cv2
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.results.annotate import annotate
 from wbcdet.stream.cell_counter import BLURRED, FrameResult
 

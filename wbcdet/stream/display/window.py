@@ -9,7 +9,7 @@ from contextlib import suppress
 
 import cv2
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Command, Status
 from wbcdet.stream.display.overlay import Overlay

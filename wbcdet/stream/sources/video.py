@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from wbcdet.io.decode import Pixels
+from wbcdet.io.colour import Pixels
 from wbcdet.stream.sources.base import Frame, SourceError
 
 if TYPE_CHECKING:

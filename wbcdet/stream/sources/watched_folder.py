@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wbcdet.io.decode import FieldError
 from wbcdet.io.discover import as_source
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.ownership import is_signed

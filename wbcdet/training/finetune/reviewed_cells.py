@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wbcdet.datasets.cells import CLASSES, REACH, LabelledCell, cut_patch
-from wbcdet.io.decode import FieldError
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
 from wbcdet.review.images import PictureError

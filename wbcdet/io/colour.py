@@ -1,0 +1,236 @@
+"""Samples of any depth and colour space to 8-bit BGR in sRGB, by one set of rules.
+
+Every decoder ends here: what a sample means is decided once, not by format.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from io import BytesIO
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from wbcdet.io.errors import FieldError
+
+if TYPE_CHECKING:
+    from PIL.ImageCms import ImageCmsTransform
+
+Pixels = npt.NDArray[np.uint8]
+
+#: Depths of camera sensors, in bits: 16-bit files mostly hold fewer.
+_SENSOR_BITS = (8, 10, 12, 14, 16)
+#: Rows are converted in strips of about this many pixels, so that floats take little memory.
+_STRIP = 1 << 20
+#: Levels that a profile may differ from sRGB without being applied: those of rounding.
+_SAME_LEVELS = 2
+
+FRACTIONAL = "picture has 32-bit or fractional values; export it as 8 or 16 bit"
+#: Said of a picture whose colour profile is of no use.
+BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for sRGB"
+
+
+def sensor_factor(brightest: int) -> float:
+    """What turns 16-bit values into 0..255: by the smallest sensor depth that holds them all."""
+    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
+    return 255.0 / ((1 << bits) - 1)
+
+
+def eight_bit(
+    deep: np.ndarray,
+    factor: float,
+    alpha: np.ndarray | None = None,
+    *,
+    premultiplied: bool = False,
+) -> Pixels:
+    """Values scaled to 8 bits and laid on white.
+
+    Args:
+        deep: (height, width, channels) of any depth.
+        factor: one for all channels, as a stretch of each by itself would change the stain.
+        alpha: (height, width, 1) float, 0 transparent to 1 opaque; None for an opaque picture.
+        premultiplied: the values have been multiplied by alpha already.
+    """
+    out = np.empty(deep.shape, np.uint8)
+    for rows in _strips(deep):
+        scaled = deep[rows].astype(np.float32) * factor
+        if alpha is not None:
+            part = alpha[rows]
+            scaled = scaled * (1.0 if premultiplied else part) + 255.0 * (1.0 - part)
+        out[rows] = np.rint(np.clip(scaled, 0.0, 255.0))
+    return out
+
+
+def unsigned(values: np.ndarray) -> np.ndarray:
+    """Signed 16-bit values as unsigned ones.
+
+    Cameras' programs write signed files in two ways: the values themselves, of which noise may
+    fall below 0, or all of them less 32768.
+    """
+    if values.dtype.kind != "i":
+        return values
+    if values.dtype.itemsize != 2:
+        raise FieldError(FRACTIONAL)
+    least, most = int(values.min()), int(values.max())
+    if least < -max(most, 1) // 8:
+        return (values.astype(np.int32) + 0x8000).astype(np.uint16)
+    result: np.ndarray = np.maximum(values, 0).astype(np.uint16)
+    return result
+
+
+def from_samples(values: np.ndarray) -> Pixels:
+    """A whole picture of 8 to 16 bits a sample to BGR.
+
+    Args:
+        values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
+            after them; uint8, uint16 or int16.
+    """
+    values = np.atleast_3d(unsigned(values))
+    alpha = None
+    if values.shape[2] in (2, 4):
+        alpha = values[:, :, -1:].astype(np.float32) / np.iinfo(values.dtype).max
+        values = values[:, :, :-1]
+    if values.dtype != np.uint8 or alpha is not None:
+        deep = values.dtype != np.uint8
+        values = eight_bit(values, sensor_factor(int(values.max())) if deep else 1.0, alpha)
+    turn = cv2.COLOR_GRAY2BGR if values.shape[2] == 1 else cv2.COLOR_RGB2BGR
+    result: Pixels = cv2.cvtColor(np.ascontiguousarray(values), turn)
+    return result
+
+
+def from_cmyk(ink: np.ndarray, profile: bytes = b"") -> Pixels:
+    """Ink of four colours, (height, width, 4) uint8, 255 full ink, to BGR."""
+    transform = _transform(profile, "CMYK") if profile else None
+    out = np.empty((*ink.shape[:2], 3), np.uint8)
+    for rows in _strips(ink):
+        part = np.ascontiguousarray(ink[rows])
+        if transform is not None:
+            out[rows] = _apply(transform, part, "CMYK")[:, :, ::-1]
+        else:
+            paper = 255 - part.astype(np.uint16)
+            rgb = (paper[:, :, :3] * paper[:, :, 3:] + 127) // 255
+            out[rows] = rgb[:, :, ::-1]
+    return out
+
+
+def from_lab(lab: np.ndarray) -> Pixels:
+    """CIE L*a*b* of white D50, (height, width, 3) float (0..100, -128..127), to BGR."""
+    out = np.empty(lab.shape, np.uint8)
+    for rows in _strips(lab):
+        part = lab[rows].astype(np.float32)
+        y = (part[:, :, 0] + 16) / 116
+        f = np.stack([y + part[:, :, 1] / 500, y, y - part[:, :, 2] / 200], axis=2)
+        xyz = np.where(f > 6 / 29, f**3, (f - 4 / 29) * (3 * (6 / 29) ** 2)) * _D50
+        linear = np.clip(xyz @ _XYZ_TO_SRGB.T, 0, 1)
+        rgb = np.where(linear > 0.0031308, 1.055 * linear ** (1 / 2.4) - 0.055, 12.92 * linear)
+        out[rows] = np.rint(rgb[:, :, ::-1] * 255)
+    return out
+
+
+#: The white of Lab, and its XYZ to linear sRGB (adapted by Bradford's method).
+_D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
+_XYZ_TO_SRGB = np.array(
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ],
+    np.float32,
+)
+
+
+def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
+    """Colours of an ICC profile to those of sRGB.
+
+    Args:
+        pixels: (height, width, 3) uint8 BGR; changed in place where the profile is another one.
+        profile: the bytes of an RGB or grey profile.
+
+    Raises:
+        ValueError: they are no such profile.
+    """
+    mode = "L" if profile[16:20] == b"GRAY" else "RGB"
+    transform = _transform(profile, mode)
+    if transform is None:
+        return pixels
+    for rows in _strips(pixels):
+        part = pixels[rows]
+        if mode == "L":
+            # Of a colour picture with a grey profile nothing can be made.
+            if not (part[:, :, :1] == part).all():
+                raise ValueError("grey profile of a colour picture")
+            pixels[rows] = _apply(transform, np.ascontiguousarray(part[:, :, 0]), "L")
+        else:
+            rgb = cv2.cvtColor(np.ascontiguousarray(part), cv2.COLOR_BGR2RGB)
+            pixels[rows] = _apply(transform, rgb, "RGB")[:, :, ::-1]
+    return pixels
+
+
+@lru_cache(maxsize=8)
+def named_profile(name: str) -> bytes:
+    """The ICC profile of a colour space that files may name instead of carrying one.
+
+    Args:
+        name: ``adobe-rgb`` or ``display-p3``.
+    """
+    from imagecodecs import cms_profile
+
+    white = (0.3127, 0.329, 1.0)
+    if name == "adobe-rgb":
+        corners, gamma = [0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1], 563 / 256
+        return bytes(cms_profile("rgb", whitepoint=white, primaries=corners, gamma=gamma))
+    corners = [0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1]
+    steps = np.linspace(0, 1, 4096)
+    curve = np.where(steps > 0.04045, ((steps + 0.055) / 1.055) ** 2.4, steps / 12.92)
+    table = np.rint(curve * 65535).astype(np.uint16)
+    return bytes(cms_profile("rgb", whitepoint=white, primaries=corners, transferfunction=table))
+
+
+@lru_cache(maxsize=16)
+def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
+    """From a profile to sRGB; None for one that is sRGB itself.
+
+    Raises:
+        ValueError: it is no profile of pictures of this mode.
+    """
+    from PIL import Image, ImageCms
+
+    try:
+        source = ImageCms.ImageCmsProfile(BytesIO(profile))
+        transform = ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            mode,
+            "RGB",
+            renderingIntent=ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            flags=ImageCms.Flags.BLACKPOINTCOMPENSATION,
+        )
+    except (ImageCms.PyCMSError, OSError, TypeError) as error:
+        raise ValueError("no profile of such pictures") from error
+    if mode == "CMYK":
+        return transform
+    levels = np.linspace(0, 255, 9 if mode == "RGB" else 64).astype(np.uint8)
+    given: np.ndarray = np.stack(np.meshgrid(levels, levels, levels), -1).reshape(1, -1, 3)
+    if mode == "L":
+        given = levels.reshape(1, -1)
+    turned = np.asarray(ImageCms.applyTransform(Image.fromarray(given), transform), int)
+    given = given if mode == "RGB" else given[:, :, None]
+    return None if np.abs(turned - given).max() <= _SAME_LEVELS else transform
+
+
+def _apply(transform: ImageCmsTransform, part: np.ndarray, mode: str) -> np.ndarray:
+    from PIL import Image, ImageCms
+
+    height, width = part.shape[:2]
+    picture = Image.frombuffer(mode, (width, height), part.tobytes(), "raw", mode, 0, 1)
+    turned = ImageCms.applyTransform(picture, transform)
+    assert turned is not None
+    return np.asarray(turned)
+
+
+def _strips(array: np.ndarray) -> list[slice]:
+    height, width = array.shape[:2]
+    step = max(1, _STRIP // max(1, width))
+    return [slice(top, top + step) for top in range(0, height, step)]

@@ -1,0 +1,182 @@
+"""What a JPEG file says before its pixels, read in a bounded number of steps.
+
+Most fields are plain JPEGs. Reading their headers here, not with Pillow, takes microseconds, and a
+file made of a million markers takes no longer than any other.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from wbcdet.io.errors import FieldError
+
+#: Segments before the picture; phones write about thirty.
+_MAX_SEGMENTS = 5000
+#: Scans of a progressive picture; writers make about ten, each as long as the whole picture.
+MAX_SCANS = 100
+
+#: Equal bytes in a row that codes of details do not make.
+_MAX_RUN = 64
+
+#: Frame headers: baseline, extended and progressive with Huffman codes; the rest of them is rare.
+_HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
+_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
+
+_CUT = "file is cut short; copy it again from its source"
+_XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
+
+
+@dataclass(frozen=True, slots=True)
+class JpegHeader:
+    """What stands before the first scan.
+
+    Attributes:
+        width, height: pixels as stored, before the orientation is applied.
+        bits: of a sample, 8 or 12 (to 16 where it is lossless).
+        channels: 1 grey, 3 colour, 4 CMYK.
+        common: coded as nearly all JPEGs are, which every decoder reads.
+        scans: passes over the picture.
+        orientation: EXIF's, 1 to 8.
+        icc: the colour profile, empty where there is none.
+        adobe_rgb: EXIF says that colours are Adobe RGB, as cameras set to it write instead.
+        inverted: CMYK as Adobe stores it, 255 for no ink.
+    """
+
+    width: int
+    height: int
+    bits: int
+    channels: int
+    common: bool
+    scans: int
+    orientation: int = 1
+    icc: bytes = b""
+    adobe_rgb: bool = False
+    inverted: bool = False
+
+    def parts(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
+        """The scans of a progressive JPEG, each with the most equal bytes that it may hold.
+
+        In those a decoder takes zeros for codes without a warning. Where nothing changes, means
+        take a bit a block, one after the other; details are left out for thousands at once.
+        """
+        blocks = self.width * self.height * self.channels // 64
+        at = data.find(b"\xff\xda")
+        while at >= 0:
+            end = data.find(b"\xff\xda", at + 2)
+            details = data[at + 5 + 2 * data[at + 4] : at + 6 + 2 * data[at + 4]] != b"\0"
+            most = _MAX_RUN if details else max(_MAX_RUN, blocks // 32)
+            yield memoryview(data)[at + 2 : end if end >= 0 else len(data)], most
+            at = end
+
+
+def read_jpeg_header(data: bytes) -> JpegHeader:
+    """Read the header of a whole JPEG file.
+
+    Raises:
+        FieldError: it is damaged, cut short, or built to keep a decoder busy.
+    """
+    frame: tuple[int, int, int, int, int] | None = None
+    exif = xmp = b""
+    profile: dict[int, bytes] = {}
+    adobe = False
+    at, start = 2, -1
+    for _ in range(_MAX_SEGMENTS):
+        if at + 4 > len(data):
+            raise FieldError(_CUT)
+        if data[at] != 0xFF:
+            # Some cameras pad between segments; decoders look for the next marker, too.
+            at = data.find(b"\xff", at)
+            if at < 0:
+                raise FieldError(_CUT)
+            continue
+        mark = data[at + 1]
+        if mark == 0xDA:
+            start = at
+            break
+        if mark in (0x00, 0x01, 0xFF) or 0xD0 <= mark <= 0xD8:
+            at += 1 if mark == 0xFF else 2
+            continue
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        body = data[at + 4 : at + 2 + length]
+        if mark in _FRAMES and len(body) >= 6:
+            height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
+            frame = (mark, body[0], height, width, body[5])
+        elif mark == 0xE1 and body.startswith(b"Exif\0\0"):
+            exif = exif or body[6:]
+        elif mark == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
+            xmp = xmp or body
+        elif mark == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
+            profile[body[12]] = body[14:]
+        elif mark == 0xE3 and body.startswith(b"_JPSJPS_") and body[10:14][-1:] == b"\x01":
+            raise FieldError(
+                "file is a stereo pair, which shows every cell twice; save one of its two views"
+            )
+        elif mark == 0xEE and body.startswith(b"Adobe"):
+            adobe = True
+        at += 2 + length
+    else:
+        raise FieldError(f"JPEG of more than {_MAX_SEGMENTS} segments is no picture")
+    if frame is None:
+        raise FieldError("file is damaged (JPEG: no frame before its data); copy it again")
+    # Zeros in place of the end, as an interrupted copy leaves them, have no end mark.
+    if data.rfind(b"\xff\xd9") < start:
+        raise FieldError(_CUT)
+    mark, bits, height, width, channels = frame
+    scans = data.count(b"\xff\xda", start) if mark in _PROGRESSIVE else 1
+    if scans > MAX_SCANS:
+        raise FieldError(
+            f"JPEG of {scans} scans (at most {MAX_SCANS} are read), which keep a decoder busy "
+            "and add nothing; save it again"
+        )
+    orientation, adobe_rgb = read_exif(exif, xmp) if exif or xmp else (1, False)
+    return JpegHeader(
+        width, height, bits, channels, mark in _HUFFMAN and bits == 8, scans, orientation,
+        b"".join(profile[number] for number in sorted(profile)), adobe_rgb, adobe,
+    )  # fmt: skip
+
+
+def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
+    """The orientation, and whether colours are Adobe RGB without a profile that says so.
+
+    Args:
+        exif: the tags, a TIFF structure.
+        xmp: asked for the orientation where those say nothing of it.
+    """
+    from PIL import Image
+
+    turn: object = 1
+    adobe = False
+    if exif:
+        try:
+            tags = Image.Exif()
+            tags.load(b"Exif\0\0" + exif)
+            turn = tags.get(0x0112, 1)
+            # The interoperability index that cameras give to pictures in Adobe RGB.
+            adobe = b"R03" in exif and tags.get_ifd(0xA005).get(1) == "R03"
+        except Exception:  # Pillow raises nearly anything on damaged tags; pixels decide
+            turn = 1
+    if turn == 1 and (found := _XMP_ORIENTATION.search(xmp)):
+        turn = int(found[1])
+    return (turn if isinstance(turn, int) and 1 <= turn <= 8 else 1), adobe
+
+
+#: What libjpeg warns of that has no effect on the pixels.
+_HARMLESS = ("SOS parameters", "Adobe color transform", "JFIF revision", "ICC marker", "thumbnail")
+#: Bytes that no decoder reads, between segments of the header, are cameras' padding; in the picture
+#: itself they are what is left over when its codes have lost their step.
+_PADDING = re.compile(r"extraneous bytes before marker 0x(e.|f.|db|c0|c1|c2|dd)")
+
+
+#: So are equal bytes at the very end.
+_LAST = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
+
+
+def is_harmless(warning: str, data: bytes) -> bool:
+    """What libjpeg warns of leaves the pixels of a JPEG as they are."""
+    if found := _LAST.search(warning):
+        end = data.rfind(b"\xff\xd9")
+        return not data[max(0, end - int(found[1])) : end].strip(b"\0\xff")
+    return any(text in warning for text in _HARMLESS) or bool(_PADDING.search(warning))
