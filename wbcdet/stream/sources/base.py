@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wbcdet.io.decode import Pixels
+from wbcdet.stream.sources.open import Item
 
 
 class SourceError(RuntimeError):
@@ -41,14 +42,16 @@ class FrameSource(Protocol):
     """
 
     name: str
-    live: bool
 
-    def frames(self) -> Iterator[Frame | str | None]:
+    @property
+    def live(self) -> bool: ...
+
+    def frames(self) -> Iterator[Item]:
         """Open the source and give its frames; called again to open it again.
 
         A source that waits for its next frame gives None every now and then; one that passes over
-        a part which cannot be read gives a line that says so. It ends where a source that is not
-        live has no more.
+        a part which cannot be read gives a line that says so (``Damaged`` for every picture of a
+        live one). It ends where a source that is not live has no more.
 
         Raises:
             SourceError: it cannot be opened, or the signal is lost.

@@ -8,15 +8,32 @@ A third party adds a source without touching this package: a function that takes
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wbcdet.stream.sources.base import AvailableSource, FrameSource, SourceError
+from wbcdet.stream.sources.base import AvailableSource, Frame, FrameSource, SourceError
 from wbcdet.stream.sources.webcam import camera_numbers, probe
 
 #: Addresses that are opened as network streams.
 URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 ENTRY_POINTS = "wbcdet.sources"
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know about a source that is no failure: one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A picture of a live source that came, but cannot be decoded whole."""
+
+
+#: What a source gives; a text says that a part of it cannot be read, None that it waits.
+Item = Frame | Note | Damaged | str | None
 
 
 Opener = Callable[[str], FrameSource]
@@ -34,13 +51,16 @@ def schemes() -> dict[str, Opener | None]:
     return {**found, **_registered}
 
 
-def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
+def open_source(
+    text: str, *, idle_stop: float | None = None, transport: str = "auto"
+) -> FrameSource:
     """The source that a user names.
 
     Args:
         text: a camera number, ``mm:demo``, ``mm:FILE.cfg``, an address, a folder, a video file, or
             the scheme of a third party.
         idle_stop: a watched folder ends after so many seconds without a new picture.
+        transport: how an rtsp:// camera sends its pictures, see ``network.TRANSPORTS``.
 
     Raises:
         SourceError: there is no such source.
@@ -55,9 +75,9 @@ def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
 
         return MicroManager(rest)
     if scheme.lower() in URLS and rest.startswith("//"):
-        from wbcdet.stream.sources.video import NetworkStream
+        from wbcdet.stream.sources.network import NetworkStream
 
-        return NetworkStream(text)
+        return NetworkStream(text, transport)
     if scheme in schemes():
         opener = _registered.get(scheme) or _load(scheme)
         return opener(rest)
