@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wbcdet.io.decode import Pixels
-from wbcdet.stream.sources.open import Item
 
 
 class SourceError(RuntimeError):
@@ -30,6 +29,22 @@ class Frame:
     index: int
     seconds: float
     arrived: float = field(default_factory=time.monotonic)
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know about a source that is no failure: one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A picture of a live source that came, but cannot be decoded whole."""
+
+
+#: What a source gives; a text says that a part of it cannot be read, None that it waits.
+Item = Frame | Note | Damaged | str | None
 
 
 class FrameSource(Protocol):

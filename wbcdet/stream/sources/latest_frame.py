@@ -10,8 +10,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-from wbcdet.stream.sources.base import Frame, FrameSource, SourceError
-from wbcdet.stream.sources.open import Damaged, Item, Note
+from wbcdet.stream.sources.base import Damaged, Frame, FrameSource, Item, Note, SourceError
 
 #: Seconds between two tries to open a lost source: doubled from the first to the last.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0

@@ -13,8 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from wbcdet.stream.sources.base import Frame, SourceError
-from wbcdet.stream.sources.open import Damaged, Item
+from wbcdet.stream.sources.base import Damaged, Frame, Item, SourceError
 from wbcdet.stream.sources.pictures import Pictures
 from wbcdet.stream.sources.video import film, in_words
 

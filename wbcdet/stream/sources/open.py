@@ -8,33 +8,15 @@ A third party adds a source without touching this package: a function that takes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 
-from wbcdet.stream.sources.base import AvailableSource, Frame, FrameSource, SourceError
+from wbcdet.stream.sources.base import AvailableSource, FrameSource, SourceError
 from wbcdet.stream.sources.webcam import camera_numbers, probe
 
 #: Addresses that are opened as network streams.
 URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 ENTRY_POINTS = "wbcdet.sources"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """Something to know about a source that is no failure: one line."""
-
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class Damaged:
-    """A picture of a live source that came, but cannot be decoded whole."""
-
-
-#: What a source gives; a text says that a part of it cannot be read, None that it waits.
-Item = Frame | Note | Damaged | str | None
-
 
 Opener = Callable[[str], FrameSource]
 _registered: dict[str, Opener] = {}

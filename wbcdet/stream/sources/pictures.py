@@ -14,9 +14,8 @@ import cv2
 import numpy as np
 
 from wbcdet.io.decode import Pixels
-from wbcdet.stream.sources.base import Frame, SourceError
+from wbcdet.stream.sources.base import Damaged, Frame, Note, SourceError
 from wbcdet.stream.sources.interlace import Deinterlacer
-from wbcdet.stream.sources.open import Damaged, Note
 
 if TYPE_CHECKING:
     import av

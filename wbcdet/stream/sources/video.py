@@ -7,8 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from wbcdet.stream.sources.base import Frame, SourceError
-from wbcdet.stream.sources.open import Damaged, Item
+from wbcdet.stream.sources.base import Damaged, Frame, Item, SourceError
 from wbcdet.stream.sources.pictures import Extent, Pictures
 
 if TYPE_CHECKING:
