@@ -17,14 +17,17 @@ import pytest
 from conftest import close_to
 from streaming import HEIGHT, WIDTH, frame_at, write_video
 
+from wbcdet.records import Cell, CellType
 from wbcdet.stream.report import how, unusable
 from wbcdet.stream.sources import network
 from wbcdet.stream.sources.base import Frame, SourceError
 from wbcdet.stream.sources.interlace import is_combed
 from wbcdet.stream.sources.latest_frame import Notice, watch
 from wbcdet.stream.sources.open import open_source
+from wbcdet.stream.track import Track
 
 COUNT = 45
+SCORES = {"eosinophil": 0.1, "lymphocyte": 0.4, "monocyte": 0.3, "neutrophil": 0.2}
 
 
 def looked(text: str | Path, wait: float = 0.0) -> tuple[list[Frame], list[Notice]]:
@@ -311,3 +314,18 @@ def test_a_film_that_is_left_early_is_not_cut_short(tmp_path: Path) -> None:
     next(frames)
     source.close()
     assert [one for one in frames if isinstance(one, str)] == []
+
+
+def test_a_cell_that_a_person_names() -> None:
+    cell = Cell(0, (10.0, 10.0, 50.0, 50.0), 0.9, CellType.UNCLASSIFIED, 0.4, SCORES, "low-score")
+    track = Track(1, 1, 1, cell.box, 0, 0.0, 0, 0.0, cell, "", 0.9, 0.5)
+    track.add(cell, 0, 0.0)
+    track.chances = 1
+    assert (str(track.label), track.reason) == ("unclassified", "low-score")
+    old = track.to_record()
+    del old["named"]  # a journal of an earlier version
+    assert Track.from_record(old).named is None
+    track.named = "eosinophil"
+    told = Track.from_record(track.to_record()).verdict(3)
+    assert (str(told.label), told.reason, told.label_score) == ("eosinophil", None, 0.1)
+    assert str(track.voted) == "unclassified" and track.counts
