@@ -17,7 +17,7 @@ import pytest
 from conftest import INFO, make_cell
 
 from wbcdet.cli.app import app
-from wbcdet.differential.csv_table import TableError, read_table
+from wbcdet.differential.csv_table import TableError, number, read_table
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, differentials
 from wbcdet.evaluation.agreement.compare import compare, match_groups
 from wbcdet.evaluation.agreement.counts import Counted, Side, read_ours
@@ -98,6 +98,45 @@ def test_wide_counts_and_percentages_say_the_same(tmp_path: Path) -> None:
         side = manual(tmp_path, text)
         assert side.groups["s1"].percent == pytest.approx(shares), text
         assert side.groups["s1"].cells == cells, text
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nslide;neut;lymph;mono;eos;n\ns1;1.200;600;160;40;2.000\n",
+        '"sep=;"\r\nslide;neut;lymph;mono;eos;n\r\ns1;1.200,0;600,0;160,0;40,0;2.000\r\n',
+        'slide,neut,lymph,mono,eos,n\ns1,"1,200",600,160,40,"2,000"\n',
+        "slide;neut;lymph;mono;eos;n\ns1;1 200;600;160;40;2\u00a0000\n",
+        "slide\tneut\tlymph\tmono\teos\tn\ns1\t1'200\t600\t160\t40\t2\u2019000\n",
+        "Präparat;Neutrophile;Lymphozyten;Monozyten;Eosinophile;Gesamt\ns1;1.200;600;160;40;2.000\n",
+        "препарат;нейтрофилы;лимфоциты;моноциты;эозинофилы;всего\ns1;1200;600;160;40;2000\n",
+    ],
+)
+def test_tables_of_spreadsheets_elsewhere(tmp_path: Path, text: str) -> None:
+    side = manual(tmp_path, text)
+    shares = {"neutrophil": 60.0, "lymphocyte": 30.0, "monocyte": 8.0, "eosinophil": 2.0}
+    assert side.groups["s1"].percent == pytest.approx(shares)
+    assert side.groups["s1"].cells == 2000
+
+
+@pytest.mark.parametrize(
+    ("text", "point", "value"),
+    [
+        ("1.000", ",", 1000.0),
+        ("1.000", ".", 1.0),
+        ("1.000", "", 1.0),
+        ("1.234.567,5", "", 1234567.5),
+        ("1,234,567.5", "", 1234567.5),
+        ("12,5 %", ",", 12.5),
+        ("12,5", ".", None),
+        ("1,00", ".", None),
+        ("1 000", "", 1000.0),
+        ("1 00", "", None),
+        ("", "", None),
+    ],
+)
+def test_numbers(text: str, point: str, value: float | None) -> None:
+    assert number(text, point) == value
 
 
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
@@ -206,8 +245,8 @@ def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:
     lines += [",".join([*cells, "edge" if line <= 11 else ""]) for line, cells in rows]
     (folder / "cells.csv").write_text("\n".join(lines), encoding="utf-8")
     document = json.loads((folder / "results.json").read_text(encoding="utf-8"))
-    for number, cell in enumerate(document["fields"][0]["cells"]):
-        cell["left_out"] = "edge" if number < 10 else None
+    for place, cell in enumerate(document["fields"][0]["cells"]):
+        cell["left_out"] = "edge" if place < 10 else None
     (folder / "results.json").write_text(json.dumps(document), encoding="utf-8")
     [table] = read_ours(folder / "cells.csv").groups.values()
     [whole] = read_ours(folder / "results.json").groups.values()

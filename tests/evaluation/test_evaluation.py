@@ -250,7 +250,8 @@ def test_a_picture_without_a_cell_counts_as_wrong() -> None:
     lost = NamedCell("monocyte", NOT_FOUND, np.zeros(4), True, "x")
     dirt = NamedCell("artefact", NOT_FOUND, np.zeros(4), True, "y")
     r = judge_names([cell("monocyte", "monocyte", group="m"), lost, dirt], 0.5)
-    assert (r["accuracy"], r["unclassified"], r["accuracy_classified"]) == (1 / 2, 1 / 2, 1)
+    assert (r["accuracy"], r["unclassified"], r["accuracy_classified"]) == (1 / 2, 0, 1)
+    assert r["missed"] == 1 / 2  # not found is not declined
     assert r["confusion"]["monocyte"][NOT_FOUND] == 1 and r["artefact"]["unclassified"] == 1
     assert r["calibration"]["cells"] == 1  # there is no score to trust
     assert r["risk_coverage"]["coverage_most"] == 1 / 2

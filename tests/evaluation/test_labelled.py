@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from conftest import grain
 
-from wbcdet.evaluation.class_names import parse_mapping, standard_type
+from wbcdet.evaluation.class_names import parse_mapping, standard_type, suggestion
+from wbcdet.evaluation.detection import FoundField
+from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.label_issues import KINDS, left_out, summarise
 from wbcdet.evaluation.label_reader import LabelledError
 from wbcdet.evaluation.labelled_folder import LabelledFolder, read_labelled
@@ -84,7 +86,7 @@ def error_of(root: Path, *args: object) -> str:
         ("red blood cell", "not-white"),
         ("debris", "artefact"),
         ("artifacts", "artefact"),
-        ("éosinophile", None),
+        ("éosinophile", "eosinophil"),
         ("ig", None),
         ("0", None),
         ("", None),
@@ -132,7 +134,7 @@ def test_class_folders(tmp_path: Path) -> None:
         "empty-class": 1,
     }
     assert {(p.where, p.what) for p in folder.problems} >= {
-        ("blasts", "1 picture"),
+        ("blasts", "1 picture; if it is other: --map 'blasts=other'"),
         ("basophil", "no picture"),
     }
     mapped = read_labelled(tmp_path, "auto", {"blasts": "other"})
@@ -390,3 +392,152 @@ def test_pictures_that_wbcdet_was_trained_on(
     prints = [fingerprint(path, cv2.imread(str(path))) for path in paths]
     [problem] = trained_on(prints, ["two", "one"])
     assert (problem.kind, problem.where, problem.what) == ("trained-on", "two", "bccd")
+
+
+@pytest.mark.parametrize(
+    ("name", "standard"),
+    [
+        ("eosi", "eosinophil"),
+        ("Eosinófilos", "eosinophil"),
+        ("Polynucléaires éosinophiles", "eosinophil"),
+        ("Lymphozyten", "lymphocyte"),
+        ("linfocitos", "lymphocyte"),
+        ("Segmentkernige", "neutrophil"),
+        ("BandNeutrophils", "neutrophil"),
+        ("granulocytus neutrophilus segmentonuclearis", "neutrophil"),
+        ("палочкоядерные нейтрофилы", "neutrophil"),
+        ("Моноциты", "monocyte"),
+        ("嗜酸性粒细胞", "eosinophil"),
+        ("中性粒细胞", "neutrophil"),
+        ("单核细胞", "monocyte"),
+        ("リンパ球", "lymphocyte"),
+        ("Лейкоциты", "white-cell"),
+        ("Weiße Blutkörperchen", "white-cell"),
+        ("Thrombozyten", "not-white"),
+        ("Eosinophils (n=20)", "eosinophil"),
+        # Never mapped unasked: one word changes what it is.
+        ("lymphoblast", None),
+        ("atypical lymphocytes", None),
+        ("immature neutrophils", None),
+        ("promyelocyte", None),
+        ("basophilic erythroblast", None),
+        ("中性晚幼粒细胞", None),
+        ("mononuclear cells", None),
+        ("neutrophil or eosinophil", None),
+        ("eosinphil", None),
+    ],
+)
+def test_class_names_of_other_laboratories(name: str, standard: str | None) -> None:
+    assert standard_type(name) == standard
+
+
+def test_names_that_are_not_sure_come_with_a_guess(tmp_path: Path) -> None:
+    assert (suggestion("eosinphil"), suggestion("myeloblasts")) == ("eosinophil", "other")
+    assert suggestion("x1") is None
+    picture(tmp_path / "eosinphil/1.png")
+    text = error_of(tmp_path)
+    assert "eosinphil (1 pictures)" in text and "--map 'eosinphil=eosinophil'" in text
+
+
+def test_byte_order_marks_and_windows_paths(tmp_path: Path) -> None:
+    root = tmp_path / "yolo"
+    picture(root / "images/A.PNG")
+    (root / "labels").mkdir()
+    (root / "labels/a.txt").write_text(yolo_line(1), encoding="utf-8-sig")
+    yaml = 'path: "C:\\data\\wbc"\nnames: [RBC, Eosinófilo]\n'
+    (root / "data.yaml").write_text(yaml, encoding="utf-8-sig")
+    assert [f.types for f in read_labelled(root).fields] == [("eosinophil",)]
+    root = tmp_path / "coco"
+    picture(root / "images/train/1.png")
+    document = coco_of([("C:\\data\\train\\1.png", 1)], [(1, BOX)])
+    (root / "labels.json").write_text(json.dumps(document), encoding="utf-16")
+    assert [len(f.boxes) for f in read_labelled(root).fields] == [1]
+    root = tmp_path / "voc"
+    picture(root / "1.png")
+    (root / "1.xml").write_text(
+        '<?xml version="1.0" encoding="utf-16"?>' + voc(), encoding="utf-16"
+    )
+    assert [len(f.boxes) for f in read_labelled(root).fields] == [1]
+
+
+def coco_of(
+    images: Sequence[tuple[str, int]], boxes: Sequence[tuple[int, Sequence[float]]]
+) -> dict[str, object]:
+    return {
+        "images": [{"id": n, "file_name": name} for name, n in images],
+        "annotations": [
+            {"id": i, "image_id": n, "category_id": 1, "bbox": [x0, y0, x1 - x0, y1 - y0]}
+            for i, (n, (x0, y0, x1, y1)) in enumerate(boxes)
+        ],
+        "categories": [{"id": 1, "name": "neutrophil"}],
+    }
+
+
+def test_pictures_that_share_an_id_are_left_out(tmp_path: Path) -> None:
+    for n in range(3):
+        picture(tmp_path / f"{n}.png", n)
+    document = coco_of([("0.png", 1), ("1.png", 1), ("2.png", 2)], [(1, BOX), (2, BOX)])
+    (tmp_path / "labels.json").write_text(json.dumps(document))
+    folder = read_labelled(tmp_path)
+    assert [f.name for f in folder.fields] == ["2.png"]
+    assert kinds(folder) == {"shared-id": 2} and left_out(folder.problems)
+    # The same picture twice is one picture with all its boxes.
+    other = (2.0, 30.0, 20.0, 46.0)
+    twice = coco_of([("0.png", 1), ("0.png", 2), ("1.png", 3)], [(1, BOX), (2, other), (3, BOX)])
+    (tmp_path / "labels.json").write_text(json.dumps(twice))
+    found = {f.name: len(f.boxes) for f in read_labelled(tmp_path).fields}
+    assert found == {"0.png": 2, "1.png": 1}
+
+
+def test_lists_of_classes_that_contradict_each_other(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_text(yolo_line(1))
+    (tmp_path / "data.yaml").write_text("names: [neutrophil, lymphocyte]\n")
+    (tmp_path / "classes.txt").write_text("lymphocyte\nneutrophil\n")
+    text = error_of(tmp_path)
+    assert "data.yaml" in text and "classes.txt" in text and "differently" in text
+    (tmp_path / "classes.txt").write_text("NEU\nLY\nother\n")  # the same in other words
+    assert [f.types for f in read_labelled(tmp_path).fields] == [("lymphocyte",)]
+
+
+def columns(*parts: np.ndarray) -> np.ndarray:
+    return np.column_stack(parts)
+
+
+CELL_BOXES = np.array([(100, 60, 180, 150), (400, 300, 470, 380), (250, 200, 330, 270)], float)
+
+
+@pytest.mark.parametrize(
+    ("words", "write"),
+    [
+        ("left, top, right, bottom", lambda b: columns(b[:, :2], b[:, :2] + b[:, 2:])),
+        ("half as large", lambda b: b * 2),
+        ("percent", lambda b: b / [6.4, 4.8, 6.4, 4.8]),
+        ("swapped axes", lambda b: b[:, [1, 0, 3, 2]]),
+        # Shown upright it was turned to the right: the boxes are of the picture before that.
+        ("turned to the right", lambda b: columns(b[:, 1], 640 - b[:, 2], b[:, 3], 640 - b[:, 0])),
+        ("from the bottom", lambda b: columns(b[:, 0], 480 - b[:, 3], b[:, 2], 480 - b[:, 1])),
+        ("640 x 640", lambda b: b * [1, 640 / 480, 1, 640 / 480]),
+    ],
+)  # fmt: skip
+def test_boxes_that_are_read_otherwise_are_diagnosed(words: str, write: Callable) -> None:
+    given = write(CELL_BOXES)
+    field = FoundField(given, CELL_BOXES, np.full(3, 0.9), (640, 480), "a", given)
+    [problem] = diagnose([field], 0.5)
+    assert words in problem.what and problem.kind in KINDS
+    right = FoundField(CELL_BOXES, CELL_BOXES, np.full(3, 0.9), (640, 480), "a", CELL_BOXES)
+    assert diagnose([right], 0.5) == [] and diagnose([], 0.5) == []
+    # Cells that the detector misses are no reason to doubt the boxes.
+    missed = FoundField(CELL_BOXES, CELL_BOXES[:1], np.full(1, 0.9), (640, 480), "a", CELL_BOXES)
+    assert diagnose([missed], 0.5) == []
+
+
+def test_boxes_that_cannot_be_say_what_they_may_be(tmp_path: Path) -> None:
+    picture(tmp_path / "a.png")
+    (tmp_path / "a.xml").write_text(voc(box=(30, 20, 16, 10)))
+    assert "width and height" in error_of(tmp_path)
+    (tmp_path / "a.xml").write_text(voc(size="48 64"))
+    assert "before the picture was turned" in error_of(tmp_path)
+    (tmp_path / "a.xml").unlink()
+    (tmp_path / "a.txt").write_text("0 30 40 10 20\n")
+    assert "percent" in error_of(tmp_path)

@@ -135,6 +135,16 @@ def test_still_and_blurred_frames_are_not_analysed(tmp_path: Path, command: Comm
     assert found["analysed"] == 2
 
 
+def test_cells_where_the_slide_itself_is_soft_count(tmp_path: Path, command: Command) -> None:
+    places = [(x, 100) for x in range(0, 1100, 60)]
+    pictures = [frame_at(x, y, blur=1.9 if x > 500 else 0.0) for x, y in places]
+    write_video(tmp_path / "v.mp4", pictures)
+    done = command("stream", "v.mp4", "--out", "out", "--no-annotate")
+    assert done.returncode == 0, done.stderr
+    assert totals(tmp_path / "out").get("blurred", 0) <= 1
+    assert len(counted(tmp_path / "out")) == cells_inside(places)
+
+
 def test_a_jump_begins_a_new_map_that_is_joined_later(tmp_path: Path, command: Command) -> None:
     # From one end to the other without a view in common, then back over what lies between.
     places = [(0, 0), (60, 0), (1160, 0), (1100, 0), (950, 0), (750, 0), (500, 0), (300, 0)]

@@ -88,6 +88,11 @@ def live(tmp_path: Path) -> Iterator[Live]:
 
 def test_what_it_answers(live: Live) -> None:
     assert live.request("/command", {"command": "format-disk"})[0] == 422
+    assert live.request("/relabel", {"cell": 1, "label": "blast"})[0] == 422
+    assert live.request("/relabel", {"cell": -1, "label": "monocyte"})[0] == 422
+    assert live.request("/relabel", {"cell": 9999, "label": "monocyte"})[0] == 200
+    live.wait(lambda status: "no cell 9999" in status["message"])
+    assert live.request("/cell/9999.jpg")[0] == 404
     assert live.status()["state"] != "paused"
     assert live.request("/command", {"command": "pause"})[0] == 200
     live.wait(lambda status: status["state"] == "paused")

@@ -7,8 +7,9 @@ import sys
 import threading
 from contextlib import ExitStack
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -43,6 +44,17 @@ if TYPE_CHECKING:
     from wbcdet.stream.runner import Options, Outcome
     from wbcdet.stream.sources.base import FrameSource
     from wbcdet.stream.store import StreamStore
+
+
+class Transport(str, Enum):
+    """How an RTSP camera sends its pictures; as ``stream.network.TRANSPORTS``."""
+
+    AUTO = "auto"
+    TCP = "tcp"
+    UDP = "udp"
+    MULTICAST = "multicast"
+    HTTP = "http"
+
 
 EPILOG = (
     "End with Ctrl-C: all files are written. The same command, or one with another source for the "
@@ -99,6 +111,10 @@ def stream(
             help="End when a watched folder got no new picture for so long. Default: never.",
         ),
     ] = None,
+    transport: Annotated[
+        Transport,
+        typer.Option(help="How an rtsp:// camera sends its pictures. auto tries TCP, then UDP."),
+    ] = Transport.AUTO,
     save_video: Annotated[
         bool, typer.Option("--save-video", help="Write the annotated picture to OUT/video.mp4.")
     ] = False,
@@ -125,7 +141,7 @@ def stream(
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:
-        opened = _open(source, idle_stop, restart=restart)
+        opened = _open(source, idle_stop, transport.value, restart=restart)
         wish = _Wish(
             opened, out, options, display, page, save_video, restart, not no_annotate, quiet
         )
@@ -165,6 +181,7 @@ class _Wish:
 class _Done:
     tally: ReportCounts
     outcome: Outcome | None
+    run: dict[str, Any]
 
 
 def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
@@ -177,7 +194,9 @@ def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
         stop(str(error))
 
 
-def _open(source: str | None, idle_stop: float | None, *, restart: bool) -> FrameSource | None:
+def _open(
+    source: str | None, idle_stop: float | None, transport: str, *, restart: bool
+) -> FrameSource | None:
     from wbcdet.stream.sources.base import SourceError
     from wbcdet.stream.sources.latest_frame import try_out
     from wbcdet.stream.sources.open import open_source
@@ -187,7 +206,7 @@ def _open(source: str | None, idle_stop: float | None, *, restart: bool) -> Fram
             stop("--restart forgets what was counted: name a SOURCE to count anew")
         return None
     try:
-        opened = open_source(source, idle_stop=idle_stop)
+        opened = open_source(source, idle_stop=idle_stop, transport=transport)
         if restart:
             try_out(opened)  # before anything is forgotten
         return opened
@@ -230,7 +249,8 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
                 _settle(analyzer, keeper, quiet=wish.quiet)
             keeper.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
-                return _Done(finish(out, journal, keeper, wanted, tick), outcome)
+                tally = finish(out, journal, keeper, wanted, tick)
+                return _Done(tally, outcome, keeper.run)
     except (LockedError, OutputError) as error:
         stop(str(error))
     except ResumeError as error:
@@ -276,6 +296,7 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: StreamS
         stack.callback(events.close)
         session = CellCounter(analyzer, keeper, live=source.live)
         runner = Runner(source, session, keeper, wish.options, events)
+        runner.status.report = str((wish.out / "report.html").resolve())
         if wish.display:
             from wbcdet.stream.display.window import Window, WindowError
 
@@ -315,7 +336,7 @@ def _report(done: _Done, wish: _Wish, *, json: bool) -> NoReturn:
         elif not wish.quiet:
             from wbcdet.stream.display.terminal import print_stream
 
-            print_stream(done.tally, wish.out)
+            print_stream(done.tally, wish.out, done.run)
         sys.stdout.flush()
     except BrokenPipeError:
         close_pipe()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,10 @@ _OTHER_FILES = (
     (b"\xd0\xcf\x11\xe0", "an Excel file; save the sheet as CSV"),
     (b"%PDF", "a PDF document; type its table into a CSV file"),
 )
+
+
+#: Whole numbers with a sign between thousands.
+_GROUPED = {sign: rf"\d{{1,3}}(\{sign}\d{{3}})+" for sign in ".,"}
 
 
 class TableError(WbcdetError, ValueError):
@@ -32,11 +38,13 @@ class Table:
         rows: ``(line, cells)`` for every row that is not empty: its line in the file, from 1, and
             one stripped text a column, without the apostrophes of ``csv_text.harmless``; what a
             short row lacks is empty.
+        point: the sign before decimals, ``.`` or ``,``, as far as the table shows it, else empty.
     """
 
     path: Path
     header: tuple[str, ...]
     rows: tuple[tuple[int, tuple[str, ...]], ...]
+    point: str = ""
 
 
 def read_table(path: str | Path) -> Table:
@@ -47,11 +55,15 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     text = _read_text(path)
-    first = text.split("\n", 1)[0]
-    delimiter = max(",;\t", key=first.count)
+    first = text.split("\n", 1)[0].rstrip("\r")
+    # Excel's own way to say what separates the columns.
+    told = re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE)
+    delimiter = told[1] if told else max(",;\t", key=first.count)
     lines: list[tuple[int, tuple[str, ...]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
+        if told:
+            next(reader)
         for row in reader:
             cells = tuple(original(cell.strip()) for cell in row)
             if any(cells):
@@ -71,19 +83,57 @@ def read_table(path: str | Path) -> Table:
         rows.append((line, padded[: len(header)]))
     if not rows:
         raise TableError(f"{path}: there is a header but no row below it")
-    return Table(path, header, tuple(rows))
+    point = _decimal_point([cell for _, cells in rows for cell in cells], delimiter)
+    return Table(path, header, tuple(rows), point)
 
 
-def number(text: str) -> float | None:
-    """The number that a cell holds, with a decimal point or comma; None where it holds none."""
+def number(text: str, point: str = "") -> float | None:
+    """The number that a cell holds; None where it holds none.
+
+    Args:
+        text: with a decimal point or comma, with or without signs between thousands.
+        point: the decimal point of the table; without it each number is read by itself.
+    """
+    # Spaces (also those that do not break) and apostrophes stand between thousands only.
+    text = re.sub(r"(?<=\d)[ '\u2019\u00a0\u2009\u202f](?=\d{3}(?!\d))", "", text)
     text = text.removesuffix("%").strip()
-    if "." not in text:
+    if not point and "." in text and "," in text:
+        point = max(".,", key=text.rfind)
+    if point:
+        other = "," if point == "." else "."
+        if re.fullmatch(rf"[+-]?{_GROUPED[other]}(\{point}\d*)?", text):
+            text = text.replace(other, "")
+        elif other in text:
+            return None
+        text = text.replace(point, ".")
+    else:
         text = text.replace(",", ".")
     try:
         value = float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None
+
+
+def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
+    """What stands before decimals in a table; empty where nothing, or both, say so."""
+    found, grouped = set(), set()
+    for cell in cells:
+        text = cell.removesuffix("%").strip()
+        for sign, other in (".,", ",."):
+            one, many = _GROUPED[sign], rf"\d{{1,3}}(\{sign}\d{{3}}){{2,}}"
+            if re.fullmatch(rf"{one}\{other}\d+|{many}", text):
+                found.add(other)  # 1.000,5 and 1.000.000
+            elif re.fullmatch(one, text):
+                grouped.add(other)  # 1.000: a thousand, or one with three decimals
+            elif re.fullmatch(rf"[+-]?\d+\{sign}\d+", text):
+                found.add(sign)
+    if found:
+        return found.pop() if len(found) == 1 else ""
+    # Where a comma separates columns, a number with one is a thousand; where a semicolon does, as
+    # in the countries that write decimals with a comma, one with a point is.
+    likely = {",": ".", ";": ","}.get(delimiter, "")
+    return likely if likely in grouped else ""
 
 
 def _read_text(path: Path) -> str:

@@ -64,7 +64,7 @@ def _range(table: Table, line: int, row: Mapping[str, str]) -> tuple[str, Refere
         raise TableError(f"{where}: label {row['label']!r} is none of {', '.join(_KNOWN)}")
     limits = []
     for name in ("low_percent", "high_percent"):
-        value = number(row[name])
+        value = number(row[name], table.point)
         if value is None or not 0 <= value <= 100:
             raise TableError(f"{where}: {name} {row[name]!r} is no number between 0 and 100")
         limits.append(value)

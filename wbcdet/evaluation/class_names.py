@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 import unicodedata
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 
 from wbcdet.records import LABELS
 
@@ -16,51 +19,152 @@ WHITE_CELL = "white-cell"
 NOT_WHITE = "not-white"
 IGNORE = "ignore"
 
-_NAMES = {
-    "eosinophil": "eosinophil eosino eos eo",
-    "lymphocyte": "lymphocyte lympho lymph lymp lym ly",
-    "monocyte": "monocyte mono mon mo",
-    "neutrophil": "neutrophil neutro neutr neut neu ne seg band segmented bne sne ngs ngb",
-    "basophil": "basophil baso bas ba",
-    "other": "other",
-    "artefact": "artefact artifact debris",
-    WHITE_CELL: "wbc leukocyte leucocyte",
-    NOT_WHITE: "rbc erythrocyte platelet plt thrombocyte background",
-    IGNORE: "ignore",
+#: Words that stand for a class, as patterns of whole words without accents: English and Latin,
+#: Spanish, Portuguese, Italian, French, German, Polish, Turkish, Russian.
+_WORDS = {
+    "eosinophil": r"eo|eosi?n?o?|eosin|eosi?nof\w*|eosi?noph\w*|eoz[iy]n\w*|эо|эоз\w*",
+    "lymphocyte": r"ly|lymp?h?o?|lymphoc\w*|lymphoz\w*|linfo?|linfoc\w*|limfo?|limfoc\w*"
+    r"|lenfosit\w*|лимфо?|лимфоц\w*",
+    "monocyte": r"mo|mono?|monoc[iy]\w*|monozyt\w*|monosit\w*|моно?|моноц\w*",
+    "neutrophil": r"ne|neut?r?o?|neutrof\w*|neutroph\w*|notrofil\w*|неит|неитро?|неитрофил\w*",
+    "basophil": r"ba|baso?|basof\w*|basoph\w*|bazo?|bazof\w*|базо?|базофил\w*",
+    "other": r"others?|otros?|otras?|outros?|outras?|altri|altre|autres?|andere|sonstige|inne|diger"
+    r"|другие|другое|прочие",
+    "artefact": r"artefac?t?\w*|artifact\w*|artefakt\w*|debris?|артефакт\w*",
+    WHITE_CELL: r"wbcs?|leu[ck]oc[iy]t\w*|leukozyt\w*|lokosit\w*|леикоцит\w*",
+    NOT_WHITE: r"rbcs?|platelets?|plts?|backgrounds?|erythroc\w*|erythrozyt\w*|eritroc[iy]t\w*"
+    r"|eritrosit\w*|hematies?|thromboc\w*|thrombozyt\w*|tromboc[iy]t\w*|trombosit\w*|plaquetas?"
+    r"|plaquettes?|piastrin\w*|hintergrund|fondo|фон|эритроцит\w*|тромбоцит\w*",
+    IGNORE: r"ignored?",
 }
+#: Neutrophils of one shape; of another type where the name says so.
+_PARTS = (
+    r"seg|segm|segment\w*|seg\w*neut\w*|band|bands|banda|bandas|band\w*neut\w*|stab|stabs|stabkern\w*"
+    r"|stab\w*neut\w*|rods?|bne|sne|ngs|ngb|pmns?|polys?|polymorph\w*|baston\w*|cayado\w*|abaston\w*"
+    r"|палочк\w*|сегмент\w*|с\W?я|п\W?я"
+)
+#: What Chinese and Japanese names contain.
+_SIGNS = {
+    "eosinophil": ("嗜酸", "好酸"),
+    "basophil": ("嗜碱", "嗜鹼", "好塩基"),
+    "lymphocyte": ("淋巴", "リンパ"),
+    "monocyte": ("单核", "單核", "単球"),
+    "neutrophil": ("中性", "好中", "分叶", "分葉", "杆状", "桿狀"),
+    WHITE_CELL: ("白细胞", "白細胞", "白血球"),
+    NOT_WHITE: ("红细胞", "紅細胞", "红血球", "紅血球", "赤血球", "血小板", "背景"),
+    "artefact": ("伪影", "偽影", "杂质"),
+    "other": ("其他", "其它", "その他"),
+}
+#: Words and signs that change the meaning: their cells are white cells of other types, or nobody
+#: knows. Never mapped unasked.
+_OTHERWISE = re.compile(
+    r"blast|бласт|^pro|^meta|^myelo|^про|^мета|^миело|^plasm|^плазм|plasmoc|atyp|атип|rea[ck]ti|immatur"
+    r"|^ig$|smudge|unreif|inmadur|immatur|mononuclear"
+)
+_OTHERWISE_SIGNS = ("幼", "异型", "異型", "原始", "芽球", "浆细胞")
+#: Words that add nothing beside a type.
+_FILLERS = re.compile(
+    r"cells?|zelle|zellen|celulas?|cellules?|cellul[ae]|клетк\w*|blood|white|granuloc\w*|granulozyt\w*"
+    r"|гранулоцит\w*|polynuclea\w*|wbcs?|leu[ck]oc[iy]t\w*|leukozyt\w*|леикоцит\w*|crops?|images?|imgs?"
+    r"|pictures?|photos?|bilder|class|type|mature|normal|healthy|kernige?|n|en|el|la"
+    r"|los|las|les|de|the|of|and|и"
+)
 _LONG_NAMES = {
-    "segmented neutrophil": "neutrophil",
-    "neutrophil segmented": "neutrophil",
-    "neutrophil seg": "neutrophil",
-    "seg neutrophil": "neutrophil",
-    "band neutrophil": "neutrophil",
-    "neutrophil band": "neutrophil",
-    "band cell": "neutrophil",
-    "stab cell": "neutrophil",
     "white cell": WHITE_CELL,
     "white blood cell": WHITE_CELL,
+    "weisse blutkorperchen": WHITE_CELL,
+    "globulo blanco": WHITE_CELL,
+    "globule blanc": WHITE_CELL,
+    "globulo bianco": WHITE_CELL,
+    "white": WHITE_CELL,
     "red cell": NOT_WHITE,
     "red blood cell": NOT_WHITE,
     "blood platelet": NOT_WHITE,
+    "rote blutkorperchen": NOT_WHITE,
+    "globulo rojo": NOT_WHITE,
+    "globule rouge": NOT_WHITE,
+    "globulo rosso": NOT_WHITE,
+    "blutplattchen": NOT_WHITE,
     "not white": NOT_WHITE,
 }
+#: Names that others are compared with to guess at a slip of the pen.
+_CANONICAL = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
+_ALIKE = 0.8
+
+
+@dataclass(frozen=True, slots=True)
+class ClassName:
+    """What a name stands for.
+
+    Attributes:
+        standard: as :func:`standard_type` gives it.
+        part: it names one shape of neutrophils alone, such as bands.
+    """
+
+    standard: str | None
+    part: bool = False
 
 
 def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | None:
     """What a class of labelled data stands for.
 
     Args:
-        name: as the data has it, such as ``EOSINOPHIL``, ``Neutrophils`` or ``03_mono``.
+        name: as the data has it, such as ``EOSINOPHIL``, ``Neutrófilos`` or ``03_mono``.
         mapping: the user's own names, as :func:`parse_mapping` gives them; they come first.
 
     Returns:
         one of ``TYPES``, ``WHITE_CELL``, ``NOT_WHITE`` or ``IGNORE``; None where the name says
-        nothing.
+        nothing, or nothing that is sure.
     """
     for own, standard in (mapping or {}).items():
         if own == name or (_plain(own) and _plain(own) == _plain(name)):
             return standard
-    return _STANDARD.get(_plain(name))
+    return understand(name).standard
+
+
+@lru_cache(maxsize=4096)
+def understand(name: str) -> ClassName:
+    """What a name stands for, where every word of it is understood and all say the same."""
+    plain = _plain(name)
+    if plain in _LONG_NAMES:
+        return ClassName(_LONG_NAMES[plain])
+    if any(sign in plain for sign in _OTHERWISE_SIGNS):
+        return ClassName(None)
+    said = {type_ for type_, signs in _PLAIN_SIGNS.items() if any(one in plain for one in signs)}
+    if said:
+        return ClassName(said.pop() if len(said) == 1 else _of_blood(said))
+    part = False
+    for word in plain.split():
+        kind = _kind_of(word)
+        if kind is not None:
+            said.add(kind)
+        elif _PART.fullmatch(word):
+            part = True
+        elif _OTHERWISE.search(word) or not _FILLERS.fullmatch(word):
+            return ClassName(None)
+    # "Leukocytes, neutrophil" is a neutrophil.
+    if len(said) > 1:
+        said.discard(WHITE_CELL)
+    if part:
+        said = said or {"neutrophil"}
+    return ClassName(said.pop(), part) if len(said) == 1 else ClassName(None)
+
+
+def suggestion(name: str) -> str | None:
+    """What a class of unknown name may be: to be asked, never to be taken for granted."""
+    words = _plain(name).split()
+    if any(_OTHERWISE.search(word) for word in words) or any(
+        sign in name for sign in _OTHERWISE_SIGNS
+    ):
+        return "other"
+    for word in words:
+        if (kind := _kind_of(word)) is not None:
+            return kind
+        if _PART.fullmatch(word):
+            return "neutrophil"
+        if found := difflib.get_close_matches(word, _CANONICAL, 1, _ALIKE):
+            return found[0]
+    return None
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
@@ -72,7 +176,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     mapping = {}
     for pair in pairs:
         own, equals, term = pair.rpartition("=")
-        standard = _STANDARD.get(_plain(term))
+        standard = understand(term).standard
         if not equals or not own.strip() or standard is None:
             known = ", ".join((*TYPES, "wbc", "rbc", "platelet", "ignore"))
             raise ValueError(
@@ -82,13 +186,26 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     return mapping
 
 
+def _kind_of(word: str) -> str | None:
+    return next((kind for kind, one in _KINDS.items() if one.fullmatch(word)), None)
+
+
+def _of_blood(said: set[str]) -> str | None:
+    """``嗜酸性白细胞`` names a white cell and its type."""
+    rest = said - {WHITE_CELL}
+    return rest.pop() if len(rest) == 1 else None
+
+
 def _plain(name: str) -> str:
     """Lower case, no accents, numbers or plural: ``03_Neutrophils`` is ``neutrophil``."""
-    text = unicodedata.normalize("NFKD", name.casefold())
-    words = re.sub(r"[^a-z]+", " ", text.encode("ascii", "ignore").decode()).split()
+    # "BandNeutrophil" is two words.
+    text = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name)
+    text = unicodedata.normalize("NFKD", text.casefold())
+    text = "".join(sign for sign in text if not unicodedata.combining(sign))
+    words = re.sub(r"[\W\d_]+", " ", text).split()
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
 
 
-_STANDARD = {_plain(name): standard for name, standard in _LONG_NAMES.items()} | {
-    _plain(name): standard for standard, names in _NAMES.items() for name in names.split()
-}
+_KINDS = {kind: re.compile(pattern) for kind, pattern in _WORDS.items()}
+_PART = re.compile(_PARTS)
+_PLAIN_SIGNS = {kind: tuple(_plain(one) for one in signs) for kind, signs in _SIGNS.items()}

@@ -65,7 +65,8 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
     """Figures of the classifier.
 
     Returns:
-        ``accuracy`` over cells of the four classes with unclassified counted as wrong, and
+        ``accuracy`` over cells of the four classes with those that were declined (``unclassified``)
+        or not found (``missed``) counted as wrong, and
         ``accuracy_classified`` over those that got a name; precision, recall and F1 of each class,
         macro (classes alike) and weighted (by their cells); how many basophils, other cells and
         artefacts came out unclassified; the confusion matrix; why cells of each type are
@@ -76,12 +77,14 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
     groups = Groups([c.group for c in cells])
     of_four, right = np.isin(truth, FOUR), truth == named
     classified = np.isin(named, FOUR)
-    total, open_ = int(of_four.sum()), ~classified
+    missed = named == NOT_FOUND
+    total, open_ = int(of_four.sum()), ~classified & ~missed
     out: dict[str, Any] = {
         "cells": total,
         "accuracy": int((right & of_four).sum()) / max(total, 1),
         "accuracy_ci": groups.share(right, of_four),
         "unclassified": float(open_[of_four].mean()) if total else 0.0,
+        "missed": float(missed[of_four].mean()) if total else 0.0,
         "accuracy_classified": _mean(right[of_four & classified]),
         "accuracy_classified_ci": groups.share(right, of_four & classified),
         "min_score": min_score,
@@ -90,10 +93,12 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
     out |= _by_class(truth, named, groups)
     for name in OTHERS:
         mask = truth == name
+        # Where nothing is found, an artefact is rightly taken for none of the four.
+        declined = open_ | missed if name == "artefact" else open_
         out[name] = {
             "cells": int(mask.sum()),
-            "unclassified": _mean(open_[mask]),
-            "unclassified_ci": groups.share(open_, mask),
+            "unclassified": _mean(declined[mask]),
+            "unclassified_ci": groups.share(declined, mask),
         }
     columns = (*FOUR, UNCLASSIFIED, *([NOT_FOUND] if (named == NOT_FOUND).any() else []))
     out["confusion"] = {

@@ -32,6 +32,7 @@ class LabelledField:
         split: training part by the folder's own names (``train``, ``val``, ``test``) or "".
         size: width and height that the labels were made on, where they say so.
         path: the file, where there is one.
+        given: (N, 4) ``boxes`` as they were written, even beyond the picture; or (0, 4).
     """
 
     name: str
@@ -44,6 +45,7 @@ class LabelledField:
     split: str = ""
     size: tuple[int, int] | None = None
     path: Path | None = None
+    given: np.ndarray = field(default_factory=no_boxes)
 
 
 @dataclass(frozen=True, slots=True)

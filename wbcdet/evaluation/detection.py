@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
+from wbcdet.evaluation.dataset import no_boxes
 from wbcdet.utils.boxes import iou_matrix
 from wbcdet.utils.intervals import Groups
 
@@ -26,6 +27,7 @@ class FoundField:
 
     Attributes:
         truth: (N, 4) corners, px.
+        given: (N, 4) the same as the labels have them, even beyond the picture; or (0, 4).
         boxes, scores: (M, 4) and (M,), down to a score near 0.
         size: width and height, px.
         group: see :class:`wbcdet.evaluation.dataset.LabelledField`.
@@ -36,6 +38,7 @@ class FoundField:
     scores: np.ndarray
     size: tuple[int, int]
     group: str
+    given: np.ndarray = field(default_factory=no_boxes)
 
 
 def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:

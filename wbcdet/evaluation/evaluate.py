@@ -9,6 +9,7 @@ from typing import Any
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judge_names
 from wbcdet.evaluation.dataset import LabelIssue, LabelledCrop, LabelledField
 from wbcdet.evaluation.detection import judge_detector
+from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.end_to_end import judge_pipeline
 from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
 from wbcdet.evaluation.infer import (
@@ -31,6 +32,7 @@ from wbcdet.evaluation.near_duplicates import (
     judge_copies,
     trained_on,
 )
+from wbcdet.evaluation.outcome import judge_outcome
 from wbcdet.inference.analyzer import Analyzer
 
 
@@ -125,6 +127,8 @@ def evaluate_list(
     named = _name(wanted.crops, analyzer, gallery, tick)
     if wanted.folder:
         problems += _check_copies(seen, prints)
+        found = [one.found for one in seen if one.found is not None]
+        problems += diagnose(found, box_threshold(analyzer))
     rows = [row for one in seen for row in cell_rows(one)]
     rows += [cell_row(c.file, "", cell, None) for c, cell in zip(wanted.crops, named, strict=True)]
     views = wanted.views or (View(wanted.title, lambda _: True),)
@@ -178,6 +182,8 @@ def _judge(
     analysed = [one.analysed for one in seen if one.analysed is not None]
     if analysed:
         out["both"] = judge_pipeline(analysed)
+    if (became := judge_outcome(seen)) is not None:
+        out["outcome"] = became
     single = [one for one in seen if one.labelled.picture_type is not None]
     if single:
         out["one_cell_pictures"] = _pictures(single)

@@ -14,6 +14,7 @@ from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
 from wbcdet.evaluation.evaluate import Judged
 from wbcdet.evaluation.label_issues import KINDS
+from wbcdet.evaluation.outcome import in_words
 from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
 from wbcdet.records import NOTICE
 from wbcdet.results.document import describe_model
@@ -56,8 +57,8 @@ def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
 
 _EXPLAINED = (
     "A proportion's interval is Wilson's; where cells share a field, a slide or an original, it is "
-    "widened to that of a bootstrap over those groups. Unclassified cells of the four types count "
-    "as wrong. F1 and means: bootstrap."
+    "widened to that of a bootstrap over those groups. Cells of the four types that were declined "
+    "or missed count as wrong. F1 and means: bootstrap."
 )
 
 
@@ -75,6 +76,14 @@ def _made(info: Mapping[str, Any]) -> list[tuple[str, str]]:
 def _list(number: int, one: Judged) -> dict[str, Any]:
     figures = one.figures
     blocks = []
+    if "outcome" in figures:
+        blocks.append(
+            {
+                **_BLOCK,
+                "title": "What became of the white cells",
+                "lines": [in_words(figures["outcome"])],
+            }
+        )
     if "finding" in figures:
         blocks.append(_finding(figures["finding"]))
     if "naming" in figures:
@@ -124,10 +133,11 @@ def _finding(r: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _naming(r: Mapping[str, Any], pictures: Mapping[str, Any] | None) -> dict[str, Any]:
+    missed = f", {100 * r['missed']:.1f} % not found" if r["missed"] else ""
     lines = [
         f"{_percent(r, 'accuracy')} % of {r['cells']} cells of the four types named right, "
-        f"{100 * r['unclassified']:.1f} % left unclassified at the threshold {r['min_score']:g}; "
-        f"of those named {_percent(r, 'accuracy_classified')} % right."
+        f"{100 * r['unclassified']:.1f} % declined at the threshold {r['min_score']:g}"
+        f"{missed}; of those named {_percent(r, 'accuracy_classified')} % right."
     ]
     if pictures:
         lines.append(_picture_line(pictures))

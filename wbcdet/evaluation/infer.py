@@ -108,7 +108,9 @@ def _look(
         kept = apart(boxes, labelled.ignored)
         size = (field.width, field.height)
         truth = labelled.boxes
-        seen.found = FoundField(truth, boxes[kept], scores[kept], size, labelled.group)
+        seen.found = FoundField(
+            truth, boxes[kept], scores[kept], size, labelled.group, labelled.given
+        )
     if BOTH in tasks:
         boxes = np.array([cell.box for cell in cells]).reshape(-1, 4)
         outside = apart(boxes, labelled.ignored)

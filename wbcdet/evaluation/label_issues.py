@@ -52,6 +52,16 @@ KINDS: dict[str, IssueKind] = {
         "correct it in the labelling tool; labels and pictures must be exported together",
         True,
     ),
+    "shared-id": IssueKind(
+        "pictures left out, as their id in the COCO file is that of others too",
+        "give each picture an id of its own, or export every part into a file of its own",
+        True,
+    ),
+    "boxes-elsewhere": IssueKind(
+        "boxes that lie beside the cells, all in the same way",
+        "the figures below compare cells with wrong boxes: export the labels again as said here",
+        True,
+    ),
     "unreadable-picture": IssueKind(
         "pictures that cannot be read, left out", "each says what to do", True
     ),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -153,6 +153,7 @@ class LabelFolder:
     ) -> LabelledField | None:
         """A picture with boxes; None, noted, where a label is broken: its truth is not known."""
         boxes: list[np.ndarray] = []
+        as_given: list[np.ndarray] = []
         types: list[str] = []
         ignored: list[np.ndarray] = []
         seen: set[tuple[str, tuple[float, ...]]] = set()
@@ -170,7 +171,8 @@ class LabelFolder:
                 self.note(
                     "broken-label",
                     source.name,
-                    f"box of {labelled.name} ({shown}) is empty or lies outside",
+                    f"box of {labelled.name} ({shown}) is empty or lies outside"
+                    f"{_likely(given, size)}",
                 )
                 return None
             key = (labelled.name, labelled.box)
@@ -184,6 +186,7 @@ class LabelFolder:
                 ignored.append(box)
             elif entry.standard != "artefact":
                 boxes.append(box)
+                as_given.append(given)
                 types.append("" if entry.standard == WHITE_CELL else str(entry.standard))
         if outside:
             self.note("box-outside", source.name, f"{outside} of {len(objects)} boxes")
@@ -191,17 +194,50 @@ class LabelFolder:
             self.note("repeated-label", source.name, f"{repeats} of {len(objects)} boxes")
         result = self.picture(source)
         result.boxes, result.types = np.array(boxes).reshape(-1, 4), tuple(types)
+        result.given = np.array(as_given).reshape(-1, 4)
         result.ignored, result.size = np.array(ignored).reshape(-1, 4), size
         return result
+
+
+def read_text(path: Path) -> str:
+    """A text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
+
+    Raises:
+        OSError: it cannot be read.
+    """
+    data = path.read_bytes()
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    return data.decode("utf-8-sig", errors="replace")
 
 
 def path_key(name: str) -> tuple[str, ...]:
     """What a picture and its label have in common, wherever a tool puts the two.
 
-    ``images/train/7.jpg``, ``train/images/7.jpg`` and ``labels/train/7.txt`` have the same key.
+    ``images/train/7.jpg``, ``train/images/7.JPG`` and ``labels/train/7.txt`` have the same key.
     """
-    *folders, file = name.split("/")
+    *folders, file = name.casefold().split("/")
     return (*(part for part in folders if part.casefold() not in NEUTRAL), file.rpartition(".")[0])
+
+
+def _likely(given: np.ndarray, size: tuple[int, int]) -> str:
+    """How a box that cannot be would have to be read to be one."""
+    width, height = size
+    x0, y0, x1, y1 = given
+    if x0 >= 0 and y0 >= 0 and x1 > 0 and y1 > 0:
+        if (x1 <= x0 or y1 <= y0) and x0 + x1 <= width and y0 + y1 <= height:
+            return "; are its last two numbers width and height, not right and bottom?"
+        if x1 <= height and y1 <= width:
+            return "; was it drawn before the picture was turned, or is y written before x?"
+    return ""
+
+
+def other_size(given: Sequence[float | None], size: tuple[int, int]) -> str:
+    """Says that labels were made on a picture of another size, and what that looks like."""
+    text = f"made on {given[0]:g} x {given[1]:g} pixels, the picture has {size[0]} x {size[1]}"
+    if tuple(given) == size[::-1]:
+        text += "; the boxes were drawn before the picture was turned: draw them on it upright"
+    return text
 
 
 def finite(text: str) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, TYPES
+from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, TYPES, suggestion
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.formats import READERS, recognise
 from wbcdet.evaluation.label_issues import summarise
@@ -89,6 +89,8 @@ def _note_classes(reading: LabelFolder, layout: str) -> None:
     for entry in reading.classes.values():
         if entry.standard is None and entry.labels:
             what = f"{entry.labels} {one if entry.labels == 1 else several}"
+            if (guess := suggestion(entry.name)) is not None:
+                what += f"; if it is {guess}: --map '{entry.name}={guess}'"
             reading.note("unknown-class", entry.name, what)
         elif not entry.labels and entry.standard not in (NOT_WHITE, IGNORE):
             reading.note("empty-class", entry.name, f"no {one}")

@@ -19,6 +19,10 @@ CELL_COLUMNS = (
 )  # fmt: skip
 
 
+#: Numbers of ``outcome.judge_outcome`` in the order of their columns.
+_OUTCOME = ("cells", "found", "missed", "named", "right", "declined")
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One cell of a table: its text and, where it has one, its interval."""
@@ -50,18 +54,26 @@ def percent(value: float | None, ci: Interval = None) -> Entry:
 def overview(judged: Sequence[Judged]) -> list[Table]:
     """Short tables of all lists: cells found, cells named, both stages."""
     tables = []
+    became = [(one, one.figures["outcome"]) for one in judged if "outcome" in one.figures]
+    if became:
+        table = Table("What became of the white cells", ("list", *_OUTCOME))
+        for one, r in became:
+            table.add(one.title, *("–" if r[key] is None else str(r[key]) for key in _OUTCOME))
+        tables.append(table)
     finding = [(one, one.figures["finding"]) for one in judged if "finding" in one.figures]
     if finding:
-        header = (
-            "list",
-            "fields",
-            "cells",
-            "found %",
-            "precision %",
-            "AP50",
-            "false boxes a field",
+        table = Table(
+            "Finding white cells",
+            (
+                "list",
+                "fields",
+                "cells",
+                "found %",
+                "precision %",
+                "AP50",
+                "false boxes a field",
+            ),
         )
-        table = Table("Finding white cells", header)
         for one, r in finding:
             false = _false(r)
             if r["cells"]:
@@ -75,16 +87,16 @@ def overview(judged: Sequence[Judged]) -> list[Table]:
         tables.append(table)
     naming = [(one, one.figures["naming"]) for one in judged if "naming" in one.figures]
     if naming:
-        header = (
-            "list", "cells", "named right %", "unclassified %", "right of those named %",
+        columns = (
+            "list", "cells", "named right %", "declined %", "missed %", "right of those named %",
             "macro F1 %", "ECE",
         )  # fmt: skip
-        table = Table("Naming the four types", header)
+        table = Table("Naming the four types", columns)
         for one, r in naming:
             ece = r["calibration"]["ece"]
             table.add(
                 one.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
-                percent(r["unclassified"]),
+                percent(r["unclassified"]), percent(r["missed"] or None),
                 percent(r["accuracy_classified"], r["accuracy_classified_ci"]),
                 percent(r["macro"]["f1"], r["macro"]["f1_ci"]),
                 "–" if ece is None else f"{ece:.3f}",
@@ -153,7 +165,12 @@ def markdown(judged: Sequence[Judged]) -> str:
     finding = [(one.title, one.figures["finding"]) for one in judged if "finding" in one.figures]
     naming = [(one.title, one.figures["naming"]) for one in judged if "naming" in one.figures]
     both = [(one.title, one.figures["both"]) for one in judged if "both" in one.figures]
+    became = [(one.title, one.figures["outcome"]) for one in judged if "outcome" in one.figures]
     for title, table in (
+        (
+            "What became of the white cells",
+            [_OUTCOME_HEAD, *(_outcome_row(*one) for one in became)],
+        ),
         ("Finding white cells", [FINDING_HEAD, *(finding_row(*one) for one in finding)]),
         ("Naming the four types", [NAMING_HEAD, *(naming_row(*one) for one in naming)]),
         ("Means and calibration", [MEANS_HEAD, *(_means_row(*one) for one in naming)]),
@@ -164,14 +181,17 @@ def markdown(judged: Sequence[Judged]) -> str:
     return "\n".join(parts)
 
 
+_OUTCOME_HEAD = (
+    "| list | cells | found | missed | named | right | declined |\n|---|---|---|---|---|---|---|"
+)
 FINDING_HEAD = (
     "| list | fields | cells | AP50 | AP50-95 | recall % (95 %) | precision % | F1 | "
     "false boxes a field |\n|---|---|---|---|---|---|---|---|---|"
 )
 NAMING_HEAD = (
-    "| list | cells | accuracy % (95 %) | unclassified % | eosinophil P / R / F1 (n) | "
+    "| list | cells | accuracy % (95 %) | declined % | missed % | eosinophil P / R / F1 (n) | "
     "lymphocyte | monocyte | neutrophil | basophils unclassified % | artefacts unclassified % |\n"
-    "|---|---|---|---|---|---|---|---|---|---|"
+    "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 MEANS_HEAD = (
     "| list | macro precision % (95 %) | macro recall % | macro F1 % | right of those named % | "
@@ -203,9 +223,15 @@ def naming_row(title: str, r: Mapping[str, Any]) -> str:
     )
     return (
         f"| {title} | {r['cells']} | {_joined(r, 'accuracy')} | {_plain(r['unclassified'])} | "
-        f"{classes} | {_plain(r['basophil']['unclassified'])} of {r['basophil']['cells']} | "
+        f"{_plain(r['missed'])} | {classes} | "
+        f"{_plain(r['basophil']['unclassified'])} of {r['basophil']['cells']} | "
         f"{_plain(r['artefact']['unclassified'])} of {r['artefact']['cells']} |"
     )
+
+
+def _outcome_row(title: str, r: Mapping[str, Any]) -> str:
+    numbers = " | ".join("-" if r[key] is None else str(r[key]) for key in _OUTCOME)
+    return f"| {title} | {numbers} |"
 
 
 def _means_row(title: str, r: Mapping[str, Any]) -> str:

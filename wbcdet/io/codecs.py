@@ -322,7 +322,7 @@ class _Png:
         return Decoded(upright(in_srgb(pixels, profile, remarks), turn), tuple(remarks))
 
     def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
-        """Names, sizes and bodies, none of the pixels; notes where a body is not what its checksum says."""
+        """Names, sizes and bodies (of pixels none); notes bodies that fail their checksum."""
         data, at = memoryview(self._data), 8
         for _ in range(_MAX_CHUNKS):
             size, name = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])

@@ -22,11 +22,16 @@ if TYPE_CHECKING:
 
 #: What becomes of a frame.
 ANALYSED, BLURRED, STILL = "analysed", "blurred", "still"
+#: What a person calls something that is not a white cell.
+NO_CELL = "no cell"
 
 #: A frame this close to the last analysed one, over its longer side, shows nothing new...
 _STILL = 0.015
 #: ...unless it is sharper by this factor.
 _SHARPER = 1.15
+#: A soft frame is looked at unless one within this distance, over its longer side, was clearly
+#: sharper than it: it has less than this share of that sharpness.
+_SAME_PLACE, _AS_SHARP = 0.5, 0.8
 #: A cell's mean certainty must be this much above what one frame asks for. Of cells in single
 #: fields that were not trained on (TXL-PBC, lists val), 1 of 197 is below.
 _SURER = 0.1
@@ -64,11 +69,19 @@ class FrameResult:
 
 @dataclass(slots=True)
 class Slide:
-    """What is known of the slide under the microscope."""
+    """What is known of the slide under the microscope.
+
+    Attributes:
+        number: running number, from 1.
+        chart: what was seen of it.
+        tracks: its cells.
+        sharpest: by keyframe, sharpness of the best frame that was looked at around it.
+    """
 
     number: int
     chart: SlideMap = field(default_factory=SlideMap)
     tracks: list[Track] = field(default_factory=list)
+    sharpest: dict[int, float] = field(default_factory=dict)
 
 
 class CellCounter:
@@ -145,6 +158,26 @@ class CellCounter:
         self._keeper.flush(at_once=True)
         return track
 
+    def relabel(self, cell: int, label: str | None) -> str:
+        """Name a cell as a person does.
+
+        Args:
+            cell: its number.
+            label: one of the four types; ``NO_CELL``; None for the name that wbcdet gave it.
+
+        Returns:
+            what was done, in a line.
+        """
+        track = next((one for one in self.slide.tracks if one.number == cell), None)
+        if track is None:
+            return f"there is no cell {cell} on this slide"
+        track.undone = label == NO_CELL
+        if label != NO_CELL:
+            track.named = label
+        self._keeper.changed([track])
+        self._keeper.flush(at_once=True)
+        return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
+
     def _look(self, frame: Frame) -> FrameResult:
         pixels = frame.pixels
         height, width = pixels.shape[:2]
@@ -154,7 +187,9 @@ class CellCounter:
         ground = RegistrationImage(picture, width, height, [])
         chart = self.slide.chart
         position = chart.follow(ground)
-        if not self._focus.is_sharp(sharp):
+        if not self._focus.is_sharp(sharp) and not self._is_best_there(
+            sharp, value, position, size
+        ):
             return FrameResult(frame, BLURRED, position, self._known(position, size))
         if position is None:
             position = chart.find(ground, self._search)
@@ -179,8 +214,28 @@ class CellCounter:
         seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
         if chart.wants(position, size):
             self._add_keyframe(position, picture, ground, cells)
+        if chart.here is not None and (near := chart.nearest(chart.here, size)) is not None:
+            known = self.slide.sharpest
+            known[near] = max(value, known.get(near, 0.0))
         self._keeper.flush()
         return FrameResult(frame, ANALYSED, chart.here, seen)
+
+    def _is_best_there(
+        self, share: float, value: float, position: Position | None, size: tuple[int, int]
+    ) -> bool:
+        """A soft frame is looked at where the slide itself is soft: no sharper one shows the place.
+
+        Parts of a slide lie higher or lower than others, and a film may be soft all over but for a
+        moment: their cells would be lost.
+        """
+        if position is None or self._focus.is_hopeless(share):
+            return False
+        near = self.slide.chart.nearest(position, size)
+        if near is None:
+            return True
+        if self.slide.chart.keyframes[near].position.away(position) > _SAME_PLACE * max(size):
+            return True
+        return value >= _AS_SHARP * self.slide.sharpest.get(near, 0.0)
 
     def _take(
         self,

@@ -16,8 +16,8 @@ _DETAIL, _STRUCTURE = (0.8, 1.6), (3.0, 9.0)
 #: Frames that the best is taken of, and the percentile that stands for it: single frames of high
 #: noise must not raise it.
 _WINDOW, _PERCENTILE = 600, 90
-#: Share of the best below which a frame is blurred.
-_LEAST = 0.62
+#: Share of the best below which a frame is blurred, and below which nothing can be made of it.
+_LEAST, _HOPELESS = 0.62, 0.45
 
 
 def sharpness(pixels: Pixels) -> float:
@@ -50,6 +50,11 @@ class Focus:
         self._recent.append(value)
         best = float(np.percentile(self._recent, _PERCENTILE))
         return value / best if best > 1e-6 else 1.0
+
+    @staticmethod
+    def is_hopeless(share: float) -> bool:
+        """A frame of that share is worth nothing, even of a place of which there is no better."""
+        return share < _HOPELESS
 
     @staticmethod
     def is_sharp(share: float) -> bool:

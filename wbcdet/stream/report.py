@@ -38,6 +38,7 @@ COLUMNS = (
     "chances",
     "certainty",
     "votes",
+    "named_by_wbcdet",
     "map",
     "map_x",
     "map_y",
@@ -46,6 +47,8 @@ COLUMNS = (
 #: Side of a crop, px, and over the longer side of its box.
 _CROP, _PADDING = 256, 1.4
 _QUALITY = 92
+#: Pictures before it is said that many cannot be used, and the share that is many.
+_ENOUGH, _UNUSABLE = 25, 0.2
 #: The journal's list of the files that are made at the end, beside those of a count.
 _FILES = "stream-files"
 
@@ -110,6 +113,24 @@ def finish(
     return tally
 
 
+def unusable(totals: Mapping[str, float]) -> str | None:
+    """Says that many of the pictures could not be used; None where most could.
+
+    Args:
+        totals: how many frames became what.
+    """
+    blurred, damaged = (int(totals.get(key, 0)) for key in ("blurred", "damaged"))
+    looked = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
+    if looked < _ENOUGH or blurred + damaged < _UNUSABLE * looked:
+        return None
+    parts = [f"{n} {what}" for n, what in ((blurred, "blurred"), (damaged, "damaged")) if n]
+    return (
+        f"{100 * (blurred + damaged) / looked:.0f} % of the pictures could not be used "
+        f"({', '.join(parts)}): what only they show is not counted; see to the focus, the speed of "
+        "the stage and the camera's connection"
+    )
+
+
 def how(run: Mapping[str, Any], target: int | None) -> list[str]:
     """How the cells of a stream were counted, in words."""
     totals = run.get("totals", {})
@@ -120,8 +141,13 @@ def how(run: Mapping[str, Any], target: int | None) -> list[str]:
         f"Frames: {totals.get('analysed', 0):g} analysed, {totals.get('without_cell', 0):g} of "
         "them without a cell; not analysed: "
         f"{totals.get('blurred', 0):g} blurred, {totals.get('still', 0):g} still, "
-        f"{totals.get('dropped', 0):g} dropped for newer ones.",
+        f"{totals.get('damaged', 0):g} damaged, {totals.get('dropped', 0):g} dropped for newer "
+        "ones.",
     ]
+    if warning := unusable(totals):
+        lines.append(f"{warning[0].upper()}{warning[1:]}.")
+    if run.get("unread"):
+        lines.append(f"Not everything could be read: {'; '.join(run['unread'])}.")
     if totals.get("lost_times"):
         lines.append(
             f"The signal was lost {totals['lost_times']:g} times, {totals.get('lost_s', 0):g} s "
@@ -153,6 +179,8 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
                         track.views.items(), key=lambda one: (-one[1], one[0])
                     )
                 ),
+                # Empty unless a person named the cell while the stream ran.
+                "named_by_wbcdet": str(track.voted) if track.named else "",
                 "map": f"{track.slide}-{track.island}",
                 "map_x": round(centre[0], 1),
                 "map_y": round(centre[1], 1),

@@ -15,11 +15,14 @@ from types import FrameType
 from wbcdet.differential.differential import Differential, differential_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.stream.cell_counter import CellCounter, FrameResult
-from wbcdet.stream.display.base import Command, Display, Status
+from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
+from wbcdet.stream.report import unusable
+from wbcdet.stream.slide_map import Position
 from wbcdet.stream.sources.base import Frame, FrameSource
 from wbcdet.stream.sources.latest_frame import Notice, watch
 from wbcdet.stream.store import StreamStore
+from wbcdet.utils.text import plural
 
 #: Frames that speed and lag are averaged over.
 _RECENT = 30
@@ -27,6 +30,11 @@ _RECENT = 30
 _NAMED = 3
 #: Seconds between two comparisons of the slide with the training.
 _COMPARE_S = 2.0
+#: The same that the report names.
+_KEPT = 20
+#: Cells that the page shows as pictures, and marks on its map at most.
+_SHOWN, _MARKED = 24, 2000
+DAMAGED = "damaged"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,12 +95,13 @@ class Runner:
         self._times: deque[tuple[float, float, float]] = deque(maxlen=_RECENT)
         self._before = dict(keeper.run)
         self._lost_times, self._lost_s = 0, 0.0
-        self._dropped, self._index = 0, -1
+        self._dropped, self._damaged, self._index = 0, 0, -1
+        self._warned: set[int] = set()
         self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
         self._compared = 0.0
-        self._warned: set[int] = set()
-        self.status = Status(session.slide.number, self._count())
+        self._unlike: set[int] = set()
+        self.status = Status(session.slide.number, self._count(), overview=self._overview)
 
     def ask(self, command: Command) -> None:
         """Do something before the next frame; from any thread."""
@@ -135,6 +144,12 @@ class Runner:
                 self._obey()
                 self._update("waiting")
                 self._show(None)
+        if self._damaged and not any(self._session.frames.values()):
+            self._failures.append("no picture was whole")
+        elif self._damaged:
+            self._failures.append(
+                f"{plural(self._damaged, 'picture')} of {self._source.name} came damaged"
+            )
         return Outcome(_failure(self._failures), sum(self._session.frames.values()))
 
     def _take(self, item: Frame | Notice | None) -> None:
@@ -158,6 +173,7 @@ class Runner:
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
         self._update(look.became)
+        self._warn()
         self._write_run()
         self._show(look)
         self._at_target()
@@ -169,6 +185,9 @@ class Runner:
         self._size = width, height
 
     def _notice(self, notice: Notice) -> None:
+        if notice.kind == "damaged":
+            self._take_damaged(notice.pictures)
+            return
         # Without a single frame the failure is all that there is to say, and is said at the end.
         none_yet = notice.kind == "failed" and not self._session.frames
         self._events.add(notice.kind, notice.text, self._index, silent=none_yet)
@@ -179,9 +198,28 @@ class Runner:
         if notice.kind in ("failed", "unreadable"):
             self._failures.append(notice.text)
         self._lost_s += notice.seconds
-        if notice.kind != "unreadable":
+        if notice.kind in ("lost", "back", "failed"):
             self._lost = notice.kind != "back"
         self._show(None)
+
+    def _take_damaged(self, pictures: int) -> None:
+        before, self._damaged = self._damaged, self._damaged + pictures
+        number = plural(self._damaged, "picture")
+        text = f"{number} came damaged and cannot be looked at"
+        self.status.state, self.status.message = DAMAGED, text
+        if len(str(self._damaged)) > len(str(before)) or not before:  # at 1, 10, 100 and so on
+            self._events.add(DAMAGED, text, self._index)
+        self._warn()
+        self._write_run()
+        self._show(None)
+
+    def _warn(self) -> None:
+        """Say that many pictures cannot be used: once a slide, and on the page while it is so."""
+        warning = unusable({**self._session.frames, "damaged": self._damaged}) or ""
+        self.status.warning = warning
+        if warning and self.status.slide not in self._warned:
+            self._warned.add(self.status.slide)
+            self._events.add("unusable", warning, self._index)
 
     def _obey(self) -> None:
         while True:
@@ -189,7 +227,9 @@ class Runner:
                 command = self._commands.get_nowait()
             except queue.Empty:
                 return
-            if command == "stop":
+            if isinstance(command, Relabel):
+                self._tell("relabel", self._session.relabel(command.cell, command.label))
+            elif command == "stop":
                 self._stopping = True
             elif command in ("start", "pause"):
                 self._paused = command == "pause"
@@ -246,6 +286,29 @@ class Runner:
         for surface in self._surfaces:
             surface.show(look, self.status)
 
+    def _overview(self) -> Overview:
+        slide = self._session.slide
+        counted = sorted((one for one in slide.tracks if one.counts), key=lambda one: -one.number)
+        here = slide.chart.here
+        island = here.island if here else max(slide.chart.islands(), default=0)
+        frames = [one for one in slide.chart.keyframes.values() if one.position.island == island]
+        return Overview(
+            tuple(
+                RecentCell(
+                    one.number, str(one.label), self._keeper.thumbnail(one), one.named is not None
+                )
+                for one in counted[:_SHOWN]
+            ),
+            tuple(_corners(one.position, one.size) for one in frames),
+            tuple(
+                ((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2, str(one.label))
+                for one in counted
+                if one.island == island
+            )[:_MARKED],
+            _corners(here, self._size) if here and self._size else None,
+            len(slide.chart.islands()),
+        )
+
     def _count(self) -> Differential:
         return differential_of(
             (track for track in self._session.slide.tracks if track.counts),
@@ -260,8 +323,8 @@ class Runner:
             return
         self._compared = now
         self.status.ground = self._session.ground().warning()
-        if self.status.ground and self.status.slide not in self._warned:
-            self._warned.add(self.status.slide)
+        if self.status.ground and self.status.slide not in self._unlike:
+            self._unlike.add(self.status.slide)
             self._events.add("ground", f"this slide looks {self.status.ground}", self._index)
 
     def _at_target(self) -> None:
@@ -281,6 +344,7 @@ class Runner:
             **self._session.frames,
             "without_cell": self._session.empty,
             "dropped": self._dropped,
+            "damaged": self._damaged,
             "lost_times": self._lost_times,
             "lost_s": round(self._lost_s, 1),
         }
@@ -293,7 +357,14 @@ class Runner:
             "totals": totals,
             "last_frame": self._session.offset + self._index,
         }
+        unread = list(dict.fromkeys([*before.get("unread", []), *self._failures]))[-_KEPT:]
+        if unread:
+            self._keeper.run["unread"] = unread
         self._keeper.flush(at_once=at_once)
+
+
+def _corners(position: Position, size: tuple[int, int]) -> tuple[float, float, float, float]:
+    return position.x, position.y, position.x + size[0], position.y + size[1]
 
 
 def _failure(texts: Sequence[str]) -> str | None:

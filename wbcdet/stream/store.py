@@ -166,6 +166,10 @@ class StreamStore:
             self._by_track[id(track)] = view
         self._changed[name] = None
 
+    def thumbnail(self, track: Track) -> bytes:
+        """A cell in its best view, as a JPEG file."""
+        return self._journal.picture(track.picture)
+
     def has_view(self) -> bool:
         """There is a view of the current slide."""
         return any(view.slide == self.slide for view in self._views.values())

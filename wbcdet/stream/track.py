@@ -39,6 +39,7 @@ class Track:
         worth: how good that view is.
         least: mean certainty, over its chances, from which it is a cell.
         undone: taken back by the user; it is still known, and in no count.
+        named: what a person called it while the stream ran; None where nobody did.
         picture: place of its thumbnail in the journal.
     """
 
@@ -62,6 +63,7 @@ class Track:
     scores: dict[str, float] = field(default_factory=dict)
     reasons: dict[str, float] = field(default_factory=dict)
     undone: bool = False
+    named: str | None = None
     picture: Place = (0, 0)
 
     @property
@@ -86,7 +88,15 @@ class Track:
 
     @property
     def label(self) -> CellType:
-        """What its sharp views voted for; where every frame cut it, what the best view says."""
+        """What a person called it, else what its sharp views voted for; where every frame cut it,
+        what the best view says."""
+        if self.named is not None:
+            return CellType(self.named)
+        return self.voted
+
+    @property
+    def voted(self) -> CellType:
+        """Its name without what a person said."""
         if not self.hits:
             return CellType(self.cell.label)
         return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
@@ -94,6 +104,8 @@ class Track:
     @property
     def reason(self) -> str | None:
         """Why it is unclassified; None where it has a name."""
+        if self.named is not None:
+            return None
         if not self.hits:
             return self.cell.reason
         if self.label is not CellType.UNCLASSIFIED:
@@ -139,7 +151,7 @@ class Track:
             number: its number in that view.
         """
         if not self.hits:
-            return replace(self.cell, id=number)
+            return replace(self.cell, id=number, label=self.label, reason=self.reason)
         label = self.label
         scores = {str(one): round(self.scores[str(one)] / self.hits, 4) for one in LABELS}
         named = label != CellType.UNCLASSIFIED
@@ -167,6 +179,7 @@ class Track:
         self.chances += other.chances
         self.certainty += other.certainty
         self.undone |= other.undone
+        self.named = self.named or other.named
         sums: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
             (self.views, other.views),
             (self.weights, other.weights),

@@ -50,7 +50,8 @@ def _mirrored(
 def _weights(numbers: list[int]) -> np.ndarray:
     """Chance of each laboratory: more for large ones, but variety is what an unseen one needs."""
     weight = np.array(numbers, float) ** 0.35
-    return weight / max(weight.sum(), 1e-9)
+    chances: np.ndarray = weight / max(weight.sum(), 1e-9)
+    return chances
 
 
 def _turn(
@@ -62,11 +63,15 @@ def _turn(
         image, boxes = image.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
     if rng.random() < 0.5:
         image = image[:, ::-1]
-        boxes = boxes[:, [2, 1, 0, 3]] * np.float32([-1, 1, -1, 1]) + np.float32([size, 0, size, 0])
+        boxes = boxes[:, [2, 1, 0, 3]] * _floats(-1, 1, -1, 1) + _floats(size, 0, size, 0)
     if rng.random() < 0.5:
         image = image[::-1]
-        boxes = boxes[:, [0, 3, 2, 1]] * np.float32([1, -1, 1, -1]) + np.float32([0, size, 0, size])
+        boxes = boxes[:, [0, 3, 2, 1]] * _floats(1, -1, 1, -1) + _floats(0, size, 0, size)
     return np.ascontiguousarray(image), boxes
+
+
+def _floats(*values: float) -> np.ndarray:
+    return np.array(values, np.float32)
 
 
 class SceneMaker:

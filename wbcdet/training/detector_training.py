@@ -66,7 +66,9 @@ def choose_precision(model: FastModel, size: int) -> str:
         times = []
         for _ in range(3):  # the first one warms up
             begun = time.perf_counter()
-            sum(t.mean() for t in _tensors(model.predict(picture))).backward()
+            torch.stack(
+                [t.mean().float() for t in _tensors(model.predict(picture))]
+            ).sum().backward()
             times.append(time.perf_counter() - begun)
         seconds[name] = min(times[1:]) / len(picture)
     model.zero_grad(set_to_none=True)

@@ -74,7 +74,8 @@ def draw_marks(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -
     out = image.copy()
     size = image.shape[0]
     ink = tuple(
-        int(v) for v in rng.choice([0, 255, rng.integers(256)], 3 if rng.random() < 0.3 else 1)
+        int(v)
+        for v in rng.choice(np.array([0, 255, rng.integers(256)]), 3 if rng.random() < 0.3 else 1)
     )
     colour = ink * 3 if len(ink) == 1 else ink
     thick = int(rng.integers(1, max(2, size // 80)))
@@ -88,11 +89,11 @@ def draw_marks(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -
     elif kind == "pointer":
         tip = rng.uniform(0, size, 2)
         start = tip + rng.normal(0, size / 3, 2)
-        ends = [tuple(int(v) for v in p) for p in (start, tip)]
+        begin, end = (tuple(int(v) for v in p) for p in (start, tip))
         if rng.random() < 0.5:
-            cv2.arrowedLine(out, *ends, colour, thick + 1, cv2.LINE_AA)
+            cv2.arrowedLine(out, begin, end, colour, thick + 1, cv2.LINE_AA)
         else:
-            cv2.line(out, *ends, colour, thick + 1, cv2.LINE_AA)
+            cv2.line(out, begin, end, colour, thick + 1, cv2.LINE_AA)
     else:
         rim = [int(v) for v in rng.uniform(0, size / 12, 4)]
         dark = int(rng.integers(0, 40))

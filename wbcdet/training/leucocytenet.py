@@ -133,6 +133,9 @@ class FeatureDistance(nn.Module):
         centres: (K, D) whitened centres, one for each class of each laboratory.
     """
 
+    project: torch.Tensor
+    centres: torch.Tensor
+
     def __init__(self, project: torch.Tensor, centres: torch.Tensor) -> None:
         super().__init__()
         self.register_buffer("project", project)
@@ -147,7 +150,8 @@ class FeatureDistance(nn.Module):
             - 2 * white @ self.centres.T
             + (self.centres * self.centres).sum(1)
         )
-        return apart.amin(1).clamp_min(0) / self.centres.shape[1]
+        result: torch.Tensor = apart.amin(1).clamp_min(0) / self.centres.shape[1]
+        return result
 
 
 class NamedCells(nn.Module):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -98,14 +99,15 @@ def unfold_normalisation(
         pictures: batches (B, 3, H, W).
     """
     modules = {name: model.get_submodule(name) for name in names}
-    sums = {name: [torch.zeros(()), torch.zeros(()), 0] for name in names}
+    sums = {name: [torch.zeros(()), torch.zeros(())] for name in names}
+    numbers = dict.fromkeys(names, 0)
 
-    def watch(name: str) -> object:
-        def hook(_: nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+    def watch(name: str) -> Callable[[nn.Module, tuple[Any, ...]], None]:
+        def hook(_: nn.Module, inputs: tuple[Any, ...]) -> None:
             x = inputs[0].double()
             sums[name][0] = sums[name][0] + x.sum((0, 2, 3))
             sums[name][1] = sums[name][1] + (x * x).sum((0, 2, 3))
-            sums[name][2] += x.numel() // x.shape[1]
+            numbers[name] += x.numel() // x.shape[1]
 
         return hook
 
@@ -119,12 +121,12 @@ def unfold_normalisation(
     model.train(training)
     for name, module in modules.items():
         assert isinstance(module, nn.BatchNorm2d)
-        first, second, number = sums[name]
+        (first, second), number = sums[name], numbers[name]
         mean = first / number
         # A channel that is dead on these scenes must not divide by nothing later.
         variance = (second / number - mean * mean).clamp_min(1e-4)
         scale = module.weight.double() / (1 + module.eps) ** 0.5
-        module.bias += (scale * mean).to(module.bias.dtype)
+        module.bias.add_((scale * mean).to(module.bias.dtype))
         module.weight.copy_(scale * (variance + module.eps).sqrt())
         module.running_mean.copy_(mean)  # type: ignore[union-attr]
         module.running_var.copy_(variance)  # type: ignore[union-attr]

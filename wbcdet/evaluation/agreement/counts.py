@@ -187,7 +187,7 @@ def _read_differential(table: Table) -> Side:
         # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
         if row["label"] in NOT_CLASSIFIED or (row["label"] not in _OWN and not row.get("percent")):
             continue
-        count = number(row["count"])
+        count = number(row["count"], table.point)
         if count is None or count < 0:
             raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
         group = counts.setdefault(row["group"], {})

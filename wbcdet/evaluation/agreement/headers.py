@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from dataclasses import dataclass
+
+from wbcdet.evaluation.class_names import understand
 
 _GROUP = {"group", "slide", "slideid", "smear", "patient", "patientid", "folder", "name"}
 _GROUP |= {"sample", "sampleid", "specimen", "subject", "case", "id"}
+#: German, Spanish, French, Russian, Chinese; without accents.
+_GROUP |= {"praparat", "ausstrich", "probe", "fall", "muestra", "paciente", "lamina", "frotis"}
+_GROUP |= {"lame", "frottis", "echantillon", "препарат", "мазок", "пациент", "образец", "случаи"}
+_GROUP |= {"玻片", "样本", "涂片", "患者"}
 _TOTAL = {"n", "total", "cells", "count", "counted", "cellscounted", "totalcells", "ncells", "sum"}
+_TOTAL |= {"gesamt", "summe", "zellen", "insgesamt", "suma", "celulas", "somme", "totaux"}
+_TOTAL |= {"всего", "итого", "сумма", "клеток", "总数", "合计", "总计"}
 _VALUE = {"count", "counts", "n", "number", "cells", "value", "percent", "percentage", "pct"}
 _LABEL = {"label", "class", "type", "celltype", "cell"}
 
@@ -33,6 +42,7 @@ _SHORT = {
     "ba": "basophil",
     "bas": "basophil",
 }
+_LABELS = frozenset(label for _, label in _STARTS)
 #: Neutrophils that a manual count may tell apart; together they are one label here.
 _PARTS = ("seg", "band", "stab", "rod")
 
@@ -77,6 +87,10 @@ def cell_type(text: str) -> Heading:
     for start, label in _STARTS:
         if word.startswith(start):
             return Heading("label", label)
+    # In other languages, as class folders may be named.
+    named = understand(text)
+    if named.standard in _LABELS:
+        return Heading("part" if named.part else "label", str(named.standard))
     return Heading("")
 
 
@@ -102,6 +116,7 @@ def _first(words: list[str], wanted: set[str], start: int = 0) -> int | None:
 
 def _word(text: str) -> tuple[str, bool]:
     """A name in small letters without signs, and whether it says percent."""
-    word = re.sub(r"[\W\d_]", "", text.casefold())
+    plain = unicodedata.normalize("NFKD", text.casefold())
+    word = re.sub(r"[\W\d_]", "", plain)
     bare = re.sub("percentage|percent|pct|prozent", "", word)
     return bare or word, bare != word or "%" in text

@@ -211,7 +211,7 @@ def _group(table: Table, line: int, text: str) -> str:
 
 
 def _value(table: Table, line: int, name: str, text: str) -> float:
-    value = number(text)
+    value = number(text, table.point)
     if value is None or value < 0:
         what = (
             f"{text!r} is no number of cells" if text else "is empty; write 0 where none was seen"

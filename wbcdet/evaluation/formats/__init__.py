@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 
+from wbcdet.evaluation.class_names import suggestion
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.classes import has_classes, read_classes
 from wbcdet.evaluation.formats.coco import coco_document, read_coco
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
 from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key
+
+#: Folders that a message names.
+_NAMED = 8
 
 READERS: dict[str, Callable[[LabelFolder], list[LabelledField]]] = {
     "classes": read_classes,
@@ -45,5 +50,17 @@ def recognise(reading: LabelFolder) -> str:
     raise LabelledError(
         f"{reading.root}: no labels found; wbcdet reads one folder a class (neutrophil, lymphocyte "
         "and so on), YOLO text files, COCO JSON and Pascal VOC XML. If it is one of these, say "
-        "which with --format, and name your classes with --map"
+        f"which with --format, and name your classes with --map{_folders(reading)}"
     )
+
+
+def _folders(reading: LabelFolder) -> str:
+    """Names of the folders with pictures, which may be classes that nobody understands."""
+    names = Counter(source.name.split("/")[-2] for source in reading.pictures if "/" in source.name)
+    if not names:
+        return ""
+    known = [f"{name} ({count} pictures)" for name, count in names.most_common(_NAMED)]
+    more = " and others" if len(names) > _NAMED else ""
+    name = next(iter(names))
+    guess = next((one for one in map(suggestion, names) if one), "neutrophil")
+    return f"; the folders here are {', '.join(known)}{more}: --map '{name}={guess}', for example"

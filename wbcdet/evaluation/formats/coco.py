@@ -3,52 +3,73 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
 
 from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
-from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject
+from wbcdet.evaluation.label_reader import (
+    LabelFolder,
+    LabelledError,
+    LabelledObject,
+    other_size,
+    read_text,
+)
 from wbcdet.io.discover import Source
+
+Entry = dict[str, Any]
 
 
 def read_coco(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures that the folder's COCO files list."""
+    """All pictures that the folder's COCO files list.
+
+    Raises:
+        LabelledError: a category number stands for two classes.
+    """
     by_path = {Path(source.path): source for source in reading.pictures}
     by_name: dict[str, list[Source]] = defaultdict(list)
     for source in reading.pictures:
-        by_name[Path(source.name).name].append(source)
-    fields, used = [], set()
+        by_name[Path(source.name).name.casefold()].append(source)
+    # A picture that several entries or files list has the boxes of all.
+    listed: dict[str, tuple[Source, Entry, list[LabelledObject] | None]] = {}
     for path in reading.files.get(".json", []):
         document = coco_document(path)
         if document is None:
             continue
-        names = {c.get("id"): str(c.get("name")) for c in document["categories"]}
-        said = {a.get("category_id") for a in document["annotations"]}
-        for number, name in names.items():
-            # Some tools put an unused category for all others first.
-            if number in said or standard_type(name, reading.mapping) is not None:
-                reading.class_of(name)
-        objects: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+        names = _categories(reading, path, document)
+        objects: dict[Any, list[Entry]] = defaultdict(list)
         for annotation in document["annotations"]:
             objects[annotation.get("image_id")].append(annotation)
+        doubtful = _shared_ids(document["images"])
+        known = {image.get("id") for image in document["images"]}
         for image in document["images"]:
             file = str(image.get("file_name"))
             found = _picture(path, file, by_path, by_name)
             if found is None:
                 reading.note("label-without-picture", f"{reading.below(path)}: {file}", "no file")
-                objects.pop(image.get("id"), None)
                 continue
-            used.add(found.name)
-            result = _field(reading, found, image, objects.pop(image.get("id"), []), names)
-            if result is not None:
-                fields.append(result)
+            number = image.get("id")
+            if number in doubtful:
+                others = ", ".join(sorted(doubtful[number] - {file}))
+                what = f"has the id {number!r} of {others} too: whose boxes are whose is not known"
+                reading.note("shared-id", found.name, what)
+                listed[found.name] = found, image, None
+                continue
+            own = _objects(reading, found, objects.pop(number, []), names)
+            before = listed.get(found.name, (found, image, []))[2]
+            both = None if own is None or before is None else [*before, *own]
+            listed[found.name] = found, image, both
         for number, rest in objects.items():
-            what = f"{len(rest)} annotations of image id {number!r}, which is not listed"
-            reading.note("label-without-picture", reading.below(path), what)
+            if number not in known:
+                what = f"{len(rest)} annotations of image id {number!r}, which is not listed"
+                reading.note("label-without-picture", reading.below(path), what)
+    fields = []
+    for source, image, both in listed.values():
+        if both is not None and (field := _field(reading, source, image, both)) is not None:
+            fields.append(field)
     for source in reading.pictures:
-        if source.name not in used:
+        if source.name not in listed:
             reading.note("picture-without-label", source.name, "in no COCO file")
     return fields
 
@@ -56,8 +77,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
 def coco_document(path: Path) -> dict[str, Any] | None:
     """A COCO file's content; None for any other JSON."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        document = json.loads(read_text(path))
+    except (OSError, ValueError, RecursionError):
         return None
     wanted = ("images", "annotations", "categories")
     if not isinstance(document, dict):
@@ -67,32 +88,52 @@ def coco_document(path: Path) -> dict[str, Any] | None:
     return document if whole else None
 
 
+def _categories(reading: LabelFolder, path: Path, document: dict[str, Any]) -> dict[Any, str]:
+    """Class names by number."""
+    names: dict[Any, str] = {}
+    said = {a.get("category_id") for a in document["annotations"]}
+    for category in document["categories"]:
+        number, name = category.get("id"), str(category.get("name"))
+        if names.get(number, name) != name and number in said:
+            raise LabelledError(
+                f"{reading.root}: in {reading.below(path)} the category {number!r} is both "
+                f"{names[number]!r} and {name!r}; export the labels with one number a class"
+            )
+        names[number] = name
+        # Some tools put an unused category for all others first.
+        if number in said or standard_type(name, reading.mapping) is not None:
+            reading.class_of(name)
+    return names
+
+
+def _shared_ids(images: list[Entry]) -> dict[Any, set[str]]:
+    """Ids that more than one picture has, with the names of these."""
+    files: dict[Any, set[str]] = defaultdict(set)
+    for image in images:
+        files[image.get("id")].add(str(image.get("file_name")))
+    return {number: names for number, names in files.items() if len(names) > 1}
+
+
 def _picture(
     path: Path, file: str, by_path: dict[Path, Source], by_name: dict[str, list[Source]]
 ) -> Source | None:
+    file = file.replace("\\", "/")  # as Windows writes it
     here, above = path.parent, path.parent.parent
     for folder in (here, here / "images", above, above / "images"):
         if folder / file in by_path:
             return by_path[folder / file]
-    same = by_name.get(Path(file).name, [])
+    same = by_name.get(file.rpartition("/")[2].casefold(), [])
+    if len(same) > 1:  # of several, the one whose folders it names too
+        parts = Counter(file.casefold().split("/")[:-1])
+        shared = [sum((parts & Counter(s.name.casefold().split("/")[:-1])).values()) for s in same]
+        most = max(shared)
+        same = [s for s, n in zip(same, shared, strict=True) if n == most and most]
     return same[0] if len(same) == 1 else None
 
 
-def _field(
-    reading: LabelFolder,
-    source: Source,
-    image: dict[str, Any],
-    annotations: list[dict[str, Any]],
-    names: dict[Any, str],
-) -> LabelledField | None:
-    size = reading.size_of(source)
-    if size is None:
-        return None
-    given = (image.get("width"), image.get("height"))
-    if all(given) and given != size:
-        what = f"made on {given[0]} x {given[1]} pixels, the picture has {size[0]} x {size[1]}"
-        reading.note("broken-label", source.name, what)
-        return None
+def _objects(
+    reading: LabelFolder, source: Source, annotations: list[Entry], names: dict[Any, str]
+) -> list[LabelledObject] | None:
     objects = []
     for annotation in annotations:
         try:
@@ -104,4 +145,21 @@ def _field(
             return None
         crowd = bool(annotation.get("iscrowd"))
         objects.append(LabelledObject(name, (x, y, x + w, y + h), crowd))
+    return objects
+
+
+def _field(
+    reading: LabelFolder, source: Source, image: Entry, objects: list[LabelledObject]
+) -> LabelledField | None:
+    size = reading.size_of(source)
+    if size is None:
+        return None
+    given = (image.get("width"), image.get("height"))
+    if all(given) and given != size:
+        reading.note("broken-label", source.name, other_size(given, size))
+        return None
+    if objects and all(max(one.box) <= 2 for one in objects):
+        what = "boxes are in parts of the picture's sides (0 to 1); COCO has pixels"
+        reading.note("broken-label", source.name, what)
+        return None
     return reading.boxed(source, size, objects)

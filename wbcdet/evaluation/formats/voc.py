@@ -6,7 +6,13 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from wbcdet.evaluation.dataset import LabelledField
-from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject, finite
+from wbcdet.evaluation.label_reader import (
+    LabelFolder,
+    LabelledObject,
+    finite,
+    other_size,
+    read_text,
+)
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
@@ -18,8 +24,7 @@ def read_voc(reading: LabelFolder) -> list[LabelledField]:
 
 def is_voc(path: Path) -> bool:
     """The file is, or was meant to be, a VOC annotation."""
-    with path.open("rb") as stream:
-        return b"<annotation" in stream.read(2000)
+    return "<annotation" in read_text(path)[:2000]
 
 
 def _objects(path: Path, size: tuple[int, int]) -> list[LabelledObject]:
@@ -29,9 +34,7 @@ def _objects(path: Path, size: tuple[int, int]) -> list[LabelledObject]:
         raise ValueError(f"no whole XML ({error})") from error
     given = tuple(finite(root.findtext(f"size/{side}") or "0") for side in ("width", "height"))
     if all(given) and given != size:
-        raise ValueError(
-            f"made on {given[0]:g} x {given[1]:g} pixels, the picture has {size[0]} x {size[1]}"
-        )
+        raise ValueError(other_size(given, size))
     objects = []
     for item in root.iter("object"):
         name = (item.findtext("name") or "").strip()

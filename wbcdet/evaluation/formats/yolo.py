@@ -5,14 +5,22 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
-from wbcdet.evaluation.label_reader import LabelFolder, LabelledObject, finite
+from wbcdet.evaluation.label_reader import (
+    LabelFolder,
+    LabelledError,
+    LabelledObject,
+    finite,
+    read_text,
+)
 
 _NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
 #: Text files that lie beside labels in many a YOLO folder.
 _NO_LABELS = frozenset(("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"))
 #: Parts of a side beyond which a number must be in pixels.
 _MAX_PARTS = 2.0
+_PERCENT = 100.0
 
 
 def read_yolo(reading: LabelFolder) -> list[LabelledField]:
@@ -33,31 +41,60 @@ def label_texts(reading: LabelFolder) -> list[Path]:
 
 
 def _names(reading: LabelFolder) -> dict[int, str]:
-    """Class names by number, from the data set's own file, below the folder or just above it."""
+    """Class names by number, from the data set's own file, below the folder or just above it.
+
+    Raises:
+        LabelledError: two files name the classes differently.
+    """
+    found = _name_lists(reading, inside=True) or _name_lists(reading, inside=False)
+    if not found:
+        return {}
+    (path, names), *others = found
+    for other, also in others:
+        for number in sorted(names.keys() & also.keys()):
+            one, two = names[number], also[number]
+            same = standard_type(one, reading.mapping), standard_type(two, reading.mapping)
+            if one != two and (same[0] != same[1] or same[0] is None):
+                raise LabelledError(
+                    f"{reading.root}: {path.name} and {other.name} name the classes differently: "
+                    f"number {number} is {one!r} in {path} and {two!r} in {other}; remove the file "
+                    "that the labels were not made with"
+                )
+        names = {**also, **names}
+    return names
+
+
+def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[int, str]]]:
+    """The files that name classes, below the folder or just above it."""
     import yaml
 
     above = reading.root.resolve().parent
-    lists = [*reading.files.get(".yaml", []), *reading.files.get(".yml", [])]
-    for path in [*lists, *sorted(above.glob("*.yaml")), *sorted(above.glob("*.yml"))]:
+    if inside:
+        lists = [*reading.files.get(".yaml", []), *reading.files.get(".yml", [])]
+        plain = [path for name in _NAME_FILES for path in sorted(reading.root.rglob(name))]
+    else:
+        lists = [*sorted(above.glob("*.yaml")), *sorted(above.glob("*.yml"))]
+        plain = [above / name for name in _NAME_FILES]
+    found: list[tuple[Path, dict[int, str]]] = []
+    for path in lists:
         try:
-            names = yaml.safe_load(path.read_text(encoding="utf-8"))["names"]
+            # A path of Windows between double quotes is no YAML.
+            names = yaml.safe_load(read_text(path).replace("\\", "/"))["names"]
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
-            return {int(number): str(name) for number, name in pairs}
+            found.append((path, {int(number): str(name) for number, name in pairs}))
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
             continue
-    for name in _NAME_FILES:
-        for path in [*sorted(reading.root.rglob(name)), above / name]:
-            if path.is_file():
-                lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-                return dict(enumerate(line.strip() for line in lines))
-    return {}
+    for path in plain:
+        if path.is_file():
+            names = [line.strip() for line in read_text(path).splitlines()]
+            found.append((path, {number: name for number, name in enumerate(names) if name}))
+    return found
 
 
 def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[LabelledObject]:
     width, height = size
     objects = []
-    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
-    for line, text in enumerate(lines, 1):
+    for line, text in enumerate(read_text(path).splitlines(), 1):
         values = [finite(part) for part in text.split()]
         if not values:
             continue
@@ -72,7 +109,10 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
             x, y, w, h = rest[:4]
             x0, x1, y0, y1 = x - w / 2, x + w / 2, y - h / 2, y + h / 2
         if max(abs(value) for value in (x0, x1, y0, y1)) > _MAX_PARTS:
-            raise ValueError(f"line {line} is in pixels, not in parts of the picture's sides")
+            unit = "pixels" if max(rest[:4]) > _PERCENT else "percent or pixels"
+            raise ValueError(
+                f"line {line} is in {unit}, not in parts of the picture's sides (0 to 1)"
+            )
         if kind != int(kind) or kind < 0:
             raise ValueError(f"line {line} has no class number: {text[:60]!r}")
         name = names.get(int(kind), str(int(kind)))

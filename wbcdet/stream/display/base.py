@@ -2,13 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from wbcdet.differential.differential import Differential
 from wbcdet.stream.cell_counter import FrameResult
 
-Command = Literal["start", "pause", "new-slide", "undo", "stop"]
+Steer = Literal["start", "pause", "new-slide", "undo", "stop"]
+
+
+@dataclass(frozen=True, slots=True)
+class Relabel:
+    """A person names a cell: one of the four types, ``no cell``, or None for wbcdet's own name."""
+
+    cell: int
+    label: str | None
+
+
+Command = Steer | Relabel
+
+
+@dataclass(frozen=True, slots=True)
+class RecentCell:
+    """A cell that was counted lately: its number, name, thumbnail (JPEG), named by a person."""
+
+    number: int
+    label: str
+    picture: bytes
+    by_person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """The slide so far.
+
+    Attributes:
+        recent: the cells counted last, the newest first.
+        scanned: what was seen of the map that the frame lies on: corners of rectangles.
+        cells: centre and label of its cells.
+        here: where the frame lies; None where that is not known.
+        maps: how many maps of the slide there are.
+    """
+
+    recent: tuple[RecentCell, ...]
+    scanned: tuple[tuple[float, float, float, float], ...]
+    cells: tuple[tuple[float, float, str], ...]
+    here: tuple[float, float, float, float] | None
+    maps: int
 
 
 @dataclass(slots=True)
@@ -18,12 +59,16 @@ class Status:
     Attributes:
         slide: number of the slide.
         differential: its count so far.
-        state: what became of the last frame, or ``paused``, ``no signal``, ``waiting``.
+        state: what became of the last frame, or ``damaged`` (it came, but cannot be decoded),
+            ``paused``, ``no signal``, ``waiting``.
         fps: frames worked off a second.
         lag_s: seconds from a frame's arrival to its result.
         processing_s: seconds that working off a frame takes.
         message: what happened last, in a line.
         ground: warning that the slide is unlike what the models were trained on; None without.
+        warning: what is wrong with the pictures, as long as it is.
+        overview: the slide so far, made when it is asked for, in the thread of the run.
+        report: where the report will be.
     """
 
     slide: int
@@ -34,6 +79,9 @@ class Status:
     processing_s: float = 0.0
     message: str = ""
     ground: str | None = None
+    warning: str = ""
+    overview: Callable[[], Overview] | None = None
+    report: str = ""
 
 
 class Display(Protocol):

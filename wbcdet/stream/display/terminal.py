@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -13,6 +15,7 @@ from wbcdet.report.counts import ReportCounts
 from wbcdet.report.terminal import alarms, table
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Status
+from wbcdet.stream.report import unusable
 from wbcdet.utils.text import plural
 
 #: Seconds between two changes of the status line.
@@ -54,11 +57,18 @@ def describe(status: Status) -> str:
     if status.state == "paused":
         more = f"; {status.message}" if status.message != "paused" else ""
         return f"{counted}; paused{more}"
-    return f"{counted}; {status.state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
+    state = f"{status.state}; {status.message}" if status.state == "damaged" else status.state
+    return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
-def print_stream(tally: ReportCounts, out: Path) -> None:
-    """Print the differential of every slide, what to note, and where the files are."""
+def print_stream(tally: ReportCounts, out: Path, run: Mapping[str, Any]) -> None:
+    """Print the differential of every slide, what to note, and where the files are.
+
+    Args:
+        tally: the count.
+        out: the report folder.
+        run: the counters of the stream.
+    """
     console = Console() if sys.stdout.isatty() else Console(width=200)
     console.print(table(tally.differentials))
     cut = sum(one.edge for one in tally.differentials)
@@ -70,6 +80,9 @@ def print_stream(tally: ReportCounts, out: Path) -> None:
     problems = sum(len(notes.problems) for notes in tally.notes.values())
     if problems:
         lines.append(f"{plural(problems, 'view')} with quality problems (fields.csv)")
+    if warning := unusable(run.get("totals", {})):
+        lines.append(warning)
+    lines += [f"not everything was read: {text}" for text in run.get("unread", [])]
     lines += [NOTICE, f"Files in {out}: report.html, cells.csv, differential.csv, mosaic/, crops/"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

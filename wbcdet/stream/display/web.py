@@ -6,19 +6,19 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 from fastapi import FastAPI, HTTPException
 from fastapi.responses import FileResponse, Response
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 
 from wbcdet.differential.differential import Share
 from wbcdet.io.ownership import signed
 from wbcdet.records import NOTICE
 from wbcdet.results.palette import colour_of
 from wbcdet.stream.cell_counter import FrameResult
-from wbcdet.stream.display.base import Command, Status
+from wbcdet.stream.display.base import Command, Overview, Relabel, Status, Steer
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.utils.web.bind import BoundAddress
 from wbcdet.utils.web.server import make_server
@@ -27,13 +27,22 @@ _PAGE = Path(__file__).parent / "page"
 _FILES = {"page.js": "text/javascript", "page.css": "text/css"}
 #: Seconds between two pictures on the page, and how long a page that is gone is still drawn for.
 _PICTURE_S, _GONE_S = 0.08, 3.0
+#: Seconds between two overviews of the slide.
+_OVERVIEW_S = 0.5
 _QUALITY = 85
 
 
 class Ask(BaseModel):
     """What a button of the page says."""
 
-    command: Command
+    command: Steer
+
+
+class Name(BaseModel):
+    """What a person calls a cell; nothing takes that back."""
+
+    cell: int = Field(ge=1, lt=1 << 31)
+    label: Literal["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell"] | None = None
 
 
 class Server:
@@ -59,7 +68,9 @@ class Server:
         self._overlay = overlay
         self._jpeg = b""
         self._look: FrameResult | None = None
-        self._drawn = self._wanted = 0.0
+        self._drawn = self._wanted = self._overviewed = 0.0
+        self._overview: dict[str, Any] = {}
+        self._thumbnails: dict[int, bytes] = {}
         self._status: dict[str, Any] = {"state": "waiting", "title": title, "notice": NOTICE}
         self._server = make_server(make_app(self, ask), "stream", listening)
         self._thread = threading.Thread(
@@ -72,8 +83,19 @@ class Server:
 
     def show(self, look: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Surface`."""
-        self._status = {**to_json(status), "title": self._title, "notice": NOTICE}
         now = time.monotonic()
+        if (
+            status.overview is not None
+            and now - self._overviewed >= _OVERVIEW_S
+            and now - self._wanted <= _GONE_S
+        ):
+            self._overviewed = now
+            overview = status.overview()
+            self._thumbnails = {one.number: one.picture for one in overview.recent}
+            self._overview = overview_to_json(overview)
+        self._status = {
+            **to_json(status), "title": self._title, "notice": NOTICE, "overview": self._overview,
+        }  # fmt: skip
         self._look = look or self._look  # for whoever opens the page when no new frame comes
         # Nothing is drawn where nobody looks.
         if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
@@ -96,6 +118,10 @@ class Server:
         """What the page shows beside the picture."""
         return self._status
 
+    def thumbnail(self, cell: int) -> bytes:
+        """A recent cell as a JPEG file; empty where it is none."""
+        return self._thumbnails.get(cell, b"")
+
     def picture(self) -> bytes:
         """The live picture as a JPEG file; empty before the first."""
         self._wanted = time.monotonic()
@@ -109,6 +135,8 @@ def to_json(status: Status) -> dict[str, Any]:
         "slide": status.slide,
         "state": status.state,
         "message": status.message,
+        "warning": status.warning,
+        "report": status.report,
         "fps": round(status.fps, 1),
         "lag_s": round(status.lag_s, 2),
         "target": found.target,
@@ -133,6 +161,25 @@ def _share(share: Share) -> dict[str, Any]:
     }
 
 
+def overview_to_json(overview: Overview) -> dict[str, Any]:
+    """The slide so far as the page takes it; corners and centres in pixels of the frames."""
+    return {
+        "recent": [
+            {
+                "cell": one.number,
+                "label": one.label,
+                "colour": colour_of(one.label),
+                "by_person": one.by_person,
+            }
+            for one in overview.recent
+        ],
+        "scanned": [[round(side) for side in corners] for corners in overview.scanned],
+        "cells": [[round(x), round(y), colour_of(label)] for x, y, label in overview.cells],
+        "here": overview.here and [round(side) for side in overview.here],
+        "maps": overview.maps,
+    }
+
+
 def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     """The page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
@@ -152,6 +199,11 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
         picture = server.picture()
         return Response(picture, 200 if picture else 503, media_type="image/jpeg")
 
+    @app.get("/cell/{number}.jpg")
+    async def cell(number: int) -> Response:
+        picture = server.thumbnail(number)
+        return Response(picture, 200 if picture else 404, media_type="image/jpeg")
+
     @app.get("/{name}")
     def file(name: str) -> Response:
         if name not in _FILES:
@@ -161,6 +213,11 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     @app.post("/command")
     async def command(said: Ask) -> dict[str, bool]:
         ask(said.command)
+        return {"done": True}
+
+    @app.post("/relabel")
+    async def relabel(said: Name) -> dict[str, bool]:
+        ask(Relabel(said.cell, said.label))
         return {"done": True}
 
     return app

@@ -32,6 +32,22 @@ class Frame:
     arrived: float = field(default_factory=time.monotonic)
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something to know about a source that is no failure: one line."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """A picture of a live source that came, but cannot be decoded whole."""
+
+
+#: What a source gives; a text says that a part of it cannot be read, None that it waits.
+Item = Frame | Note | Damaged | str | None
+
+
 class FrameSource(Protocol):
     """What gives frames.
 
@@ -42,14 +58,16 @@ class FrameSource(Protocol):
     """
 
     name: str
-    live: bool
 
-    def frames(self) -> Iterator[Frame | str | None]:
+    @property
+    def live(self) -> bool: ...
+
+    def frames(self) -> Iterator[Item]:
         """Open the source and give its frames; called again to open it again.
 
         A source that waits for its next frame gives None every now and then; one that passes over
-        a part which cannot be read gives a line that says so. It ends where a source that is not
-        live has no more.
+        a part which cannot be read gives a line that says so (``Damaged`` for every picture of a
+        live one). It ends where a source that is not live has no more.
 
         Raises:
             SourceError: it cannot be opened, or the signal is lost.

@@ -10,10 +10,11 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Literal
 
-from wbcdet.stream.sources.base import Frame, FrameSource, SourceError
+from wbcdet.stream.sources.base import Damaged, Frame, FrameSource, Item, Note, SourceError
 
 #: Seconds between two tries to open a lost source: doubled from the first to the last.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 8.0
+_DAMAGED = "a picture came damaged and is not looked at"
 #: Longest wait without handing anything on, so that a window or Ctrl-C is not kept waiting.
 _TICK_S = 0.2
 
@@ -24,14 +25,18 @@ class Notice:
 
     Attributes:
         kind: ``lost``: no signal, being opened again; ``back``: it gives frames again; ``failed``:
-            it was given up, or could never be opened; ``unreadable``: a part of it cannot be read.
+            it was given up, or could never be opened; ``unreadable``: a part of it cannot be read;
+            ``damaged``: pictures of a live source came that cannot be decoded; ``note``: something
+            to know that is no failure.
         text: one line.
         seconds: for how long there was no signal, where that is known.
+        pictures: of ``damaged``, how many since the last notice.
     """
 
-    kind: Literal["lost", "back", "failed", "unreadable"]
+    kind: Literal["lost", "back", "failed", "unreadable", "damaged", "note"]
     text: str
     seconds: float = 0.0
+    pictures: int = 0
 
 
 def watch(
@@ -52,6 +57,10 @@ def watch(
         for item in _frames(source):
             if isinstance(item, str):
                 yield Notice("unreadable", item)
+            elif isinstance(item, Note):
+                yield Notice("note", item.text)
+            elif isinstance(item, Damaged):
+                yield Notice("damaged", _DAMAGED, pictures=1)
             elif item is None or item.index % every == 0:
                 yield item
     except SourceError as error:
@@ -71,7 +80,7 @@ def try_out(source: FrameSource) -> None:
             raise SourceError(f"{source.name}: gives no frame")
 
 
-def _frames(source: FrameSource) -> Generator[Frame | str | None, None, None]:
+def _frames(source: FrameSource) -> Generator[Item, None, None]:
     """What a source gives. Drivers and third parties may raise anything: it becomes one line."""
     try:
         yield from source.frames()
@@ -91,6 +100,7 @@ class _LatestFrame:
         self._ready = threading.Condition()
         self._frame: Frame | None = None
         self._notices: deque[Notice] = deque()
+        self._damaged = 0
         self._ended = False
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read, name="wbcdet-source", daemon=True)
@@ -100,11 +110,16 @@ class _LatestFrame:
         while True:
             with self._ready:
                 self._ready.wait_for(
-                    lambda: self._frame or self._notices or self._ended, timeout=_TICK_S
+                    lambda: self._frame or self._notices or self._damaged or self._ended,
+                    timeout=_TICK_S,
                 )
                 item: Frame | Notice | None = None
                 if self._notices:
                     item = self._notices.popleft()
+                elif self._damaged:
+                    # One notice for all that came while the last frame was worked off.
+                    item = Notice("damaged", _DAMAGED, pictures=self._damaged)
+                    self._damaged = 0
                 elif self._frame is not None:
                     item, self._frame = self._frame, None
                 elif self._ended:
@@ -123,6 +138,7 @@ class _LatestFrame:
         started: float | None = None
         lost_at: float | None = None
         pause = _FIRST_PAUSE_S
+        noted: set[str] = set()
         while not self._stop.is_set():
             try:
                 for frame in _frames(self._source):
@@ -130,6 +146,16 @@ class _LatestFrame:
                         return
                     if isinstance(frame, str):
                         self._tell(Notice("unreadable", frame))
+                        continue
+                    if isinstance(frame, Note):
+                        if frame.text not in noted:  # not again when it is opened again
+                            noted.add(frame.text)
+                            self._tell(Notice("note", frame.text))
+                        continue
+                    if isinstance(frame, Damaged):
+                        with self._ready:
+                            self._damaged += 1
+                            self._ready.notify()
                         continue
                     if frame is None:
                         continue

@@ -19,7 +19,6 @@ URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
 #: Entry point groups of third parties; the second is the older name of the first.
 ENTRY_POINTS = ("wbcdet.frame_sources", "wbcdet.sources")
 
-
 Opener = Callable[[str], FrameSource]
 _registered: dict[str, Opener] = {}
 
@@ -39,13 +38,16 @@ def _declared() -> list[EntryPoint]:
     return [point for group in ENTRY_POINTS for point in entry_points(group=group)]
 
 
-def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
+def open_source(
+    text: str, *, idle_stop: float | None = None, transport: str = "auto"
+) -> FrameSource:
     """The source that a user names.
 
     Args:
         text: a camera number, ``mm:demo``, ``mm:FILE.cfg``, an address, a folder, a video file, or
             the scheme of a third party.
         idle_stop: a watched folder ends after so many seconds without a new picture.
+        transport: how an rtsp:// camera sends its pictures, see ``network.TRANSPORTS``.
 
     Raises:
         SourceError: there is no such source.
@@ -60,9 +62,9 @@ def open_source(text: str, *, idle_stop: float | None = None) -> FrameSource:
 
         return MicroManager(rest)
     if scheme.lower() in URLS and rest.startswith("//"):
-        from wbcdet.stream.sources.video import NetworkStream
+        from wbcdet.stream.sources.network import NetworkStream
 
-        return NetworkStream(text)
+        return NetworkStream(text, transport)
     if scheme in schemes():
         opener = _registered.get(scheme) or _load(scheme)
         return opener(rest)

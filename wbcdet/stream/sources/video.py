@@ -1,24 +1,20 @@
-"""Video files and network streams, read with PyAV (FFmpeg)."""
+"""Films: video files, and those that a server hands out whole."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
+import errno
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from wbcdet.io.colour import Pixels
-from wbcdet.stream.sources.base import Frame, SourceError
+from wbcdet.stream.sources.base import Damaged, Frame, Item, SourceError
+from wbcdet.stream.sources.pictures import Extent, Pictures
 
 if TYPE_CHECKING:
     import av
 
-#: Seconds without an answer, or without a frame, after which a network stream counts as lost.
-_OPEN_S, _READ_S = 10.0, 5.0
-#: The name of a secret in an address, and all that follows: values hold any character.
-_SECRET = re.compile(r"([^&/=]*(?:pass|pwd|pw|token|key|secret|auth)[^&/=]*)=.*", re.IGNORECASE)
+#: Bytes of a file in which its first parts are looked for.
+_HEAD = 1 << 16
 
 
 class VideoFile:
@@ -31,133 +27,125 @@ class VideoFile:
         self._path = path
         self._closed = False
 
-    def frames(self) -> Iterator[Frame | str | None]:
+    def frames(self) -> Iterator[Item]:
         """See :class:`~wbcdet.stream.sources.base.FrameSource`.
 
-        Damage is told where it is met first, and how much there was at the end.
+        Damage is told where it is met first, and how much of the film was read at the end.
 
         Raises:
             SourceError: the file is no video, or holds no frame.
         """
         import av
 
-        number, first = 0, 0.0
         try:
             with av.open(str(self._path)) as container:
-                stream = _video(container, self.name)
-                stream.thread_type = "AUTO"
-                damaged = 0
-                for frame in _decode(container, stream):
-                    if self._closed:
-                        return
-                    if frame is None:
-                        damaged += 1
-                        if damaged == 1:
-                            yield f"{self.name}: is damaged; what cannot be read is passed over"
-                        continue
-                    seconds = _time(frame, number, stream)
-                    first = first if number else seconds
-                    yield Frame(_upright(frame), number, seconds - first)
-                    number += 1
+                yield from film(container, self.name, lambda: self._closed)
         except (av.error.FFmpegError, OSError) as error:
-            raise SourceError(
-                f"{self.name}: is no video that can be read ({_why(error)})"
-            ) from error
-        if not number:
-            raise SourceError(f"{self.name}: holds no frame that can be read")
-        if damaged:
-            yield f"{self.name}: {damaged} damaged pieces of the video were passed over"
+            why = _unfinished(self._path) or f"is no video that can be read ({in_words(error)})"
+            raise SourceError(f"{self.name}: {why}") from error
 
     def close(self) -> None:
         """Stop after the current frame."""
         self._closed = True
 
 
-class NetworkStream:
-    """A camera or server behind an address: RTSP, HTTP (MJPEG, MPEG-TS, HLS) and others."""
+def film(
+    container: av.container.InputContainer,
+    name: str,
+    closed: Callable[[], bool],
+    begun: Sequence[av.Packet[Any]] = (),
+) -> Iterator[Item]:
+    """The frames of a film, from its beginning to where it ends or cannot be read on.
 
-    live = True
+    Args:
+        container: opened by PyAV.
+        name: how it is called.
+        closed: it is to end.
+        begun: packets that were taken from it before.
 
-    def __init__(self, url: str) -> None:
-        self.name = _without_password(url)
-        self._url = url
-        self._closed = False
-
-    def frames(self) -> Iterator[Frame | None]:
-        """See :class:`~wbcdet.stream.sources.base.FrameSource`."""
-        import av
-
-        options = {"fflags": "nobuffer", "flags": "low_delay"}
-        if self._url.lower().startswith("rtsp"):
-            options["rtsp_transport"] = "tcp"  # over UDP lost packets smear the picture
-        number, first = 0, 0.0
-        try:
-            with av.open(self._url, timeout=(_OPEN_S, _READ_S), options=options) as container:
-                stream = _video(container, self.name)
-                finite = bool(container.duration and container.duration > 0)
-                for frame in _decode(container, stream):
-                    if self._closed:
-                        return
-                    if frame is not None:
-                        seconds = _time(frame, number, stream)
-                        first = first if number else seconds
-                        yield Frame(_upright(frame), number, seconds - first)
-                        number += 1
-        except (av.error.FFmpegError, OSError, ValueError) as error:
-            remedy = "" if number else "; is the camera on, and the address right?"
-            why = _why(error).replace(self._url, self.name)
-            raise SourceError(f"{self.name}: {why}{remedy}") from error
-        if not (finite and number):
-            raise SourceError(f"{self.name}: the stream ended")
-
-    def close(self) -> None:
-        """Stop at the next frame or time-out."""
-        self._closed = True
-
-
-def _video(container: Any, name: str) -> av.VideoStream:
-    if not container.streams.video:
-        raise SourceError(f"{name}: holds no picture")
-    stream: av.VideoStream = container.streams.video[0]
-    return stream
-
-
-def _decode(container: Any, stream: Any) -> Iterator[av.VideoFrame | None]:
-    """The frames; None for every piece that is damaged."""
+    Raises:
+        SourceError: it holds no frame that can be read.
+        av.error.FFmpegError, OSError: the same.
+    """
     import av
 
-    for packet in container.demux(stream):
-        try:
-            yield from packet.decode()
-        except av.error.InvalidDataError:
-            yield None
+    pictures = Pictures(container, name, live=False, begun=begun)
+    extent = pictures.extent
+    number = 0
+    try:
+        for item in pictures.items():
+            if closed():
+                return
+            if not isinstance(item, Damaged):
+                number += isinstance(item, Frame)
+                yield item
+            elif extent.damaged == 1:
+                yield f"{name}: is damaged; what cannot be read is passed over"
+    except (av.error.FFmpegError, OSError) as error:
+        if not number:
+            raise
+        # Where a server does not say how long a film is, FFmpeg takes its end for an error.
+        known = container.size is None or container.size > 0
+        if known or error.errno != errno.EIO:
+            extent.error = in_words(error)
+    if not number:
+        raise SourceError(f"{name}: holds no frame that can be read")
+    if text := _not_read(extent, number):
+        yield f"{name}: {text}"
 
 
-def _time(frame: av.VideoFrame, number: int, stream: Any) -> float:
-    """When a frame is shown, s; from the rate where the stream has no times."""
-    return number / float(stream.average_rate or 25) if frame.time is None else float(frame.time)
+def _not_read(extent: Extent, pictures: int) -> str | None:
+    """What of a film could not be read, in words; None where nothing is missing."""
+    missing = extent.missing_s
+    parts = []
+    if extent.error and missing <= 0:
+        parts.append(f"{pictures} pictures could be read, then: {extent.error}")
+    elif missing > 0:
+        read = max(0.0, extent.total_s - missing)
+        why = f" ({extent.error})" if extent.error else ""
+        parts.append(
+            f"only {read:.1f} s of {extent.total_s:.1f} s could be read{why}, {pictures} pictures: "
+            "the film is damaged or cut short; get a whole copy, what was seen is counted"
+        )
+    if extent.damaged:
+        parts.append(f"{extent.damaged} damaged pieces of the video were passed over")
+    return "; ".join(parts) or None
 
 
-def _upright(frame: av.VideoFrame) -> Pixels:
-    pixels = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
-    # Phones store the turn beside the picture.
-    turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+def in_words(error: Exception) -> str:
+    """What an error of FFmpeg says, without its number and the address."""
+    import av
 
-
-def _why(error: Exception) -> str:
+    if isinstance(error, av.error.ExitError):
+        return "no answer in time"
+    if isinstance(error, av.error.InvalidDataError):
+        return "what it holds is no video, or is damaged"
     return str(getattr(error, "strerror", None) or error)
 
 
-def _without_password(url: str) -> str:
-    """The address as it may be printed and written down.
-
-    Not by a parser of addresses: passwords hold what should be escaped (``#``, ``/``, ``?``), and
-    cameras also take them in the path.
-    """
-    scheme, _, rest = url.partition("://")
-    before, _, place = rest.rpartition("@")
-    if _SECRET.search(before):  # the "@" may be of a password in the path
-        place = "***"
-    place = re.split(r"[?#]", place)[0]
-    return f"{scheme}://" + _SECRET.sub(r"\1=***", place)
+def _unfinished(path: Path) -> str | None:
+    """What is wrong with an MP4 file that cannot be opened, where that can be told."""
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            if file.read(_HEAD)[4:8] not in (b"ftyp", b"moov", b"mdat", b"wide", b"free"):
+                return None
+            at = 0
+            while at < size:
+                file.seek(at)
+                head = file.read(16)
+                length, kind = int.from_bytes(head[:4], "big"), head[4:8]
+                if kind == b"moov":
+                    return None
+                if length == 1:
+                    length = int.from_bytes(head[8:16], "big")
+                if length < 8:
+                    break
+                at += length
+    except OSError:
+        return None
+    return (
+        "0 s of the film can be read: the list of its pictures, which stands at the end of an MP4 "
+        "file, is missing, as the recording was not finished or the copy is cut short; copy it "
+        "again, or record as MKV, which can be read up to where it ends"
+    )

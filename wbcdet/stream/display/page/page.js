@@ -4,7 +4,7 @@ const at = (id) => document.getElementById(id);
 const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 const states = {
   analysed: "counting", still: "still picture", blurred: "blurred, not counted",
-  paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
+  damaged: "damaged picture, not counted", paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
 };
 const MOST_FAILED = 20;  // answers missed in a row, after which wbcdet is taken to have ended
 let timer = 0;
@@ -31,6 +31,9 @@ function show(status) {
   if (status.shares === undefined) return;
   at("slide").textContent = status.slide;
   at("message").textContent = status.message;
+  at("warning").hidden = !status.warning;
+  at("warning").textContent = status.warning;
+  if (status.overview && status.overview.recent) overview(status.overview);
   at("classified").textContent = status.classified;
   at("target").textContent = status.target ? ` of ${status.target}` : "";
   at("unclassified").textContent = status.unclassified;
@@ -74,6 +77,72 @@ function show(status) {
   if (at("ground").textContent !== warning) at("ground").textContent = warning;
 }
 
+const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
+let recentShown = "";
+
+function overview(found) {
+  at("maps").textContent = found.maps > 1 ? `(${found.maps} maps that do not meet yet)` : "";
+  const shown = JSON.stringify(found.recent);
+  if (shown !== recentShown) {
+    recentShown = shown;
+    at("recent").replaceChildren(...found.recent.map((one) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.style.borderBottomColor = one.colour;
+      button.title = `Cell ${one.cell}: click to name it`;
+      const picture = document.createElement("img");
+      picture.src = `cell/${one.cell}.jpg`;
+      picture.alt = `Cell ${one.cell}`;
+      button.append(picture, `${one.label}${one.by_person ? " ✓" : ""}`);
+      button.addEventListener("click", () => naming(one));
+      return button;
+    }));
+  }
+  drawMap(found);
+}
+
+function shape(name, values) {
+  const one = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(values)) one.setAttribute(key, value);
+  return one;
+}
+
+function drawMap(found) {
+  const corners = found.here ? [...found.scanned, found.here] : found.scanned;
+  if (!corners.length) return at("map").replaceChildren();
+  const low = [0, 1].map((side) => Math.min(...corners.map((one) => one[side])));
+  const high = [2, 3].map((side) => Math.max(...corners.map((one) => one[side])));
+  const size = Math.max(high[0] - low[0], high[1] - low[1]);
+  const box = ([x0, y0, x1, y1], more) => shape("rect", { x: x0, y: y0, width: x1 - x0, height: y1 - y0, ...more });
+  at("map").setAttribute("viewBox", [...low, high[0] - low[0], high[1] - low[1]].join(" "));
+  at("map").replaceChildren(
+    ...found.scanned.map((one) => box(one, { fill: "#fff" })),
+    ...found.cells.map(([x, y, colour]) => shape("circle", { cx: x, cy: y, r: size / 70, fill: colour, stroke: "#0006", "stroke-width": size / 400 })),
+    ...(found.here ? [box(found.here, { fill: "none", stroke: "#1c2330", "stroke-width": size / 150 })] : []),
+  );
+}
+
+function naming(cell) {
+  at("naming-cell").textContent = `${cell.cell}: ${cell.label}`;
+  at("naming-picture").src = `cell/${cell.cell}.jpg`;
+  at("naming-buttons").replaceChildren(...names.map((name) => {
+    const button = document.createElement("button");
+    button.type = "button";
+    button.textContent = name || "as wbcdet named it";
+    button.addEventListener("click", async () => {
+      at("naming").close();
+      await fetch("relabel", {
+        method: "POST",
+        headers: { "Content-Type": "application/json" },
+        body: JSON.stringify({ cell: cell.cell, label: name }),
+      });
+      ask();
+    });
+    return button;
+  }));
+  at("naming").showModal();
+}
+
 // A picture is shown when it is there: the last one stays when the stream ends.
 function next(pause) {
   if (pictures < 0) return;
@@ -106,7 +175,12 @@ async function ask() {
     show(status);
     if (status.state === "ended") {
       const last = status.message ? `${status.message}. ` : "";
-      end(`${last}The stream has ended; the terminal says where the report is.`);
+      end(`${last}The stream has ended; its report: `);
+      // Browsers follow a link from a page to a file of the computer only when it is opened by hand.
+      const link = document.createElement("a");
+      link.href = `file://${status.report.startsWith("/") ? "" : "/"}${status.report.replaceAll("\\", "/").split("/").map(encodeURIComponent).join("/").replace("%3A", ":")}`;
+      link.textContent = status.report;
+      at("message").append(link);
     }
   } catch {
     at("state").textContent = "no answer";
@@ -115,7 +189,7 @@ async function ask() {
   }
 }
 
-for (const button of document.querySelectorAll("button")) {
+for (const button of document.querySelectorAll("#buttons button")) {
   button.addEventListener("click", async () => {
     if (button.dataset.ask && !confirm(button.dataset.ask)) return;
     await fetch("command", {

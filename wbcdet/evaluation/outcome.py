@@ -1,0 +1,55 @@
+"""What became of the labelled white cells: found or missed; of those found, named or declined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND
+from wbcdet.evaluation.infer import Observation
+
+
+def judge_outcome(seen: Sequence[Observation]) -> dict[str, Any] | None:
+    """How many white cells were found and missed, named and declined by both stages.
+
+    Returns:
+        ``cells`` = ``found`` + ``missed``; ``found`` = ``named`` + ``declined``; ``right``, how
+        many of those named have the name of their label (None where no label names one of the
+        four types). None where both stages did not look at any labelled cell.
+    """
+    cells = list(_cells(seen))
+    if not cells:
+        return None
+    found = [(truth, said) for truth, said in cells if said is not None]
+    named = [(truth, said) for truth, said in found if said in FOUR]
+    typed = any(truth in FOUR for truth, _ in cells)
+    return {
+        "cells": len(cells),
+        "found": len(found),
+        "named": len(named),
+        "right": sum(truth == said for truth, said in named) if typed else None,
+        "declined": len(found) - len(named),
+        "missed": len(cells) - len(found),
+    }
+
+
+def in_words(r: dict[str, Any]) -> str:
+    """The numbers in one sentence."""
+    right = "" if r["right"] is None else f" ({r['right']} of them right)"
+    return (
+        f"Of {r['cells']} labelled white cells, {r['found']} were found and {r['missed']} missed; "
+        f"of those found, {r['named']} were named{right} and {r['declined']} declined."
+    )
+
+
+def _cells(seen: Sequence[Observation]) -> Iterator[tuple[str, str | None]]:
+    """Type and given label of each labelled white cell; None where it was not found."""
+    for one in seen:
+        if one.labelled.picture_type is not None:
+            for cell in one.named:
+                if cell.truth != "artefact":
+                    yield cell.truth, None if cell.named == NOT_FOUND else cell.named
+        elif one.analysed is not None:
+            said = {t: str(one.analysed.cells[c].label) for t, c in one.analysed.pairs()}
+            for number, kind in enumerate(one.analysed.types):
+                yield kind, said.get(number)
