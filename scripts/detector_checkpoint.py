@@ -18,7 +18,7 @@ def main(path: Annotated[Path, typer.Argument(help="The checkpoint, a .pt file."
     from wbcdet.datasets.synthetic import render_field
     from wbcdet.inference.detector import Detector
     from wbcdet.inference.weights import weights_folder
-    from wbcdet.training.detector_training import load_tensors
+    from wbcdet.training.start_weights import load_tensors
 
     detector = Detector("cpu")
     network = DetectionModel("yolo26n.yaml", nc=1, ch=3, verbose=False)

@@ -16,7 +16,7 @@ from conftest import grain
 from PIL import Image
 
 from wbcdet import Analyzer
-from wbcdet.inference.classifier import Classification
+from wbcdet.inference.classifier import Classification, Thresholds
 from wbcdet.io.discover import find_fields
 from wbcdet.io.field import Field
 from wbcdet.records import LABELS, CellType
@@ -205,6 +205,15 @@ class OneCell:
         height, width = pixels.shape[:2]
         box = [width * 0.4, height * 0.4, width * 0.6, height * 0.6]
         return np.array([box], np.float32), np.array([0.9], np.float32)
+
+    def threshold(self, confidence: float | None = None) -> float:
+        return confidence or 0.5
+
+    def weakest(self, threshold: float) -> float:
+        return threshold
+
+    def thresholds(self, min_score: float | None = None) -> Thresholds:
+        return Thresholds({str(label): min_score or 0.5 for label in LABELS}, None)
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         return pixels[:8, :8]

@@ -35,10 +35,10 @@ from wbcdet.training.detector_training import (
     FastModel,
     SceneDataset,
     SceneTrainer,
-    load_tensors,
     to_float,
 )
 from wbcdet.training.leucocytenet import LeucoCyteNet
+from wbcdet.training.start_weights import load_tensors
 
 BATCH, STAGES, HEAD = 8, 2, 16
 RECIPE = ClassifierRecipe(epochs=2, crops=2 * BATCH, batch=BATCH, stages=STAGES, head=HEAD)

@@ -45,18 +45,11 @@ def _no_coco(name: str) -> TrainingError:
     )
 
 
-def start_from(model: nn.Module, path: Path, pictures: Iterable[torch.Tensor]) -> str:
-    """Fill a detector from safetensors, in place.
-
-    Tensors of the same name and shape are taken. Normalisations that the file holds folded into
-    their convolutions (mean 0, variance 1) get the statistics of ``pictures``, and weights that
-    leave the network's function as it is: training needs true statistics.
-
-    Args:
-        pictures: batches (B, 3, H, W) in 0..1 of what will be trained on.
+def load_tensors(model: nn.Module, path: Path) -> dict[str, torch.Tensor]:
+    """Fill a detector with the tensors of a file that have its names and shapes, in place.
 
     Returns:
-        What was taken and what starts fresh, in a sentence.
+        the tensors that were taken.
 
     Raises:
         TrainingError: the file cannot be read, or nothing in it fits.
@@ -72,6 +65,27 @@ def start_from(model: nn.Module, path: Path, pictures: Iterable[torch.Tensor]) -
             f"{path}: is of another network ({len(fitting)} of {len(own)} tensors fit)"
         )
     model.load_state_dict(fitting, strict=False)
+    return fitting
+
+
+def start_from(model: nn.Module, path: Path, pictures: Iterable[torch.Tensor]) -> str:
+    """Fill a detector from safetensors, in place.
+
+    Tensors are taken as by :func:`load_tensors`. Normalisations that the file holds folded into
+    their convolutions (mean 0, variance 1) get the statistics of ``pictures``, and weights that
+    leave the network's function as it is: training needs true statistics.
+
+    Args:
+        pictures: batches (B, 3, H, W) in 0..1 of what will be trained on.
+
+    Returns:
+        What was taken and what starts fresh, in a sentence.
+
+    Raises:
+        TrainingError: the file cannot be read, or nothing in it fits.
+    """
+    fitting = load_tensors(model, path)
+    own = [v for v in model.state_dict().values() if v.is_floating_point()]
     folded = [
         name
         for name, module in model.named_modules()
