@@ -64,7 +64,7 @@ def test_what_is_no_probability_is_no_cell_type(odd: float) -> None:
         ({"mean": [0.5, 0.5]}, "mean"),
         ({"classes": [*CLASSES[:4], "basophil", "basophil"]}, "classes must contain unique"),
         ({"classes": list(CLASSES[1:])}, "classes"),
-        ({"classes": [*CLASSES, "blastoid"]}, "blastoid"),
+        ({"classes": [*CLASSES, "blastoid"]}, "is not the model of its card"),
         ({"classes": list(CLASSES[:5])}, "is not the model of its card"),
         ({"input_size": 64}, "classifier.onnx|wbcdet-leucocytenet"),
     ],
@@ -85,13 +85,15 @@ def test_a_card_that_does_not_fit(
 def test_swapped_classes_are_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = load_model("classifier")
     shutil.copy(model.path, tmp_path)
-    swapped = {**model.card, "classes": ["lymphocyte", "eosinophil", *CLASSES[2:]]}
+    first, second, *others = model.card["classes"]
+    swapped = {**model.card, "classes": [second, first, *others]}
     (tmp_path / "classifier.json").write_text(json.dumps(swapped))
     monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
     with pytest.raises(WeightsError, match="was changed since it was written"):
         Classifier("cpu")
     (tmp_path / "classifier.json").write_text(json.dumps(sealed(swapped)))  # on purpose
-    other = Analyzer(Settings(device="cpu")).info()["classifier"]
+    monkeypatch.delenv("WBCDET_WEIGHTS")
+    other = Analyzer(Settings(device="cpu"), weights=tmp_path).info()["classifier"]
     assert other["sha256"] == model.sha256 and other["card_sha256"] != model.card["card_sha256"]
 
 
@@ -263,15 +265,15 @@ def write_model(folder: Path, **changes: object) -> None:
         "stain": None,
         "mean": [0.0, 0.0, 0.0],
         "std": [1.0, 1.0, 1.0],
+        "colour_order": "RGB",
         "temperature": 1.0,
         "min_score": 0.5,
         "unlike_trained": {"output": "distance", "threshold": 200.0},
         **changes,
     }
     card["sha256"] = hashlib.sha256((folder / "classifier.onnx").read_bytes()).hexdigest()
-    (folder / "classifier.json").write_text(
-        json.dumps({name: value for name, value in card.items() if value != "absent"})
-    )
+    kept = {name: value for name, value in card.items() if value != "absent"}
+    (folder / "classifier.json").write_text(json.dumps(sealed(kept)))
 
 
 def colour(red: int, green: int, blue: int) -> np.ndarray:

@@ -29,7 +29,16 @@ from wbcdet.records import FieldResult
 from wbcdet.results.writer import write_annotated
 
 #: What a run over pictures has no use for, with what each would cost.
-UNUSED = ("torch", "ultralytics", "pandas", "supervision", "matplotlib", "scipy", "openvino")
+UNUSED = (
+    "torch",
+    "ultralytics",
+    "pandas",
+    "supervision",
+    "matplotlib",
+    "openvino",
+    "scipy.stats",
+    "scipy.optimize",
+)
 ROUNDS = 4
 
 

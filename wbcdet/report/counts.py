@@ -187,8 +187,7 @@ class ReportCounts:
         """The record with the cells that the differential is of; it leaves out edges itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
-        # Under the name that tells its group.
-        return replace(entry.result, file=below(entry.result.file, self.roots), cells=kept)
+        return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)
 
     def _note(self, entry: JournalEntry) -> None:
         result = entry.result
