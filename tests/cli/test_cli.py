@@ -201,6 +201,6 @@ def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -
     def stopped(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("wbcdet.io.discover.find_fields", stopped)
+    monkeypatch.setattr("wbcdet.io.discover.search", stopped)
     answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
     assert answer.exit_code == 130 and one_line(answer.output) == "wbcdet: stopped"

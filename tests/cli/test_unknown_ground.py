@@ -17,7 +17,7 @@ from conftest import schema
 from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import STAINS, render_field
 from wbcdet.inference.domain_shift import make_reference
-from wbcdet.inference.weights import weights_folder
+from wbcdet.inference.weights import sealed, weights_folder
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
@@ -31,7 +31,7 @@ def test_another_stain_is_said(
     shutil.copytree(weights_folder(), tmp_path / "weights")
     card = json.loads((tmp_path / "weights/classifier.json").read_text(encoding="utf-8"))
     card["ground"] = make_reference({"drawn": results}, analyzer.detector.sha256)
-    (tmp_path / "weights/classifier.json").write_text(json.dumps(card), encoding="utf-8")
+    (tmp_path / "weights/classifier.json").write_text(json.dumps(sealed(card)), encoding="utf-8")
     monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path / "weights"))
     for name, light in (("known", (1.0, 1.0, 1.0)), ("green", (0.55, 1.0, 0.6))):
         (tmp_path / "in" / name).mkdir(parents=True)

@@ -160,9 +160,10 @@ def test_a_learned_classifier_is_never_taken_silently(
     monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
     monkeypatch.setattr(weights, "learned_home", lambda: tmp_path)
     (tmp_path / "own").mkdir()
-    card = {**CARD, "name": "own", "file": "classifier.onnx", "learned": {"created": "2026-01-01"}}
+    own = {"name": "own", "version": "3", "file": "classifier.onnx", "sha256": CARD["sha256"]}
+    card = {**load_model("classifier").card, **own, "learned": {"created": "2026-01-01"}}
     (tmp_path / "own" / "classifier.onnx").write_bytes(MODEL)
-    (tmp_path / "own" / "classifier.json").write_text(json.dumps(card), encoding="utf-8")
+    (tmp_path / "own" / "classifier.json").write_text(json.dumps(sealed(card)), encoding="utf-8")
     (tmp_path / weights.IN_USE).write_text("own\n", encoding="utf-8")
     model = load_model("classifier")
     assert model.learned and model.name == "own 3"

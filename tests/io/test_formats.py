@@ -96,8 +96,9 @@ def test_a_heic_without_its_package_names_the_remedy(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_read_under_one_name_is_read_under_another(
-    tmp_path: Path, name: str, data: bytes
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, data: bytes
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert np.array_equal(read(tmp_path, name, data).pixels[:, :, ::-1], RGB)
     assert [item.name for item in find_fields([tmp_path])] == [name]
 
