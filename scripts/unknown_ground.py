@@ -170,7 +170,7 @@ def main(
 ) -> None:
     """Make the reference, and judge laboratories that were and were not trained on."""
     from wbcdet.inference.domain_shift import MEASURES, make_reference
-    from wbcdet.inference.weights import weights_folder
+    from wbcdet.inference.weights import sealed, weights_folder
 
     if weights is not None:
         os.environ["WBCDET_WEIGHTS"] = str(weights)
@@ -214,7 +214,8 @@ def main(
         path = (weights or weights_folder()) / "classifier.json"
         card = json.loads(path.read_text(encoding="utf-8"))
         card["ground"] = reference
-        path.write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        text = json.dumps(sealed(card), indent=2, ensure_ascii=False) + "\n"
+        path.write_text(text, encoding="utf-8")
         print(f"\nreference written to {path}")
 
 

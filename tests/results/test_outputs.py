@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from conftest import INFO, grain, one_line, schema
 from count_worker import PlainAnalyzer
-from counting import Count, draw, rows
+from counting import Count, draw, journal_lines, rows
 from PIL import Image
 from typer.testing import CliRunner, Result
 
@@ -365,14 +365,16 @@ def test_a_report_keeps_its_names(
     assert fields[0]["path"] == str(tmp_path / "elsewhere" / "0.png")
     # A journal of before: names below the folder.
     journal = tmp_path / "out" / "journal" / "fields.jsonl"
-    lines = [json.loads(line) for line in journal.read_text().splitlines()]
+    lines = journal_lines(journal)
     header = {key: value for key, value in lines[0].items() if key != "sources"}
-    header["folder"] = str(tmp_path / "elsewhere")
+    header |= {"journal": "wbcdet-journal/1", "folder": str(tmp_path / "elsewhere")}
     old = [header]
     for line in lines[1:]:
         if "file" in line:
             file = line["file"].removeprefix("in/")
-            old.append({**line, "file": file, "result": {**line["result"], "file": file}})
+            places = [place[:2] for place in line["pictures"]]
+            result = {**line["result"], "file": file}
+            old.append({**line, "file": file, "result": result, "pictures": places})
     journal.write_text("".join(f"{json.dumps(line)}\n" for line in old).replace('": ', '":'))
     (tmp_path / "out" / MARKER).unlink()
     assert count("elsewhere", "--out", "out").exit_code == 0 and count.analysed == []

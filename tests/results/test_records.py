@@ -113,7 +113,7 @@ def test_public_names() -> None:
 def test_what_is_measured_of_a_field_survives_a_round_trip() -> None:
     far = replace(make_cell(), distance=12.5)
     field = FieldResult(
-        "a.jpg", 9, 9, (far, make_cell(1)), weak_scores=(0.2, 0.1), stain=(0.1,) * 9
+        "a.jpg", 640, 480, (far, make_cell(1)), weak_scores=(0.2, 0.1), stain=(0.1,) * 9
     )
     document = build_document(INFO, [field])
     jsonschema.validate(document, schema())
