@@ -223,7 +223,7 @@ def test_fields_without_a_cell_are_counted_listed_and_shown(count: Count, tmp_pa
     assert answer.exit_code == 0, answer.output
     out = tmp_path / "out"
     assert "8 of 12 fields hold no cell that was found" in answer.output
-    names = [f"{number}.png" for number in range(4, 12)]
+    names = [f"in/{number}.png" for number in range(4, 12)]
     document = json.loads((out / "results.json").read_text(encoding="utf-8"))
     jsonschema.validate(document, schema())
     [slide] = document["slides"]
@@ -233,7 +233,7 @@ def test_fields_without_a_cell_are_counted_listed_and_shown(count: Count, tmp_pa
     said = re.search(r"(\d+) of 12 fields with a cell and without a problem", page)
     assert said is not None and int(said[1]) <= 4
     assert "12 of 12 fields" not in page
-    assert "8 without a cell: 4.png, 5.png, 6.png and 5 more" in page
+    assert "8 without a cell: in/4.png, in/5.png, in/6.png and 5 more" in page
     assert "fields read, 8 without a cell" in page
     shown = page[page.index('id="empty"') :]
     assert "Fields without a cell (8)" in shown

@@ -112,9 +112,10 @@ def finish_run(
 
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
-            reference = done.document["info"].get("ground")
+            info = done.document["info"]
             # Drawn fields, which come with lines of their own, are no laboratory's.
-            slides = summarise(done.results, None if lines else reference)
+            reference = None if lines else info.get("ground")
+            slides = summarise(done.results, reference, info.get("sources", ()))
             print_summary(console, done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)

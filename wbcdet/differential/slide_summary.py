@@ -9,6 +9,7 @@ from typing import Any
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.inference.domain_shift import GroundVerdict, compare
+from wbcdet.io.discover import below
 from wbcdet.records import FieldResult
 from wbcdet.utils.text import one_line
 
@@ -49,18 +50,25 @@ class SlideSummary:
 
 
 def summarise(
-    results: Sequence[FieldResult], reference: Mapping[str, Any] | None
+    results: Sequence[FieldResult],
+    reference: Mapping[str, Any] | None,
+    roots: Sequence[Mapping[str, str]] = (),
 ) -> list[SlideSummary]:
     """The slides of a run that was not told which field is of which: a folder is one.
 
     Args:
         results: the record of every field.
         reference: what they are compared with (``Analyzer.info()["ground"]``).
+        roots: where the fields are (``info.sources``); folders are told below them.
     """
+
+    def folder_of(file: str) -> str:
+        return group_of(below(file, roots), FOLDER)
+
     folders: dict[str, list[FieldResult]] = {}
     for result in results:
-        folders.setdefault(group_of(result.file, FOLDER), []).append(result)
-    by = FOLDER if len(folders) > 1 else None
+        folders.setdefault(folder_of(result.file), []).append(result)
+    by = folder_of if len(folders) > 1 else None
     groups = folders if by else {ALL: list(results)}
     return [
         SlideSummary(

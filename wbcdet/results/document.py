@@ -30,6 +30,7 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
         results: the record of every field, in order.
     """
     results = list(results)
+    slides = summarise(results, info.get("ground"), info.get("sources", ()))
     return {
         "format": FORMAT,
         "info": {
@@ -38,7 +39,7 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
             "notice": NOTICE,
             **info,
         },
-        "slides": [slide.to_dict() for slide in summarise(results, info.get("ground"))],
+        "slides": [slide.to_dict() for slide in slides],
         "fields": [result.to_dict() for result in results],
     }
 
