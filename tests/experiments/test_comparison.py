@@ -69,7 +69,7 @@ def test_judge() -> None:
 def test_what_is_there_is_not_done_again(
     made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_training.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(classifier_training, "cores", lambda: 1)
     recipe = ClassifierRecipe("leucocytenet-v1", epochs=1, crops=8, batch=8)
     lists = [made_list([0, 1, 2])]
     card, figures = compare_one(recipe, made_up, tmp_path, lists, SURE, "cpu", workers=0)

@@ -27,6 +27,7 @@ from leaky_protocol import (
 from wbcdet.datasets.cells import CLASSES, LabelledCell, load_cells
 from wbcdet.records import LABELS
 from wbcdet.training import classifier_training
+from wbcdet.training.augment_cells import CROP_SIZE
 from wbcdet.training.config import ClassifierRecipe, TrainingError
 
 
@@ -52,7 +53,7 @@ def test_the_four_come_first() -> None:
 
 
 def test_copies_come_evenly(cells: list[LabelledCell], copies: Copies) -> None:
-    assert copies.crops.shape == (200, 96, 96, 3) and copies.crops.dtype == np.uint8
+    assert copies.crops.shape == (200, CROP_SIZE, CROP_SIZE, 3) and copies.crops.dtype == np.uint8
     assert np.bincount(copies.labels).tolist() == [50] * 4
     assert set(np.bincount(copies.originals)) == {5}
     assert all(cells[o].label == k for o, k in zip(copies.originals, copies.labels, strict=True))
@@ -91,7 +92,7 @@ def test_every_training_copy_comes_once_a_turn(copies: Copies) -> None:
     first = data[0]["crop"]
     data.epoch = 1
     assert not data[0]["crop"].equal(first)
-    assert len(data) == number + 5 and data[number + 4]["crop"].shape == (3, 96, 96)
+    assert len(data) == number + 5 and data[number + 4]["crop"].shape == (3, CROP_SIZE, CROP_SIZE)
 
 
 def test_macro_figures() -> None:
@@ -136,7 +137,7 @@ def script() -> ModuleType:
 def test_measured_and_printed(
     copies: Copies, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(classifier_training.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(classifier_training, "cores", lambda: 1)
     recipe = ClassifierRecipe("leucocytenet-v1", 1, 16, batch=8, data="random")
     leaky = measure(tmp_path / "a", copies, "random", recipe, workers=0)
     assert leaky["test_copies"] == 40 and leaky["trained_on"] > 0.9

@@ -72,6 +72,10 @@ class Page:
         self.tab.goto(url)
         self.tab.wait_for_selector(".tile.focus")
 
+    def knows(self, server: Server) -> None:
+        """As when a program that was started opens its address, with its token, in this browser."""
+        assert self.tab.request.get(server.url).ok
+
     def press(self, *keys: str) -> None:
         for key in keys:
             self.tab.keyboard.press(key)
@@ -171,6 +175,7 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Ser
     page.press("b")  # shown at once, and taken back, as nobody keeps it
     sync_api.expect(page.tab.locator("#classes [data-label='basophil'] b")).to_have_text("1")
     server = serve(report, "--port", port, "--reviewer", "Ann Example")
+    page.knows(server)
     sync_api.expect(page.tab.locator("#banner")).to_be_hidden(timeout=15000)
     again = Page(browser, server.url)
     again.progress(f"5 of {CELLS} reviewed")
@@ -250,7 +255,7 @@ def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Ser
         field["cells"] = []
     results.write_text(json.dumps(document))
     server.kill()
-    serve(results.parent, "--port", server.port, "--reviewer", "Bob")
+    page.knows(serve(results.parent, "--port", server.port, "--reviewer", "Bob"))
     sync_api.expect(page.tab.locator("#title")).to_have_text("empty", timeout=15000)
     sync_api.expect(page.tab.locator("#who")).to_have_value("Bob")
     page.tab.select_option("#slide", label="boris")

