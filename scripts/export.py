@@ -23,7 +23,7 @@ def detector(
         "runs/detector/weights/last.pt"
     ),
     size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 416,
-    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.35,
+    confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.25,
     recipe: Recipe = "",
     out: Folder = Path("weights"),
     replace: Replace = False,

@@ -82,8 +82,9 @@ def evaluate(
         typer.Option(
             "--list",
             metavar="NAME",
-            help="A test list of the project, or all: bccd, raabin, pbc, bcisc, tecom, "
-            "cellavision, empty, telephone, unseen-bccd, kaggle-test. May be repeated.",
+            help="A test list of the project, or all: bccd, raabin, pbc, pbc-experts, chula-ee, "
+            "bcisc, tecom, cellavision, pbc-second, empty, telephone, unseen-bccd, kaggle-test. "
+            "May be repeated.",
             show_default=False,
         ),
     ] = None,
