@@ -23,8 +23,6 @@ from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, TIFF, PictureKind, pic
 from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
 from wbcdet.utils.files import PART_PREFIX
 
-#: Endings of files that are not looked into for several pictures.
-_SINGLE = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".gif"})
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
 _ZIPS = frozenset({".zip", ".cbz"})
@@ -487,7 +485,7 @@ def _pictures(item: Source) -> list[Source]:
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
-    if path.suffix.lower() in _SINGLE or not is_tiff_file(path) or picture_kind(path) is not TIFF:
+    if not is_tiff_file(path) or picture_kind(path) is not TIFF:
         return [item]
     from wbcdet.io.planes import fields_of, pages_left_out
 
