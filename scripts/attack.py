@@ -29,7 +29,7 @@ import typer
 COMMAND = [sys.executable, "-m", "wbcdet"]
 #: Everything in a report that a run opens or writes below.
 ENTRIES = ("annotated", "cells", "journal", "journal/fields.jsonl", "journal/pictures.bin")
-ENTRIES += ("journal/lock", "results.json", "review.sqlite", "review-log.jsonl", "reviewed")
+ENTRIES += (".wbcdet.lock", "results.json", "review.sqlite", "review-log.jsonl", "reviewed")
 
 
 class Page:

@@ -38,6 +38,7 @@ def write_report(folder: Path, fields: int) -> Path:
     from wbcdet.io.field import read_field
     from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
     from wbcdet.report.counts import CountOptions
+    from wbcdet.report.header import make_header
     from wbcdet.report.input_fingerprint import InputFingerprints
     from wbcdet.report.job import Job, opened
     from wbcdet.report.journal_entry import JournalEntry
@@ -50,9 +51,8 @@ def write_report(folder: Path, fields: int) -> Path:
     root = Root("", str(folder / "fields"))
     job = Job((root,), folder / "report", annotate=False)
     with opened(job) as journal:
-        header = {"wbcdet": "0", "created": "2026-01-01T00:00:00+00:00"}
-        header |= {"sources": [root.to_dict()], "detector": model, "classifier": model}  # type: ignore[dict-item]
-        journal.start({**header, "settings": settings})
+        models = {"detector": model, "classifier": model, "settings": settings}
+        journal.start(make_header(models, [root], "2026-01-01T00:00:00+00:00"))
         for number in range(fields):
             noise = rng.integers(205, 235, (DOWN * STEP, ACROSS * STEP, 3), np.uint8)
             cells = []

@@ -57,7 +57,7 @@ def test_classifier(train: Train, tmp_path: Path) -> None:
     assert str(tmp_path) not in json.dumps(card)
     network = load_network(weights, arch=card["arch"])
     assert network(torch.zeros(1, 3, CROP_SIZE, CROP_SIZE)).shape == (1, len(card["classes"]))
-    assert "LeucoCyteNetv1, 0.54 million parameters, validation accuracy" in first.stdout
+    assert "LeucoCyteNetv1, 0.55 million parameters, validation accuracy" in first.stdout
     assert first.stdout.count("\n") == 1 and "epoch 2/2  loss" in first.stderr
 
     again = train("classifier", *SMALL)
@@ -153,7 +153,7 @@ DETECTOR = ("--size", "64", "--epochs", "2", "--scenes", "4", "--batch", "2", "-
 
 def test_detector(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector_training, "VALIDATION_SCENES", 4)
-    monkeypatch.setattr(detector_training.os, "cpu_count", lambda: 1)
+    monkeypatch.setattr(detector_training, "cores", lambda: 1)
     trainer = detector_training.SceneTrainer
     save = trainer.save_model
 

@@ -75,13 +75,6 @@ def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[
             lists += _laboratory(name, prepared)
         else:
             lists += _OTHERS[name](prepared, data)
-    # Of a laboratory whose archive was not prepared there is none.
-    lists = [one for one in lists if one.size]
-    if names and not lists:
-        raise DataError(
-            f"{prepared}: holds nothing of {', '.join(names)}; see wbcdet data fetch --help, then "
-            "prepare it again"
-        )
     return lists
 
 

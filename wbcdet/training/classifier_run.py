@@ -29,9 +29,9 @@ def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "au
         TrainingError: it cannot begin or go on.
     """
     architecture(recipe.arch)
+    data = fingerprint(prepared)
     check_laboratories(prepared, recipe.leave_out)
-    left_out = with_other_names(recipe.leave_out)
-    recipe = replace(recipe, data=fingerprint(prepared), leave_out=left_out)
+    recipe = replace(recipe, data=data, leave_out=with_other_names(recipe.leave_out))
     device = pick_device(device)
     cells = load_cells(prepared, ("train",), leave_out=recipe.leave_out)
     if not cells:

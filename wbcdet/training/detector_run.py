@@ -62,9 +62,9 @@ def train_detector(
     Raises:
         TrainingError: it cannot begin or go on.
     """
+    data = fingerprint(prepared)
     check_laboratories(prepared, recipe.leave_out)
-    left_out = with_other_names(recipe.leave_out)
-    recipe = replace(recipe, data=fingerprint(prepared), leave_out=left_out)
+    recipe = replace(recipe, data=data, leave_out=with_other_names(recipe.leave_out))
     place = "cpu" if pick_device(device) == "cpu" else "0"
     laboratories = _laboratories(prepared, recipe.leave_out)
     if not laboratories:
