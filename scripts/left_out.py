@@ -7,7 +7,6 @@ shorter than those of the shipped models and all alike. An interrupted call goes
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -118,7 +117,6 @@ def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
     from wbcdet.evaluation.benchmarks import prepared_fields
     from wbcdet.evaluation.infer import FINDING, observe
     from wbcdet.inference.analyzer import Analyzer
-    from wbcdet.inference.weights import weights_folder
 
     parts = ("train", "val", "test", "heldout")
     fields = prepared_fields(
@@ -130,19 +128,8 @@ def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
         completed=True,
     )
     step = max(1, len(fields) // _MAX_FIELDS)
-    for file in weights_folder().glob("classifier.*"):
-        if not (models / file.name).exists():
-            (models / file.name).write_bytes(file.read_bytes())
-    kept = os.environ.get("WBCDET_WEIGHTS")
-    os.environ["WBCDET_WEIGHTS"] = str(models)
-    try:
-        analyzer = Analyzer()
-        seen = [one.found for one, _ in observe(fields[::step], analyzer, (FINDING,), [])]
-    finally:
-        os.environ.pop("WBCDET_WEIGHTS")
-        if kept:
-            os.environ["WBCDET_WEIGHTS"] = kept
-    return seen
+    analyzer = Analyzer(weights=models)  # the classifier, which it lacks, is not asked
+    return [one.found for one, _ in observe(fields[::step], analyzer, (FINDING,), [])]
 
 
 def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:
@@ -152,7 +139,7 @@ def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:
     row = judge_detector(found, confidence)
     best = (0.0, 1.0)
     for threshold in np.arange(0.02, 0.95, 0.01):
-        there = judge_detector_fast(found, float(threshold))
+        there = recall_and_false(found, float(threshold))
         if there[1] <= ALLOWED_FALSE:
             best = (there[0], float(threshold))
             break
@@ -166,7 +153,7 @@ def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:
     }
 
 
-def judge_detector_fast(found: list[Any], confidence: float) -> tuple[float, float]:
+def recall_and_false(found: list[Any], confidence: float) -> tuple[float, float]:
     """Recall and false boxes a field at a threshold."""
     from wbcdet.evaluation.detection import match
 
