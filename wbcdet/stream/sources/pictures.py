@@ -172,6 +172,19 @@ class Pictures:
                 retries += 1
                 if retries > _MAX_RETRIES:
                     return
+            except (av.error.FFmpegError, OSError):
+                # The decoder's threads still hold the last pictures.
+                if not self._live:
+                    yield self._end()
+                raise
+
+    def _end(self) -> av.Packet[Any]:
+        """The packet without data at which the decoder gives all that it still holds."""
+        import av
+
+        packet: av.Packet[Any] = av.Packet()
+        packet.stream = self._stream
+        return packet
 
     def _measure(self, packet: av.Packet[Any], last: float | None) -> float | None:
         extent = self.extent
