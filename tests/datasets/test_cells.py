@@ -11,13 +11,15 @@ import pytest
 from conftest import PURPLE, WHITE_BOX, grain
 
 from wbcdet.datasets.cells import CLASSES, LARGEST_CELL, LabelledCell, cut_patch, load_cells
-from wbcdet.inference.preprocess import crop_cell, normalise_stain
+from wbcdet.inference.cell_crop import cell_crop
+from wbcdet.inference.preprocess import crop_cell
+from wbcdet.inference.surroundings import REACH
 from wbcdet.training.augment_cells import (
     BLOOD_SHARES,
+    CROP,
     CROP_PADDING,
     CROP_SIZE,
     DECLINED_WEIGHTS,
-    STAIN,
     CellDataset,
     _cut_by_border,
     plain_crop,
@@ -81,18 +83,18 @@ def test_plain_crop_is_that_of_inference(box: tuple[float, ...]) -> None:
     field = grain(480, 640)
     patch, inside = cut_patch(field, np.array(box, float))
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)
-    expected = normalise_stain(crop_cell(field, box, CROP_SIZE, CROP_PADDING), **STAIN)
+    expected = cell_crop(field, box, CROP)
     assert np.abs(plain_crop(cell).astype(int) - expected).max() <= 8
 
 
 def test_large_cells_are_kept_smaller() -> None:
     field = grain(1000, 1000)
     patch, inside = cut_patch(field, np.array([200, 300, 700, 650], float))
-    assert max(patch.shape) <= 2.6 * LARGEST_CELL + 2
+    assert max(patch.shape) <= 2 * REACH * LARGEST_CELL + 2
     assert inside[2] - inside[0] == pytest.approx(LARGEST_CELL)
     cell = LabelledCell("a", "f", "g", "train", patch, inside, 0, False)
-    expected = crop_cell(field, (200, 300, 700, 650), CROP_SIZE, CROP_PADDING)
-    assert np.abs(plain_crop(cell).astype(int) - normalise_stain(expected, **STAIN)).mean() < 2
+    expected = cell_crop(field, (200, 300, 700, 650), CROP)
+    assert np.abs(plain_crop(cell).astype(int) - expected).mean() < 2
 
 
 def test_patch_reaches_as_far_as_any_turn(made_up: Path, train: list[LabelledCell]) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import csv
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from wbcdet.inference.surroundings import REACH, Surroundings, look_around
 from wbcdet.utils.boxes import Box
 
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
@@ -42,9 +43,7 @@ REASONS = {
 MEAN = (0.498, 0.498, 0.498)
 STD = (0.502, 0.502, 0.502)
 #: Longer side at which a cell is kept in memory, px.
-LARGEST_CELL = 96
-#: What varied crops reach from the middle of a cell, over the longer side of its box.
-REACH = 1.3
+LARGEST_CELL = 80
 
 
 @dataclass(slots=True)
@@ -55,6 +54,7 @@ class LabelledCell:
         patch: (H, W, 3) uint8 BGR, the part of the field around the cell.
         box: of the cell within the patch, px.
         label: index into ``CLASSES``.
+        around: what stands around the cell in the patch.
     """
 
     laboratory: str
@@ -65,10 +65,14 @@ class LabelledCell:
     box: tuple[float, float, float, float]
     label: int
     silver: bool
+    around: Surroundings = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.around = look_around(self.patch, self.box)
 
 
 def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Box]:
-    """The part of a field that any variation of the crop can reach, and the box in it.
+    """The part of a field that a crop can depend on, and the box in it.
 
     Args:
         image: (H, W, 3) uint8 BGR, the field or a part of it.

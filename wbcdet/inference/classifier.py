@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.cell_crop import cell_crop
 from wbcdet.inference.flipped_views import MIRRORINGS, mirrored
-from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
+from wbcdet.inference.preprocess import normalise
 from wbcdet.inference.weights import WeightsError, load_model
 from wbcdet.records import ARTEFACT, LABELS, CellType
 from wbcdet.utils.calibration import softmax
@@ -93,9 +94,7 @@ class Classifier:
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
-        crop = crop_cell(pixels, box, self.card["input_size"], self.card["crop_padding"])
-        stain = self.card.get("stain")
-        return crop if stain is None else normalise_stain(crop, **stain)
+        return cell_crop(pixels, box, self.card)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Calibrated probability of every class on the card, (N, classes) float32."""

@@ -10,6 +10,7 @@ import numpy as np
 from wbcdet.inference.classifier import Classification
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, show
 from wbcdet.inference.protocols import Classifier, Detector
+from wbcdet.inference.surroundings import REACH
 from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, plan
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
@@ -63,8 +64,8 @@ def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
     x_min, y_min, x_max, y_max = box
     if max(field.width, field.height) <= MAX_WHOLE:
         return classifier.crop(field.pixels, np.array(box))
-    # The crop reaches 0.63 of the box's longer side from its centre, shrinking it first 0.94.
-    reach = max(x_max - x_min, y_max - y_min, 1.0) * classifier.card["crop_padding"] + 4
+    # The crop itself reaches less far than what it is compared with.
+    reach = max(x_max - x_min, y_max - y_min, 1.0) * REACH + 4
     x, y = (x_min + x_max) / 2, (y_min + y_max) / 2
     left, top = max(0, int(x - reach)), max(0, int(y - reach))
     part = field.read(left, top, int(x + reach) + 1, int(y + reach) + 1)

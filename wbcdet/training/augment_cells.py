@@ -10,15 +10,32 @@ import torch
 from torch.utils.data import Dataset
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, LabelledCell
-from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise, normalise_stain
+from wbcdet.inference.cell_crop import cell_crop, match_stain, zoom_out
+from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise
+from wbcdet.inference.surroundings import Surroundings
 from wbcdet.training.augment_stain import change_light, change_optics, change_stain, from_density
 
 #: Side of a crop in pixels and of its square over the longer side of the box.
 CROP_SIZE = 112
 CROP_PADDING = 1.5
-#: What every crop's stain is evened to, see
-#: :func:`wbcdet.inference.preprocess.normalise_stain`; red, green, blue.
-STAIN: dict[str, Any] = {"nucleus": (0.85, 1.25, 0.55), "ground": 0.08, "limits": (0.5, 2.2)}
+#: What every crop's stain is brought to, see :func:`wbcdet.inference.cell_crop.match_stain`; red,
+#: green, blue.
+STAIN: dict[str, Any] = {
+    "nucleus": (0.85, 1.25, 0.55),
+    "red_cell": (0.10, 0.34, 0.30),
+    "ground": 0.08,
+    "limits": (0.5, 2.2),
+}
+#: A cell of fewer diameters of red cells is shown as small as it is: lymphocytes have about 1.7,
+#: neutrophils 2.4, monocytes 2.8 as :mod:`wbcdet.inference.surroundings` measures them.
+LEAST_RED_CELLS = 2.4
+#: What of a card decides how a crop is cut.
+CROP: dict[str, Any] = {
+    "input_size": CROP_SIZE,
+    "crop_padding": CROP_PADDING,
+    "least_red_cells": LEAST_RED_CELLS,
+    "stain": STAIN,
+}
 
 #: Shares of the four types in the blood of healthy adults, from the middle of common reference
 #: ranges, rounded.
@@ -37,11 +54,12 @@ DECLINED_WEIGHTS = {
 
 def plain_crop(cell: LabelledCell) -> np.ndarray:
     """The crop as at inference, (S, S, 3) uint8 BGR."""
-    return normalise_stain(crop_cell(cell.patch, cell.box, CROP_SIZE, CROP_PADDING), **STAIN)
+    return cell_crop(cell.patch, cell.box, CROP)
 
 
 def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
     """The crop as another slide, stain, camera and detector might give it."""
+    around = _measured_otherwise(cell.around, rng)
     patch, box = cell.patch, np.array(cell.box)
     side = max(box[2:] - box[:2])
     box += np.tile(rng.normal(0, 0.04, 2), 2) * side
@@ -49,6 +67,7 @@ def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
         patch, box = _cut_by_border(patch, box, rng)
     # A detector's box may leave a rim or hug the nucleus.
     padding = CROP_PADDING * float(np.exp(rng.normal(-0.05, 0.14)))
+    padding *= zoom_out(around, LEAST_RED_CELLS)
     crop = crop_cell(patch, box, CROP_SIZE, padding, angle=float(rng.uniform(0, 360)))
     if rng.random() < 0.5:
         crop = np.ascontiguousarray(crop[:, ::-1])
@@ -56,16 +75,33 @@ def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
         small_side = int(np.exp(rng.uniform(np.log(20), np.log(80))))
         small = cv2.resize(crop, (small_side, small_side), interpolation=cv2.INTER_AREA)
         crop = cv2.resize(small, (CROP_SIZE, CROP_SIZE), interpolation=cv2.INTER_LINEAR)
-    if rng.random() < 0.85:
-        crop = change_stain(crop, rng, strength=float(rng.uniform(0.3, 1.1)))
-    if rng.random() < 0.7:
+    # Some stay as they are: what matching hides or spoils in one crop must not be all there is.
+    if rng.random() < 0.9:
+        crop = match_stain(crop, around, **STAIN)
+    if rng.random() < 0.8:
+        crop = change_stain(crop, rng, strength=float(rng.uniform(0.1, 0.6)))
+    if rng.random() < 0.5:
         crop = change_light(crop, rng)
     if rng.random() < 0.6:
         crop = change_optics(crop, rng, largest_blur=2.4)
-    # Some stay as they are: what evening hides or spoils in one crop must not be all there is.
-    if rng.random() < 0.75:
-        crop = normalise_stain(crop, **STAIN)
     return _change_cytoplasm(crop, rng) if rng.random() < 0.6 else crop
+
+
+def _measured_otherwise(around: Surroundings, rng: np.random.Generator) -> Surroundings:
+    """As a slide might be measured that has a tinted ground, other or no red cells."""
+    red_cell, diameter = around.red_cell, around.diameter
+    if rng.random() < 0.15:
+        red_cell = diameter = None
+    if red_cell is not None:
+        red_cell = red_cell * np.exp(rng.normal(0, 0.15) + rng.normal(0, 0.10, 3))
+    if diameter is not None:
+        diameter *= float(np.exp(rng.normal(0, 0.12)))
+    return Surroundings(
+        around.ground + rng.normal(0, 0.03, 3).astype(np.float32),
+        around.nucleus * np.exp(rng.normal(0, 0.12) + rng.normal(0, 0.08, 3)),
+        red_cell,
+        diameter,
+    )
 
 
 def _cut_by_border(

@@ -9,7 +9,7 @@ from typing import Any
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.datasets.laboratories import with_other_names
 from wbcdet.training.architectures import architecture
-from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN, CellDataset
+from wbcdet.training.augment_cells import CROP, CROP_SIZE, CellDataset
 from wbcdet.training.classifier_training import WEIGHTS, Run, fit_temperature, validation_logits
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_laboratories, fingerprint
 from wbcdet.training.devices import pick_device
@@ -70,9 +70,7 @@ def _card(run: Run, prepared: Path) -> dict[str, Any]:
             "arch": recipe.arch,
             **size_of(network, CROP_SIZE),
             "classes": list(CLASSES),
-            "input_size": CROP_SIZE,
-            "crop_padding": CROP_PADDING,
-            "stain": STAIN,
+            **CROP,
             "mean": list(MEAN),
             "std": list(STD),
             "colour_order": "RGB",

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
 from wbcdet.inference.weights import sealed
-from wbcdet.training.augment_cells import CROP_PADDING, CROP_SIZE, STAIN
+from wbcdet.training.augment_cells import CROP, CROP_SIZE
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.compose_scenes import LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
@@ -153,7 +153,7 @@ def export_classifier(
         "classifier",
         {
             "name": "wbcdet-leucocytenet",
-            "version": "4",
+            "version": "5",
             "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
             "stages": stages,
             "head": head,
@@ -161,9 +161,7 @@ def export_classifier(
             "training_file": "classifier.safetensors",
             "classes": list(CLASSES),
             "reasons": REASONS,
-            "input_size": CROP_SIZE,
-            "crop_padding": CROP_PADDING,
-            "stain": STAIN,
+            **CROP,
             "mean": list(MEAN),
             "std": list(STD),
             "colour_order": "RGB",
