@@ -47,8 +47,8 @@ DECLINED_WEIGHTS = {
     "immature granulocyte": 0.35,
     "promyelocyte": 0.25,
     "erythroblast": 0.25,
-    "platelet": 0.12,
-    "artefact": 0.25,
+    "platelet": 0.08,
+    "artefact": 0.12,
 }
 
 
