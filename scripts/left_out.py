@@ -79,15 +79,19 @@ def detector(
 def classifier(
     runs: Runs = Path("runs/left-out-classifier"),
     prepared: Prepared = Path("prepared"),
-    epochs: Annotated[int, typer.Option(help="Epochs of each run.")] = 5,
+    epochs: Annotated[int, typer.Option(help="Epochs of each run.")] = 16,
     crops: Annotated[int, typer.Option(help="Crops in an epoch.")] = 2400,
-    only: Only = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="These laboratories alone; those joined by + are left out together."),
+    ] = None,
     out: Out = None,
 ) -> None:
     """Name the cells of each laboratory with a classifier that was trained on the others.
 
-    Scores of all cells are written to RUNS/LABORATORY/scores.npz: temperature and thresholds are
-    chosen on them (``scripts/thresholds.py``).
+    Two laboratories that are left out together share a run, in which less is left to train on.
+    Scores of all cells are written to RUNS/LEFT-OUT/LABORATORY/scores.npz: temperature and
+    thresholds are chosen on them (``scripts/thresholds.py``).
     """
     from wbcdet.training.classifier_run import begin, complete
     from wbcdet.training.config import ClassifierRecipe
@@ -95,18 +99,20 @@ def classifier(
     figures: dict[str, Any] = {}
     print("| laboratory | cells of the four | right % | by type | basophils declined % |")
     print("|---|---|---|---|---|")
-    for laboratory in only or NAMED:
-        run = runs / laboratory
-        recipe = ClassifierRecipe(epochs=epochs, crops=crops, leave_out=(laboratory,))
+    for together in only or NAMED:
+        run = runs / together
+        left_out = tuple(together.split("+"))
+        recipe = ClassifierRecipe(epochs=epochs, crops=crops, leave_out=left_out)
         training = begin(prepared, run, recipe, "cpu")
         complete(training, prepared, 0)
-        figures[laboratory] = row = name_cells(run, prepared, laboratory)
-        print(
-            f"| {laboratory} | {row['cells']} | {100 * row['right']:.1f} | "
-            + ", ".join(f"{k} {100 * v:.0f}" for k, v in row["by_type"].items())
-            + f" | {row['basophils_declined']} |",
-            flush=True,
-        )
+        for laboratory in left_out:
+            figures[laboratory] = row = name_cells(run, prepared, laboratory, left_out)
+            print(
+                f"| {laboratory} | {row['cells']} | {100 * row['right']:.1f} | "
+                + ", ".join(f"{k} {100 * v:.0f}" for k, v in row["by_type"].items())
+                + f" | {row['basophils_declined']} |",
+                flush=True,
+            )
     mean = float(np.mean([row["right"] for row in figures.values()]))
     print(f"mean of the laboratories: {100 * mean:.1f} %")
     _write(out, {**figures, "mean": mean})
@@ -165,13 +171,17 @@ def recall_and_false(found: list[Any], confidence: float) -> tuple[float, float]
     return hits / max(cells, 1), false / max(len(found), 1)
 
 
-def name_cells(run: Path, prepared: Path, laboratory: str) -> dict[str, Any]:
+def name_cells(
+    run: Path, prepared: Path, laboratory: str, left_out: tuple[str, ...]
+) -> dict[str, Any]:
     """Accuracy over the four types, and ``scores.npz`` with logits and distances of all cells."""
+    import torch
 
     from wbcdet.datasets.cells import CLASSES, load_cells
     from wbcdet.datasets.laboratories import with_other_names
     from wbcdet.training.augment_cells import plain_crop
     from wbcdet.training.classifier_training import load_network, predict_outputs
+    from wbcdet.training.distance import training_distance
 
     every = ("train", "val", "test", "heldout")
     cells = load_cells(
@@ -180,8 +190,11 @@ def name_cells(run: Path, prepared: Path, laboratory: str) -> dict[str, Any]:
     network = load_network(run / "classifier.safetensors")
     logits, features = predict_outputs(network, (plain_crop(c) for c in cells))
     labels = np.array([c.label for c in cells])
+    distance = training_distance(network, prepared, with_other_names(left_out))
+    (run / laboratory).mkdir(exist_ok=True)
     np.savez_compressed(
-        run / "scores.npz", logits=logits, features=features, labels=labels,
+        run / laboratory / "scores.npz", logits=logits, labels=labels,
+        distance=distance(torch.from_numpy(features)).numpy(),
         groups=np.array([c.group for c in cells]),
     )  # fmt: skip
     named = logits.argmax(1)

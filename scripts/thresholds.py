@@ -30,7 +30,7 @@ def main(
     from wbcdet.datasets.cells import CLASSES
     from wbcdet.training.classifier_training import fit_temperature
 
-    labs = {p.parent.name: np.load(p) for p in sorted(runs.glob("*/scores.npz"))}
+    labs = {p.parent.name: np.load(p) for p in sorted(runs.glob("*/*/scores.npz"))}
     if not labs:
         raise typer.BadParameter(f"{runs} holds no scores.npz: run scripts/left_out.py classifier")
     # The temperature of the laboratory that needs the most caution would blur all others; the
