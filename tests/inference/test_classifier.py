@@ -6,16 +6,18 @@ import hashlib
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from conftest import grain
+from conftest import grain, one_line
 
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.classifier import Classifier, decide
 from wbcdet.inference.weights import WeightsError, load_model, sealed
 from wbcdet.records import LABELS, CellType
 from wbcdet.settings import Settings
+from wbcdet.training.augment_cells import CROP
 
 CLASSES = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil", "artefact")
 
@@ -299,6 +301,27 @@ def test_a_model_with_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     careful = Classifier("cpu", careful=True).classify([colour(255, 0, 0), colour(150, 0, 0)])
     assert [one.distance for one in careful] == pytest.approx([255, 150], abs=0.1)
     assert Classifier("cpu").classify([]) == []
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stain": {**CROP["stain"], "red_cell": [0.1, 0.3]}, "least_red_cells": 2.4},
+        {"stain": {**CROP["stain"], "red_cell": [0.1, -0.3, 0.3]}, "least_red_cells": 2.4},
+        {"stain": {"red_cell": [0.1, 0.3, 0.3]}, "least_red_cells": 2.4},
+        {"stain": {**CROP["stain"], "unknown": 1}, "least_red_cells": 2.4},
+        {"stain": CROP["stain"]},
+        {"stain": CROP["stain"], "least_red_cells": 0},
+    ],
+)
+def test_a_card_whose_crops_cannot_be_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
+    write_model(tmp_path, **changes)
+    with pytest.raises(WeightsError, match=r"classifier\.json") as error:
+        Classifier("cpu")
+    assert one_line(str(error.value))
 
 
 @pytest.mark.parametrize("absent", ["unlike_trained", "reasons", "decline_below", "stain"])
