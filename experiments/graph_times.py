@@ -15,7 +15,7 @@ FIELDS = 16
 
 
 def onnx_runtime(path: str, threads: int, spin: bool) -> Callable[[Any], Any]:
-    """The graph in ONNX Runtime; threads that share a call may spin while they wait."""
+    """Return the graph in ONNX Runtime; threads that share a call may spin while they wait."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

@@ -49,7 +49,7 @@ class NamingList:
 
 
 def naming_lists(prepared: Path) -> list[NamingList]:
-    """The test lists of the classifier, in the order of ``LISTS``."""
+    """Return the test lists of the classifier, in the order of ``LISTS``."""
     found = []
     for name in LISTS:
         [chosen] = [t for t in load_lists((name,), prepared, None) if t.name == f"{name}-naming"]
@@ -159,7 +159,7 @@ def table_head(titles: Sequence[str]) -> str:
 
 
 def table_row(card: Mapping[str, Any], speed: Mapping[int, float], lists: Mapping[str, Any]) -> str:
-    """The line of one network."""
+    """Return the line of one network."""
     cells = [
         card["name"],
         card["initialisation"],

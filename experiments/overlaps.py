@@ -13,7 +13,7 @@ import typer
 
 
 def read_splits(prepared: Path, laboratory: str) -> dict[str, dict[str, str]]:
-    """The rows of the laboratory's fields in the prepared folder, by file name."""
+    """Return the rows of the laboratory's fields in the prepared folder, by file name."""
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["laboratory"] == laboratory]
     return {Path(row["field"]).name: row for row in rows}

@@ -79,7 +79,7 @@ def load(prepared: Path) -> tuple[dict[str, list[str]], dict[str, float]]:
 
 
 def look(analyzer: Analyzer, pixels: np.ndarray) -> tuple[FieldResult, FieldQuality]:
-    """A field's cells and quality, as a count measures it."""
+    """Return a field's cells and quality, as a count measures it."""
     from wbcdet.inference.quality import cell_width, measure
 
     result = analyzer.analyze(pixels)

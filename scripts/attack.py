@@ -62,13 +62,13 @@ class Page:
             return error.code, error.read()
 
     def write(self, path: str, **body: Any) -> Any:
-        """The answer to a write of the page."""
+        """Return the answer to a write of the page."""
         now = json.loads(self.ask("/api/changes?since=0")[1])
         body = {"mark": now["mark"], "who": "Ann", "since": now["last"], **body}
         return self.ask(path, json.dumps(body).encode())
 
     def peak_mb(self) -> float:
-        """The most memory that the server has taken."""
+        """Return the most memory that the server has taken."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
 
@@ -88,7 +88,7 @@ def served(report: Path) -> Iterator[Page]:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command."""
+    """Return the command."""
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 

@@ -50,7 +50,7 @@ class Contender:
 
 
 def pictures(folder: Path, archive: str, number: int) -> Path:
-    """The first pictures of an archive as files."""
+    """Return the first pictures of an archive as files."""
     from wbcdet.datasets.archives import open_archive
 
     opened = open_archive(archive)
@@ -147,7 +147,7 @@ def show(title: str, contenders: list[Contender], fields: int) -> None:
 def whole_processes(
     source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
 ) -> list:
-    """The contenders as commands."""
+    """Return the contenders as commands."""
     python, out = sys.executable, work / "out"
     ours = [python, "-m", "wbcdet", "predict", str(source), "--quiet", "--out", str(out)]
     made = [
@@ -175,7 +175,7 @@ def whole_processes(
 def warm_processes(
     source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
 ) -> list:
-    """The contenders as processes that stay loaded."""
+    """Return the contenders as processes that stay loaded."""
     names = {"wbcdet": "wbcdet", "wbcdet-plain": "wbcdet, no pictures"}
     if bf16:
         names["wbcdet-bf16"] = "wbcdet, cpu-bf16"

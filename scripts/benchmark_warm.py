@@ -53,7 +53,7 @@ def _two_stage(files: list[Path], out: Path, checkpoint: Path, device: str) -> C
 
 
 def _floor(files: list[Path], out: Path, checkpoint: Path, device: str, decode: bool) -> Callable:
-    """The detector's graph alone, a core for each field: the fastest way that was found."""
+    """Return the detector's graph alone, a core for each field: the fastest way that was found."""
     import cv2
     import numpy as np
     import onnxruntime

@@ -28,7 +28,7 @@ def detector(
     out: Folder = Path("weights"),
     replace: Replace = False,
 ) -> None:
-    """The detector."""
+    """Export the detector."""
     _check(out, "detector", replace=replace)
     from wbcdet.training.export import export_detector
 

@@ -403,7 +403,7 @@ _simple("5", "animated AVIF", "a.avif", lambda s: _animated("AVIF", s, quality=9
 
 
 def _profiled(stage: Stage, name: str) -> tuple[Image.Image, bytes]:
-    """The picture in the colours of another profile."""
+    """Return the picture in the colours of another profile."""
     white = {"prophoto": (0.3457, 0.3585, 1.0)}.get(name, (0.3127, 0.329, 1.0))
     corners, gamma = {
         "p3": ([0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], 2.2),
@@ -552,7 +552,7 @@ class Outcome:
 
 
 def field() -> np.ndarray:
-    """The field of all cases: synthetic, three white cells."""
+    """Return the field of all cases: synthetic, three white cells."""
     counts = {"eosinophil": 1, "lymphocyte": 1, "neutrophil": 1}
     return np.ascontiguousarray(render_field(5, counts=counts).pixels[:, :, ::-1])
 
@@ -594,7 +594,7 @@ def run(checkout: Path, folder: Path) -> Outcome:
 
 
 def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
-    """What came out, in words, and whether it is right."""
+    """Return what came out, in words, and whether it is right."""
     if done.words:
         return done.words, False
     kind = "grey" if one.expected == "grey" else "colour"
@@ -633,7 +633,7 @@ def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
 
 
 def labels(entry: dict[str, Any]) -> str:
-    """The cells of a field by label, as text."""
+    """Return the cells of a field by label, as text."""
     found = Counter(cell["label"] for cell in entry["cells"])
     return ", ".join(f"{count} {label}" for label, count in sorted(found.items())) or "no cell"
 

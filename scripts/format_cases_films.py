@@ -358,7 +358,7 @@ for _title, _text in (
 
 
 def run(arguments: Sequence[str], package: Path, where: Path) -> str:
-    """What a command said and did, in a few words."""
+    """Return what a command said and did, in a few words."""
     where.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(where / "out", ignore_errors=True)
     environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}

@@ -113,7 +113,8 @@ def classifier(
 
 
 def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
-    """What the detector in ``models`` finds on fields of a laboratory, down to a score near 0."""
+    """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
+    0."""
     from wbcdet.evaluation.benchmarks import prepared_fields
     from wbcdet.evaluation.infer import FINDING, observe
     from wbcdet.inference.analyzer import Analyzer

@@ -59,12 +59,12 @@ class Stage:
         path.write_text("mine")
 
     def still(self, name: str) -> str:
-        """What has become of it."""
+        """Return what has become of it."""
         path = self.folder / name
         return "kept" if path.is_file() and path.read_bytes() == b"mine" else "LOST"
 
     def start(self, *arguments: str, folder: str = ".") -> subprocess.Popen[str]:
-        """The command in a process."""
+        """Return the command in a process."""
         return subprocess.Popen(
             [sys.executable, "-m", "wbcdet", *arguments],
             cwd=self.folder / folder,
@@ -82,7 +82,7 @@ class Stage:
         return running.returncode, errors.strip()
 
     def names(self, out: str) -> list[str]:
-        """The fields of a report."""
+        """Return the fields of a report."""
         path = self.folder / out / "results.json"
         if not path.is_file():
             return []
@@ -381,7 +381,7 @@ def _(stage: Stage) -> str:
 
 
 def play(one: Case, package: Path) -> str:
-    """What comes of a case, in a few words."""
+    """Return what comes of a case, in a few words."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             return one.play(Stage(Path(folder).resolve(), package))

@@ -28,7 +28,7 @@ COUNTED = "(n) => document.querySelector('#progress-text').textContent.startsWit
 
 
 def write_report(folder: Path, fields: int) -> Path:
-    """A report of 40 cells a field, in slides of 50 fields."""
+    """Return a report of 40 cells a field, in slides of 50 fields."""
     sys.path.insert(0, str(REPOSITORY))
     import cv2
     import numpy as np

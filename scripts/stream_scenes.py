@@ -41,7 +41,7 @@ class Stop:
 
 
 def synthetic(seed: int, cell_px: float, per_mm2: float) -> Scene:
-    """A smear of the built-in generator, 3200 x 2400 px."""
+    """Return a smear of the built-in generator, 3200 x 2400 px."""
     smear = render_smear(
         seed, 3200, 2400, cell_px=cell_px, cells_per_mm2=per_mm2, stain=STAINS[seed % len(STAINS)]
     )
@@ -61,7 +61,7 @@ def stitched(
 ) -> Scene:
     """Real fields that were not trained on, one of each group, laid side by side in even light.
 
-    Fields with a white cell at their border are left out: half a cell beside a seam is none.
+    Fields with a white cell at their border are left out: half a cell beside a seam is not a cell.
 
     Args:
         prepared: what ``wbcdet data prepare`` made.
@@ -174,7 +174,7 @@ def pan(scene: Scene, size: tuple[int, int], seed: int, fastest: float = 0.4) ->
 def frames(
     scene: Scene, stops: list[Stop], size: tuple[int, int], seed: int
 ) -> Iterator[np.ndarray]:
-    """The pictures of a pan, (height, width, 3) uint8 BGR."""
+    """Yield the pictures of a pan, (height, width, 3) uint8 BGR."""
     rng = np.random.default_rng(seed)
     for stop in stops:
         centre = stop.x + (size[0] - 1) / 2, stop.y + (size[1] - 1) / 2

@@ -21,7 +21,7 @@ SIZE = (640, 480)
 
 
 def make_scenes(prepared: Path | None) -> list[scenes.Scene]:
-    """The ten slides."""
+    """Return the ten slides."""
     found = [
         scenes.synthetic(seed, cell_px, per_mm2)
         for seed, cell_px, per_mm2 in (

@@ -92,7 +92,7 @@ class Printer:
 
 
 def memory_mb() -> float:
-    """What the process holds now (Linux)."""
+    """Return what the process holds now (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 

@@ -78,7 +78,7 @@ def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _pooled_quantile(values: list[np.ndarray], q: float) -> float:
-    """A quantile of all values together in which every array weighs the same."""
+    """Return a quantile of all values together in which every array weighs the same."""
     pooled = np.concatenate(values)
     weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in values])
     order = np.argsort(pooled)

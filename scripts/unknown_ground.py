@@ -37,7 +37,7 @@ class Row:
 
 
 def read_rows(prepared: Path) -> dict[str, list[Row]]:
-    """The fields by laboratory."""
+    """Return the fields by laboratory."""
     rows: dict[str, list[Row]] = defaultdict(list)
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -50,7 +50,7 @@ def read_rows(prepared: Path) -> dict[str, list[Row]]:
 def analysed(
     prepared: Path, rows: Mapping[str, Sequence[Row]], most: int
 ) -> tuple[dict[str, dict[str, list[FieldResult]]], str]:
-    """What the models say of each laboratory's fields, by group, and the detector's sha256.
+    """Return what the models say of each laboratory's fields, by group, and the detector's sha256.
 
     Fields that were trained on are left out where a laboratory has enough others.
     """
@@ -105,7 +105,7 @@ def flat(groups: Mapping[str, Sequence[FieldResult]]) -> list[FieldResult]:
 def halves(
     groups: Mapping[str, Sequence[FieldResult]],
 ) -> tuple[dict[str, Sequence[FieldResult]], dict[str, Sequence[FieldResult]]]:
-    """The groups in two halves of about as many fields, none in both."""
+    """Return the groups in two halves of about as many fields, none in both."""
     parts: tuple[dict[str, Sequence[FieldResult]], ...] = ({}, {})
     for group, results in sorted(groups.items(), key=lambda one: (-len(one[1]), one[0])):
         smaller = min(parts, key=lambda part: len(flat(part)))

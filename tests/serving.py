@@ -77,7 +77,7 @@ class Served:
             return error.code, dict(error.headers), error.read()
 
     def ask(self, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer to a request that is to succeed."""
+        """Return the answer to a request that is to succeed."""
         status, _, data = self.request(path, body)
         assert status == 200, data
         answer: dict[str, Any] = json.loads(data)

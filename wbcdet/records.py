@@ -109,7 +109,7 @@ class Cell:
     distance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The cell as it stands in ``results.json``."""
+        """Return the cell as it stands in ``results.json``."""
         data = {
             "id": self.id,
             "box": list(self.box),
@@ -124,7 +124,7 @@ class Cell:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cell:
-        """The cell that ``to_dict`` wrote.
+        """Return the cell that ``to_dict`` wrote.
 
         Raises:
             ValueError, KeyError, TypeError: the mapping is not a cell.
@@ -148,7 +148,8 @@ class Cell:
         return cell
 
     def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, Any]:
-        """The cell as one flat row under ``CELL_COLUMNS``, with its field's name and remarks."""
+        """Return the cell as one flat row under ``CELL_COLUMNS``, with its field's name and
+        remarks."""
         values = (
             file,
             self.id,
@@ -172,7 +173,7 @@ class FieldResult:
     Attributes:
         file: name of the field, unique in its run.
         width, height: pixels of the upright field; 0 where it could not be read.
-        cells: the cells found; empty where there is none and where ``failure`` is set.
+        cells: the cells found; empty without one and where ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
         weak_scores: scores of the boxes that were nearly cells, below the threshold.
         stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
@@ -197,7 +198,7 @@ class FieldResult:
 
     @classmethod
     def failed(cls, file: str, reason: str) -> FieldResult:
-        """The record of an input that could not be read."""
+        """Return the record of an input that could not be read."""
         return cls(file, 0, 0, (), " ".join(reason.split()))
 
     @property
@@ -240,7 +241,7 @@ class FieldResult:
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
-        """The field as it stands in ``results.json``."""
+        """Return the field as it stands in ``results.json``."""
         data: dict[str, Any] = {
             "file": self.file,
             "width": self.width,
@@ -257,7 +258,7 @@ class FieldResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FieldResult:
-        """The field that ``to_dict`` wrote.
+        """Return the field that ``to_dict`` wrote.
 
         Raises:
             ValueError, KeyError, TypeError: the mapping is not a field.
@@ -291,7 +292,7 @@ def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
 
 
 def _label(name: Any) -> CellType | str:
-    """A label; the machine's own as ``CellType``."""
+    """Return a label; the machine's own as ``CellType``."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"label {name!r} is no text")
     return CellType(name) if name in ALL_LABELS else name

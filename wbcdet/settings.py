@@ -94,7 +94,7 @@ class Settings:
                 raise ValueError(f"{name} must be more than 0, not {value}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
+        """Return the settings as plain JSON values."""
         return asdict(self)
 
     def fingerprint(self) -> str:

@@ -88,7 +88,7 @@ def _check_targets(job: Job, journal: Journal, pictures: Mapping[str, str]) -> N
 def picture_names(
     job: Job, sources: Sequence[Source], roots: Sequence[Root], drawn: Mapping[str, str]
 ) -> dict[str, str]:
-    """The annotated picture of every field, as a path below the report folder.
+    """Return the annotated picture of every field, as a path below the report folder.
 
     Args:
         job: what is counted.
@@ -189,13 +189,14 @@ def _sweep(out: Path) -> None:
 
 
 def _pictures_in(journal: Journal) -> dict[str, str]:
-    """The annotated pictures of the fields in the journal."""
+    """Return the annotated pictures of the fields in the journal."""
     found = ((name, journal.read(name).get("annotated")) for name in journal)
     return {name: picture for name, picture in found if isinstance(picture, str)}
 
 
 def _now() -> str:
-    """The time of the count; fixed by SOURCE_DATE_EPOCH, for reports that are to be the same."""
+    """Return the time of the count; fixed by SOURCE_DATE_EPOCH, for reports that are to be the
+    same."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.now(timezone.utc)
     if fixed.isdecimal():

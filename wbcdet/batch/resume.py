@@ -40,7 +40,7 @@ class ResumePlan:
 def keep_names(
     journal: Journal, sources: list[Source], roots: Sequence[Root]
 ) -> tuple[list[Source], tuple[Root, ...]]:
-    """The fields under the names that a report already has for them.
+    """Return the fields under the names that a report already has for them.
 
     A report keeps the names that it began with, and with them what was decided on its cells, where
     its one folder is given in another way now, has moved, or was named by an older version.

@@ -77,7 +77,7 @@ def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
 
 
 def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> list[tuple[str, str]]:
-    """What must not be overlooked, a line each with its style."""
+    """Return what must not be overlooked, a line each with its style."""
     empty = empty_line(empty_fields(results), len(results))
     lines = [(empty, "yellow")] if empty else []
     for slide in slides:

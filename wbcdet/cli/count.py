@@ -187,7 +187,7 @@ def _run(
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:
-        stop(f"{error}; choose another --out, or begin anew with --restart")
+        stop(f"{error}; choose another --out, or start over with --restart")
     except OSError as error:
         why = f"cannot write to {job.out}: {error.strerror or error}"
         stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)

@@ -198,7 +198,8 @@ def build_settings(
 
 
 def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:
-    """The fields that the user named; says what was passed over, and ends where there is none."""
+    """Return the fields that the user named; says what was passed over, and ends where there is
+    none."""
     from wbcdet.io.discover import search
 
     found = search(sources, exclude=[out])
@@ -248,5 +249,5 @@ def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
 
 
 def close_pipe() -> None:
-    """The reader of our output has gone: say nothing more, not even while Python shuts down."""
+    """Say nothing more, not even while Python shuts down: the reader of our output has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -203,7 +203,7 @@ def _open(
 
     if source is None:
         if restart:
-            stop("--restart forgets what was counted: name a SOURCE to count anew")
+            stop("--restart forgets what was counted: name a SOURCE to count again")
         return None
     try:
         opened = open_source(source, idle_stop=idle_stop, transport=transport)
@@ -256,7 +256,7 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
     except ResumeError as error:
         stop(f"{out}: {error}")
     except JournalError as error:
-        stop(f"{error}; choose another --out, or begin anew with --restart")
+        stop(f"{error}; choose another --out, or start over with --restart")
     except OSError as error:
         stop(
             f"cannot write to {out}: {error.strerror or error}; what was counted is kept: when "

@@ -118,7 +118,7 @@ def classifier(
 
         run = begin(prepared, folder, recipe, device)
         if run.finished:
-            print(f"{folder}: this training is finished; give another --out to train anew")
+            print(f"{folder}: this training is finished; give another --out to train again")
         card = complete(run, prepared, workers)
         _print_end(folder, card, f"validation accuracy {_percent(card['validation']['accuracy'])}")
 

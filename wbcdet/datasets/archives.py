@@ -29,7 +29,7 @@ FOLDER_VARIABLE = "WBCDET_DATA"
 MIRROR_VARIABLE = "WBCDET_DATA_MIRROR"
 
 # The largest file of the archives has 3 MB. A file far above that is no picture of theirs, and
-# reading it into memory would serve only whoever tampered with the zip.
+# reading it into memory would serve only those who tampered with the zip.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -68,7 +68,8 @@ class ListedFile:
 
 
 def datasets_folder() -> Path:
-    """The folder of the dataset definitions: in the installed package, else in the checkout."""
+    """Return the folder of the dataset definitions: in the installed package, else in the
+    checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "_datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
@@ -97,7 +98,7 @@ def sources() -> dict[str, Source]:
 
 
 def source(name: str) -> Source:
-    """The archive of this name.
+    """Return the archive of this name.
 
     Raises:
         DataError: there is no such archive; the message lists those there are.
@@ -110,7 +111,7 @@ def source(name: str) -> Source:
 
 @lru_cache(maxsize=16)
 def listed_files(name: str) -> tuple[ListedFile, ...]:
-    """The files of an archive that wbcdet uses, sorted by path."""
+    """Return the files of an archive that wbcdet uses, sorted by path."""
     path = datasets_folder() / "files" / f"{source(name).name}.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream)
@@ -118,7 +119,7 @@ def listed_files(name: str) -> tuple[ListedFile, ...]:
 
 
 def archive_of(laboratory: str, file: str) -> str:
-    """The archive that holds a row of ``datasets/splits.csv``."""
+    """Return the archive that holds a row of ``datasets/splits.csv``."""
     if laboratory in ("tecom", "cellavision"):
         return "tecom-cellavision"
     if laboratory in ("txl-raabin", "txl-pbc"):
@@ -135,7 +136,7 @@ class Archive:
     """Files of one zip, by their path inside the repository (no ``NAME-COMMIT/`` in front).
 
     Safe to share among threads and among the processes of a data loader: a process that was forked
-    or that unpickled the archive opens the zip anew, so that no file position is shared. Nothing
+    or that unpickled the archive opens the zip again, so that no file position is shared. Nothing
     is ever unpacked to disk, so a name such as ``../x`` in a zip can reach nothing.
     """
 
@@ -193,7 +194,7 @@ class Archive:
             raise DataError(f"{self.path.name} has no file {path!r}") from None
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file.
+        """Return the bytes of one file.
 
         Raises:
             DataError: the archive has no such file, or it is damaged.
@@ -252,7 +253,7 @@ def open_archive(name: str, folder: Path | None = None) -> Archive:
 
 
 def faults(name: str, path: Path) -> list[str]:
-    """What is wrong with an archive: missing or different files, or that it is no zip.
+    """Return what is wrong with an archive: missing or different files, or that it is no zip.
 
     Returns:
         One short text for each fault; an empty list says that all listed files are as listed.

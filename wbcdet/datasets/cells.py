@@ -12,7 +12,7 @@ import numpy as np
 
 from wbcdet.utils.boxes import Box
 
-# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait forever.
 cv2.setNumThreads(0)
 
 #: Class order of the network: the four labels, then what is taught so that it can be declined.
@@ -68,7 +68,7 @@ class LabelledCell:
 
 
 def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Box]:
-    """The part of a field that any variation of the crop can reach, and the box in it.
+    """Return the part of a field that any variation of the crop can reach, and the box in it.
 
     Args:
         image: (H, W, 3) uint8 BGR, the field or a part of it.
@@ -161,7 +161,7 @@ def _steps(
 def _choose(
     boxes: list[dict[str, str]], row: dict[str, str], artefacts: int, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, int, bool]]:
-    """The labelled cells of a field, and some of what is not a white cell."""
+    """Return the labelled cells of a field, and some of what is not a white cell."""
     chosen, red, white = [], [], []
     for b in boxes:
         box = np.array([float(b[k]) for k in ("x_min", "y_min", "x_max", "y_max")])

@@ -55,7 +55,7 @@ class LabField:
 
 
 def read_split_list() -> dict[str, list[dict[str, str]]]:
-    """The rows of ``datasets/splits.csv`` by laboratory."""
+    """Return the rows of ``datasets/splits.csv`` by laboratory."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with (datasets_folder() / "splits.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -91,7 +91,7 @@ def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
 
 
 def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
-    """A white cell with its published type, or with the type that corrects it."""
+    """Return a white cell with its published type, or with the type that corrects it."""
     if verdict is None:
         return LabBox(box, "wbc", said)
     return LabBox(box, "wbc", verdict, silver=True, published_type=said)
@@ -134,7 +134,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
 
 
 def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """TXL-PBC: YOLO boxes; white cells that are none become ``not_wbc``, repeats are dropped."""
+    """TXL-PBC: YOLO boxes; white cells that are not become ``not_wbc``, repeats are dropped."""
     verdicts: dict[tuple[str, int], str] = {}
     with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -366,7 +366,8 @@ def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> It
 
 
 def _stained_middle(image: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The box of the stained thing nearest to the middle of a picture; None where there is none."""
+    """Return the box of the stained thing nearest to the middle of a picture; None where there is
+    none."""
     height, width = image.shape[:2]
     smooth = cv2.GaussianBlur(image, (0, 0), 2).astype(np.float32)
     # Platelets and nuclei are violet: much green is missing where red cells miss little.
@@ -403,7 +404,7 @@ SAME_LABORATORY = (("pbc", "txl-pbc"),)
 
 
 def with_other_names(leave_out: Iterable[str]) -> tuple[str, ...]:
-    """The laboratories to leave out, with all their names."""
+    """Return the laboratories to leave out, with all their names."""
     names = set(leave_out)
     for same in SAME_LABORATORY:
         if names & set(same):

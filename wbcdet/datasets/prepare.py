@@ -36,7 +36,8 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 
 
 def _cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """The masked cell as BGRA, cropped to its mask with a soft rim; None for an empty mask."""
+    """Return the masked cell as BGRA, cropped to its mask with a soft rim; None for an empty
+    mask."""
     ys, xs = np.nonzero(mask)
     if len(xs) < 200:
         return None

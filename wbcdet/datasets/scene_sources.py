@@ -11,7 +11,7 @@ import numpy as np
 
 from wbcdet.utils.boxes import area, shared_area
 
-# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait forever.
 cv2.setNumThreads(0)
 
 #: Longest side at which source fields are kept in memory; BCISC cells are then 100 px across.
@@ -42,7 +42,8 @@ class Source:
         return width, height
 
     def at_scale(self, scale: float, blank: bool) -> np.ndarray:
-        """The field, or its blank, at the least size of which ``scale`` needs no enlarging."""
+        """Return the field, or its blank, at the least size of which ``scale`` needs no
+        enlarging."""
         level = int(np.clip(np.floor(np.log2(1 / scale)), 0, 2))
         return (self.blanks if blank else self.images)[level]
 
@@ -101,7 +102,8 @@ def load_sources(
 
 
 def cover_cells(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The field without its white cells, each covered by a soft-edged patch of the same field.
+    """Return the field without its white cells, each covered by a soft-edged patch of the same
+    field.
 
     Low magnification shows hundreds of red cells for each white one; most published fields hold
     one white cell and little else, so such views are tiled with covered fields.

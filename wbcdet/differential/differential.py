@@ -225,7 +225,7 @@ def differentials(
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
 ) -> list[Differential]:
-    """The differential of every group, in the order in which the groups first appear.
+    """Return the differential of every group, in the order in which the groups first appear.
 
     Args:
         results: the record of every field; they are read once and not kept.
@@ -256,7 +256,7 @@ def differential_of(
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
 ) -> Differential:
-    """The differential of the cells of one slide. Arguments as for ``differentials``."""
+    """Return the differential of the cells of one slide. Arguments as for ``differentials``."""
     tally = _Tally()
     tally.add(cells, exclude_edge=False)
     return tally.close(ALL, False, target, ranges or {})

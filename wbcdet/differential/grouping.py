@@ -23,7 +23,7 @@ class GroupingError(WbcdetError, ValueError):
 
 
 def group_of(name: str, by: str) -> str:
-    """The group of a field.
+    """Return the group of a field.
 
     Args:
         name: the field's name in its run, with ``/`` between folders.
@@ -56,7 +56,7 @@ def check_grouping(by: str) -> None:
 
 
 def no_group_warning(names: Sequence[str]) -> str | None:
-    """One line that names the fields without a group; None where there is none."""
+    """One line that names the fields without a group; None without one."""
     if not names:
         return None
     shown = ", ".join(" ".join(name.split()) for name in names[:_MAX_NAMED])

@@ -30,7 +30,7 @@ class ReferenceRange:
 
 
 def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
-    """Reference ranges by label.
+    """Read reference ranges by label.
 
     Args:
         path: CSV with the columns ``label, low_percent, high_percent, source``; None takes the
@@ -61,7 +61,7 @@ def _range(table: Table, line: int, row: Mapping[str, str]) -> tuple[str, Refere
     where = f"{table.path}: line {line}"
     label = row["label"].casefold()
     if label not in _KNOWN:
-        raise TableError(f"{where}: label {row['label']!r} is none of {', '.join(_KNOWN)}")
+        raise TableError(f"{where}: label {row['label']!r} is not one of {', '.join(_KNOWN)}")
     limits = []
     for name in ("low_percent", "high_percent"):
         value = number(row[name], table.point)

@@ -57,7 +57,7 @@ NAMES = (*_LABORATORIES, "empty", "telephone", "unseen-bccd", "kaggle-test")
 
 
 def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[TestList]:
-    """The named lists; a name may stand for one list to find cells on and one to name them.
+    """Return the named lists; a name may stand for one list to find cells on and one to name them.
 
     Args:
         names: of ``NAMES``.
@@ -177,7 +177,7 @@ def _crops(prepared: Path, laboratory: str, part: str) -> list[LabelledCrop]:
 
 
 def _type_of(name: str) -> str:
-    """A class of the classifier in the terms of labelled data."""
+    """Return a class of the classifier in the terms of labelled data."""
     if name in TYPES:
         return name
     return "artefact" if name == "platelet" else "other"
@@ -221,7 +221,7 @@ def _unseen_bccd(prepared: Path, _: Path | None) -> list[TestList]:
 
 
 def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
-    """The public four-class TEST pictures: copies of BCCD fields, turned and mirrored."""
+    """Return the public four-class TEST pictures: copies of BCCD fields, turned and mirrored."""
     archive = open_archive("kaggle-wbc", data)
     learnt, group_of = set(), {}
     with (datasets_folder() / "splits.csv").open(encoding="utf-8", newline="") as stream:

@@ -106,7 +106,7 @@ class ClassName:
 
 
 def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | None:
-    """What a class of labelled data stands for.
+    """Return what a class of labelled data stands for.
 
     Args:
         name: as the data has it, such as ``EOSINOPHIL``, ``Neutrófilos`` or ``03_mono``.
@@ -124,7 +124,7 @@ def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | 
 
 @lru_cache(maxsize=4096)
 def understand(name: str) -> ClassName:
-    """What a name stands for, where every word of it is understood and all say the same."""
+    """Return what a name stands for, where every word of it is understood and all say the same."""
     plain = _plain(name)
     if plain in _LONG_NAMES:
         return ClassName(_LONG_NAMES[plain])
@@ -151,7 +151,7 @@ def understand(name: str) -> ClassName:
 
 
 def suggestion(name: str) -> str | None:
-    """What a class of unknown name may be: to be asked, never to be taken for granted."""
+    """Return what a class of unknown name may be: to be asked, never to be taken for granted."""
     words = _plain(name).split()
     if any(_OTHERWISE.search(word) for word in words) or any(
         sign in name for sign in _OTHERWISE_SIGNS

@@ -50,12 +50,12 @@ class NamedCell:
 def named_cell(
     truth: str, odds: np.ndarray, classes: Sequence[str], min_score: float, group: str
 ) -> NamedCell:
-    """The verdict on a cell from the probability of each class of the card, (classes,)."""
+    """Return the verdict on a cell from the probability of each class of the card, (classes,)."""
     return judged_cell(truth, decide(odds, classes, min_score), group)
 
 
 def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
-    """A labelled cell beside the verdict on it."""
+    """Return a labelled cell beside the verdict on it."""
     scores = np.array([verdict.scores[label] for label in FOUR])
     declined = verdict.reason not in (None, "low-score")
     return NamedCell(truth, str(verdict.label), scores, declined, group, verdict.reason)
@@ -187,7 +187,7 @@ def _percentiles(values: np.ndarray, middle: bool = False) -> Any:
 
 
 def calibration(cells: Sequence[NamedCell]) -> dict[str, Any]:
-    """Expected calibration error of the most probable of the four classes and "none of them".
+    """Return the expected calibration error of the most probable of the four and "none of them".
 
     Returns:
         ``ece`` over equally filled bins; ``ece_by_chance``, what a perfectly calibrated classifier

@@ -114,12 +114,12 @@ def _raw(b: np.ndarray, w: int, h: int, in_parts: bool) -> np.ndarray:
 
 
 def _right(b: np.ndarray, w: int) -> np.ndarray:
-    """A quarter to the right; the turned picture is ``w`` wide."""
+    """Return a quarter to the right; the turned picture is ``w`` wide."""
     return np.column_stack([w - b[:, 3], b[:, 0], w - b[:, 1], b[:, 2]])
 
 
 def _left(b: np.ndarray, h: int) -> np.ndarray:
-    """A quarter to the left; the turned picture is ``h`` high."""
+    """Return a quarter to the left; the turned picture is ``h`` high."""
     return np.column_stack([b[:, 1], h - b[:, 2], b[:, 3], h - b[:, 0]])
 
 

@@ -84,7 +84,7 @@ def judge_pipeline(fields: Sequence[AnalysedField]) -> dict[str, Any]:
 
 
 def differential(fields: Sequence[AnalysedField]) -> dict[str, Any]:
-    """Counted less true percentage of each type, over fields of which every cell's type is known.
+    """Return counted less true percentage of each type, where every cell's type is known.
 
     Percentages are of the cells of the four types: true ones by their label, counted ones by
     their name, whether the box is right or not, as on a report.

@@ -83,7 +83,7 @@ class Gallery:
         self._add(kind, file, cell.truth, cell.named, score, pixels, box)
 
     def worst(self) -> list[ErrorCase]:
-        """The worst errors, kinds in turn, wrong names first."""
+        """Return the worst errors, kinds in turn, wrong names first."""
         order = ("wrong name", "missed", "no cell here", "no name")
         kinds = [sorted(self._kept.get(k, []), key=_badness) for k in order]
         turns: Iterator[ErrorCase | None] = chain.from_iterable(zip_longest(*kinds))

@@ -93,7 +93,7 @@ class Judged:
 
 
 def folder_list(folder: LabelledFolder) -> TestList:
-    """A user's own labelled folder as a list."""
+    """Return a user's own labelled folder as a list."""
     tasks = (BOTH,) if folder.layout == "classes" else (FINDING, NAMING, BOTH)
     return TestList(str(folder.root), str(folder.root), tasks, folder.fields, folder=folder)
 

@@ -38,7 +38,7 @@ _TITLES = {
 
 
 def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
         info: models, settings, thresholds and date, as in the JSON document.

@@ -142,7 +142,7 @@ def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray
 def name_crops(
     analyzer: Analyzer, crops: Sequence[np.ndarray], truth: Sequence[str], group: str
 ) -> list[NamedCell]:
-    """The verdict on crops that ``Classifier.crop`` made."""
+    """Return the verdict on crops that ``Classifier.crop`` made."""
     verdicts = analyzer.classifier.classify(crops, analyzer.settings.min_score)
     return [judged_cell(t, one, group) for t, one in zip(truth, verdicts, strict=True)]
 
@@ -162,7 +162,7 @@ def box_threshold(analyzer: Analyzer) -> float:
 def _judge_picture(
     seen: Observation, pixels: Pixels, analyzer: Analyzer, cells: Sequence[Cell]
 ) -> None:
-    """A picture of one cell is named as its most certain cell that has a name."""
+    """Name a picture of one cell as its most certain cell that has a name."""
     truth, group = str(seen.labelled.picture_type), seen.labelled.group
     typed = [cell for cell in cells if cell.label is not CellType.UNCLASSIFIED]
     best = max(typed or cells, key=lambda c: c.detection_score * c.label_score, default=None)
@@ -179,14 +179,14 @@ def _judge_picture(
 
 
 def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
-    """The box around which ``Classifier.crop`` cuts the whole picture and no more."""
+    """Return the box around which ``Classifier.crop`` cuts the whole picture and no more."""
     height, width = pixels.shape[:2]
     half = max(height, width) / analyzer.classifier.card["crop_padding"] / 2
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
 
 
 def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
-    """The labelled cells of a picture that have a type, as rows of ``cells.csv``."""
+    """Yield the labelled cells of a picture that have a type, as rows of ``cells.csv``."""
     said: list[str | None] = [None] * len(seen.named)
     if seen.analysed is not None and seen.labelled.picture_type is None:
         met = {t: str(seen.analysed.cells[c].label) for t, c in seen.analysed.pairs()}

@@ -80,7 +80,7 @@ class LabelFolder:
         self.problems.append(LabelIssue(kind, str(where), " ".join(what.split())))
 
     def below(self, path: Path) -> str:
-        """A path as it is named in reports."""
+        """Return a path as it is named in reports."""
         return path.relative_to(self.root).as_posix()
 
     def paired(
@@ -118,7 +118,7 @@ class LabelFolder:
         return fields
 
     def class_of(self, name: str) -> ClassCount:
-        """The entry of a class; a class is declared by asking for it."""
+        """Return the entry of a class; a class is declared by asking for it."""
         if name not in self.classes:
             self.classes[name] = ClassCount(name, standard_type(name, self.mapping))
         return self.classes[name]
@@ -141,7 +141,7 @@ class LabelFolder:
                 return None
 
     def picture(self, source: Source) -> LabelledField:
-        """A picture without labels yet."""
+        """Return a picture without labels yet."""
         parts = [part.casefold() for part in source.name.split("/")[:-1]]
         split = next((SPLITS[part] for part in parts if part in SPLITS), "")
         path = Path(source.path)
@@ -151,7 +151,8 @@ class LabelFolder:
     def boxed(
         self, source: Source, size: tuple[int, int], objects: list[LabelledObject]
     ) -> LabelledField | None:
-        """A picture with boxes; None, noted, where a label is broken: its truth is not known."""
+        """Return a picture with boxes; None, noted, where a label is broken: its truth is not
+        known."""
         boxes: list[np.ndarray] = []
         as_given: list[np.ndarray] = []
         types: list[str] = []
@@ -200,7 +201,7 @@ class LabelFolder:
 
 
 def read_text(path: Path) -> str:
-    """A text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
+    """Return a text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
 
     Raises:
         OSError: it cannot be read.
@@ -212,7 +213,7 @@ def read_text(path: Path) -> str:
 
 
 def path_key(name: str) -> tuple[str, ...]:
-    """What a picture and its label have in common, wherever a tool puts the two.
+    """Return what a picture and its label have in common, wherever a tool puts the two.
 
     ``images/train/7.jpg``, ``train/images/7.JPG`` and ``labels/train/7.txt`` have the same key.
     """
@@ -241,7 +242,7 @@ def other_size(given: Sequence[float | None], size: tuple[int, int]) -> str:
 
 
 def finite(text: str) -> float | None:
-    """A finite number, else None."""
+    """Return a finite number, else None."""
     try:
         value = float(text)
     except ValueError:

@@ -36,7 +36,7 @@ class Print:
 
 
 def fingerprint(path: Path, pixels: Pixels) -> Print:
-    """The print of a picture, (H, W, 3) uint8 BGR, and of its file."""
+    """Return the print of a picture, (H, W, 3) uint8 BGR, and of its file."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     return Print(hashlib.sha256(path.read_bytes()).hexdigest(), small)
@@ -70,7 +70,7 @@ def find_copies(prints: Sequence[Print]) -> list[tuple[int, int, bool]]:
 def judge_copies(
     fields: Sequence[LabelledField], pairs: Sequence[tuple[int, int, bool]]
 ) -> list[LabelIssue]:
-    """Copies as problems, and the same group for both of a pair, in place."""
+    """Report copies as problems, and give both of a pair the same group, in place."""
     problems = []
     group_of = {f.group: f.group for f in fields}
 
@@ -118,7 +118,7 @@ def trained_on(prints: Sequence[Print], names: Sequence[str]) -> list[LabelIssue
 
 
 def _turned(thumbs: np.ndarray) -> list[np.ndarray]:
-    """The eight ways of laying down a square."""
+    """Return the eight ways of laying down a square."""
     mirrored = thumbs[:, :, ::-1]
     return [np.rot90(t, k, axes=(1, 2)) for t in (thumbs, mirrored) for k in range(4)]
 

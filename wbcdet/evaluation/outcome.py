@@ -34,7 +34,7 @@ def judge_outcome(seen: Sequence[Observation]) -> dict[str, Any] | None:
 
 
 def in_words(r: dict[str, Any]) -> str:
-    """The numbers in one sentence."""
+    """Return the numbers in one sentence."""
     right = "" if r["right"] is None else f" ({r['right']} of them right)"
     return (
         f"Of {r['cells']} labelled white cells, {r['found']} were found and {r['missed']} missed; "

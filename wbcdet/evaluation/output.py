@@ -95,7 +95,7 @@ class Output:
         self._output.close()
 
     def json(self) -> str:
-        """The document as text."""
+        """Return the document as text."""
         return dump(self.document)
 
     def markdown(self) -> str:

@@ -99,7 +99,7 @@ def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def size_name(row: Mapping[str, Any]) -> str:
-    """A range of sizes as text, in percent."""
+    """Return a range of sizes as text, in percent."""
     return f"{100 * row['from']:g}–{100 * row['to']:g}"
 
 

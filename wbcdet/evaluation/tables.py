@@ -45,7 +45,7 @@ class Table:
 
 
 def percent(value: float | None, ci: Interval = None) -> Entry:
-    """A proportion in percent; a dash where there is none."""
+    """Return a proportion in percent; a dash without one."""
     if value is None:
         return Entry("–")
     return Entry(f"{100 * value:.1f}", f"{100 * ci[0]:.1f}–{100 * ci[1]:.1f}" if ci else "")
@@ -133,7 +133,7 @@ def by_class(naming: Mapping[str, Any]) -> Table:
 
 
 def to_decline(naming: Mapping[str, Any]) -> Table | None:
-    """How many of what is none of the four types came out unclassified, as they should."""
+    """How many of what is not one of the four types came out unclassified, as they should."""
     table = Table("None of the four types", ("type", "cells", "rightly unclassified %"))
     for name in OTHERS:
         r = naming[name]
@@ -143,7 +143,7 @@ def to_decline(naming: Mapping[str, Any]) -> Table | None:
 
 
 def differential(both: Mapping[str, Any]) -> Table | None:
-    """The differential counted beside the true one."""
+    """Return the differential counted beside the true one."""
     r = both["differential"]
     if not r["types"]:
         return None
@@ -160,7 +160,7 @@ def differential(both: Mapping[str, Any]) -> Table | None:
 
 
 def markdown(judged: Sequence[Judged]) -> str:
-    """The tables of docs/results.md."""
+    """Return the tables of docs/results.md."""
     parts = []
     finding = [(one.title, one.figures["finding"]) for one in judged if "finding" in one.figures]
     naming = [(one.title, one.figures["naming"]) for one in judged if "naming" in one.figures]

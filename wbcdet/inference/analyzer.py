@@ -141,7 +141,7 @@ class Analyzer:
                 del done  # its pixels are the caller's now
 
     def info(self) -> dict[str, Any]:
-        """What made the results.
+        """Return what made the results.
 
         ``detector`` and ``classifier`` with their sha256; ``settings`` with their fingerprint;
         ``thresholds``, those in force, whether asked for or of the models: ``confidence`` of a

@@ -1,4 +1,4 @@
-"""Crops to labels: which of the four a cell is, or why it is none safely."""
+"""Crops to labels: which of the four a cell is, or why it is safely none of them."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Classifier:
             check_output(model, output, (1,))
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
+        """Return the square that the network sees of a cell, (S, S, 3) uint8 BGR."""
         crop = crop_cell(pixels, box, self.card["input_size"], self.card["crop_padding"])
         stain = self.card.get("stain")
         return crop if stain is None else normalise_stain(crop, **stain)
@@ -102,7 +102,7 @@ class Classifier:
         return self._look(crops)[0]
 
     def thresholds(self, min_score: float | None = None) -> Thresholds:
-        """The thresholds in force.
+        """Return the thresholds in force.
 
         Args:
             min_score: least score of every label, 0..1; None takes those on the card.
@@ -155,7 +155,7 @@ def decide(
     distance: float | None = None,
     unlike_from: float | None = None,
 ) -> Classification:
-    """The verdict on one cell from the probability of each class.
+    """Return the verdict on one cell from the probability of each class.
 
     A cell is unclassified when what is not one of the four is more probable than each of them,
     all classes of one reason taken together; else when it is unlike all that was trained on; else

@@ -83,14 +83,14 @@ class GroundVerdict:
         return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
 
     def warning(self) -> str | None:
-        """The reasons and what to do in one line; None where the slide is not unlike."""
+        """Return the reasons and what to do in one line; None where the slide is not unlike."""
         if self.verdict != UNLIKE:
             return None
         said = ", ".join(self.reasons)
         return f"unlike what the models were trained on: {said} (5 % of each there). {ADVICE}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as it stands in ``results.json``."""
+        """Return the verdict as it stands in ``results.json``."""
         return {
             "verdict": self.verdict,
             "reasons": self.reasons,
@@ -131,7 +131,7 @@ class GroundComparison:
                 self._beyond[name] += sum(v < limit if low else v > limit for v in values)
 
     def verdict(self) -> GroundVerdict:
-        """What can be said by now."""
+        """Return what can be said by now."""
         if not self._names:
             return GroundVerdict(NOT_COMPARED)
         measures = {
@@ -153,7 +153,8 @@ def compare(results: Iterable[FieldResult], reference: Mapping[str, Any] | None)
 
 
 def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The values of a field under each measure: one a box, a cell, a cell with a distance, a field.
+    """Return the values of a field under each measure: one a box, a cell, a cell with a distance, a
+    field.
 
     Args:
         result: its record.
@@ -192,7 +193,8 @@ def stain_distance(
 def make_reference(
     by_laboratory: Mapping[str, Sequence[FieldResult]], detector_sha256: str
 ) -> dict[str, Any]:
-    """The reference of a card, from fields of the trained laboratories that were not trained on.
+    """Return the reference of a card, from fields of the trained laboratories that were not trained
+    on.
 
     Args:
         by_laboratory: what the models say of each laboratory's fields; all laboratories weigh
@@ -240,7 +242,7 @@ def make_reference(
 
 
 def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, Any] | None:
-    """The reference on a classifier's card, as far as it holds beside a detector.
+    """Return the reference on a classifier's card, as far as it holds beside a detector.
 
     Args:
         card: of the classifier; one without a reference gives None.

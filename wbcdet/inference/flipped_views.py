@@ -53,7 +53,7 @@ def mirrored_boxes(
 
 
 def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
-    """The boxes of several views of one picture as one set: weighted box fusion.
+    """Return the boxes of several views of one picture as one set: weighted box fusion.
 
     After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
     From the best box of all views to the weakest, each joins the cell whose fused box it shares

@@ -54,7 +54,7 @@ class View:
 
 
 def choose_view(field: Field, detect: Detect, input_size: int, settings: Settings) -> View | None:
-    """The tiles in which a field is looked at; None for the field as a whole.
+    """Return the tiles in which a field is looked at; None for the field as a whole.
 
     Args:
         field: any field.
@@ -127,14 +127,14 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _needs_file(field: Field, side: int, input_size: int) -> bool:
-    """The overview holds fewer pixels of such a view than the detector takes."""
+    """Say whether the overview holds fewer pixels of such a view than the detector takes."""
     return side < field.reduction * input_size and side <= MAX_READ
 
 
 def show(
     field: Field, x0: int, y0: int, x1: int, y1: int, *, full: bool
 ) -> tuple[Pixels, int, tuple[int, int]]:
-    """A rectangle of a field in full resolution, or as its overview shows it.
+    """Return a rectangle of a field in full resolution, or as its overview shows it.
 
     Returns:
         its pixels, how much they are reduced, and its corner in pixels of the field.
@@ -166,7 +166,8 @@ def _look(
 
 
 def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) -> list[float]:
-    """The longer side of a cell, seen at the size that suits it; nothing where it is none."""
+    """Return the longer side of a cell, seen at the size that suits it; nothing where it is
+    none."""
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)
     x, y = (box[:2] + box[2:] - side) / 2
     boxes, _ = _look(field, round(x), round(y), side, detect, input_size)

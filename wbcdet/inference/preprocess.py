@@ -82,7 +82,7 @@ def _ground(part: np.ndarray) -> tuple[float, ...]:
 def normalise_stain(
     crop: np.ndarray, nucleus: Sequence[float], ground: float, limits: Sequence[float]
 ) -> np.ndarray:
-    """A crop as if its slide had been stained and lit like all others.
+    """Return a crop as if its slide had been stained and lit like all others.
 
     In optical density the lightest pixels, the ground, are moved to ``ground``, and the colours are
     stretched so that the densest part, the nucleus, gets the amount of ``nucleus`` and half of the

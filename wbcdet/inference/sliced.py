@@ -42,7 +42,7 @@ class Boxes:
 
 
 def find_whole(field: Field, detector: Detector, settings: Settings) -> Boxes:
-    """The cells of a field that is looked at as a whole.
+    """Return the cells of a field that is looked at as a whole.
 
     Raises:
         FieldError: the field is read in parts, and a part is damaged.
@@ -55,7 +55,7 @@ def find_whole(field: Field, detector: Detector, settings: Settings) -> Boxes:
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
-    """What the classifier sees of a cell, from the pixels of the whole field.
+    """Return what the classifier sees of a cell, from the pixels of the whole field.
 
     Raises:
         FieldError: as :func:`find_whole`.
@@ -79,7 +79,8 @@ def find_in_tiles(
     settings: Settings,
     threads: int = 1,
 ) -> tuple[list[tuple[Box, float, Classification]], list[float]]:
-    """The cells of a field that is looked at tile by tile, each once, best first; weak scores.
+    """Return the cells of a field that is looked at tile by tile, each once, best first; weak
+    scores.
 
     As many tiles as ``threads`` are in memory at a time. The cells that a tile claims are named at
     once, while what surrounds them is at hand.

@@ -95,7 +95,7 @@ class TileDetections:
 def assign(
     tile: Tile, boxes: np.ndarray, scores: np.ndarray, width: int, height: int
 ) -> TileDetections:
-    """The cells of a tile that it owns, or may own.
+    """Return the cells of a tile that it owns, or may own.
 
     Args:
         tile: the tile.

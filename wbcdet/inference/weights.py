@@ -70,7 +70,7 @@ def card_digest(card: Mapping[str, Any]) -> str:
 
 
 def sealed(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A card with its ``card_sha256``, to be written as it is."""
+    """Return a card with its ``card_sha256``, to be written as it is."""
     return {**card, "card_sha256": card_digest(card)}
 
 

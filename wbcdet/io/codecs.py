@@ -81,12 +81,12 @@ class Picture(Protocol):
     is_quick: bool
 
     def decode(self) -> Decoded:
-        """The pixels; raises nearly anything on damaged bytes."""
+        """Return the pixels; raises nearly anything on damaged bytes."""
         ...
 
 
 def kind_of(data: bytes) -> PictureKind:
-    """What kind of picture bytes are.
+    """Return what kind of picture bytes are.
 
     Raises:
         FieldError: they are none that is read.
@@ -106,12 +106,12 @@ def kind_of(data: bytes) -> PictureKind:
 
 
 def is_tiff(data: bytes) -> bool:
-    """The bytes start as a TIFF or BigTIFF file does."""
+    """Say whether the bytes start as a TIFF or BigTIFF file does."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def opens_quickly(kind: PictureKind, size: int) -> bool:
-    """The header of a file is read within seconds, whatever its bytes are.
+    """Say whether the header of a file is read within seconds, whatever its bytes are.
 
     Args:
         kind: of the file.
@@ -415,7 +415,7 @@ def _pillow(data: bytes, codec: str) -> Any:
 
 
 def decode_by_pillow(data: bytes, max_pixels: int) -> Decoded:
-    """The first picture of a TIFF of a kind that only libtiff reads."""
+    """Return the first picture of a TIFF of a kind that only libtiff reads."""
     picture, remarks = _pillow(data, "TIFF"), list[str]()
     width, height = picture.size
     if width * height > max_pixels:
@@ -432,7 +432,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _rgb(picture: Image.Image, profile: bytes = b"", remarks: list[str] | None = None) -> Pixels:
-    """The pixels of a loaded picture as BGR, as stored; a profile is used of ink alone."""
+    """Return the pixels of a loaded picture as BGR, as stored; a profile is used of ink alone."""
     mode = picture.mode
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PPM"):
         return from_samples(np.asarray(picture).astype(np.uint16))
@@ -463,7 +463,7 @@ _STRIP = 1 << 21
 
 
 def _names_p3(data: bytes, codec: str) -> bool:
-    """A HEIC or AVIF says by a number that its colours are Display P3."""
+    """Say whether a HEIC or AVIF says by a number that its colours are Display P3."""
     if codec not in ("HEIF", "AVIF"):
         return False
     at = data.find(b"colrnclx", 0, 1 << 16)
@@ -530,7 +530,7 @@ def _has_gap(data: bytes, codec: str, pixels: int) -> bool:
 
 
 def _webp_parts(data: bytes, pixels: int) -> Iterator[tuple[memoryview, int]]:
-    """The coded parts of a WebP, each with the most equal bytes that it may hold."""
+    """Yield the coded parts of a WebP, each with the most equal bytes that it may hold."""
     at, view = 12, memoryview(data)
     for _ in range(_MAX_CHUNKS):
         name, size = bytes(view[at : at + 4]), int.from_bytes(view[at + 4 : at + 8], "little")

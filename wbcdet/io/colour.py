@@ -33,7 +33,8 @@ BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for s
 
 
 def sensor_factor(brightest: int) -> float:
-    """What turns 16-bit values into 0..255: by the smallest sensor depth that holds them all."""
+    """Return what turns 16-bit values into 0..255: by the smallest sensor depth that holds them
+    all."""
     bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
     return 255.0 / ((1 << bits) - 1)
 
@@ -81,7 +82,7 @@ def unsigned(values: np.ndarray) -> np.ndarray:
 
 
 def from_samples(values: np.ndarray) -> Pixels:
-    """A whole picture of 8 to 16 bits a sample to BGR.
+    """Return a whole picture of 8 to 16 bits a sample to BGR.
 
     Args:
         values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
@@ -170,7 +171,7 @@ def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
 
 @lru_cache(maxsize=8)
 def named_profile(name: str) -> bytes:
-    """The ICC profile of a colour space that files may name instead of carrying one.
+    """Return the ICC profile of a colour space that files may name instead of carrying one.
 
     Args:
         name: ``adobe-rgb`` or ``display-p3``.

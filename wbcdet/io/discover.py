@@ -169,12 +169,12 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
 
 
 def is_url(text: str) -> bool:
-    """The text is an http(s) URL."""
+    """Say whether the text is an http(s) URL."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def as_source(text: str) -> Source:
-    """The file or URL under its name, not yet looked at."""
+    """Return the file or URL under its name, not yet looked at."""
     if is_url(text):
         return _as_address(text)[0]
     path = Path(text).expanduser()
@@ -183,7 +183,8 @@ def as_source(text: str) -> Source:
 
 
 def field_name(path: str | Path) -> str:
-    """The name of a file or folder: as given, or whole where it is not below the working folder.
+    """Return the name of a file or folder: as given, or whole where it is not below the working
+    folder.
 
     It depends on the path and the working folder alone. The working folder itself is ``""``.
     """
@@ -231,7 +232,7 @@ def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
 
 
 def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
-    """A field's name below the folder that was given; where several were, the whole name."""
+    """Return a field's name below the folder that was given; where several were, the whole name."""
     if len(roots) != 1:
         return name
     start = _checked(roots[0])[0]
@@ -425,7 +426,7 @@ class _Search:
             self.found.roots.append(root)
 
     def _owner(self, folder: Path) -> tuple[Path, str] | None:
-        """The output folder that a folder is or lies in, and the command that wrote it."""
+        """Return the output folder that a folder is or lies in, and the command that wrote it."""
         real = _real(folder)
         if real not in self._owners:
             owner = None
@@ -441,19 +442,21 @@ class _Search:
 
 
 def _may_be_old(folder: Path, place: Path) -> bool:
-    """A report without a marker may lie among a user's pictures: only its folders are its own."""
+    """Say whether a report without a marker may lie among a user's pictures: only its folders are
+    its own."""
     parts = folder.relative_to(place).parts
     return bool(parts) and parts[0].casefold() in DRAWN
 
 
 def _is_drawn(path: Path, root: Path) -> bool:
-    """The path lies in a folder of drawings of an output folder."""
+    """Say whether the path lies in a folder of drawings of an output folder."""
     parts = Path(_real(path)).relative_to(_real(root)).parts
     return bool(parts) and parts[0].casefold() in DRAWN
 
 
 def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
-    """A file that does not end like one that is read is one of pictures, as far as can be told."""
+    """Say whether a file that does not end like one that is read is one of pictures, as far as can
+    be told."""
     if kind.codec is not None:
         return True
     if suffix in _ZIPS:
@@ -467,7 +470,7 @@ def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
 
 
 def _names_in_zip(path: Path) -> list[str]:
-    """The names in an archive; none where it cannot be looked into."""
+    """Return the names in an archive; none where it cannot be looked into."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
@@ -481,7 +484,8 @@ def _place(folder: Path) -> tuple[str, str]:
 
 
 def _pictures(item: Source) -> list[Source]:
-    """The pictures of a TIFF file that holds several, one by one; any other input as it is."""
+    """Return the pictures of a TIFF file that holds several, one by one; any other input as it
+    is."""
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
@@ -521,8 +525,8 @@ def _as_address(text: str) -> tuple[Source, Root | None]:
 
 
 def _with_unique_names(found: list[Source]) -> list[Source]:
-    """Number names that are the same, as ``data/1.jpg`` is of the file there below the working
-    folder and of the one there below the root of the disk."""
+    """Return number names that are the same, as ``data/1.jpg`` is of the file there below the
+    working folder and of the one there below the root of the disk."""
     taken: set[str] = set()
     unique = []
     for item in found:
@@ -557,7 +561,7 @@ def _real(path: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
+    """Return a name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
     shown = re.sub("[\udc80-\udcff]", lambda one: f"%{ord(one[0]) - 0xDC00:02X}", name)
     return shown.encode("utf-8", "replace").decode()
 
@@ -573,7 +577,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def is_tiff_file(path: Path) -> bool:
-    """The file's first bytes are those of a TIFF; False where it cannot be read."""
+    """Say whether the file's first bytes are those of a TIFF; False where it cannot be read."""
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False

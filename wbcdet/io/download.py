@@ -17,7 +17,7 @@ _PATIENCE = 20
 
 
 def download(url: str, settings: Settings) -> bytes:
-    """The bytes behind an http(s) URL; the proxies of the environment are honoured.
+    """Return the bytes behind an http(s) URL; the proxies of the environment are honoured.
 
     Raises:
         FieldError: no answer, an error status, a web page, too large, or cut short.

@@ -212,7 +212,7 @@ _MARKUP = ((b"<!doctype html", _WEB), (b"<html", _WEB), (b"<svg", _DRAWING))
 
 
 def picture_kind(path: Path, head: bytes | None = None) -> PictureKind | None:
-    """What kind of picture a file is, by its ending and its first bytes.
+    """Return what kind of picture a file is, by its ending and its first bytes.
 
     Args:
         path: the file.
@@ -231,7 +231,7 @@ def picture_kind(path: Path, head: bytes | None = None) -> PictureKind | None:
 
 
 def kind_of_bytes(head: bytes) -> PictureKind | None:
-    """What kind of file starts with these bytes; None where they tell nothing."""
+    """Return what kind of file starts with these bytes; None where they tell nothing."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -258,7 +258,8 @@ _BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56,
 
 
 def _brand(head: bytes) -> PictureKind:
-    """The kind of an ISO base media file: its main brand, then those it is compatible with."""
+    """Return the kind of an ISO base media file: its main brand, then those it is compatible
+    with."""
     end = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(end, len(head)), 4))]
     # `mif1` only says that there is a still picture; AVIF says so too.

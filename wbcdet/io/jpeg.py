@@ -57,7 +57,7 @@ class JpegHeader:
     inverted: bool = False
 
     def parts(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
-        """The scans of a progressive JPEG, each with the most equal bytes that it may hold.
+        """Yield the scans of a progressive JPEG, each with the most equal bytes that it may hold.
 
         In those a decoder takes zeros for codes without a warning. Where nothing changes, means
         take a bit a block, one after the other; details are left out for thousands at once.
@@ -139,7 +139,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
 
 
 def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
-    """The orientation, and whether colours are Adobe RGB without a profile that says so.
+    """Return the orientation, and whether colours are Adobe RGB without a profile that says so.
 
     Args:
         exif: the tags, a TIFF structure.
@@ -175,7 +175,7 @@ _LAST = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 def is_harmless(warning: str, data: bytes) -> bool:
-    """What libjpeg warns of leaves the pixels of a JPEG as they are."""
+    """Say whether what libjpeg warns of leaves the pixels of a JPEG as they are."""
     if found := _LAST.search(warning):
         end = data.rfind(b"\xff\xd9")
         return not data[max(0, end - int(found[1])) : end].strip(b"\0\xff")

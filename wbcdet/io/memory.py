@@ -91,7 +91,7 @@ class Reservation:
         self._place = place
 
     def follows(self, other: Reservation) -> bool:
-        """The other one ends without this one, so that it can be waited for."""
+        """Say whether the other one ends without this one, so that it can be waited for."""
         mine, its = self._place, other._place
         return its is None or (
             mine is not None and its.run is mine.run and its.number < mine.number
@@ -118,7 +118,7 @@ class Reservation:
 
 @lru_cache(maxsize=8)
 def pixel_memory(limit: int) -> PixelMemory:
-    """The memory that everything in this process shares that was given the same limit."""
+    """Return the memory that everything in this process shares that was given the same limit."""
     return PixelMemory(limit)
 
 

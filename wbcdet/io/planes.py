@@ -65,7 +65,7 @@ class _Place:
 
 
 def fields_of(source: Path | bytes) -> tuple[TiffField, ...]:
-    """The fields of a TIFF file, in the order of their first pages.
+    """Return the fields of a TIFF file, in the order of their first pages.
 
     Raises:
         FieldError: the file's structure cannot be read.

@@ -92,7 +92,7 @@ class Layout:
         inverted: 0 is white.
         palette: (colours, 3) uint8 RGB that samples point into, else None.
         alpha: the sample after grey or colour is transparency: ``straight`` or
-            ``premultiplied``; None where there is none.
+            ``premultiplied``; None without one.
     """
 
     width: int
@@ -113,7 +113,7 @@ class UnreadKind(FieldError):
 
 
 def count_pictures(source: Path | bytes) -> int:
-    """Number of pictures in a TIFF file: pages, planes and series of full resolution.
+    """Return number of pictures in a TIFF file: pages, planes and series of full resolution.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -133,7 +133,7 @@ def stack_axes(source: Path | bytes) -> tuple[str, ...]:
 
 
 def has_more_pages(source: Path | bytes) -> bool:
-    """The file has more pages than the ``MAX_PAGES`` that are looked at.
+    """Say whether the file has more pages than the ``MAX_PAGES`` that are looked at.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -333,7 +333,7 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
 
 
 def _band(page: Page, plane: int) -> Band:
-    """A plane of a page that stores channels apart, or (plane 0) all of its channels."""
+    """Return a plane of a page that stores channels apart, or (plane 0) all of its channels."""
     key = page.keyframe
     samples = 1 if key.planarconfig == 2 else key.samplesperpixel
     raw = key.is_final and _without_gaps(page)
@@ -345,7 +345,7 @@ def _band(page: Page, plane: int) -> Band:
 
 
 def _packed_band(page: Page, plane: int, samples: int) -> Band:
-    """Strips or tiles as they are."""
+    """Return strips or tiles as they are."""
     key = page.keyframe
     rows = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
     columns = key.tilewidth if key.is_tiled else key.imagewidth

@@ -45,7 +45,7 @@ class CountOptions:
     ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as they stand in ``results.json``."""
+        """Return the options as they stand in ``results.json``."""
         return {
             "group_by": self.group_by,
             "exclude_edge": self.exclude_edge,
@@ -146,7 +146,7 @@ class ReportCounts:
         )
 
     def slides(self) -> list[SlideSummary]:
-        """What is said of each group beside its cells."""
+        """Return what is said of each group beside its cells."""
         return [
             SlideSummary(one, self.notes[one.group].empty, self.notes[one.group].ground)
             for one in self.differentials
@@ -158,7 +158,7 @@ class ReportCounts:
             yield JournalEntry.from_record(self.journal.read(name))
 
     def group(self, file: str) -> str:
-        """The group of a field, told from its name below the folder that was counted."""
+        """Return the group of a field, told from its name below the folder that was counted."""
         if self.options.group_by is None:
             return ALL
         if self._groups is not None:
@@ -166,7 +166,7 @@ class ReportCounts:
         return group_of(below(file, self.roots), self.options.group_by)
 
     def skips(self, entry: JournalEntry) -> bool:
-        """The field is left out as a whole."""
+        """Say whether the field is left out as a whole."""
         return self.options.skip_bad and bool(entry.problems)
 
     def left_out(self, entry: JournalEntry, cell: Cell) -> str | None:
@@ -184,7 +184,8 @@ class ReportCounts:
         return [name for name in self.names if self.group(name) == NO_GROUP]
 
     def _counted(self, entry: JournalEntry) -> Any:
-        """The record with the cells that the differential is of; it leaves out edges itself."""
+        """Return the record with the cells that the differential is of; it leaves out edges
+        itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
         return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)

@@ -24,7 +24,7 @@ class ResumeError(WbcdetError, ValueError):
 
 
 def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) -> dict[str, Any]:
-    """The first line of a journal: what made its results, and of what.
+    """Return the first line of a journal: what made its results, and of what.
 
     Args:
         info: what ``Analyzer.info()`` gives.
@@ -36,7 +36,7 @@ def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) ->
 
 
 def _base(roots: Sequence[Root]) -> str:
-    """The folder that the names of the fields are paths below; of several the first."""
+    """Return the folder that the names of the fields are paths below; of several the first."""
     if not roots:
         return ""
     path, name = roots[0].path, roots[0].name
@@ -76,7 +76,7 @@ def check_shape(header: Mapping[str, Any]) -> None:
 
 
 def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-    """The results in a journal were made as this run would make them.
+    """Check that the results in a journal were made as this run would make them.
 
     Raises:
         ResumeError: they were not; the message says what differs.
@@ -105,5 +105,5 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     if changes:
         raise ResumeError(
             f"was counted otherwise ({'; '.join(changes)}); count as before, choose another --out, "
-            "or begin anew with --restart"
+            "or start over with --restart"
         )

@@ -44,7 +44,7 @@ class Job:
 
 
 def title_of(roots: Sequence[Root]) -> str:
-    """The name of the folder that was counted, or the names of several."""
+    """Return the name of the folder that was counted, or the names of several."""
     names = [Path(root.path).name or root.path for root in roots]
     shown = ", ".join(names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
@@ -53,7 +53,7 @@ def title_of(roots: Sequence[Root]) -> str:
 
 @contextmanager
 def opened(job: Job) -> Iterator[Journal]:
-    """The journal of a report, held against other runs.
+    """Yield the journal of a report, held against other runs.
 
     Raises:
         OutputError: the folder is no report of the command.

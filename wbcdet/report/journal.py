@@ -115,7 +115,7 @@ class Journal:
     def start(self, header: Mapping[str, Any]) -> None:
         """Begin again: drop every line and picture of the run before, and write a header."""
         self._places.clear()
-        if self.header is not None:  # else whoever wrote the pictures, it was no journal
+        if self.header is not None:  # else the one who wrote the pictures, it was no journal
             self._pictures.truncate(0)
         self._lines.truncate(0)
         self._whole = 0
@@ -164,7 +164,7 @@ class Journal:
         return places
 
     def read(self, file: str) -> dict[str, Any]:
-        """The last line of a field.
+        """Return the last line of a field.
 
         Raises:
             KeyError: it has none.
@@ -182,7 +182,7 @@ class Journal:
         self._places.pop(file, None)
 
     def pictures(self, record: Mapping[str, Any]) -> list[bytes]:
-        """The pictures of a line."""
+        """Return the pictures of a line."""
         return [self.picture(place) for place in record["pictures"]]
 
     def picture(self, place: Sequence[int]) -> bytes:
@@ -200,7 +200,8 @@ class Journal:
         return data
 
     def has_pictures(self, record: Mapping[str, Any]) -> bool:
-        """The pictures of a line are there: a power cut may keep a line and lose them."""
+        """Say whether the pictures of a line are there: a power cut may keep a line and lose
+        them."""
         try:
             for place in record["pictures"]:
                 self.picture(place)
@@ -269,7 +270,7 @@ class Journal:
             self._places.pop(file, None)
 
     def _parse(self, line: bytes) -> Any:
-        """A line's value without its checksum; None where the two do not agree."""
+        """Return a line's value without its checksum; None where the two do not agree."""
         try:
             body = _unsealed(line)
             if body is None and not self.without_checksums:
@@ -297,12 +298,12 @@ class Journal:
 
 
 def _sealed(body: bytes) -> bytes:
-    """A line: a JSON object with a checksum of itself as its last value."""
+    """Return a line: a JSON object with a checksum of itself as its last value."""
     return body[:-1] + _BEFORE + _checksum(body) + _AFTER
 
 
 def _unsealed(line: bytes) -> bytes | None:
-    """The object of a line; None where it has no checksum.
+    """Return the object of a line; None where it has no checksum.
 
     Raises:
         ValueError: the checksum is that of another line.

@@ -40,7 +40,7 @@ class JournalEntry:
         return tuple(self.quality["problems"]) if self.quality else ()
 
     def to_record(self) -> dict[str, Any]:
-        """The entry as the journal takes it; it finds the places of the pictures itself."""
+        """Return the entry as the journal takes it; it finds the places of the pictures itself."""
         return {
             "file": self.result.file,
             "input": self.stamp,
@@ -52,7 +52,7 @@ class JournalEntry:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> JournalEntry:
-        """The entry of a line of the journal."""
+        """Return the entry of a line of the journal."""
         return cls(
             FieldResult.from_dict(record["result"]),
             record["input"],
@@ -64,7 +64,7 @@ class JournalEntry:
 
     @classmethod
     def checked(cls, file: str, record: Mapping[str, Any], kind: str = "entry") -> JournalEntry:
-        """The entry of a line that this run did not write itself.
+        """Return the entry of a line that this run did not write itself.
 
         Args:
             file: whose line it is.

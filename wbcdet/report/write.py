@@ -123,7 +123,7 @@ def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
 def _shots(
     tally: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
 ) -> Iterator[CellPicture]:
-    """The counted cells, in the order of ``cells.csv``."""
+    """Yield the counted cells, in the order of ``cells.csv``."""
     row = 0
     for entry in tally.entries():
         file = entry.result.file
@@ -145,7 +145,7 @@ def _shots(
 
 
 def _empty(tally: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
-    """The fields without a cell, in order."""
+    """Yield the fields without a cell, in order."""
     for entry in tally.entries():
         if entry.result.failure is None and not entry.result.cells:
             yield EmptyField(

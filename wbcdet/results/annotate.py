@@ -32,7 +32,7 @@ _MAX_SIDE = 16_384
 
 
 def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
-    """A copy of a field with its cells boxed and named.
+    """Return a copy of a field with its cells boxed and named.
 
     Small fields are enlarged so that the labels can be read. Boxes of unclassified cells are
     dashed and name the reason.
@@ -82,7 +82,7 @@ def _strokes(boxes: Sequence[Rect], longest: int) -> tuple[int, int]:
 
 
 def label_text(cell: Cell) -> str:
-    """What stands at a cell: label and label score, or the reason it has none."""
+    """Return what stands at a cell: label and label score, or the reason it has none."""
     if cell.label is CellType.UNCLASSIFIED:
         return cell.reason or str(cell.label)
     return f"{cell.label} {cell.label_score:.2f}"
@@ -148,7 +148,8 @@ def _place(
     placed: npt.NDArray[np.int64],
     limits: tuple[int, int],
 ) -> Rect:
-    """The best place at its box for a label: inside the picture, off other labels and cells."""
+    """Return the best place at its box for a label: inside the picture, off other labels and
+    cells."""
     width, height = size
     x_min, y_min, x_max, y_max = box
     middle = (y_min + y_max - height) // 2

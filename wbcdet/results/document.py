@@ -23,7 +23,7 @@ class ResultsError(WbcdetError, ValueError):
 
 
 def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> dict[str, Any]:
-    """The results document of a run.
+    """Return the results document of a run.
 
     Args:
         info: what ``Analyzer.info()`` gives: models, settings and thresholds.
@@ -122,5 +122,5 @@ def describe_model(info: Mapping[str, Any]) -> str:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """The results document as JSON text, in UTF-8 letters."""
+    """Return the results document as JSON text, in UTF-8 letters."""
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

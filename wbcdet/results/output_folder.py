@@ -230,7 +230,7 @@ def _is_nobodys(name: str) -> bool:
 
 
 def _is_old_count(out: Path, there: list[str], command: str) -> bool:
-    """The folder is a count that an older version began, and nothing else is in it."""
+    """Say whether the folder is a count that an older version began, and nothing else is in it."""
     known = {*ENTRIES[command], "reviewed", "review.sqlite", "review-log.jsonl"}
     journal = out / "journal" / "fields.jsonl"
     # Of a run that was killed before its first line was whole, too.

@@ -176,7 +176,8 @@ class PictureNames:
         self._taken: set[str] = set()
 
     def take(self, file: str) -> str:
-        """The name of a field's picture, or the next one numbered; file systems may ignore case."""
+        """Return the name of a field's picture, or the next one numbered; file systems may ignore
+        case."""
         name = free = picture_name(file)
         number = 1
         while free.casefold() in self._taken:
@@ -258,7 +259,7 @@ def _reduced(cell: Cell, by: float) -> Cell:
 
 
 def picture_name(file: str) -> str:
-    """The path below ``annotated/`` for a field: its own, made safe on every file system.
+    """Return the path below ``annotated/`` for a field: its own, made safe on every file system.
 
     ``a/x.jpg`` stays ``a/x.jpg``; ``b/x.png`` becomes ``b/x.png.jpg``.
     """

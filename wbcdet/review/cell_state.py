@@ -40,7 +40,7 @@ class CellState:
         label: its label; None where a person drew it and took that back.
         reviewed: a person has decided.
         box: pixels of the field.
-        seen: number of the last decision on it, 0 where there is none.
+        seen: number of the last decision on it, 0 without one.
         shown: number of the decision that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
         touches_edge: the box reaches the border of the field.
@@ -83,7 +83,7 @@ class LabelChange:
 
 
 def checked_label(label: str) -> str:
-    """A label as it is kept: small letters, one line.
+    """Return a label as it is kept: small letters, one line.
 
     Raises:
         ChangeError: it is empty, too long or not printable.
@@ -95,7 +95,7 @@ def checked_label(label: str) -> str:
 
 
 def checked_note(note: str) -> str:
-    """A remark: one line of what can be printed.
+    """Return a remark: one line of what can be printed.
 
     Raises:
         ChangeError: it holds something else.
@@ -107,7 +107,7 @@ def checked_note(note: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """The name of a person.
+    """Return the name of a person.
 
     Raises:
         ChangeError: it is empty, too long or not printable.

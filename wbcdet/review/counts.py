@@ -41,12 +41,12 @@ def reason_of(standing: CellState) -> str | None:
 
 
 def reviewed(board: ReviewState, group: str | None = None) -> Differential:
-    """The differential as it is reviewed, of one slide or (None) of all together."""
+    """Return the differential as it is reviewed, of one slide or (None) of all together."""
     return _differential(board, group, _reviewed_fields(board, _of(board, group)))
 
 
 def machine(board: ReviewState, group: str | None = None) -> Differential:
-    """The machine's differential, of one slide or (None) of all together."""
+    """Return the machine's differential, of one slide or (None) of all together."""
     fields = (
         _SeenField(
             one.result.file,
@@ -152,7 +152,7 @@ def _differential(
 
 
 def _none_of(total: int) -> dict[str, Any]:
-    """The share of a type that the machine does not name."""
+    """Return the share of a type that the machine does not name."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
     low, high = clopper_pearson(0, total)

@@ -79,7 +79,7 @@ class Decision:
     after: dict[str, Any] | None
 
     def values(self) -> dict[str, Any]:
-        """The row as plain values, JSON in its columns; without the number."""
+        """Return the row as plain values, JSON in its columns; without the number."""
         return {
             "time": self.time,
             "who": self.who,
@@ -135,7 +135,7 @@ class Store:
         folder: the report folder.
 
     Raises:
-        StoreError: the file is none of ours.
+        StoreError: the file is not one of ours.
         OSError: it cannot be written, or is a link.
     """
 
@@ -213,14 +213,14 @@ class Store:
         return numbers
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
-        """The picture of a cell that a person drew."""
+        """Return the picture of a cell that a person drew."""
         wanted = (_thumbnails.c.file == file) & (_thumbnails.c.cell == cell)
         with self._engine.connect() as connection:
             row = connection.execute(select(_thumbnails.c.jpeg).where(wanted)).first()
         return None if row is None else bytes(row[0])
 
     def note(self, key: str) -> str | None:
-        """What was last set under a key."""
+        """Return what was last set under a key."""
         with self._engine.connect() as connection:
             found = connection.execute(select(_notes.c.value).where(_notes.c.key == key)).first()
         return None if found is None else str(found[0])
@@ -285,7 +285,7 @@ def _schema(connection: sqlite3.Connection) -> set[str]:
 
 
 def _own_schema() -> set[str]:
-    """What a database of this module declares."""
+    """Return what a database of this module declares."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         _make_tables(engine)

@@ -74,14 +74,14 @@ class SignAsk(Ask):
 
 
 def build(session: Session) -> FastAPI:
-    """The application for one report."""
+    """Return the application for one report."""
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
     board, pictures = session.board, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
-        """What has changed since a decision, with the differential as it is now."""
+        """Return what has changed since a decision, with the differential as it is now."""
         group = group if group in board.report.groups else None
         with board.turn:
             return {
@@ -232,12 +232,13 @@ def build(session: Session) -> FastAPI:
 
 
 def _text(value: str) -> str:
-    """A text that any answer can hold."""
+    """Return a text that any answer can hold."""
     return value[:200].encode(errors="replace").decode()
 
 
 async def _events(session: Session, request: Request) -> AsyncIterator[str]:
-    """The number of the last decision, whenever it changes; pages fetch the rest themselves."""
+    """Return the number of the last decision, whenever it changes; pages fetch the rest
+    themselves."""
     last = -1
     with session.waiting() as changed:
         while not await request.is_disconnected():

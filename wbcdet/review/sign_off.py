@@ -94,7 +94,8 @@ def sign(
 
 
 def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] | None:
-    """The last signature of a slide, if it is of the report and the decisions as they are now."""
+    """Return the last signature of a slide, if it is of the report and the decisions as they are
+    now."""
     for entry in reversed(log.entries):
         if entry.get("slide") in (None, slide):
             same = entry["results_sha256"] == session.board.report.sha256
@@ -135,7 +136,7 @@ def signed_folder(folder: Path, log: SignatureLog) -> Path:
 
 
 def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
-    """A folder is there, and holds just the files of a signature."""
+    """Say whether a folder is there, and holds just the files of a signature."""
     if part.is_symlink() or not part.is_dir():
         return False
     try:
@@ -186,7 +187,7 @@ def digest(rows: Sequence[Decision]) -> str:
 
 
 def check(session: OpenReview) -> list[str]:
-    """What does not agree with the log any more, a line each; empty where all does."""
+    """Return what does not agree with the log any more, a line each; empty where all does."""
     log, wrong = SignatureLog(session.folder), []
     rows = session.store.decisions()
     for entry in log.entries:

@@ -31,8 +31,8 @@ class SignatureLog:
 
     Every line names the sha256 of the line before it, of the machine's results, of all decisions
     and of the files that were written. That shows a change of any of these afterwards, as long as
-    the last line (or a copy of it) is trusted; it is no electronic signature: whoever can write
-    to the folder can write the whole log anew.
+    the last line (or a copy of it) is trusted; it is no electronic signature: anyone who can write
+    to the folder can write the whole log again.
 
     Args:
         folder: the report folder.

@@ -87,7 +87,7 @@ class ReviewState:
             self._replay(step)
 
     def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        """The cells of a field, those that a person drew too."""
+        """Yield the cells of a field, those that a person drew too."""
         for cell in self._numbers[number]:
             yield (number, cell), self.cells[number, cell]
 
@@ -101,11 +101,12 @@ class ReviewState:
             return [key for key, standing in self.cells.items() if standing.seen > last]
 
     def in_bulk(self, key: Key) -> bool:
-        """What a person decided on the cell, they decided on others with the same keystroke."""
+        """Say whether what a person decided on the cell, they decided on others with the same
+        keystroke."""
         return self.cells[key].shown in self._bulk
 
     def last_of(self, group: str | None = None) -> int:
-        """Number of the last decision on a cell of a slide, or of all slides together."""
+        """Return number of the last decision on a cell of a slide, or of all slides together."""
         if group is None:
             return self.last
         with self.turn:
@@ -119,7 +120,7 @@ class ReviewState:
             )
 
     def counts(self, key: Key) -> bool:
-        """The cell is in the count: it is there, and nothing leaves it out."""
+        """Say whether the cell is in the count: it is there, and nothing leaves it out."""
         return self.cells[key].there and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
@@ -177,7 +178,7 @@ class ReviewState:
             return key
 
     def cut(self, number: int, box: Box) -> Box:
-        """A box inside its field, in tenths of a pixel.
+        """Return a box inside its field, in tenths of a pixel.
 
         Raises:
             ChangeError: less than four pixels of it are, or there is no such field.
@@ -251,7 +252,7 @@ class ReviewState:
             listener()
 
     def _replay(self, rows: Sequence[Decision]) -> None:
-        """A step of an earlier session, without the cells that the report has no more."""
+        """Return a step of an earlier session, without the cells that the report no longer has."""
         known = []
         for row in rows:
             one = self._by_file.get(row.file)
@@ -272,7 +273,7 @@ class ReviewState:
                 return False
             self.cells[key] = self._drawn(one.number, box)
             insort(self._numbers[one.number], row.cell)
-        # A report that was counted anew may have another cell under the same number.
+        # A report that was counted again may have another cell under the same number.
         return key in self.cells and self.cells[key].box == row.box
 
     def _apply(self, rows: Sequence[Decision]) -> None:

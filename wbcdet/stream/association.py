@@ -26,7 +26,7 @@ _INSIDE = 0.12
 def match(
     tracks: Sequence[Track], cells: Sequence[Cell], position: Position, size: tuple[int, int]
 ) -> list[Track | None]:
-    """The known cell that each cell of a frame is, or None.
+    """Return the known cell that each cell of a frame is, or None.
 
     Args:
         tracks: the known cells of the island.
@@ -71,7 +71,7 @@ def likeness(one: Box, other: Box, *, whole: bool) -> float:
 
 
 def apart(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a frame without boxes that lie around or inside one of higher score.
+    """Return the cells of a frame without boxes that lie around or inside one of higher score.
 
     The detector keeps such a pair where the two differ much in size.
     """
@@ -83,7 +83,7 @@ def apart(cells: Sequence[Cell]) -> list[Cell]:
 
 
 def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
-    """A frame shows the whole place of a cell, with room to spare."""
+    """Say whether a frame shows the whole place of a cell, with room to spare."""
     x0, y0, x1, y1 = track.box
     rim = _INSIDE * max(x1 - x0, y1 - y0)
     return (
@@ -95,7 +95,7 @@ def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
 
 
 def touches(track: Track, position: Position, size: tuple[int, int]) -> bool:
-    """A frame shows a part of the place of a cell."""
+    """Say whether a frame shows a part of the place of a cell."""
     x0, y0, x1, y1 = track.box
     return (
         x1 > position.x

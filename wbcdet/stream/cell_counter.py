@@ -120,12 +120,12 @@ class CellCounter:
         return look
 
     def interrupted(self) -> None:
-        """The signal was lost: the next frame may show another place."""
+        """Note that the signal was lost: the next frame may show another place."""
         self.slide.chart.lose()
         self._last = None
 
     def new_slide(self) -> None:
-        """The next frame is of another slide; nothing of this one is met again."""
+        """Note that the next frame is of another slide; nothing of this one is met again."""
         self._keeper.new_slide()
         self.slide = Slide(self._keeper.slide)
         self._focus = Focus()
@@ -223,9 +223,10 @@ class CellCounter:
     def _is_best_there(
         self, share: float, value: float, position: Position | None, size: tuple[int, int]
     ) -> bool:
-        """A soft frame is looked at where the slide itself is soft: no sharper one shows the place.
+        """Say whether a soft frame is looked at where the slide itself is soft: no sharper one
+        shows the place.
 
-        Parts of a slide lie higher or lower than others, and a film may be soft all over but for a
+        Parts of a slide lie higher or lower than others, and a film may be soft all over except for a
         moment: their cells would be lost.
         """
         if position is None or self._focus.is_hopeless(share):

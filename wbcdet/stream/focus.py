@@ -53,10 +53,11 @@ class Focus:
 
     @staticmethod
     def is_hopeless(share: float) -> bool:
-        """A frame of that share is worth nothing, even of a place of which there is no better."""
+        """Say whether a frame of that share is worth nothing, even of a place of which there is no
+        better."""
         return share < _HOPELESS
 
     @staticmethod
     def is_sharp(share: float) -> bool:
-        """A frame of that share is sharp enough to be analysed."""
+        """Say whether a frame of that share is sharp enough to be analysed."""
         return share >= _LEAST

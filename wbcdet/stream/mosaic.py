@@ -24,7 +24,7 @@ _PAPER = (245, 245, 245)
 def mosaics(
     keyframes: Iterable[tuple[int, Keyframe]], tracks: Sequence[Track]
 ) -> Iterator[tuple[str, bytes]]:
-    """A JPEG picture of every island, ``slide-S-map-I.jpg``.
+    """Yield a JPEG picture of every island, ``slide-S-map-I.jpg``.
 
     Args:
         keyframes: slide and keyframe.

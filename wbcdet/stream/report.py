@@ -189,7 +189,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _real(view: View) -> list[Track]:
-    """The cells of a view in the order of its journal entry."""
+    """Return the cells of a view in the order of its journal entry."""
     return sorted((one for one in view.tracks if one.real), key=lambda one: one.number)
 
 

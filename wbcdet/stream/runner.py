@@ -368,14 +368,14 @@ def _corners(position: Position, size: tuple[int, int]) -> tuple[float, float, f
 
 
 def _failure(texts: Sequence[str]) -> str | None:
-    """What went wrong, in one line."""
+    """Return what went wrong, in one line."""
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return "; ".join(texts[:_NAMED]) + more if texts else None
 
 
 @contextmanager
 def interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to end; a second one ends it at once."""
+    """Let the first Ctrl-C (or SIGTERM) ask the run to end; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

@@ -133,18 +133,19 @@ class SlideMap:
         return position
 
     def begin_island(self, ground: RegistrationImage, above: int = 0) -> Position:
-        """A new island with this frame as its origin, and a number above one that is in use."""
+        """Return a new island with this frame as its origin, and a number above one that is in
+        use."""
         number = 1 + max([above, *self.islands()])
         position = Position(number, 0.0, 0.0)
         self._stay(position, ground)
         return position
 
     def lose(self) -> None:
-        """The signal was interrupted: the next frame may be anywhere."""
+        """Note that the signal was interrupted: the next frame may be anywhere."""
         self._stay(None, None)
 
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
-        """A frame there would show enough that is new to become a keyframe."""
+        """Say whether a frame there would show enough that is new to become a keyframe."""
         return all(
             _shared(position, one.position, size) < _SHARED
             for one in self.keyframes.values()
@@ -202,11 +203,11 @@ class SlideMap:
         return None
 
     def nearest(self, position: Position, size: tuple[int, int]) -> int | None:
-        """Number of the keyframe that is closest to a place."""
+        """Return number of the keyframe that is closest to a place."""
         return next((one.number for one in self._near(position, size)), None)
 
     def smaller(self) -> list[int]:
-        """The first keyframe of every island but the largest."""
+        """Return the first keyframe of every island but the largest."""
         of_island: dict[int, list[int]] = {}
         for number, one in self.keyframes.items():
             of_island.setdefault(one.position.island, []).append(number)
@@ -274,7 +275,7 @@ def _moved(position: Position, shift: Shift) -> Position:
 
 
 def _agreed(found: Sequence[tuple[Position, float]], apart: float) -> Position | None:
-    """The place that the surest match and those that agree with it give."""
+    """Return the place that the surest match and those that agree with it give."""
     if not found:
         return None
     best, _ = max(found, key=lambda one: one[1])

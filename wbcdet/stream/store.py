@@ -68,7 +68,8 @@ class View:
         return self.first or any(track.real for track in self.tracks)
 
     def result(self) -> FieldResult:
-        """The record of the field that it is in the report: with the cells that are its own."""
+        """Return the record of the field that it is in the report: with the cells that are its
+        own."""
         real = sorted((one for one in self.tracks if one.real), key=lambda one: one.number)
         cells = tuple(track.verdict(number) for number, track in enumerate(real))
         return FieldResult(self.name, *self.size, cells, stain=self.stain)
@@ -105,11 +106,11 @@ class StreamStore:
         self._load()
 
     def tracks(self) -> list[Track]:
-        """The cells of the current slide that an earlier run found."""
+        """Return the cells of the current slide that an earlier run found."""
         return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
 
     def keyframes(self) -> list[Keyframe]:
-        """The chart of the current slide that an earlier run made."""
+        """Return the chart of the current slide that an earlier run made."""
         return self._keyframes
 
     def views(self) -> list[View]:
@@ -117,12 +118,12 @@ class StreamStore:
         return sorted(self._views.values(), key=lambda one: (one.slide, one.name))
 
     def next_track(self) -> int:
-        """A number for a new cell."""
+        """Return a number for a new cell."""
         self._last_track += 1
         return self._last_track
 
     def new_slide(self) -> None:
-        """What comes is of another slide."""
+        """Note that what comes is of another slide."""
         self.slide += 1
         self._keyframes = []
         self.flush(at_once=True)
@@ -134,7 +135,7 @@ class StreamStore:
         tracks: Sequence[Track],
         stain: tuple[float, ...] | None = None,
     ) -> None:
-        """A frame shows these cells better than any before; ``cell`` of each is in its pixels.
+        """Keep a frame that shows cells better than before; ``cell`` of each is in its pixels.
 
         Args:
             frame: its number.
@@ -167,7 +168,7 @@ class StreamStore:
         self._changed[name] = None
 
     def thumbnail(self, track: Track) -> bytes:
-        """A cell in its best view, as a JPEG file."""
+        """Return a cell in its best view, as a JPEG file."""
         return self._journal.picture(track.picture)
 
     def has_view(self) -> bool:
@@ -228,7 +229,7 @@ class StreamStore:
         self._flushed = time.monotonic()
 
     def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
-        """The charts of all slides: slide and keyframe."""
+        """Yield the charts of all slides: slide and keyframe."""
         for name in list(self._journal):
             if name.startswith(_MAP) and self._journal.read(name)["pictures"]:
                 yield int(name.split("/")[1]), self._keyframe(name)
@@ -311,7 +312,7 @@ class StreamStore:
         self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
 
     def _checked(self, name: str) -> dict[str, Any] | None:
-        """A line of an earlier run; None where it is not as its schema says."""
+        """Return a line of an earlier run; None where it is not as its schema says."""
         kind = "run" if name == _RUN else "keyframe" if name.startswith(_MAP) else "view"
         try:
             record = self._journal.read(name)
@@ -339,6 +340,6 @@ class StreamStore:
 
 
 def read_view(out: Path, name: str) -> Pixels | None:
-    """The picture of a view; None where it is gone."""
+    """Return the picture of a view; None where it is gone."""
     pixels = cv2.imread(str(inside(out, f"{VIEWS}/{name}")), cv2.IMREAD_COLOR)
     return None if pixels is None else pixels.astype("uint8", copy=False)

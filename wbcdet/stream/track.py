@@ -139,13 +139,14 @@ class Track:
             self.scores[name] = self.scores.get(name, 0.0) + score
 
     def improves(self, cell: Cell, worth: float) -> bool:
-        """A view is better than the best so far: whole instead of cut, or of clearly more worth."""
+        """Say whether a view is better than the best so far: whole instead of cut, or of clearly
+        more worth."""
         if cell.touches_edge != self.cell.touches_edge:
             return self.cell.touches_edge
         return worth > _BETTER * self.worth
 
     def verdict(self, number: int) -> Cell:
-        """The cell in its best view, with the label that all sharp views voted for.
+        """Return the cell in its best view, with the label that all sharp views voted for.
 
         Args:
             number: its number in that view.
@@ -191,12 +192,12 @@ class Track:
                 mine[name] = mine.get(name, 0) + value
 
     def to_record(self) -> dict[str, Any]:
-        """The track as the journal keeps it."""
+        """Return the track as the journal keeps it."""
         return {**asdict(self), "cell": self.cell.to_dict()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Track:
-        """The track that ``to_record`` gave."""
+        """Return the track that ``to_record`` gave."""
         values = dict(record)
         x0, y0, x1, y1 = values.pop("box")
         picture = tuple(values.pop("picture"))
@@ -205,7 +206,7 @@ class Track:
 
 
 def vote(cell: Cell) -> float:
-    """What a view is worth for its label, 0..1: the probability of just that."""
+    """Return what a view is worth for its label, 0..1: the probability of just that."""
     if cell.label is not CellType.UNCLASSIFIED:
         return cell.label_score
     if cell.reason == "low-score":
@@ -216,7 +217,7 @@ def vote(cell: Cell) -> float:
 
 
 def on_island(box: Box, position: Position) -> Box:
-    """A box of a frame, in places of the island."""
+    """Return a box of a frame, in places of the island."""
     return shifted(box, position.x, position.y)
 
 

@@ -129,10 +129,10 @@ ARCHITECTURES = {
 
 
 def architecture(name: str) -> Architecture:
-    """The network of this name.
+    """Return the network of this name.
 
     Raises:
-        TrainingError: there is none; the message lists those there are.
+        TrainingError: it is missing; the message lists those there are.
     """
     if name not in ARCHITECTURES:
         raise TrainingError(
@@ -144,7 +144,7 @@ def architecture(name: str) -> Architecture:
 def build(
     name: str, classes: int, imagenet: bool = False, stages: int = 5, head: int = 480
 ) -> nn.Module:
-    """A network ready to be trained.
+    """Return a network ready to be trained.
 
     Args:
         name: in :data:`ARCHITECTURES`.

@@ -36,12 +36,12 @@ DECLINED_WEIGHTS = {
 
 
 def plain_crop(cell: LabelledCell) -> np.ndarray:
-    """The crop as at inference, (S, S, 3) uint8 BGR."""
+    """Return the crop as at inference, (S, S, 3) uint8 BGR."""
     return normalise_stain(crop_cell(cell.patch, cell.box, CROP_SIZE, CROP_PADDING), **STAIN)
 
 
 def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
-    """The crop as another slide, stain, camera and detector might give it."""
+    """Return the crop as another slide, stain, camera and detector might give it."""
     patch, box = cell.patch, np.array(cell.box)
     side = max(box[2:] - box[:2])
     box += np.tile(rng.normal(0, 0.04, 2), 2) * side
@@ -71,7 +71,7 @@ def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
 def _cut_by_border(
     patch: np.ndarray, box: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The patch and the box as if the field's border cut off up to half of the cell."""
+    """Return the patch and the box as if the field's border cut off up to half of the cell."""
     low, high = np.zeros(2), np.array([patch.shape[1], patch.shape[0]], float)
     axis = int(rng.integers(2))
     part = rng.uniform(0.1, 0.5) * (box[2 + axis] - box[axis])

@@ -21,7 +21,7 @@ def density(image: Image) -> np.ndarray:
 
 
 def from_density(value: np.ndarray) -> Image:
-    """The picture of an optical density; the inverse of :func:`density`."""
+    """Return the picture of an optical density; the inverse of :func:`density`."""
     result: Image = np.clip(np.exp(-value) * 256 - 1, 0, 255).astype(np.uint8)
     return result
 

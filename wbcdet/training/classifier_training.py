@@ -53,7 +53,7 @@ class EpochData(Protocol):
 def predict_outputs(
     network: nn.Module, crops: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a network says of crops (S, S, 3) uint8 BGR, in single precision.
+    """Return what a network says of crops (S, S, 3) uint8 BGR, in single precision.
 
     Returns:
         logits (N, classes), and of LeucoCyteNet the features (N, F) of its blocks, averaged over
@@ -166,15 +166,15 @@ class Run:
             return None
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch has no one error for a file that is none of its own
+        except Exception as error:  # torch has no one error for a file that is not one of its own
             raise TrainingError(
-                f"{self.checkpoint}: cannot be read; delete {self.out} to begin anew"
+                f"{self.checkpoint}: cannot be read; delete {self.out} to start over"
             ) from error
         check_same(self.recipe, state.get("recipe"), self.checkpoint)
         return dict(state)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """New layers learn faster than those that were taught before."""
+        """Have new layers learn faster than those that were taught before."""
         beginnings = architecture(self.recipe.arch).fresh
         fresh: list[nn.Parameter] = []
         taught: list[nn.Parameter] = []
@@ -275,7 +275,8 @@ class Run:
 
 @contextmanager
 def _bar(total: int, done: int) -> Iterator[tuple[Console, Any]]:
-    """A bar on the terminal with the loss and the time left; yields its console and its step."""
+    """Yield a bar on the terminal with the loss and the time left; yields its console and its
+    step."""
     console = Console(stderr=True)
     columns = (
         "train", BarColumn(), MofNCompleteColumn(), "loss {task.fields[loss]}",
@@ -293,7 +294,7 @@ def load_network(
     arch: str = "leucocytenet",
     classes: int = len(CLASSES),
 ) -> nn.Module:
-    """A trained network from its safetensors, those of a run or the shipped ones.
+    """Return a trained network from its safetensors, those of a run or the shipped ones.
 
     Raises:
         TrainingError: the file cannot be read, or is of another network.
@@ -320,7 +321,8 @@ def load_network(
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The divisor of the logits that makes their probabilities most likely (Guo et al. 2017)."""
+    """Return the divisor of the logits that makes their probabilities most likely (Guo et al.
+    2017)."""
     return most_likely(logits, labels, np.exp(np.linspace(np.log(0.3), np.log(4), 120)))
 
 

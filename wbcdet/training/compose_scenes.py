@@ -30,7 +30,8 @@ LETTERBOX_GREY = 114
 def _mirrored(
     source: Source, rng: np.random.Generator, scale: float, blank: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mirrored copy of a source, or of its blank: image at ``scale``, cells, ignored boxes."""
+    """Return a mirrored copy of a source, or of its blank: image at ``scale``, cells, ignored
+    boxes."""
     image, cells, ignored = source.at_scale(scale, blank), source.cells, source.ignored
     if blank:
         cells, ignored = cells[:0], ignored[:0]
@@ -57,7 +58,7 @@ def _weights(numbers: list[int]) -> np.ndarray:
 def _turn(
     image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A scene in one of the eight ways in which a square can lie."""
+    """Return a scene in one of the eight ways in which a square can lie."""
     size = image.shape[0]
     if rng.random() < 0.5:
         image, boxes = image.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
@@ -137,7 +138,8 @@ class SceneMaker:
         return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """A whole field as a telephone sees it through an eyepiece: small cells, round vignette.
+        """Return a whole field as a telephone sees it through an eyepiece: small cells, round
+        vignette.
 
         Stands in for such photographs in evaluation. Returns what :meth:`make` returns.
         """
@@ -155,7 +157,7 @@ class SceneMaker:
         largest: float = 0.95,
         smallest: float = 12.0,
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """A window on the plane tiled with one laboratory's fields.
+        """Return a window on the plane tiled with one laboratory's fields.
 
         Returns its picture, its boxes, and the diameter of a white cell at its magnification.
         """
@@ -308,7 +310,7 @@ class SceneMaker:
         return image, np.array(found, np.float32).reshape(-1, 4), side
 
     def _cutout(self, rng: np.random.Generator, change: float = 0.5) -> np.ndarray:
-        """A masked cell, BGRA, in another stain in ``change`` of all cases."""
+        """Return a masked cell, BGRA, in another stain in ``change`` of all cases."""
         lab = self.cell_laboratories[rng.choice(len(self.cell_laboratories), p=self.cell_weights)]
         cell = self.cutouts[lab][rng.integers(len(self.cutouts[lab]))]
         if rng.random() < change:
@@ -404,7 +406,7 @@ class SceneMaker:
     def _eyepiece(
         self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The round field of an eyepiece as a telephone's camera sees it."""
+        """Return the round field of an eyepiece as a telephone's camera sees it."""
         size = self.size
         radius = rng.uniform(0.36, 0.68) * size
         cx, cy = rng.uniform(0.4, 0.6, 2) * size

@@ -81,7 +81,7 @@ Recipe = ClassifierRecipe | DetectorRecipe
 
 
 def stamp(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values; a file to start from is named by its content."""
+    """Return the recipe as plain JSON values; a file to start from is named by its content."""
     values = asdict(recipe)
     if recipe.start is not None:
         if not recipe.start.is_file():
@@ -109,12 +109,12 @@ def check_same(recipe: Recipe, written: object, checkpoint: Path) -> None:
         what = ", ".join(f"{n} {written[n]} (asked for: {asked[n]})" for n in differing)
     raise TrainingError(
         f"{checkpoint}: is of a training with {what}; repeat its command to go on with it, give "
-        "another --out, or delete it to begin anew"
+        "another --out, or delete it to start over"
     )
 
 
 def fingerprint(prepared: Path) -> str:
-    """What a training folder holds, in words that change with its tables.
+    """Return what a training folder holds, in words that change with its tables.
 
     Raises:
         TrainingError: it is no training folder; the message says how one is made.

@@ -152,7 +152,7 @@ class SceneTrainer(DetectionTrainer):
         return SceneMaker(sources, load_cutouts(self.prepared, self.leave_out), max(self.sizes))
 
     def get_dataset(self) -> dict[str, Any]:
-        """The data description that ultralytics reads from a YAML otherwise."""
+        """Return the data description that ultralytics reads from a YAML otherwise."""
         here = str(self.prepared)
         return {"train": here, "val": here, "nc": 1, "names": {0: "wbc"}, "channels": 3}
 
@@ -167,7 +167,7 @@ class SceneTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> Any:
-        """A plain loader: the scenes are shuffled already."""
+        """Return a plain loader: the scenes are shuffled already."""
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         return torch.utils.data.DataLoader(
             dataset,
@@ -179,7 +179,7 @@ class SceneTrainer(DetectionTrainer):
         )
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """The network, in the precision that is faster on this CPU."""
+        """Return the network, in the precision that is faster on this CPU."""
         # Ultralytics leaves one core idle; half of the speed on a machine with two.
         torch.set_num_threads(cores())
         model = FastModel(cfg, nc=1, ch=3, verbose=verbose)
@@ -202,7 +202,7 @@ class SceneTrainer(DetectionTrainer):
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move a batch to the device and scale its pixels to 0..1."""
         batch = super().preprocess_batch(batch)
-        # The loader's workers are started anew in each epoch, so they see the new number.
+        # The loader's workers are started over in each epoch, so they see the new number.
         self.train_loader.dataset.epoch = self.epoch + 1
         return batch
 
@@ -220,5 +220,5 @@ class SceneTrainer(DetectionTrainer):
         return
 
     def auto_batch(self, max_num_obj: int = 0) -> int:
-        """The batch size given; scenes cannot be probed."""
+        """Return the batch size given; scenes cannot be probed."""
         return int(self.args.batch)

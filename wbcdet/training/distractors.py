@@ -67,7 +67,7 @@ def draw_odd_red_cells(
 
 
 def draw_marks(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scale bar with its text, a pointer, or a dark frame, where they hide no white cell.
+    """Return a scale bar with its text, a pointer, or a dark frame, where they hide no white cell.
 
     Args and result as in :func:`draw_odd_red_cells`.
     """

@@ -14,7 +14,7 @@ the abstract leaves open is chosen here as the plainest network of that kind:
   training; then ReLU (the abstract's "normalisation" may mean the pixels' alone; both are here);
 - the first convolution is separable too;
 - head: global average pooling, dropout of 0.3 (that of our LeucoCyteNet), one dense layer;
-  softmax is left to the loss and to whoever reads the scores;
+  softmax is left to the loss and to those who read the scores;
 - weights: He's at the start (none were published);
 - input, classes, augmentation, optimiser and budget: those of every network compared here.
 """

@@ -31,7 +31,7 @@ def provenance(archives: Iterable[str]) -> list[dict[str, str]]:
 
 
 def trained_on(laboratories: Iterable[str], column: str) -> dict[str, Any]:
-    """What was trained on, for a card.
+    """Return what was trained on, for a card.
 
     Args:
         laboratories: one name a labelled thing.
@@ -86,6 +86,6 @@ def write_card(out: Path, weights: Path, card: dict[str, Any]) -> dict[str, Any]
 
 
 def read_card(out: Path) -> dict[str, Any]:
-    """The card of a run."""
+    """Return the card of a run."""
     card: dict[str, Any] = json.loads((out / CARD).read_text(encoding="utf-8"))
     return card

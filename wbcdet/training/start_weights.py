@@ -98,7 +98,7 @@ def start_from(model: nn.Module, path: Path, pictures: Iterable[torch.Tensor]) -
         unfold_normalisation(model, folded, pictures)
     fresh = len(own) - len(fitting)
     return f"{path.name}: {len(fitting)} of {len(own)} tensors taken, {fresh} start fresh" + (
-        f"; statistics of {len(folded)} folded normalisations taken anew" if folded else ""
+        f"; statistics of {len(folded)} folded normalisations taken again" if folded else ""
     )
 
 

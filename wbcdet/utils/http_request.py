@@ -11,9 +11,10 @@ from urllib.parse import urlsplit
 
 
 def open_url(request: urllib.request.Request, timeout: float) -> HTTPResponse:
-    """The answer to a request over http or https; the proxies of the environment are honoured.
+    """Return the answer to a request over http or https; the proxies of the environment are
+    honoured.
 
-    A redirect is followed to http and https alone, and from https to https alone: whoever answers
+    A redirect is followed to http and https alone, and from https to https alone: the one who answers
     may not choose another way than the user did.
 
     Raises:

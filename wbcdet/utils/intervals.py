@@ -52,7 +52,7 @@ class Groups:
         return out
 
     def draws(self, values: np.ndarray) -> np.ndarray:
-        """Sums over all cells in each resample of whole groups, (RESAMPLES, ...)."""
+        """Return sums over all cells in each resample of whole groups, (RESAMPLES, ...)."""
         by_group = self.sums(values)
         rng = np.random.default_rng(0)
         parts = []

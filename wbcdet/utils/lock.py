@@ -45,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: whoever waits for it sees that the file has gone, and makes a
+        # While it is still held: the one who waits for it sees that the file has gone, and makes a
         # new one. (Windows keeps open files; there the library removes it.)
         with suppress(OSError):
             (folder / LOCK).unlink()

@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @contextmanager
 def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar; yields what to call with the number of cells of every field done.
+    """Yield a progress bar; yields what to call with the number of cells of every field done.
 
     Args:
         total: fields in all.
@@ -68,7 +68,7 @@ def finishing(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on the terminal; yields what to call after every piece of work."""
+    """Yield a progress bar on the terminal; yields what to call after every piece of work."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -24,7 +24,7 @@ class OutsideError(WbcdetError, OSError):
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a name below a folder, whether it exists or not.
+    """Return the path of a name below a folder, whether it exists or not.
 
     Args:
         folder: trusted; it may itself be a link.
@@ -60,7 +60,7 @@ def _leads_into(path: Path, folder: Path) -> bool:
 
 
 def own_folder(folder: Path, name: str) -> Path:
-    """A folder in a report, whether it exists or not.
+    """Return a folder in a report, whether it exists or not.
 
     Raises:
         OutsideError: it is a link or no folder.
@@ -74,7 +74,7 @@ def own_folder(folder: Path, name: str) -> Path:
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """A file that a report holds, whether it exists or not.
+    """Return a file that a report holds, whether it exists or not.
 
     Raises:
         OutsideError: it is a link, a folder, a device or a pipe.

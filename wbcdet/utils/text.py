@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 def one_line(name: str) -> str:
-    """A file name that cannot break the table: control characters are shown as escapes."""
+    """Return a file name that cannot break the table: control characters are shown as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in name

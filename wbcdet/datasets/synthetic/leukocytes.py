@@ -22,7 +22,7 @@ from wbcdet.datasets.synthetic.shapes import (
 )
 from wbcdet.datasets.synthetic.stain import Stain
 
-#: The labels that a smear can show. A basophil is none of the product's four, on purpose.
+#: The labels that a smear can show. A basophil is not one of the product's four, on purpose.
 SMEAR_LABELS = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil")
 
 #: How far a cell may reach beyond its mean radius.

@@ -24,7 +24,7 @@ class Grid:
 
     @classmethod
     def around(cls, reach: float, scale: float) -> Grid:
-        """The grid that shows ``reach`` µm to each side at ``scale`` pixels per µm."""
+        """Return the grid that shows ``reach`` µm to each side at ``scale`` pixels per µm."""
         n = 2 * int(np.ceil(reach * scale)) + 1
         line = ((np.arange(n) - n // 2) / scale).astype(np.float32)
         x, y = np.meshgrid(line, line)
@@ -35,7 +35,8 @@ class Grid:
         return noise(rng, self.x.shape, grain * self.scale)
 
     def warped(self, rng: np.random.Generator, grain: float, amount: float) -> Grid:
-        """The same grid bent by about ``amount`` µm, so that drawn outlines lose their ruler."""
+        """Return the same grid bent by about ``amount`` µm, so that drawn outlines lose their
+        ruler."""
         dx, dy = self.noise(rng, grain), self.noise(rng, grain)
         return Grid(self.x + amount * dx, self.y + amount * dy, self.scale)
 
@@ -74,12 +75,13 @@ def cover(depth: npt.NDArray[np.floating], soft: float) -> Map:
 
 
 def band(depth: npt.NDArray[np.floating], at: float, width: float) -> Map:
-    """A soft line that follows an outline ``at`` µm inside it."""
+    """Return a soft line that follows an outline ``at`` µm inside it."""
     return np.asarray(np.exp(-(((depth - at) / width) ** 2)), np.float32)
 
 
 def wobbly(grid: Grid, rng: np.random.Generator, radius: float, waves: list[float]) -> Map:
-    """A disc whose outline swings by ``waves[i]`` (share of the radius) i + 2 times a turn."""
+    """Return a disc whose outline swings by ``waves[i]`` (share of the radius) i + 2 times a
+    turn."""
     angle = np.arctan2(grid.y, grid.x)
     reach = np.ones_like(angle)
     for turns, amount in enumerate(waves, 2):
@@ -88,7 +90,7 @@ def wobbly(grid: Grid, rng: np.random.Generator, radius: float, waves: list[floa
 
 
 def ellipse(grid: Grid, cx: float, cy: float, a: float, b: float, turn: float) -> Map:
-    """An ellipse with half axes ``a`` and ``b`` µm, turned by ``turn`` radians."""
+    """Return an ellipse with half axes ``a`` and ``b`` µm, turned by ``turn`` radians."""
     dx, dy = grid.x - cx, grid.y - cy
     u = dx * np.cos(turn) + dy * np.sin(turn)
     v = dy * np.cos(turn) - dx * np.sin(turn)
@@ -96,7 +98,8 @@ def ellipse(grid: Grid, cx: float, cy: float, a: float, b: float, turn: float) -
 
 
 def rod(grid: Grid, start: tuple[float, float], end: tuple[float, float], radius: float) -> Map:
-    """A line from ``start`` to ``end``, ``radius`` µm thick to each side, with round ends."""
+    """Return a line from ``start`` to ``end``, ``radius`` µm thick to each side, with round
+    ends."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     px, py = grid.x - start[0], grid.y - start[1]
     along = np.clip((px * dx + py * dy) / (dx * dx + dy * dy + 1e-9), 0, 1)
@@ -104,7 +107,7 @@ def rod(grid: Grid, start: tuple[float, float], end: tuple[float, float], radius
 
 
 def joined(parts: list[Map], soft: float) -> Map:
-    """The union of shapes, its inner corners rounded over about ``soft`` µm."""
+    """Return the union of shapes, its inner corners rounded over about ``soft`` µm."""
     top = np.max(parts, axis=0)
     total = np.sum([np.exp((part - top) / soft) for part in parts], axis=0)
     return np.asarray(top + soft * np.log(total), np.float32)

@@ -196,7 +196,7 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
 def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, str]]:
     """Pairs of group names that mean the same, in our order.
 
-    Names match but for capitals; else our folder's last name matches, where only one of ours
+    Names match except for capitals; else our folder's last name matches, where only one of ours
     has it.
     """
     theirs = {name.casefold(): name for name in manual}
@@ -222,7 +222,7 @@ def _only(side: Side, keys: Set[CellKey], by: str | None) -> Side:
 def _shared_labels(
     ours: Iterable[Counted], manual: Iterable[Counted]
 ) -> tuple[list[str], list[str]]:
-    """The four labels and whatever else both sides count; the rest in a note."""
+    """Return the four labels and whatever else both sides count; the rest in a note."""
     mine, theirs = (
         {label for one in side for label, share in one.percent.items() if share}
         for side in (ours, manual)

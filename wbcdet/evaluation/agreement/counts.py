@@ -34,12 +34,13 @@ class Counted:
 
     @classmethod
     def of(cls, counts: Mapping[str, float]) -> Counted:
-        """The differential of counts by label; their sum must be more than 0."""
+        """Return the differential of counts by label; their sum must be more than 0."""
         total = sum(counts.values())
         return cls({label: 100 * count / total for label, count in counts.items()}, total)
 
     def among(self, labels: Iterable[str]) -> Counted | None:
-        """The shares among some labels only, as 100 percent; None where there is none of them."""
+        """Return the shares among some labels only, as 100 percent; None without one of
+        them."""
         part = {label: self.percent.get(label, 0.0) for label in labels}
         total = sum(part.values())
         if total <= 0:
@@ -140,7 +141,7 @@ def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
 
 
 def has_cells(table: Table) -> bool:
-    """The table has a row for every cell."""
+    """Say whether the table has a row for every cell."""
     header = {name.casefold() for name in table.header}
     return {"file", "id"} <= header and bool({"label", "manual"} & header)
 

@@ -64,7 +64,7 @@ class Heading:
 
 
 def heading(text: str) -> Heading:
-    """What a column is, told from its name."""
+    """Return what a column is, told from its name."""
     word, percent = _word(text)
     if word in _GROUP:
         return Heading("group")
@@ -78,7 +78,7 @@ def heading(text: str) -> Heading:
 
 
 def cell_type(text: str) -> Heading:
-    """The cell type that a word names; an empty role where it names none."""
+    """Return the cell type that a word names; an empty role where it names none."""
     word, _ = _word(text)
     if word.startswith(_PARTS) or (word.startswith("neut") and any(p in word for p in _PARTS)):
         return Heading("part", "neutrophil")
@@ -106,7 +106,7 @@ def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | 
 
 
 def says_percent(text: str) -> bool:
-    """The name of a column says that its numbers are percentages."""
+    """Say whether the name of a column says that its numbers are percentages."""
     return _word(text)[1]
 
 
@@ -115,7 +115,7 @@ def _first(words: list[str], wanted: set[str], start: int = 0) -> int | None:
 
 
 def _word(text: str) -> tuple[str, bool]:
-    """A name in small letters without signs, and whether it says percent."""
+    """Return a name in small letters without signs, and whether it says percent."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     word = re.sub(r"[\W\d_]", "", plain)
     bare = re.sub("percentage|percent|pct|prozent", "", word)

@@ -95,7 +95,7 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
 
 
 def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
-    """The columns that are compared, with their label; all four labels have one."""
+    """Return the columns that are compared, with their label; all four labels have one."""
     whole = {one.label for one in headings if one.role == "label"}
     used: dict[int, str] = {}
     for place, one in enumerate(headings):

@@ -90,7 +90,8 @@ def binomial_limit(manual: Floats, ours: Floats, manual_cells: Floats, our_cells
 
 
 def passing_bablok(manual: Floats, ours: Floats) -> Line | None:
-    """The line of Passing and Bablok (1983), made for errors in both methods and for outliers.
+    """Return the line of Passing and Bablok (1983), made for errors in both methods and for
+    outliers.
 
     Args:
         manual, ours: (N,) pairs.

@@ -77,7 +77,7 @@ def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
 
 
 def to_json(agreement: Agreement, ours: str, manual: str) -> str:
-    """The whole comparison as JSON text."""
+    """Return the whole comparison as JSON text."""
     document = {
         "format": FORMAT,
         "info": {"wbcdet": __version__, "notice": NOTICE, "ours": ours, "manual": manual},
@@ -106,7 +106,7 @@ def print_agreement(console: Console, agreement: Agreement) -> None:
 
 
 def cells_of(one: ClassAgreement) -> list[str]:
-    """The figures of one label as they are printed, ``-`` where there is none."""
+    """Return the figures of one label as they are printed, ``-`` without one."""
     found, line = one.differences, one.line
     within = f"{one.inside} of {one.limited} (±{one.typical_limit:.1f})" if one.limited else "-"
     return [
@@ -123,7 +123,7 @@ def cells_of(one: ClassAgreement) -> list[str]:
 
 
 def sentences(agreement: Agreement) -> list[str]:
-    """What stands below the table: groups, kappa, what is missing, notes and the notice."""
+    """Return what stands below the table: groups, kappa, what is missing, notes and the notice."""
     lines = []
     if agreement.classes:
         count = agreement.groups

@@ -25,10 +25,10 @@ READERS: dict[str, Callable[[LabelFolder], list[LabelledField]]] = {
 
 
 def recognise(reading: LabelFolder) -> str:
-    """The layout of a folder, by what lies in it.
+    """Return the layout of a folder, by what lies in it.
 
     Raises:
-        LabelledError: it is none of the four, or more than one.
+        LabelledError: it is not one of the four, or more than one.
     """
     seen = []
     if any(coco_document(path) is not None for path in reading.files.get(".json", [])):

@@ -38,7 +38,7 @@ def read_classes(reading: LabelFolder) -> list[LabelledField]:
 
 
 def has_classes(reading: LabelFolder) -> bool:
-    """Some picture lies in a folder named by a cell type."""
+    """Say whether some picture lies in a folder named by a cell type."""
     return any(_level(source.name, reading) for source in reading.pictures)
 
 

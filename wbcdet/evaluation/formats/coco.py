@@ -75,7 +75,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
 
 
 def coco_document(path: Path) -> dict[str, Any] | None:
-    """A COCO file's content; None for any other JSON."""
+    """Return a COCO file's content; None for any other JSON."""
     try:
         document = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):

@@ -23,7 +23,7 @@ def read_voc(reading: LabelFolder) -> list[LabelledField]:
 
 
 def is_voc(path: Path) -> bool:
-    """The file is, or was meant to be, a VOC annotation."""
+    """Say whether the file is, or was meant to be, a VOC annotation."""
     return "<annotation" in read_text(path)[:2000]
 
 

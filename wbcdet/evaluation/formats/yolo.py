@@ -65,7 +65,7 @@ def _names(reading: LabelFolder) -> dict[int, str]:
 
 
 def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[int, str]]]:
-    """The files that name classes, below the folder or just above it."""
+    """Return the files that name classes, below the folder or just above it."""
     import yaml
 
     above = reading.root.resolve().parent

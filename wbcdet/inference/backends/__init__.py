@@ -21,10 +21,10 @@ class Backend(Protocol):
         ...
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        """The first output of the graph for one input tensor, C-contiguous float32."""
+        """Return the first output of the graph for one input tensor, C-contiguous float32."""
 
     def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
-        """The named outputs of the graph for one input tensor, each C-contiguous float32."""
+        """Return the named outputs of the graph for one input tensor, each C-contiguous float32."""
 
 
 def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
@@ -74,5 +74,5 @@ def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]
 
 
 def one_line(error: Exception) -> str:
-    """What a runtime says, short: it writes of its own source files, and over many lines."""
+    """Return what a runtime says, short: it writes of its own source files, and over many lines."""
     return " ".join(str(error).split())[:200] or type(error).__name__

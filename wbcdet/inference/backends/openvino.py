@@ -64,7 +64,7 @@ class OpenVinoBackend:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        # Two threads that wrap their arrays at the same time can wait for each other for ever.
+        # Two threads that wrap their arrays at the same time can wait for each other forever.
         with _WRAPPING:
             request.set_input_tensor(0, self._tensor(tensor, shared_memory=True))
         try:

@@ -64,7 +64,7 @@ class Section:
 
 
 def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[Section]:
-    """The gallery: sections in order of group and label, and what fits of each.
+    """Return the gallery: sections in order of group and label, and what fits of each.
 
     Args:
         shots: the counted cells, in the order of the groups.

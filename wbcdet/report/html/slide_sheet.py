@@ -109,7 +109,7 @@ def make_sheet(
     signature: Signature | None = None,
     reviewed: bool = False,
 ) -> Sheet:
-    """The sheet of a slide.
+    """Return the sheet of a slide.
 
     Args:
         number: which slide of the page, from 0.
@@ -257,7 +257,7 @@ def _ground(notes: GroupNotes) -> str | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(_short(name) for name in names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
     return f"{shown} and {more} more" if more > 0 else shown

@@ -92,5 +92,5 @@ class Display(Protocol):
         ...
 
     def close(self) -> None:
-        """The stream has ended."""
+        """Close, as the stream has ended."""
         ...

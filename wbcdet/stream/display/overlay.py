@@ -21,7 +21,7 @@ class Overlay:
         self._picture: Pixels | None = None
 
     def of(self, look: FrameResult) -> Pixels:
-        """A frame with its cells: those that count by the name that their views voted for.
+        """Return a frame with its cells: those that count by the name that their views voted for.
 
         Returns:
             (height, width, 3) uint8 BGR, as ``draw.annotate`` makes it; a blurred frame, which is

@@ -44,7 +44,7 @@ class StatusLine:
 
 
 def describe(status: Status) -> str:
-    """A status in one line."""
+    """Return a status in one line."""
     found = status.differential
     goal = f" of {found.target}" if found.target else ""
     unclassified = sum(found.unclassified.values())

@@ -96,7 +96,7 @@ class Server:
         self._status = {
             **to_json(status), "title": self._title, "notice": NOTICE, "overview": self._overview,
         }  # fmt: skip
-        self._look = look or self._look  # for whoever opens the page when no new frame comes
+        self._look = look or self._look  # for those who open the page when no new frame comes
         # Nothing is drawn where nobody looks.
         if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
             return
@@ -115,21 +115,21 @@ class Server:
         self._thread.join(timeout=3.0)
 
     def status(self) -> dict[str, Any]:
-        """What the page shows beside the picture."""
+        """Return what the page shows beside the picture."""
         return self._status
 
     def thumbnail(self, cell: int) -> bytes:
-        """A recent cell as a JPEG file; empty where it is none."""
+        """Return a recent cell as a JPEG file; empty where it is none."""
         return self._thumbnails.get(cell, b"")
 
     def picture(self) -> bytes:
-        """The live picture as a JPEG file; empty before the first."""
+        """Return the live picture as a JPEG file; empty before the first."""
         self._wanted = time.monotonic()
         return self._jpeg
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """A status as the page takes it."""
+    """Return a status as the page takes it."""
     found = status.differential
     return {
         "slide": status.slide,
@@ -162,7 +162,7 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 def overview_to_json(overview: Overview) -> dict[str, Any]:
-    """The slide so far as the page takes it; corners and centres in pixels of the frames."""
+    """Return the slide so far as the page takes it; corners and centres in pixels of the frames."""
     return {
         "recent": [
             {
@@ -181,7 +181,7 @@ def overview_to_json(overview: Overview) -> dict[str, Any]:
 
 
 def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
-    """The page's requests."""
+    """Return the page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/")

@@ -100,7 +100,7 @@ class Window:
         return keys.get(key)
 
     def _gone(self) -> bool:
-        """The user has closed the window; OpenCV raises where no window is left."""
+        """Say whether the user has closed the window; OpenCV raises where no window is left."""
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
         except cv2.error:

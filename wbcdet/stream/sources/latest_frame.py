@@ -42,7 +42,7 @@ class Notice:
 def watch(
     source: FrameSource, reconnect_for: float, *, every: int = 1
 ) -> Generator[Frame | Notice | None, None, None]:
-    """The frames of a source and what happens to it; None where there is nothing new.
+    """Yield the frames of a source and what happens to it; None where there is nothing new.
 
     Args:
         source: where frames come from.
@@ -81,7 +81,8 @@ def try_out(source: FrameSource) -> None:
 
 
 def _frames(source: FrameSource) -> Generator[Item, None, None]:
-    """What a source gives. Drivers and third parties may raise anything: it becomes one line."""
+    """Yield what a source gives. Drivers and third parties may raise anything: it becomes one
+    line."""
     try:
         yield from source.frames()
     except SourceError:

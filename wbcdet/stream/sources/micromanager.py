@@ -98,7 +98,7 @@ class MicroManager:
 
 
 def to_bgr(picture: np.ndarray, bits: int) -> Pixels:
-    """A camera's picture as 8 bit BGR.
+    """Return a camera's picture as 8 bit BGR.
 
     Args:
         picture: (H, W) or (H, W, 3) RGB, uint8 or uint16, as pymmcore-plus gives it.
@@ -115,7 +115,7 @@ def to_bgr(picture: np.ndarray, bits: int) -> Pixels:
 
 
 def find_configurations() -> list[AvailableSource]:
-    """What ``mm:`` can open here."""
+    """Return what ``mm:`` can open here."""
     from wbcdet.stream.sources.base import AvailableSource
 
     try:

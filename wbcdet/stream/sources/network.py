@@ -113,7 +113,7 @@ class NetworkStream:
         self._closed = True
 
     def _watch(self, container: av.container.InputContainer) -> Iterator[Item]:
-        """The frames of a camera."""
+        """Yield the frames of a camera."""
         begun, self._begun = self._begun, []
         whole, number = time.monotonic(), 0
         for item in Pictures(container, self.name, live=True, begun=begun).items():
@@ -135,7 +135,8 @@ class NetworkStream:
             yield item
 
     def _again(self, first: Frame) -> bool:
-        """A server begins the same film from its start: no camera gives one picture twice."""
+        """Say whether a server begins the same film from its start: no camera gives one picture
+        twice."""
         if self._scheme not in _FILMS:
             return False
         begins = hashlib.sha256(first.pixels.tobytes()).digest()
@@ -143,7 +144,8 @@ class NetworkStream:
         return again
 
     def _is_film(self, container: Any, opening: float) -> bool:
-        """What the server gives has an end: its length is known, or it comes too fast for a camera.
+        """Say whether what the server gives has an end: its length is known, or it comes too fast
+        for a camera.
 
         Args:
             container: just opened.
@@ -240,7 +242,7 @@ def _fetch(url: str) -> Path | None:
 
 
 def _without_password(url: str) -> str:
-    """The address as it may be printed and written down.
+    """Return the address as it may be printed and written down.
 
     Not by a parser of addresses: passwords hold what should be escaped (``#``, ``/``, ``?``), and
     cameras also take them in the path.

@@ -41,7 +41,7 @@ def _declared() -> list[EntryPoint]:
 def open_source(
     text: str, *, idle_stop: float | None = None, transport: str = "auto"
 ) -> FrameSource:
-    """The source that a user names.
+    """Return the source that a user names.
 
     Args:
         text: a camera number, ``mm:demo``, ``mm:FILE.cfg``, an address, a folder, a video file, or
@@ -93,7 +93,7 @@ def _load(scheme: str) -> Opener:
 
 
 def find_cameras() -> list[AvailableSource]:
-    """The cameras of this computer: by number, of Micro-Manager, of third parties."""
+    """Return the cameras of this computer: by number, of Micro-Manager, of third parties."""
     from wbcdet.stream.sources.micromanager import find_configurations
     from wbcdet.stream.sources.open import schemes
 

@@ -116,7 +116,7 @@ class Pictures:
         self._position: int | None = None
 
     def items(self) -> Iterator[Frame | Note | Damaged]:
-        """The frames in their order; ``Damaged`` for every piece that cannot be decoded.
+        """Yield the frames in their order; ``Damaged`` for every piece that cannot be decoded.
 
         Raises:
             av.error.FFmpegError, OSError: it cannot be read on.
@@ -179,7 +179,7 @@ class Pictures:
                 raise
 
     def _end(self) -> av.Packet[Any]:
-        """The packet without data at which the decoder gives all that it still holds."""
+        """Return the packet without data at which the decoder gives all that it still holds."""
         import av
 
         packet: av.Packet[Any] = av.Packet()
@@ -268,7 +268,7 @@ class Pictures:
 
 
 def _square(pixels: Pixels, ratio: Fraction) -> Pixels:
-    """The picture with square pixels; the shorter side of a pixel is stretched."""
+    """Return the picture with square pixels; the shorter side of a pixel is stretched."""
     height, width = pixels.shape[:2]
     if ratio > 1:
         width = round(width * ratio)

@@ -21,7 +21,7 @@ class InstallError(WbcdetError, ValueError):
 
 
 def check_name(name: str) -> str:
-    """The name of a learned classifier.
+    """Return the name of a learned classifier.
 
     Raises:
         InstallError: it is not fit for a folder.

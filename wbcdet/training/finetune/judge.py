@@ -17,7 +17,7 @@ from wbcdet.utils.intervals import Groups
 
 #: Parts of the cross-validation; the cells of a field are always in one part.
 FOLDS = 5
-#: How sure it must be that a gain is none of chance, and that a loss of a type is none.
+#: How sure it must be that a gain is not one of chance, and that a loss of a type is not one.
 ALPHA = 0.05
 #: How far (standard deviation of the logarithm) the temperature strays without evidence.
 _TEMPERATURE_SPREAD = 0.3
@@ -60,7 +60,7 @@ class Judgement:
 
 
 def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
-    """The part of each cell, (N,): whole groups, each type spread over the parts.
+    """Return the part of each cell, (N,): whole groups, each type spread over the parts.
 
     Groups are dealt out one by one, the largest first, each to the part that has the fewest cells
     of the group's rarest type, then the fewest cells.
@@ -104,7 +104,7 @@ def cross_validated(
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> float:
-    """The divisor of the logits: that of the shipped card, moved by what the cells say."""
+    """Return the divisor of the logits: that of the shipped card, moved by what the cells say."""
 
     def moved(temperature: float) -> float:
         return (math.log(temperature / start) / _TEMPERATURE_SPREAD) ** 2 / 2
@@ -128,7 +128,7 @@ def is_right(
 def judge(
     before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: Sequence[str]
 ) -> Judgement:
-    """The table and the decision.
+    """Return the table and the decision.
 
     Better means: more cells right than before, a gain that chance would give with a probability
     of at most ``ALPHA`` (exact one-sided sign test over the cells that differ), and no type of

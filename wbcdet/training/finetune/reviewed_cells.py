@@ -41,13 +41,13 @@ class Reviewed:
     reports: dict[str, str] = field(default_factory=dict)
 
     def by_class(self) -> dict[str, int]:
-        """Number of cells of each class, in the order of the classes."""
+        """Return number of cells of each class, in the order of the classes."""
         found = Counter(CLASSES[cell.label] for cell in self.cells)
         return {name: found[name] for name in CLASSES}
 
 
 def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
-    """The reviewed cells of reports, cut from their fields.
+    """Return the reviewed cells of reports, cut from their fields.
 
     A box that a person took away is an artefact to the classifier. Cells that are in no count
     because an overlapping field shows them too are passed over: they must not stand on both sides
@@ -82,7 +82,7 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
 
 
 def report_name(folder: Path) -> str:
-    """The name of a report, as the cells' laboratory."""
+    """Return the name of a report, as the cells' laboratory."""
     return folder.resolve().name
 
 

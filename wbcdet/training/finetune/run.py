@@ -183,7 +183,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
 
 
 def table_rows(judgement: Judgement) -> Sequence[dict[str, Any]]:
-    """The table as text: type, cells, right before and after with their intervals."""
+    """Return the table as text: type, cells, right before and after with their intervals."""
 
     def share(hits: int, of: int, interval: tuple[float, float]) -> str:
         low, high = (100 * end for end in interval)

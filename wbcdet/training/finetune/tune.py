@@ -76,7 +76,7 @@ class Features:
 
 
 def tune(network: LeucoCyteNet, features: Features, which: np.ndarray) -> LeucoCyteNet:
-    """A copy of a network, fine-tuned on some of the cells.
+    """Return a copy of a network, fine-tuned on some of the cells.
 
     Args:
         network: the classifier to start from.

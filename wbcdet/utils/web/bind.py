@@ -89,7 +89,8 @@ def _describe(opened: socket.socket) -> BoundAddress:
 
 
 def _reached_at(family: int) -> str | None:
-    """The address that others reach this computer at: a tablet often cannot resolve its name."""
+    """Return the address that others reach this computer at: a tablet often cannot resolve its
+    name."""
     there = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # of documentation
     with socket.socket(family, socket.SOCK_DGRAM) as way, suppress(OSError):
         way.connect((there, 9))  # sends nothing: only the route is looked up

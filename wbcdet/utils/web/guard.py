@@ -116,11 +116,11 @@ class Guard:
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body of a request; None where it is too large, of which nothing is kept."""
+    """Return the body of a request; None where it is too large, of which nothing is kept."""
     body, length = bytearray(), 0
     while length <= _MAX_FORGOTTEN:
         message = await receive()
-        if message["type"] != "http.request":  # whoever asked has gone
+        if message["type"] != "http.request":  # the one who asked has gone
             break
         part = message.get("body", b"")
         length += len(part)
