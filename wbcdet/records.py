@@ -1,4 +1,4 @@
-"""What wbcdet says about a field: cell types, cells, field results and their dict form."""
+"""Records of the results: cell types, cells, field results and their dict form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTICE = "Research use only. Not a medical device."
 
 
 class CellType(str, Enum):
-    """The four labels that are the product, and the honest fifth."""
+    """The label of a cell: one of four white cell types, or unclassified."""
 
     EOSINOPHIL = "eosinophil"
     LYMPHOCYTE = "lymphocyte"
@@ -48,8 +48,8 @@ ARTEFACT = "artefact"
 #: Reasons of which a single cell matters: they are flagged wherever they are counted.
 ALARMING: tuple[str, ...] = ("blast-like", "immature-like", "erythroblast-like")
 
-#: Why a cell is unclassified, in the order of every table: what it looks like; a crop unlike
-#: all that was trained on; no name that is sure enough; no white cell.
+#: Reasons why a cell is unclassified, in the order of every table: what it looks like; a crop
+#: unlike #: the training data; no label with a sufficient score; not a white cell.
 REASONS: tuple[str, ...] = (
     *ALARMING,
     "basophil-like",
@@ -76,7 +76,7 @@ CELL_COLUMNS: tuple[str, ...] = (
     "field_remarks",
 )
 
-#: How the remark of a field begins that was read although its file is damaged.
+#: First words of the remark on a field that was read although its file is damaged.
 DAMAGED = "damaged"
 
 
@@ -168,12 +168,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class FieldResult:
-    """The one record every input gives: its cells, or the reason it could not be read.
+    """The result of one input: its cells, or the reason it could not be read.
 
     Attributes:
         file: name of the field, unique in its run.
         width, height: pixels of the upright field; 0 where it could not be read.
-        cells: the cells found; empty without one and where ``failure`` is set.
+        cells: the cells found; empty where none was found or ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
         weak_scores: scores of the boxes that were nearly cells, below the threshold.
         stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
@@ -193,7 +193,7 @@ class FieldResult:
 
     @property
     def is_damaged(self) -> bool:
-        """The field was read although its file is damaged: its cells may be wrong."""
+        """Whether the file is damaged, though it was read: its cells may be wrong."""
         return any(remark.startswith(DAMAGED) for remark in self.remarks)
 
     @classmethod
@@ -230,7 +230,7 @@ class FieldResult:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many cells carry each label of ``ALL_LABELS``, zeros included."""
+        """Number of cells of each label of ``ALL_LABELS``, zeros included."""
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:

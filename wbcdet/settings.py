@@ -1,4 +1,4 @@
-"""Every default of the analysis in one typed place."""
+"""Settings of the analysis, with all defaults."""
 
 from __future__ import annotations
 

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def prepare(
     job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]
 ) -> tuple[list[Source], ResumePlan]:
-    """Find out what is to do; the journal is begun, or found to be one to go on with.
+    """Plan the count: begin a journal, or check that an earlier one can be continued.
 
     Returns:
-        the fields under the names that the report has for them, and what is to do.
+        the fields under the names that the report has for them, and the plan.
 
     Raises:
         ResumeError: it is not; nothing is changed.
@@ -74,7 +74,7 @@ def prepare(
 
 
 def _check_targets(job: Job, journal: Journal, pictures: Mapping[str, str]) -> None:
-    """Annotated pictures are not drawn over a file that someone has put there.
+    """Check that no annotated picture would replace a user's file.
 
     Raises:
         OutputError: there is one.
@@ -110,7 +110,7 @@ def picture_names(
 
 
 def _is_picture_path(path: str) -> bool:
-    """It is a path as ``picture_names`` makes them, which leads nowhere else."""
+    """Whether a path is one that ``picture_names`` makes, which stays below the report folder."""
     name = path.removeprefix(f"{ANNOTATED}/")
     return name != path and picture_name(name) == name
 
@@ -124,7 +124,7 @@ def count(
     *,
     quiet: bool = False,
 ) -> None:
-    """Count what is to do, a line of the journal for every field.
+    """Count the planned fields, one line of the journal for each.
 
     Raises:
         KeyboardInterrupt: stopped by the user; the journal holds what was done.

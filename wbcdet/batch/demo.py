@@ -25,7 +25,7 @@ _SAME_CELL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How the analysis did on drawn cells, whose truth is known.
+    """Score of the analysis on drawn cells, whose truth is known.
 
     Attributes:
         drawn, found, named: cells of each label drawn; of these found; of these named right. What

@@ -40,7 +40,7 @@ from wbcdet.utils.version import __version__
 
 
 class _Commands(TyperGroup):
-    """All commands; what none of them has an answer to is one line."""
+    """Group of all commands; turns unexpected errors into one line."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -107,6 +107,6 @@ def main() -> None:
         # A terminal that lacks a letter of a file name shows a mark in its place.
         if isinstance(pipe, TextIOWrapper):
             pipe.reconfigure(errors="replace")
-    # Odd metadata in a picture is no concern of the reader: pixels decide.
+    # Odd metadata in a picture does not concern the user: the pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
     app()

@@ -44,7 +44,7 @@ _ALL = "all"
 
 
 class Layout(str, Enum):
-    """How a labelled folder is laid out."""
+    """Layout of a labelled folder."""
 
     AUTO = "auto"
     CLASSES = "classes"
@@ -153,7 +153,7 @@ def evaluate(
 def _run(
     lists: list[TestList], output: Output, analyzer: Analyzer, errors: int, *, quiet: bool
 ) -> bool:
-    """Evaluate and write; true where Ctrl-C ended it before the last list."""
+    """Evaluate and write; True where Ctrl-C ended it before the last list."""
     from wbcdet.evaluation.evaluate import evaluate_list
 
     interrupted = False

@@ -1,4 +1,4 @@
-"""What the commands share: options, logging, one-line errors, exit codes."""
+"""Shared parts of the commands: options, logging, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -198,8 +198,7 @@ def build_settings(
 
 
 def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:
-    """Return the fields that the user named; says what was passed over, and ends where there is
-    none."""
+    """Find the fields that the user named; report what was passed over, stop where none is left."""
     from wbcdet.io.discover import search
 
     found = search(sources, exclude=[out])
@@ -249,5 +248,5 @@ def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
 
 
 def close_pipe() -> None:
-    """Say nothing more, not even while Python shuts down: the reader of our output has gone."""
+    """Discard further output, also while Python shuts down: the reader of the pipe has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -160,7 +160,7 @@ class _Page:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """What the user asked for."""
+    """Options of the stream's report."""
 
     source: FrameSource | None
     out: Path

@@ -1,4 +1,4 @@
-"""``wbcdet train``: the classifier, or a network to compare it with, and the detector."""
+"""The command ``wbcdet train``: classifier, networks to compare it with, detector."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def _print_end(folder: Path, card: dict[str, Any], figure: str) -> None:
 
 @contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """Whatever stops a training says so in one line."""
+    """Turn every error that stops a training into one line."""
     try:
         yield
     except KeyboardInterrupt:

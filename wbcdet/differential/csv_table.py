@@ -116,7 +116,7 @@ def number(text: str, point: str = "") -> float | None:
 
 
 def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
-    """Return what stands before decimals in a table; empty where nothing, or both, say so."""
+    """Tell the decimal sign of a table; empty where nothing tells, or both occur."""
     found, grouped = set(), set()
     for cell in cells:
         text = cell.removesuffix("%").strip()

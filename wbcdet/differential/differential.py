@@ -16,7 +16,7 @@ from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
 
-#: How many cells a differential may be asked to hold; see ``Differential.warning``.
+#: Range of the target, in classified cells; see ``Differential.warning``.
 TARGETS = (100, 200, 400)
 
 #: Name of the one group of a run that is not grouped.
@@ -37,7 +37,7 @@ DIFFERENTIAL_COLUMNS: tuple[str, ...] = (
     "reason",
 )
 
-#: Labels that are no named leukocyte: they have a count and no percentage.
+#: Labels that are not a named leukocyte: they have a count and no percentage.
 NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, ARTEFACT)
 
 #: Flag of a reason of which a single cell matters.
@@ -48,7 +48,7 @@ EDGE = "edge"
 
 
 class CountedCell(Protocol):
-    """What is read of a cell; ``records.Cell`` is one.
+    """Protocol of a cell to count; ``records.Cell`` is one.
 
     ``label`` may be any text or ``CellType``: a person may name what the classifier does not.
     """
@@ -62,7 +62,7 @@ class CountedCell(Protocol):
 
 
 class CountedField(Protocol):
-    """What is read of a field; ``records.FieldResult`` is one."""
+    """Protocol of a field to count; ``records.FieldResult`` is one."""
 
     @property
     def file(self) -> str: ...
@@ -104,7 +104,7 @@ class Differential:
         group: name of the slide or patient, or ``ALL``.
         counts: classified cells by label: the four labels, zeros included, then others by name.
         unclassified: unclassified cells by reason, the most frequent first.
-        artefacts: what a person marked as no leukocyte.
+        artefacts: cells that a person marked as artefacts.
         edge: cells cut by the border of their field, of every label.
         edge_left_out: those cells are in none of the counts above.
         fields, not_read: fields read, and fields that could not be read.
@@ -137,7 +137,7 @@ class Differential:
 
     @property
     def missing(self) -> int:
-        """How many classified cells are missing to the target; 0 without a target."""
+        """Number of classified cells still missing to reach the target; 0 without a target."""
         return max(0, (self.target or 0) - self.classified)
 
     def shares(self) -> list[Share]:

@@ -1,4 +1,4 @@
-"""Which slide or patient a field belongs to, told from its name."""
+"""Group fields by slide or patient, from their names."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def check_grouping(by: str) -> None:
 
 
 def no_group_warning(names: Sequence[str]) -> str | None:
-    """One line that names the fields without a group; None without one."""
+    """Name the fields without a group in one line; None where all have one."""
     if not names:
         return None
     shown = ", ".join(" ".join(name.split()) for name in names[:_MAX_NAMED])

@@ -16,14 +16,14 @@ _COLUMNS = ("label", "low_percent", "high_percent", "source")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRange:
-    """Where the share of a cell type lies in healthy adults: percent, both ends included."""
+    """Reference range of a cell type in healthy adults: percent, both ends included."""
 
     low: float
     high: float
     source: str
 
     def flag(self, low: float, high: float) -> str:
-        """``low`` or ``high`` where the whole interval (percent) is outside, else empty."""
+        """Return ``low`` or ``high`` where the whole interval (percent) is outside, else ""."""
         if high < self.low:
             return "low"
         return "high" if low > self.high else ""

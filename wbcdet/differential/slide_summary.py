@@ -1,4 +1,4 @@
-"""What is said of a slide beside its cells: differential, fields without a cell, unknown ground."""
+"""Summarise a slide: differential, fields without a cell, comparison with the training data."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def empty_fields(results: Sequence[FieldResult]) -> list[str]:
 
 
 def empty_line(empty: Sequence[str], fields: int) -> str | None:
-    """One line that counts and names the fields without a cell; None without any."""
+    """Count and name the fields without a cell in one line; None where all have cells."""
     if not empty:
         return None
     shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])

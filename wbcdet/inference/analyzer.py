@@ -1,4 +1,4 @@
-"""Fields to results: decode, detect, crop, classify, batched across fields."""
+"""Analyzer: decode, detect, crop and classify fields, batched across fields."""
 
 from __future__ import annotations
 
@@ -138,7 +138,7 @@ class Analyzer:
                 if done[0] is not None:
                     done[0].hand_on()
                 yield done
-                del done  # its pixels are the caller's now
+                del done  # its pixels belong to the caller now
 
     def info(self) -> dict[str, Any]:
         """Return what made the results.
@@ -247,8 +247,8 @@ class Analyzer:
     def _in_tiles(
         self, field: Field
     ) -> tuple[list[tuple[Box, float, Classification]], list[float]] | None:
-        """Cells and weak scores of a field that is looked at in tiles; None for one looked at as
-        a whole."""
+        """Find cells and weak scores of a field in tiles; None for a field that is seen as a
+        whole."""
         detector, settings = self.detector, self.settings
         view = choose_view(field, detector.detect, detector.card["input_size"], settings)
         if view is None:

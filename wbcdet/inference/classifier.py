@@ -1,4 +1,4 @@
-"""Crops to labels: which of the four a cell is, or why it is safely none of them."""
+"""Classifier: crops to labels, or the reason why a cell gets none."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From what score on, and up to what distance, a crop gets a name.
+    """Score and distance thresholds within which a crop gets a label.
 
     Attributes:
         min_score: least score of each label.

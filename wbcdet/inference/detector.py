@@ -1,4 +1,4 @@
-"""Field to boxes: the white cell detector."""
+"""Detector: from a field to the boxes of its white cells."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_
 from wbcdet.inference.weights import WeightsError, load_model
 from wbcdet.utils.boxes import ious
 
-#: Boxes from this part of the card's threshold on are nearly cells.
+#: Boxes whose score is at least this fraction of the card's threshold are "nearly cells".
 _WEAK = 0.4
 
 

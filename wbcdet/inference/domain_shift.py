@@ -1,4 +1,4 @@
-"""Is a slide like those that the models were trained on? Compared in scores, features and stain.
+"""Compare a slide with the training data in scores, features and stain (domain shift).
 
 The reference stands on the classifier's card (``ground``): for each measure the limit beyond
 which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
@@ -60,7 +60,7 @@ class Beyond:
 
     @property
     def unlike(self) -> bool:
-        """Surely more lie beyond than on any slide like those trained on."""
+        """Whether surely more values lie beyond than on slides like those trained on."""
         return bool(self.values) and clopper_pearson(self.beyond, self.values)[0] > _MAX_SHARE
 
 
@@ -79,7 +79,7 @@ class GroundVerdict:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the slide is unlike the training, a line each."""
+        """Reasons why the slide is unlike the training data, a line each."""
         return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
 
     def warning(self) -> str | None:

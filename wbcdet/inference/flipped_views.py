@@ -1,4 +1,4 @@
-"""A field as it is, mirrored, upside down and turned by half, and the boxes of all four as one.
+"""Flip a field four ways, and fuse the boxes of the views (test-time augmentation).
 
 The four make a group: mirrored or turned by half, a field has the same four views. So what is
 merged from them alike gives the same cells for the field and for the field turned.

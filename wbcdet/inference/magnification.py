@@ -1,4 +1,4 @@
-"""At what magnification a large field is shown to the detector.
+"""Choose the magnification at which the detector sees a large field.
 
 The detector sees every picture at the same small size. A field is best cut into views in which
 its cells come out at a size that the detector knows well, so the field's own cells are asked: it
@@ -166,8 +166,8 @@ def _look(
 
 
 def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) -> list[float]:
-    """Return the longer side of a cell, seen at the size that suits it; nothing where it is
-    none."""
+    """Return the longer side of a cell, seen at the size that suits it; empty where it is no
+    cell."""
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)
     x, y = (box[:2] + box[2:] - side) / 2
     boxes, _ = _look(field, round(x), round(y), side, detect, input_size)

@@ -1,4 +1,4 @@
-"""The one crop-and-normalise step that training and inference share."""
+"""Crop cells and normalise crops, alike in training and inference."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How good a field is to look at: focus, exposure, stain.
+"""Image quality of a field: focus, exposure, stain.
 
 Everything is measured on the field reduced to a scale at which a white cell is 48 px wide, so that
 the same slide gives the same figures through any camera. The thresholds come from real fields of

@@ -1,4 +1,4 @@
-"""The cells of one field: seen as a whole, or tile by tile with each cell owned by one tile."""
+"""Find the cells of one field: as a whole, or in tiles with each cell owned by one tile."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def _inside(
 
 @dataclass(frozen=True, slots=True)
 class Boxes:
-    """What the detector finds in a field: its cells, best first, and what is nearly one.
+    """Detections in a field: cells, best first, and scores of boxes that are nearly cells.
 
     Attributes:
         cells: box and score of each, from the threshold on.

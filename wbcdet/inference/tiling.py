@@ -1,4 +1,4 @@
-"""Large fields as overlapping tiles, each cell owned by one tile.
+"""Split large fields into overlapping tiles, and assign each cell to one tile.
 
 A tile claims the cells whose centre lies in its core; cores share no pixel and cover the field, so
 inside them nothing needs merging. Only near a seam, where the centres of one cell as two tiles see

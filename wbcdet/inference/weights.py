@@ -1,4 +1,4 @@
-"""The shipped models: where they are, and their cards."""
+"""Load the models and their cards."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ROLES = ("detector", "classifier")
 IN_USE = "in-use.txt"
 
 _SCHEMA = Path(__file__).parent / "card.schema.json"
-#: What every card has.
+#: Keys that every card has.
 _NEEDED = ("name", "version", "file", "sha256", "card_sha256")
 
 
@@ -75,7 +75,8 @@ def sealed(card: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def weights_folder() -> Path:
-    """Where the models are: ``WBCDET_WEIGHTS``, the installed package, or the source tree."""
+    """Return the folder of the models: ``WBCDET_WEIGHTS``, the installed package, or the source
+    tree."""
     chosen = os.environ.get("WBCDET_WEIGHTS")
     if chosen:
         return Path(chosen)
@@ -85,14 +86,14 @@ def weights_folder() -> Path:
 
 
 def learned_home() -> Path:
-    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    """Return the folder of the classifiers that ``wbcdet learn`` has made for this user."""
     import typer
 
     return Path(typer.get_app_dir("wbcdet")) / "learned"
 
 
 def _folder_of(role: str) -> Path:
-    """Where a model is: a learned classifier stands in for the shipped one."""
+    """Return a model's folder: a learned classifier stands in for the shipped one."""
     if role == "classifier" and not os.environ.get("WBCDET_WEIGHTS"):
         home = learned_home()
         try:
@@ -140,7 +141,7 @@ def _load_from(folder: Path, role: str) -> Model:
 
 
 def load_shipped(role: str) -> Model:
-    """As :func:`load_model`, but never a learned classifier."""
+    """Load the shipped model as :func:`load_model` does, never a learned classifier."""
     remedy = "reinstall wbcdet, or set WBCDET_WEIGHTS to a folder that holds the models"
     return _load(weights_folder(), role, remedy)
 

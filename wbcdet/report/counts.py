@@ -1,4 +1,4 @@
-"""From the journal to what a report says: which cells count, in which group, and how many."""
+"""Count the cells of a journal: which ones count, in which group, and how many."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
 
-#: Why a cell is in no count; the first reason that holds is given.
+#: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
 
 
 @dataclass(frozen=True, slots=True)
 class CountOptions:
-    """How what was counted is put together; none of it needs the fields again.
+    """Options of the counts; changing them does not need the fields again.
 
     Attributes:
         group_by: ``folder`` or a pattern (``grouping.group_of``); None puts all together.
@@ -61,14 +61,14 @@ class CountOptions:
 
 @dataclass(slots=True)
 class GroupNotes:
-    """What there is to know of a group beside its differential.
+    """Notes on a group beside its differential.
 
     Attributes:
         read: fields that were read.
         failures: fields that could not be read, and why.
         empty: fields that were read and in which no cell was found.
         problems: fields with quality problems, and which.
-        remarks: fields of which there is something to know, and what.
+        remarks: fields with remarks, and the remarks.
         skipped: number of fields left out for their quality.
         left_out: cells left out, by reason.
         overlapping: pairs of overlapping fields; None where they were not looked for.
@@ -170,7 +170,7 @@ class ReportCounts:
         return self.options.skip_bad and bool(entry.problems)
 
     def left_out(self, entry: JournalEntry, cell: Cell) -> str | None:
-        """Why a cell is in no count; None where it counts."""
+        """Tell why a cell is in no count; None where it counts."""
         if self.skips(entry):
             return BAD_FIELD
         if (entry.result.file, cell.id) in self.duplicate_of:

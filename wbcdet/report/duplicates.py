@@ -1,4 +1,4 @@
-"""White cells that overlapping fields show more than once, each counted once."""
+"""Find white cells that several overlapping fields show, so that each is counted once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class View:
 
 @dataclass(slots=True)
 class Overlaps:
-    """What dedupe found.
+    """Result of the search for duplicates.
 
     Attributes:
         duplicate_of: cells that are counted in another field, and where.

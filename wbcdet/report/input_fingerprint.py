@@ -1,4 +1,4 @@
-"""What is known of an input file, so that the next run sees whether it has changed."""
+"""Fingerprints of input files, so that the next run sees whether they have changed."""
 
 from __future__ import annotations
 

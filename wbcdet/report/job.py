@@ -1,4 +1,4 @@
-"""What a report is made of, and the hold on its folder."""
+"""The job behind a report, and the lock on its folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a run is asked to count.
+    """Task of a run.
 
     Attributes:
         roots: the folders that the fields lie in.
@@ -39,7 +39,7 @@ class Job:
 
     @property
     def title(self) -> str:
-        """What was counted, in a word."""
+        """Name of what was counted."""
         return title_of(self.roots)
 
 

@@ -1,4 +1,4 @@
-"""The record of a folder run that survives whatever ends it: one JSON line a field.
+"""Crash-safe journal of a run: one JSON line a field.
 
 ``fields.jsonl`` holds a header line and then, in the order of work, one line for every field;
 ``pictures.bin`` holds the small pictures that the lines point into. Both only ever grow. What a
@@ -115,7 +115,7 @@ class Journal:
     def start(self, header: Mapping[str, Any]) -> None:
         """Begin again: drop every line and picture of the run before, and write a header."""
         self._places.clear()
-        if self.header is not None:  # else the one who wrote the pictures, it was no journal
+        if self.header is not None:  # else the pictures are of another program: it was no journal
             self._pictures.truncate(0)
         self._lines.truncate(0)
         self._whole = 0
@@ -177,7 +177,7 @@ class Journal:
         return record
 
     def name_damaged(self, file: str) -> None:
-        """A line has its checksum and yet holds no result: its field has no line from now on."""
+        """Mark a line as damaged that has its checksum and yet holds no result."""
         self.damaged.append(_shown(file))
         self._places.pop(file, None)
 
@@ -221,7 +221,7 @@ class Journal:
         self._pictures.close()
 
     def _append_line(self, value: Mapping[str, Any]) -> Place:
-        # What is not the journal's own was refused when it was opened: this is a line cut short.
+        # Files that are not the journal's own were refused when it was opened: this is a cut line.
         if self._lines.seek(0, os.SEEK_END) > self._whole:
             self._lines.truncate(self._whole)
         line = _sealed(json.dumps(value, separators=(",", ":")).encode())

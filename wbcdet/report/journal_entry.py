@@ -14,13 +14,14 @@ from wbcdet.utils.schemas import SchemaError
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What the journal keeps of a field.
+    """Entry of a field in the journal.
 
     Attributes:
         result: its record.
-        stamp: size, time of change and sha256 of its file (``inputs.Stamps``); None where the file
+        stamp: size, time of change and sha256 of its file (``InputFingerprints``); None where the
+        file
             could not be read.
-        quality: what ``quality.measure`` says of it; None where it could not be read.
+        quality: its ``FieldQuality``; None where it could not be read.
         annotated: its annotated picture, as a path below the report folder.
         ground: it keeps what ``--dedupe`` compares.
         pictures: places of its pictures in the journal: one thumbnail a cell, or one of the field

@@ -1,4 +1,4 @@
-"""Tell whether two fields show the same piece of a slide, and how they are shifted.
+"""Register two fields: whether they show the same piece of a slide, and how they are shifted.
 
 Both pictures are reduced and freed of slow changes of light, so that what is compared is the
 pattern of cells. A shift is looked for with normalised cross-correlation over every possible
@@ -58,7 +58,7 @@ def encode_registration_image(pixels: Pixels, *, colour: bool = False) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How two fields lie.
+    """Shift between two fields.
 
     Attributes:
         dx, dy: what is at ``(x, y)`` in the second is at ``(x + dx, y + dy)`` in the first, in

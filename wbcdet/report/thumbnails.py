@@ -1,4 +1,4 @@
-"""The small pictures of cells, and of fields without one: cut in memory, kept in the journal.
+"""Thumbnails of cells, and of fields without one: cut in memory, kept in the journal.
 
 They are kept, not cut again when the report is made, so that the report costs no second reading of
 the fields and shows what was counted even where a file has gone since. One takes about 3 kB.

@@ -27,7 +27,7 @@ from wbcdet.utils.text import plural
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What a report says that the count of a folder does not.
+    """Additions to a report beyond the count of a folder, by a stream or a review.
 
     Attributes:
         title: name of what was counted; None takes that of the folder.
@@ -109,7 +109,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
 
 
 def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
-    """Gives thumbnails; one that a disk has damaged is blank, as the cell still counts."""
+    """Return a function that gives thumbnails; a damaged one is blank, as the cell still counts."""
 
     def picture(place: Place) -> bytes:
         try:

@@ -82,7 +82,7 @@ def _strokes(boxes: Sequence[Rect], longest: int) -> tuple[int, int]:
 
 
 def label_text(cell: Cell) -> str:
-    """Return what stands at a cell: label and label score, or the reason it has none."""
+    """Return the text at a cell: label and label score, or the reason it has none."""
     if cell.label is CellType.UNCLASSIFIED:
         return cell.reason or str(cell.label)
     return f"{cell.label} {cell.label_score:.2f}"

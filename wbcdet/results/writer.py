@@ -76,7 +76,7 @@ class Report:
         self._drawing: deque[Future[None]] = deque()
         # One thread draws as fast as six cores analyse.
         self._pool = ThreadPoolExecutor(max(1, cores() // 4), thread_name_prefix="wbcdet-draw")
-        # Finds out before an hour of analysis that the folder cannot be written.
+        # An hour of analysis must not end with the news that the folder cannot be written.
         self._output = Output(self.out, command, replaces=True)
         #: Where the files are written: the folder itself, or one in it until all are there.
         self.folder = self._output.folder
@@ -170,7 +170,7 @@ def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
 
 
 class PictureNames:
-    """Names below ``annotated/``, no two of them the same file."""
+    """Unique names of files below ``annotated/``."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
@@ -187,7 +187,7 @@ class PictureNames:
         return free
 
     def keep(self, name: str) -> None:
-        """The name is taken already."""
+        """Reserve a name."""
         self._taken.add(name.casefold())
 
 

@@ -1,4 +1,4 @@
-"""What a cell is now, and what may be asked of it."""
+"""The current state of a cell, and the checks of requested changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[int, int]
 
 
 class ChangeError(WbcdetError, ValueError):
-    """A change that cannot be made; the message is one line."""
+    """A change cannot be made; the message is one line."""
 
 
 class ConflictError(ChangeError):
@@ -34,7 +34,7 @@ class ConflictError(ChangeError):
 
 @dataclass(slots=True)
 class CellState:
-    """What a cell is now.
+    """Current state of a cell.
 
     Attributes:
         label: its label; None where a person drew it and took that back.
@@ -59,11 +59,11 @@ class CellState:
 
     @property
     def there(self) -> bool:
-        """It is a cell, or was called an artefact; neither deleted nor taken back."""
+        """Whether it is a cell or an artefact: neither deleted nor taken back."""
         return self.label is not None and self.label != DELETED
 
     def state(self) -> dict[str, Any] | None:
-        """As a row keeps it."""
+        """The state as a row of the database keeps it."""
         return None if self.label is None else {"label": self.label, "reviewed": self.reviewed}
 
 

@@ -34,7 +34,7 @@ class _SeenField:
 
 
 def reason_of(standing: CellState) -> str | None:
-    """Why a cell is unclassified; None where it has a name."""
+    """Tell why a cell is unclassified; None where it has a label."""
     if standing.label != UNCLASSIFIED:
         return None
     return (standing.cell.reason if standing.cell else None) or BY_PERSON
@@ -63,8 +63,8 @@ def machine(board: ReviewState, group: str | None = None) -> Differential:
 
 
 def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
-    """How far the review is: counted cells, those that a person decided on one by one and in bulk,
-    those not reviewed, and those among them that are unclassified."""
+    """Count the progress of the review: counted cells, those decided on one by one and in bulk,
+    those not reviewed, and those of them that are unclassified."""
     cells = unreviewed = open_ = bulk = 0
     for one in _of(board, group):
         for key, standing in board.of_field(one.number):

@@ -1,4 +1,4 @@
-"""Where decisions are kept: one SQLite file in the report folder, rows only ever added.
+"""Store decisions in one SQLite file in the report folder; rows are only ever added.
 
 Every change is one transaction that is on the disk before it is answered (write-ahead log,
 ``synchronous=FULL``): a killed server and a power cut lose no decision that the page showed as
@@ -160,7 +160,7 @@ class Store:
             raise StoreError(f"{self.path}: cannot be used ({error.orig})") from error
 
     def _check_ours(self) -> None:
-        """The file has the tables and triggers of this module, and nothing else."""
+        """Check that the file has the tables and triggers of this module, and nothing else."""
         try:
             with closing(_open_unchanged(self.path)) as connection:
                 found = _schema(connection)
@@ -300,7 +300,7 @@ def _own_schema() -> set[str]:
 def _decision(row: Any) -> Decision:
     box = tuple(float(value) for value in json.loads(row["box"]))
     if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError("its box is none")
+        raise ValueError("its box is invalid")
     before, after = (_state(row[name]) for name in ("before", "after"))
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
@@ -318,7 +318,7 @@ def _state(text: str | None) -> dict[str, Any] | None:
     value = json.loads(text)
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
-        raise ValueError("its label is none")
+        raise ValueError("its label is invalid")
     return {"label": label, "reviewed": reviewed}
 
 

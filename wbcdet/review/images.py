@@ -177,7 +177,7 @@ class Pictures:
         return field
 
     def _check_same(self, one: ReviewField, source: Source) -> None:
-        """The picture is the one that was analysed, as far as that is known.
+        """Check that a picture is the one that was analysed, as far as that is known.
 
         Raises:
             PictureError: it is not, or must be known to be and is not.
@@ -235,8 +235,8 @@ class Pictures:
         return self._cut.get(key)
 
     def _places_of(self, file: str) -> dict[tuple[int, Box], Place]:
-        """Where the journal has the thumbnails of a field; its line is read once. By number and
-        box, as the journal of a later count may have another cell under the same number."""
+        """Return where the journal has the thumbnails of a field, by number and box; reads its line
+        once, as the journal of a later count may have another cell under the same number."""
         if file not in self._places:
             entry = self._entry(file)
             cells = [(cell.id, cell.box) for cell in entry.result.cells] if entry else []
@@ -259,7 +259,7 @@ class Pictures:
 
 
 def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:
-    """Where a field of a report is read from.
+    """Find where a field of a report is read from.
 
     Args:
         folder: the folder, or the one picture, that was analysed, where a person says it.

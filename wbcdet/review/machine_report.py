@@ -1,4 +1,4 @@
-"""The report under review: what the machine said, with what a count knows beside it."""
+"""The report under review: the machine's results, with the additions of a count."""
 
 from __future__ import annotations
 

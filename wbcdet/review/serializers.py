@@ -1,4 +1,4 @@
-"""What the page is told about the report, in the form in which it is sent."""
+"""Serialise the report for the page."""
 
 from __future__ import annotations
 

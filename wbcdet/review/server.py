@@ -1,4 +1,4 @@
-"""The server of the review page: what it answers, and nothing about how cells are reviewed."""
+"""Web server of the review page: requests and answers, not the rules of reviewing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class CellWish(BaseModel):
-    """One cell to be called something."""
+    """Requested label of one cell."""
 
     field: int
     cell: int
@@ -50,7 +50,7 @@ class CellWish(BaseModel):
 
 
 class Ask(BaseModel):
-    """What every write says: of which report, who, and what the page has and shows."""
+    """Fields of every write: which report, who, and what the page has and shows."""
 
     mark: Annotated[str, Field(max_length=64)]
     who: Name

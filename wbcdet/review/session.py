@@ -123,7 +123,7 @@ class Session:
         self._check_pictures()
 
     def _roots(self) -> list[Root]:
-        """Where the fields were when they were analysed, as the report says."""
+        """Return the roots of the fields when they were analysed, as the report says."""
         header = (self.journal.header if self.journal else None) or {}
         # A stream keeps its pictures in the report itself, which may have been moved.
         if header.get("stream") and (self.folder / VIEWS).is_dir():
@@ -169,7 +169,7 @@ class Session:
             return self.board.draw(who, number, box, label, thumbnail)
 
     def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
-        """Sign the review as it stands; as ``signing.sign``.
+        """Sign the review as it stands; as ``sign_off.sign``.
 
         Args:
             name, note: who signs, and a remark.
@@ -201,7 +201,7 @@ class Session:
 
     @property
     def reviewed_folder(self) -> Path:
-        """Where the report stands that was signed last."""
+        """Return the folder of the report that was signed last."""
         return signed_folder(self.folder, self._log)
 
     def log(self) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""Sign-off: an append-only log whose lines hold on to each other and to what was signed.
+"""Sign a review: write the signed report, then the line of the signature log.
 
 A signature is made by one step, the line of the log that reaches the disk. Before it the signed
 report is written beside the one that was signed before; after it the two change places. Whatever
@@ -47,7 +47,7 @@ def sign(
 
     Raises:
         SigningError: unclassified cells are still to be looked at, or there is no such slide.
-        ChangeError: the name or the note is none.
+        ChangeError: the name or the note is not allowed.
         OSError: a file cannot be written; nothing is signed.
     """
     board = session.board
@@ -124,7 +124,7 @@ def settle(folder: Path, log: SignatureLog) -> None:
 
 
 def signed_folder(folder: Path, log: SignatureLog) -> Path:
-    """Where the report stands that was signed last.
+    """Return the folder of the report that was signed last.
 
     Raises:
         OSError: it is a link.
@@ -187,7 +187,7 @@ def digest(rows: Sequence[Decision]) -> str:
 
 
 def check(session: OpenReview) -> list[str]:
-    """Return what does not agree with the log any more, a line each; empty where all does."""
+    """Find what no longer agrees with the log, a line each; empty where all agrees."""
     log, wrong = SignatureLog(session.folder), []
     rows = session.store.decisions()
     for entry in log.entries:

@@ -1,4 +1,4 @@
-"""Signatures of a report, in an append-only log of chained lines."""
+"""Signatures of a report, in an append-only log of lines that are chained by sha256."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG = "review-log.jsonl"
 _FORMAT = "wbcdet-review-log/1"
 #: How every line begins.
 _START = b'{"format": "wbcdet-review-log/'
-#: What the first line has in place of the sha256 of the line before it.
+#: Stands in the first line in place of the sha256 of the line before.
 _NONE = "0" * 64
 
 

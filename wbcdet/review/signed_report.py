@@ -1,4 +1,4 @@
-"""The report as it is after the review, in a folder of its own beside the machine's."""
+"""Write the report after the review, into a folder of its own beside the machine's report."""
 
 from __future__ import annotations
 
@@ -150,8 +150,8 @@ class _Reviewed:
 
 
 def _cell(number: int, standing: CellState) -> Cell:
-    """Return a cell of the reviewed report. Its label score is what the machine gave the label that
-    it has now, 0 where it gave none; a cell that a person drew was detected for sure."""
+    """Return a cell of the reviewed report. Its label score is the machine's for the label that it
+    has now, else 0; the detection score of a cell that a person drew is 1."""
     label, machine = standing.label or "", standing.cell
     scores = machine.scores if machine else {str(one): 0.0 for one in LABELS}
     score = scores.get(label, 0.0)

@@ -1,4 +1,4 @@
-"""What every cell is called now, and the changes that persons make."""
+"""Current labels of all cells, and the changes that people make to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wbcdet.utils.boxes import Box
 
 @dataclass(slots=True)
 class _Made:
-    """What a step has made of a cell: its state and the decision that it shows, then and now."""
+    """Effect of a step on a cell: its state and the decision that it shows, before and after."""
 
     key: Key
     before: dict[str, Any] | None
@@ -106,7 +106,8 @@ class ReviewState:
         return self.cells[key].shown in self._bulk
 
     def last_of(self, group: str | None = None) -> int:
-        """Return number of the last decision on a cell of a slide, or of all slides together."""
+        """Return the number of the last decision on a cell of a slide, or of all slides
+        together."""
         if group is None:
             return self.last
         with self.turn:
@@ -124,8 +125,8 @@ class ReviewState:
         return self.cells[key].there and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
-        """Why a cell is in no count, by the rules of ``batch.tally``, one that a person drew too;
-        None where nothing leaves it out."""
+        """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
+        that a person drew; None where it counts."""
         options, field = self.report.options, self.report.fields[key[0]]
         if options.skip_bad and (field.quality or {}).get("problems"):
             return BAD_FIELD

@@ -1,4 +1,4 @@
-"""The arithmetic of boxes ``x_min, y_min, x_max, y_max``, one by one and as arrays (N, 4)."""
+"""Box arithmetic on ``x_min, y_min, x_max, y_max``: single boxes and arrays (N, 4)."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ class AnyBox(Protocol):
 
 
 def area(box: AnyBox) -> float:
-    """Give the area of a box; 0 where a side is turned around."""
+    """Give the area of a box; 0 where a side is reversed."""
     return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
 
 
 def intersect(one: AnyBox, other: AnyBox) -> Box:
-    """Give what lies in both boxes; turned around where nothing does."""
+    """Give the intersection of two boxes; its sides are reversed where they do not overlap."""
     return (
         max(one[0], other[0]),
         max(one[1], other[1]),

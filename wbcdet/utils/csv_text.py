@@ -1,4 +1,4 @@
-"""Texts in tables, so that no spreadsheet takes one for a formula, whatever a file is called."""
+"""CSV tables whose texts no spreadsheet takes for a formula, whatever a file is called."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ask an address of the web, and no other."""
+"""Open http and https addresses, and no other kind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ def open_url(request: urllib.request.Request, timeout: float) -> HTTPResponse:
     """Return the answer to a request over http or https; the proxies of the environment are
     honoured.
 
-    A redirect is followed to http and https alone, and from https to https alone: the one who answers
-    may not choose another way than the user did.
+    A redirect is followed to http and https alone, and from https to https alone, so that a server
+    cannot choose a less safe way than the user did.
 
     Raises:
         OSError, ValueError, http.client.HTTPException: as ``urllib.request.urlopen``.

@@ -40,7 +40,7 @@ class Groups:
 
     @property
     def method(self) -> str:
-        """How the interval of a proportion is made, in words."""
+        """Describe how the interval of a proportion is computed."""
         return "Wilson" + (
             "" if self.single else f", widened by a bootstrap over {self.count} groups"
         )
@@ -87,8 +87,9 @@ class Groups:
         """95 % interval of a proportion: Wilson's, widened to that of a bootstrap over the groups.
 
         With few errors a bootstrap alone is too narrow. Where all cells of the proportion are hits,
-        or none is, or all are of one group, it has no width: nothing says then how much the cells
-        of a group have in common, and Wilson's interval is for as many trials as there are groups.
+        or none are, or all belong to one group, it has no width: nothing says then how much the
+        cells of a group have in common, and Wilson's interval is for as many trials as there are
+        groups.
 
         Args:
             hits: (N,) which cells count as hits.

@@ -1,4 +1,4 @@
-"""Work on the next items of a sequence while the last one is being used."""
+"""Work ahead in threads: the next items are processed while the last one is being used."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a long run shows on the terminal: fields per second, cells so far, time left."""
+"""Progress bars on the terminal: fields per second, cells so far, time left."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ T = TypeVar("T")
 
 @contextmanager
 def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Yield a progress bar; yields what to call with the number of cells of every field done.
+    """Show a progress bar; yields a function to call with the number of cells of each field done.
 
     Args:
         total: fields in all.
         done: fields that an earlier run has counted; they are not part of the speed.
         cells: cells in those.
-        quiet: show nothing. Nothing is shown either where nobody watches (a pipe, a file).
+        quiet: show nothing. Nothing is shown either where the output is no terminal.
     """
     from rich.console import Console
 
@@ -68,7 +68,7 @@ def finishing(quiet: bool) -> Iterator[None]:
 
 @contextmanager
 def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """Yield a progress bar on the terminal; yields what to call after every piece of work."""
+    """Show a progress bar on the terminal; yields a function to call after every piece of work."""
     from rich.console import Console
 
     console = Console(stderr=True)

@@ -1,4 +1,4 @@
-"""Paths that come from a report, and files that a report holds: nothing outside is ever reached.
+"""Resolve paths and open files of a report so that nothing outside of its folder is reached.
 
 A report may come from somebody else, and a folder may hold more than this program wrote there. So a
 name from a report is resolved below the folder that it belongs to and never followed out by a link,
@@ -48,7 +48,7 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """No link on the way to a path leads out of a folder; False where that cannot be told."""
+    """Whether no link on the way to a path leads out of a folder; False where that is unknown."""
     try:
         return _leads_into(path, folder)
     except (OSError, RuntimeError, ValueError):
@@ -126,7 +126,7 @@ def read_own(folder: Path, name: str) -> bytes:
 
 
 def make_private(path: Path) -> None:
-    """A file, made where it does not exist, that no other account of this computer can read."""
+    """Let no other account of this computer read a file; create it where it does not exist."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     try:
         if hasattr(os, "fchmod"):

@@ -1,4 +1,4 @@
-"""Names and numbers as text on one line."""
+"""Format names and numbers as text on one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model's graph on this machine: one small interface over the programs that can run it."""
+"""Backends: one small interface over the runtimes that run a model's graph."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
 
 
 def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]) -> None:
-    """What a model gives for an empty picture is what its card promises.
+    """Check that a model's output for an empty picture is what its card promises.
 
     Args:
         model: the model.
@@ -74,5 +74,5 @@ def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]
 
 
 def one_line(error: Exception) -> str:
-    """Return what a runtime says, short: it writes of its own source files, and over many lines."""
+    """Shorten a runtime's message: it names its own source files, over many lines."""
     return " ".join(str(error).split())[:200] or type(error).__name__

@@ -24,7 +24,7 @@ from wbcdet.utils.text import one_line
 _MAX_LISTED = 200
 #: Pictures of fields without a cell.
 _MAX_EMPTY_SHOWN = 60
-#: What stands below a thumbnail of a cell that a person decided on.
+#: Text below the thumbnail of a cell that a person decided on.
 _MARKS = {"": "", ONE_BY_ONE: "✓", IN_BULK: "≡"}
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MAX_STRIPS = 6, 20
@@ -50,7 +50,7 @@ class EmptyField:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a page shows.
+    """Contents of a page.
 
     Attributes:
         title: name of what was counted.

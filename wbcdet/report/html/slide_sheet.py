@@ -1,4 +1,4 @@
-"""What stands on the sheet of a slide, as text ready to print."""
+"""The contents of a slide's sheet, as text ready to print."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who has signed a slide after a review.
+    """Signature of a slide after a review.
 
     Attributes:
         name, time: who, and when.

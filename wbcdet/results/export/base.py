@@ -1,4 +1,4 @@
-"""What every format starts from: the fields that were read, under names that cannot collide."""
+"""Common base of all export formats: the fields that were read, under unique names."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Item:
 
 
 class Writer(Protocol):
-    """What writes one format: a module or any object with this function.
+    """Protocol of an export format: a module or any object with this function.
 
     It may also have ``PICTURES``, the folder in the export that pictures go to (``images``).
     """
@@ -58,7 +58,7 @@ class Writer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Where the pictures are and whether they are copied or linked into the export.
+    """Source of the pictures, and whether they are copied or linked into the export.
 
     Attributes:
         folder: the folder that was analysed, or the working folder of the run.

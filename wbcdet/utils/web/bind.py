@@ -1,4 +1,4 @@
-"""Where a page listens, and the address that opens it."""
+"""Bind the socket of a page, and build the address that opens it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from wbcdet.utils.errors import WbcdetError
 
-#: Where a page listens unless told otherwise: on this computer alone, on a port that is tried
+#: Default address of a page: on this computer alone, on a port that is tried
 #: first, so that the address is the same every day.
 HOST, PORT = "127.0.0.1", 8765
 

@@ -1,4 +1,4 @@
-"""The server behind a page."""
+"""Build the web server behind a page."""
 
 from __future__ import annotations
 
