@@ -1,4 +1,4 @@
-"""How fast the detector's graph runs: runtimes, threads, callers side by side, batches."""
+"""Time the detector's graph: runtimes, threads, callers side by side, batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The leaky protocol, to show how much it flatters (see experiments/leaky_protocol.py).
+"""Run the leaky protocol, to show how much it flatters (see experiments/leaky_protocol.py).
 
 The same network, the same copies of BCCD cells, the same budget: once split at random over the
 copies, once by group of near-duplicate fields. Stopped, the same command goes on where it was.

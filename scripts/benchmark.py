@@ -1,4 +1,4 @@
-"""wbcdet beside ultralytics, the usual two-stage script, and the bare graph: time and memory.
+"""Compare time and memory of wbcdet, ultralytics, a two-stage script and the bare graph.
 
 Every round runs all contenders one after the other; ratios are taken within a round, so that a
 machine that speeds up or slows down moves both sides. Needs the data archives (`wbcdet data fetch`)
@@ -76,7 +76,7 @@ def _is_large(data: bytes) -> bool:
 
 
 def environment(work: Path) -> dict[str, str]:
-    """For all contenders: the package of this tree, and settings of ultralytics of their own."""
+    """Set for all contenders the package of this tree, and settings of ultralytics of their own."""
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "YOLO_CONFIG_DIR": str(work), "YOLO_OFFLINE": "true"}
 
@@ -210,7 +210,7 @@ def many(source: Path, work: Path, env: dict[str, str], device: str) -> None:
 
 
 def _runs(arguments: list[str], env: dict[str, str]) -> bool:
-    """Whether a Python process ends well.
+    """Tell whether a Python process ends well.
 
     Large imports stay out of this process: the system counts its memory as that of its children.
     """

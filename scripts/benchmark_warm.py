@@ -1,4 +1,4 @@
-"""What ``scripts/benchmark.py`` times warm: each contender in a process of its own.
+"""Run the warm contenders of ``scripts/benchmark.py``, each in a process of its own.
 
 Started with a contender and a folder of pictures, it loads the models, runs once, then answers
 every line on its standard input with the seconds that the whole folder took.

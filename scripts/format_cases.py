@@ -1,4 +1,4 @@
-"""Files that people really have, made by code, analysed and compared with the same picture as PNG.
+"""Try picture files as people have them: made by code, analysed, compared with the same PNG.
 
     python scripts/format_cases.py                       # the package that is imported
     python scripts/format_cases.py --only 4 --keep DIR   # the cases of one section, files kept
@@ -453,7 +453,7 @@ def _(stage: Stage) -> None:
 
 
 def bombs(stage: Stage) -> dict[str, bytes]:
-    """Files whose headers promise more than a machine has."""
+    """Return files whose headers promise more than a machine has."""
     gif = b"GIF89a" + struct.pack("<HH", 14000, 14000) + b"\xf0\0\0\xff\xff\xff\0\0\0,\0\0\0\0"
     gif += struct.pack("<HH", 14000, 14000) + b"\0\x02\x02D\x01\0;"
     jpeg = stage.pillow("JPEG", quality=80)

@@ -1,4 +1,4 @@
-"""Films and labels that people really have, made by code and tried with the commands.
+"""Try films and labels as people have them: made by code, given to the commands.
 
     python scripts/format_cases_films.py                     # the package that is imported
     python scripts/format_cases_films.py --only 8 --keep DIR # the cases of one section, files kept

@@ -1,4 +1,4 @@
-"""Folders that people really have: what is analysed, how it is named, what is written over.
+"""Try folders as people have them: what is analysed, how it is named, what is written over.
 
     python scripts/output_cases.py                    # the package that is imported
     python scripts/output_cases.py --only 11          # the cases of one section
@@ -46,14 +46,14 @@ class Stage:
     package: Path
 
     def slides(self, *names: str) -> None:
-        """Different fields under these names."""
+        """Write different fields under these names."""
         for number, name in enumerate(names):
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(FIELDS[number % len(FIELDS)])
 
     def mine(self, name: str) -> None:
-        """A file of the user's."""
+        """Make a file of the user's."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
@@ -76,7 +76,7 @@ class Stage:
         )
 
     def run(self, *arguments: str, folder: str = ".") -> tuple[int, str]:
-        """Its exit code, and what it says beside its results."""
+        """Run the command: its exit code, and what it says beside its results."""
         running = self.start(*arguments, folder=folder)
         _, errors = running.communicate(timeout=600)
         return running.returncode, errors.strip()
@@ -89,7 +89,7 @@ class Stage:
         return [entry["file"] for entry in json.loads(path.read_text(encoding="utf-8"))["fields"]]
 
     def fields(self, out: str) -> str:
-        """How many fields a report has."""
+        """Return how many fields a report has."""
         return f"{len(self.names(out))} fields"
 
 

@@ -1,4 +1,4 @@
-"""Panned videos with a known number of cells: a large smear, seen as a microscope camera sees it
+"""Make panned videos with a known number of cells: a large smear, as a microscope camera sees it
 while a hand moves the stage."""
 
 from __future__ import annotations
@@ -59,7 +59,8 @@ def stitched(
     rows: int,
     lists: tuple[str, ...] = ("test", "heldout"),
 ) -> Scene:
-    """Real fields that were not trained on, one of each group, laid side by side in even light.
+    """Return real fields that were not trained on, one of each group, laid side by side in even
+    light.
 
     Fields with a white cell at their border are left out: half a cell beside a seam is not a cell.
 
@@ -129,7 +130,7 @@ def stitched(
 
 
 def pan(scene: Scene, size: tuple[int, int], seed: int, fastest: float = 0.4) -> list[Stop]:
-    """How a hand moves the slide: a raster with jitter, stops, defocus, and returns.
+    """Simulate how a hand moves the slide: a raster with jitter, stops, defocus, and returns.
 
     Args:
         scene: the slide.
@@ -186,7 +187,7 @@ def frames(
 
 
 def truth(scene: Scene, stops: list[Stop], size: tuple[int, int]) -> int:
-    """Cells to be counted: those whose box was ever wholly inside a sharp frame."""
+    """Return cells to be counted: those whose box was ever wholly inside a sharp frame."""
     seen = np.zeros(len(scene.boxes), bool)
     for stop in stops:
         if stop.blur <= SHARP:

@@ -1,4 +1,4 @@
-"""Speed, lag and memory of ``wbcdet stream`` on a live camera that never waits.
+"""Measure speed, lag and memory of ``wbcdet stream`` on a live camera that never waits.
 
 The camera is a smear of the generator that is panned over in real time, then its mirror images,
 so that there is new ground again and again.

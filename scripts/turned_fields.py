@@ -1,4 +1,4 @@
-"""How many fields give equal numbers of cells when they are turned, with and without --careful.
+"""Count the fields that give equal numbers of cells when turned, with and without --careful.
 
 Each field is looked at as it is, turned by half, and mirrored. Prints the table of
 docs/unknown-ground.md, with the time that a field takes.

@@ -1,4 +1,4 @@
-"""The flag of unknown ground: its reference for the classifier's card, and how well it works.
+"""Make the reference of the unknown-ground flag, and measure how well the flag works.
 
 Prints the tables of docs/unknown-ground.md. The reference is made of fields that the detector was
 not trained on, of every laboratory that was. A slide here is 20 fields of one laboratory, of one
@@ -74,7 +74,7 @@ def analysed(
 def stains_trained_on(
     prepared: Path, rows: Mapping[str, Sequence[Row]], most: int
 ) -> dict[str, dict[str, list[FieldResult]]]:
-    """Records of the fields that were trained on, by laboratory and group: their stain alone.
+    """Return records of the fields that were trained on, by laboratory and group: stain alone.
 
     Their scores would flatter the models; their stain is known ground like any other.
     """
@@ -114,7 +114,8 @@ def halves(
 
 
 def drawn_slides(groups: Mapping[str, Sequence[FieldResult]]) -> list[list[FieldResult]]:
-    """Slides of one smear each where smears have enough fields, else of the whole laboratory."""
+    """Return slides of one smear each where smears have enough fields, else of the whole
+    laboratory."""
     rng = np.random.default_rng(0)
     smears = [list(results) for results in groups.values() if len(results) >= SLIDE // 2]
     sources = smears or [flat(groups)]
@@ -129,7 +130,8 @@ def drawn_slides(groups: Mapping[str, Sequence[FieldResult]]) -> list[list[Field
 def judge(
     groups: Mapping[str, Sequence[FieldResult]], reference: Mapping[str, Any]
 ) -> tuple[float, dict[str, float]]:
-    """Part of the drawn slides that is flagged, and of all values that lie beyond each limit."""
+    """Return the part of the drawn slides that is flagged, and of all values that lie beyond each
+    limit."""
     from wbcdet.inference.domain_shift import UNLIKE, compare
 
     slides = drawn_slides(groups)

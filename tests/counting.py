@@ -1,4 +1,4 @@
-"""What the tests of ``wbcdet count`` share: drawn fields, and the command without its models."""
+"""Helpers of the tests of ``wbcdet count``: drawn fields, and the command without its models."""
 
 from __future__ import annotations
 

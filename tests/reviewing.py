@@ -1,4 +1,4 @@
-"""What the tests of ``wbcdet review`` share: a counted report, and the server in a process."""
+"""Helpers of the tests of ``wbcdet review``: a counted report, and the server in a process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the tests of pages share: a command that serves one, and requests to it."""
+"""Helpers of the tests of pages: a command that serves one, and requests to it."""
 
 from __future__ import annotations
 

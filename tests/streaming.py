@@ -1,4 +1,4 @@
-"""What the tests of streams share: a smear to pan across, and videos of it."""
+"""Helpers of the tests of streams: a smear to pan across, and videos of it."""
 
 from __future__ import annotations
 

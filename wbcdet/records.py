@@ -230,11 +230,12 @@ class FieldResult:
         )
 
     def counts(self) -> dict[str, int]:
-        """Number of cells of each label of ``ALL_LABELS``, zeros included."""
+        """Count the cells of each label of ``ALL_LABELS``, zeros included."""
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell."""
+        """Tabulate the cells, one row each, under ``CELL_COLUMNS``; the same header when there is
+        no cell."""
         import pandas as pd
 
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
@@ -286,7 +287,7 @@ class FieldResult:
 
 
 def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
-    """How many cells of all the results carry each label of ``ALL_LABELS``, zeros included."""
+    """Count the cells of all results by label of ``ALL_LABELS``, zeros included."""
     found = Counter(str(cell.label) for result in results for cell in result.cells)
     return {str(label): found[str(label)] for label in ALL_LABELS}
 

@@ -98,7 +98,8 @@ class Settings:
         return asdict(self)
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of the settings that results depend on: equal ones, equal fingerprint."""
+        """Return sha256 (hex) of the settings that results depend on: equal ones, equal
+        fingerprint."""
         kept = {key: value for key, value in self.to_dict().items() if key not in NO_RESULT}
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The crop that training and inference share."""
+"""Crops, which training and inference share."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents and requests as nobody would write them: refused in a line, or taken; never a crash.
+"""Malformed documents and requests: refused in a line, or accepted; never a crash.
 
 The examples are drawn again in the same way each time, so that a run is like the one before it.
 """

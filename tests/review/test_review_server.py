@@ -1,4 +1,4 @@
-"""The server of the review page: what it shows, what it survives."""
+"""The server of the review page: its answers, and the interruptions it survives."""
 
 from __future__ import annotations
 

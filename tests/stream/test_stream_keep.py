@@ -1,4 +1,4 @@
-"""What a stream has on disk whenever it may be killed, and cells that are met again late."""
+"""The store of a stream: complete whenever it is killed; cells that are met again late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Learning from a review: what is learnt, what is refused, what can be taken back."""
+"""Learning from a review: cells, refusals, restoring."""
 
 from __future__ import annotations
 

@@ -110,7 +110,8 @@ def picture_names(
 
 
 def _is_picture_path(path: str) -> bool:
-    """Whether a path is one that ``picture_names`` makes, which stays below the report folder."""
+    """Tell whether a path is one that ``picture_names`` makes, which stays below the report
+    folder."""
     name = path.removeprefix(f"{ANNOTATED}/")
     return name != path and picture_name(name) == name
 

@@ -63,7 +63,7 @@ def print_summary(
 
 
 def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
-    """Why cells are unclassified, a line a reason, each with its style."""
+    """Return why cells are unclassified, a line a reason, each with its style."""
     found = differential_of(cell for result in results for cell in result.cells)
     lines = []
     for share in found.reasons():

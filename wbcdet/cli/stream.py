@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 
 class Transport(str, Enum):
-    """How an RTSP camera sends its pictures; as ``stream.network.TRANSPORTS``."""
+    """How an RTSP camera sends its pictures; one of ``stream.sources.network.TRANSPORTS``."""
 
     AUTO = "auto"
     TCP = "tcp"

@@ -1,4 +1,4 @@
-"""The public archives that wbcdet trains on: what they are, whether they are whole, their files.
+"""The public archives that wbcdet trains on: list, verify and read them.
 
 A code host does not promise that the zip of a commit keeps its bytes, so an archive is judged by
 the files in it: ``datasets/files/NAME.csv`` lists each file that wbcdet uses with size and sha256.
@@ -49,7 +49,7 @@ class Source:
 
     @property
     def url(self) -> str:
-        """Where the code host serves the zip of this commit."""
+        """Address at which the code host serves the zip of this commit."""
         return f"https://github.com/{self.repository}/archive/{self.commit}.zip"
 
     @property
@@ -76,7 +76,7 @@ def datasets_folder() -> Path:
 
 
 def default_folder() -> Path:
-    """Where archives are kept: ``WBCDET_DATA``, else a cache folder of this user."""
+    """Return the folder of the archives: ``WBCDET_DATA``, else a cache folder of this user."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -92,7 +92,7 @@ def default_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def sources() -> dict[str, Source]:
-    """All archives by name."""
+    """Return all archives by name."""
     document = json.loads((datasets_folder() / "sources.json").read_text(encoding="utf-8"))
     return {item["name"]: Source(**item) for item in document["archives"]}
 
@@ -176,11 +176,11 @@ class Archive:
         return {**self.__dict__, "_opened": None}
 
     def names(self) -> tuple[str, ...]:
-        """All files, sorted."""
+        """Return all files, sorted."""
         return self._names
 
     def size(self, path: str) -> int:
-        """Unpacked size of a file in bytes.
+        """Return the unpacked size of a file in bytes.
 
         Raises:
             DataError: the archive has no such file.
@@ -208,7 +208,7 @@ class Archive:
             raise DataError(f"{path!r} in {self.path.name} is damaged: {error}") from error
 
     def read_image(self, path: str) -> np.ndarray:
-        """One picture as ``uint8[height, width, 3]``, BGR.
+        """Read one picture as ``uint8[height, width, 3]``, BGR.
 
         Raises:
             DataError: the archive has no such file, or it is no readable picture.
@@ -283,6 +283,6 @@ def _same(archive: Archive, listed: ListedFile) -> bool:
 
 
 def fault_line(wrong: Sequence[str]) -> str:
-    """Faults as one line: the first three, then how many more."""
+    """Format faults as one line: the first three, then how many more."""
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return "; ".join(wrong[:3]) + more

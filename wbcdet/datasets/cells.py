@@ -1,4 +1,4 @@
-"""Labelled cells for the classifier: which there are, and their patches."""
+"""Load the labelled cells of the classifier, with patches around them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CLASSES = (
     "platelet",
     "artefact",
 )
-#: Why a cell of one of the other classes is left unclassified.
+#: Reason for which a cell of one of the other classes is left unclassified.
 REASONS = {
     "basophil": "basophil-like",
     "immature granulocyte": "immature-like",
@@ -96,7 +96,7 @@ def load_cells(
     published: bool = False,
     most: int | None = None,
 ) -> list[LabelledCell]:
-    """Cells of the given classifier splits.
+    """Load the cells of the given classifier splits.
 
     Args:
         prepared: folder written by :func:`wbcdet.datasets.prepare.prepare`.
@@ -147,7 +147,7 @@ def load_cells(
 def _steps(
     prepared: Path, boxes: dict[str, list[dict[str, str]]], splits: tuple[str, ...], most: int
 ) -> dict[tuple[str, int], int]:
-    """By laboratory and class: each how-manieth cell to take for ``most`` of them."""
+    """Compute by laboratory and class the sampling step that leaves about ``most`` cells."""
     numbers: Counter[tuple[str, int]] = Counter()
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):

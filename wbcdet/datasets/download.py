@@ -164,7 +164,7 @@ def _download(name: str, url: str, part: Path, progress: Progress | None) -> boo
 
 
 def _receive(name: str, url: str, part: Path, progress: Progress | None) -> bool:
-    """One request; True where it continued an older part."""
+    """Make one request; True where it continued an older part."""
     have = part.stat().st_size if part.is_file() else 0
     request = _request(url)
     if have:

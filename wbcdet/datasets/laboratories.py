@@ -1,4 +1,4 @@
-"""What each laboratory labelled, read from its archive into one form.
+"""Read the labels of each laboratory from its archive into one form.
 
 Every reader yields :class:`LabField` records: the field's file inside its archive and the boxes on
 it. Known defects of the sources are repaired here, where they are read, so that nothing further
@@ -21,7 +21,7 @@ import numpy as np
 from wbcdet.datasets.archives import Archive, datasets_folder
 from wbcdet.utils.boxes import part_of_smaller
 
-#: What a box can hold. ``ignore`` is neither a cell to find nor background. Of test fields alone:
+#: Kinds of boxes. ``ignore`` is neither a cell to find nor background. Of test fields alone:
 #: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
 #: smudge of one.
 KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
@@ -68,7 +68,8 @@ def _blank(row: dict[str, str]) -> LabField:
 
 
 def _retyped(name: str) -> dict[tuple[str, int | None], str]:
-    """Corrected types by file and left edge of the box (None where a file has one white cell)."""
+    """Return corrected types by file and left edge of the box (None where a file has one white
+    cell)."""
     with (datasets_folder() / name).open(encoding="utf-8", newline="") as stream:
         return {
             (row["file"], int(row["x_min"]) if "x_min" in row else None): row["cell_type"]
@@ -77,7 +78,7 @@ def _retyped(name: str) -> dict[tuple[str, int | None], str]:
 
 
 def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
-    """White cells of test fields that have no box in their data set, by file.
+    """Return white cells of test fields that have no box in their data set, by file.
 
     All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
     """
@@ -98,7 +99,7 @@ def _typed(box: tuple[float, float, float, float], said: str, verdict: str | Non
 
 
 def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
+    """Read BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
 
     ``datasets/bccd_retyped.csv`` corrects training cells whose published class is plainly wrong:
     about half of the eosinophils show lobed nuclei and no granules. Test fields keep theirs.
@@ -134,7 +135,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
 
 
 def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """TXL-PBC: YOLO boxes; white cells that are not become ``not_wbc``, repeats are dropped."""
+    """Read TXL-PBC: YOLO boxes; wrong white cells become ``not_wbc``, repeats are dropped."""
     verdicts: dict[tuple[str, int], str] = {}
     with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -168,7 +169,7 @@ def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]
 
 
 def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Aslan: boxes as fractions of the side, no cell types.
+    """Read Aslan: boxes as fractions of the side, no cell types.
 
     ``datasets/aslan_cells.csv`` names the white cells, read by eye for this project; three of
     them are red cells and become ``not_wbc``.
@@ -224,7 +225,8 @@ def place_sub_image(field_image: np.ndarray, sub_image: np.ndarray) -> tuple[int
 
 
 def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """BCISC: boxes from masks of whole fields and of sub-images, completed and corrected by eye.
+    """Read BCISC: boxes from masks of whole fields and of sub-images, completed and corrected by
+    eye.
 
     ``datasets/bcisc_added.csv`` holds the cells that have no mask. All other fields were searched
     with a stain model that found every masked cell (269 of 269), and its finds were looked at.
@@ -286,7 +288,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
 
 
 def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Tecom and CellaVision crops: the box around nucleus and cytoplasm of the mask."""
+    """Read Tecom and CellaVision crops: the box around nucleus and cytoplasm of the mask."""
     for row in rows:
         record = _blank(row)
         mask = archive.read_image(row["file"][:-4] + ".png")[..., 0]
@@ -298,7 +300,7 @@ def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[
 
 
 def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, tuple[float, ...]]]:
-    """Class numbers and corners in pixels of the lines of a YOLO label file."""
+    """Return class numbers and corners in pixels of the lines of a YOLO label file."""
     found = []
     for line in text.splitlines():
         parts = line.split()
@@ -312,7 +314,8 @@ def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, tuple[flo
 
 
 def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Chula EE: YOLO boxes with their type; ``datasets/chula_added.csv`` completes them by eye.
+    """Read Chula EE: YOLO boxes with their type; ``datasets/chula_added.csv`` completes them by
+    eye.
 
     A detector's finds without a box were looked at: white cells join as such, without a type,
     smudges and bare nuclei count neither way.
@@ -336,7 +339,8 @@ def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
 
 
 def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> Iterator[LabField]:
-    """PBC: one cell in the middle of each picture, its class by experts, its box from ``boxes``.
+    """Read PBC: one cell in the middle of each picture, its class by experts, its box from
+    ``boxes``.
 
     A platelet has no box: it is what the stain shows in the middle. Cells beside the labelled one
     that a detector found (``datasets/pbc_neighbours.csv``) count neither way.
@@ -399,7 +403,7 @@ READERS: dict[str, tuple[tuple[str, ...], Reader]] = {
     "txl-pbc": (("txl-pbc",), read_txl),
     "txl-raabin": (("txl-pbc",), read_txl),
 }
-#: Laboratories under more than one name: who leaves one out leaves out all.
+#: Laboratories under more than one name: leaving out one leaves out all.
 SAME_LABORATORY = (("pbc", "txl-pbc"),)
 
 

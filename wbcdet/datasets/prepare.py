@@ -1,4 +1,4 @@
-"""One folder that detector and classifier train from, made from the archives.
+"""Prepare the training folder of detector and classifier from the archives.
 
 ``fields/LAB/…`` holds every listed field, ``fields.csv`` one row a field, ``boxes.csv`` one row a
 labelled object, ``cutouts/LAB/…`` white cells cut out along their masks (BGRA), ``cutouts.csv``
@@ -56,7 +56,7 @@ def _tecom_cutout(archive: Archive, record: LabField) -> np.ndarray | None:
 
 
 def _grown_cutouts(image: np.ndarray, record: LabField) -> list[np.ndarray | None]:
-    """Cells that have a box and no mask, cut out by GrabCut (Rother et al. 2004)."""
+    """Cut out cells that have a box and no mask by GrabCut (Rother et al. 2004)."""
     cells: list[np.ndarray | None] = []
     for b in record.boxes:
         if b.kind != "wbc":

@@ -141,7 +141,7 @@ class Differential:
         return max(0, (self.target or 0) - self.classified)
 
     def shares(self) -> list[Share]:
-        """One line a label, in the order of ``counts``."""
+        """Return one line a label, in the order of ``counts``."""
         total = self.classified
         lines = []
         for label, count in self.counts.items():
@@ -155,7 +155,7 @@ class Differential:
         return lines
 
     def reasons(self) -> list[Share]:
-        """One line a reason of unclassified cells, in the order of ``records.REASONS``, then
+        """Return one line a reason of unclassified cells, in the order of ``records.REASONS``, then
         others by name; reasons without a cell have none."""
         total = self.white_cells
         known = [reason for reason in REASONS if reason in self.unclassified]
@@ -171,14 +171,15 @@ class Differential:
         return lines
 
     def alarm(self) -> str | None:
-        """One plain line where a reason of which a single cell matters was counted, else None."""
+        """Return one plain line where a reason of which a single cell matters was counted, else
+        None."""
         found = [f"{one.count} {one.label}" for one in self.reasons() if one.flag == PRESENT]
         if not found:
             return None
         return f"{self.group}: {', '.join(found)}: look at each of these cells first"
 
     def warning(self) -> str | None:
-        """One plain line where fewer cells than the target were classified, else None."""
+        """Return one plain line where fewer cells than the target were classified, else None."""
         if not self.missing:
             return None
         start = (
@@ -197,7 +198,7 @@ class Differential:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Flat rows under ``DIFFERENTIAL_COLUMNS``.
+        """Return flat rows under ``DIFFERENTIAL_COLUMNS``.
 
         One row a label, then one row a reason of unclassified cells, with its share of all white
         cells, then, where there are any, what a person marked as artefact, then the cells cut by
@@ -233,7 +234,7 @@ def differentials(
             field; None puts all fields together.
         exclude_edge: leave cells cut by the border out of the counts.
         target: number of classified cells asked for in each group.
-        ranges: reference ranges by label (``ranges.read_ranges``).
+        ranges: reference ranges by label (``reference_ranges.read_ranges``).
 
     Raises:
         grouping.GroupingError: ``by`` is not usable.

@@ -81,7 +81,7 @@ def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[
 def prepared_fields(
     prepared: Path, choose: Callable[[Row], bool], *, completed: bool = False
 ) -> list[LabelledField]:
-    """Fields of the prepared folder for which ``choose`` says yes of their row.
+    """Return fields of the prepared folder whose row ``choose`` accepts.
 
     Args:
         completed: with the white cells for which the data set has no box.
@@ -113,7 +113,8 @@ def prepared_fields(
 
 
 def empty_windows(fields: Sequence[LabelledField], width: int, height: int) -> list[LabelledField]:
-    """Windows of a regular grid on the fields that no white cell and no ignored spot reaches."""
+    """Return windows of a regular grid on the fields that no white cell and no ignored spot
+    reaches."""
     windows = []
     for f in fields:
         assert f.size is not None
@@ -266,7 +267,7 @@ _OTHERS: dict[str, Callable[[Path, Path | None], list[TestList]]] = {
 
 
 def _of(laboratory: str, **parts: tuple[str, ...]) -> Callable[[Row], bool]:
-    """Chooses the rows of a laboratory whose columns hold one of these parts."""
+    """Return a filter for the rows of a laboratory whose columns hold one of these parts."""
     return lambda row: (
         row["laboratory"] == laboratory and all(row[column] in of for column, of in parts.items())
     )

@@ -1,4 +1,4 @@
-"""Figures of the names: how often the right one is given, and how far its score can be trusted."""
+"""Figures of the classifier: accuracy of its labels and calibration of their scores."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wbcdet.utils.intervals import Groups, wilson
 FOUR = tuple(str(label) for label in LABELS)
 OTHERS = TYPES[len(FOUR) :]
 UNCLASSIFIED = str(CellType.UNCLASSIFIED)
-#: Said of a picture of one cell in which the detector found none.
+#: Label of a picture of one cell in which the detector found none.
 NOT_FOUND = "not found"
 #: Bins of the calibration, each with as many cells.
 _BINS = 10
@@ -28,10 +28,10 @@ _CURVE_POINTS = 200
 
 @dataclass(slots=True)
 class NamedCell:
-    """A labelled cell and what the classifier said of it.
+    """A labelled cell and the classifier's result.
 
     Attributes:
-        truth: one of ``terms.TYPES``.
+        truth: one of ``class_names.TYPES``.
         named: one of the four labels, ``unclassified`` or ``NOT_FOUND``.
         scores: probability of the four labels; zeros where the cell was not found.
         declined: a class beside the four won, or the cell was not found: no threshold names it.
@@ -62,7 +62,7 @@ def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
 
 
 def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
-    """Figures of the classifier.
+    """Compute the figures of the classifier.
 
     Returns:
         ``accuracy`` over cells of the four classes with those that were declined (``unclassified``)
@@ -123,7 +123,8 @@ def _mean(values: np.ndarray) -> float | None:
 
 
 def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> dict[str, Any]:
-    """``classes``, ``macro`` and ``weighted``; cells beside the four harm nobody's precision."""
+    """Return ``classes``, ``macro`` and ``weighted``; cells beside the four harm nobody's
+    precision."""
     # One count a cell: true class by (each label, anything else).
     table = np.zeros((len(truth), len(FOUR), len(FOUR) + 1))
     for t, one in enumerate(FOUR):
@@ -156,7 +157,8 @@ def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> dict[str,
 
 
 def _rates(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall, F1 and number of each class from tables (K, 4, 5); NaN without cells."""
+    """Return precision, recall, F1 and number of each class from tables (K, 4, 5); NaN without
+    cells."""
     right = np.einsum("kii->ki", tables[:, :, : len(FOUR)])
     number, said = tables.sum(2), tables[:, :, : len(FOUR)].sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -169,7 +171,7 @@ def _rates(tables: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _average(rates: dict[str, np.ndarray], key: str, kind: str, present: np.ndarray) -> np.ndarray:
-    """Mean over the classes that have cells; a class never named has a precision of 0."""
+    """Return mean over the classes that have cells; a class never named has a precision of 0."""
     weight = np.where(rates["number"] > 0, rates["number"] if kind == "weighted" else 1.0, 0.0)
     values = np.nan_to_num(rates[key]) * weight * present
     total = (weight * present).sum(1)

@@ -1,4 +1,4 @@
-"""Figures of the detector: which white cells are found, and what else."""
+"""Figures of the detector: recall, precision and average precision."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class FoundField:
 
 
 def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:
-    """Pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
+    """Return pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
     if not len(truth) or not len(boxes):
         return []
     iou = iou_matrix(truth, boxes)
@@ -55,7 +55,7 @@ def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[
 
 
 def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """(M,) bool: boxes (M, 4) whose centre lies in no ignored region (K, 4)."""
+    """Tell which boxes (M, 4) have their centre in no ignored region (K, 4), (M,) bool."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     kept = np.ones(len(boxes), bool)
     for region in ignored:
@@ -64,7 +64,8 @@ def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
 
 
 def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str, Any]:
-    """AP50 and AP50-95 over all scores; recall, precision and false boxes at ``confidence``."""
+    """Return AP50 and AP50-95 over all scores; recall, precision and false boxes at
+    ``confidence``."""
     found: list[np.ndarray] = []
     false = []
     for f in fields:
@@ -92,7 +93,7 @@ def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str,
 
 
 def average_precision(fields: Sequence[FoundField]) -> dict[str, float]:
-    """``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
+    """Return ``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
     import supervision as sv
     from supervision.metrics import MeanAveragePrecision
 
@@ -112,7 +113,8 @@ def average_precision(fields: Sequence[FoundField]) -> dict[str, float]:
 def _by_size(
     fields: Sequence[FoundField], hits: np.ndarray, groups: Groups
 ) -> list[dict[str, Any]]:
-    """Recall of cells of each size relative to their field; sizes without a cell are left out."""
+    """Return the recall of cells of each size relative to their field; sizes without a cell are
+    left out."""
     parts = np.concatenate(
         [(f.truth[:, 2:] - f.truth[:, :2]).max(1, initial=0) / max(f.size) for f in fields]
     )
@@ -131,7 +133,7 @@ def _by_size(
 
 
 def _curve(fields: Sequence[FoundField]) -> list[dict[str, float]]:
-    """Precision and recall as the threshold falls; at most ``_CURVE_POINTS`` points."""
+    """Return precision and recall as the threshold falls; at most ``_CURVE_POINTS`` points."""
     scores, right = [], []
     for f in fields:
         hit = np.zeros(len(f.boxes), bool)

@@ -1,4 +1,4 @@
-"""Boxes that lie beside the cells in one and the same way: they were written, or read, otherwise.
+"""Diagnose boxes that all lie beside their cells in the same way: another format or rotation.
 
 The boxes of each picture are read in other ways, such as corners for sides, or turned. Where many
 more of them then lie on what the detector found, that way is told.
@@ -29,7 +29,7 @@ Way = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def diagnose(fields: Sequence[FoundField], confidence: float) -> list[LabelIssue]:
-    """How the boxes would have to be read to lie on the cells; nothing where most of them do.
+    """Tell how the boxes would have to be read to lie on the cells; [] where most of them do.
 
     Args:
         fields: boxes of the labels and of the detector.
@@ -109,7 +109,8 @@ def _corner_is_centre(b: np.ndarray, w: int, h: int) -> np.ndarray:
 
 
 def _raw(b: np.ndarray, w: int, h: int, in_parts: bool) -> np.ndarray:
-    """Boxes on the picture before it was turned by a right angle, which is h wide and w high."""
+    """Return boxes on the picture before it was turned by a right angle, which is h wide and w
+    high."""
     return b * np.array([h / w, w / h] * 2) if in_parts else b
 
 
@@ -132,13 +133,14 @@ def _from_bottom(b: np.ndarray, w: int, h: int) -> np.ndarray:
 
 
 def _in_order(b: np.ndarray) -> np.ndarray:
-    """Boxes whose sides would be less than nothing are none."""
+    """Replace boxes with negative sides by -1."""
     possible = np.all(b[:, 2:] > b[:, :2], axis=1)
     return np.where(possible.reshape(-1, 1), b, -1.0)
 
 
 def _likely_scale(shown: Sequence[tuple[FoundField, np.ndarray]]) -> float | None:
-    """Side of a cell that was found over that of a labelled one; None where they are alike."""
+    """Return the side of a cell that was found over that of a labelled one; None where they are
+    alike."""
     sides = [
         [np.sqrt((b[:, 2:] - b[:, :2]).clip(0).prod(1)) for b in boxes]
         for boxes in ([f.given for f, _ in shown], [found for _, found in shown])

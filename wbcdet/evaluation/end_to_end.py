@@ -36,12 +36,12 @@ class AnalysedField:
         return np.array([c.box for c in self.cells]).reshape(-1, 4)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Pairs (truth, cell) of the same cell."""
+        """Return pairs (truth, cell) of the same cell."""
         return match(self.truth, self.boxes)
 
 
 def judge_pipeline(fields: Sequence[AnalysedField]) -> dict[str, Any]:
-    """End-to-end figures: a cell that is not found is not named right either.
+    """Return end-to-end figures: a cell that is not found is not named right either.
 
     Returns:
         ``found`` of all cells; ``named`` of the cells of the four types; ``exact``, fields whose

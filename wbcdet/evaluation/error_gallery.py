@@ -1,4 +1,4 @@
-"""The worst errors as small pictures, for a person to judge who is right."""
+"""Collect the worst errors as small pictures, for a person to judge who is right."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ErrorCase:
     Attributes:
         kind: ``wrong name``, ``no name``, ``missed`` or ``no cell here``.
         file: of the picture it is in.
-        truth, said: what the label says and what wbcdet says.
+        truth, said: the label and wbcdet's result.
         score: how sure wbcdet was, 0..1; the surer, the worse.
         jpeg: the cell with its surroundings, as a ``data:`` address.
     """

@@ -1,4 +1,4 @@
-"""One list or folder evaluated: observed, judged, its figures in plain values."""
+"""Evaluate one list or folder: run the models, judge, give the figures as plain values."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class View:
 
 @dataclass(slots=True)
 class TestList:
-    """What is to be evaluated.
+    """Pictures or cells to be evaluated.
 
     Attributes:
         name, title: short and long.
@@ -69,7 +69,7 @@ class TestList:
 
     @property
     def size(self) -> int:
-        """How many pictures or crops there are to look at."""
+        """Number of pictures or crops to look at."""
         return len(self.fields) + len(self.crops)
 
 
@@ -191,7 +191,8 @@ def _judge(
 
 
 def _pictures(seen: Sequence[Observation]) -> dict[str, Any]:
-    """Pictures of one cell: in how many one was found, and what those without look like whole."""
+    """Return pictures of one cell: in how many one was found, and what those without look like
+    whole."""
     lost = [one for one in seen if one.named[0].named == NOT_FOUND and one.as_crop]
     of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]
     return {

@@ -233,7 +233,8 @@ def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
 
 
 def _shade(share: float, right: bool) -> tuple[str, str]:
-    """Ground and ink of a cell of the confusion matrix: blue where right, orange where wrong."""
+    """Return ground and ink of a cell of the confusion matrix: blue where right, orange where
+    wrong."""
     full = (0, 114, 178) if right else (213, 94, 0)
     # The root lets a few errors among many cells be seen.
     red, green, blue = (round(255 - (255 - part) * share**0.5) for part in full)

@@ -1,4 +1,4 @@
-"""Run the models over labelled pictures: what they say, beside what a person said."""
+"""Run the models over labelled pictures, and pair their results with the labels."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from wbcdet.records import Cell, CellType
 
 #: The detector's boxes down to this score make its precision-recall curve.
 MIN_SCORE = 0.001
-#: What can be asked of a list: are cells found, are labelled cells named, both stages together.
+#: Tasks of a list: find the cells, name labelled cells, or both stages together.
 FINDING, NAMING, BOTH = "finding", "naming", "both"
 
 
 @dataclass(slots=True)
 class Observation:
-    """What the models said of one picture.
+    """Results of the models on one picture.
 
     Attributes:
         found: the detector's boxes; None where the list does not ask for them.
@@ -128,7 +128,8 @@ def _look(
 
 
 def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser does."""
+    """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser
+    does."""
     detector, size = analyzer.detector, analyzer.detector.card["input_size"]
     view = choose_view(field, detector.detect, size, analyzer.settings)
     if view is None:
@@ -148,13 +149,13 @@ def name_crops(
 
 
 def label_threshold(analyzer: Analyzer) -> float:
-    """Least score of a label: the setting, else the card's."""
+    """Return the least score of a label: the setting, else the card's."""
     chosen = analyzer.settings.min_score
     return float(analyzer.classifier.card["min_score"] if chosen is None else chosen)
 
 
 def box_threshold(analyzer: Analyzer) -> float:
-    """Least score of a box: the setting, else the card's."""
+    """Return the least score of a box: the setting, else the card's."""
     chosen = analyzer.settings.confidence
     return float(analyzer.detector.card["confidence"] if chosen is None else chosen)
 
@@ -197,7 +198,7 @@ def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
 
 
 def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, Any]:
-    """One labelled cell as a row of ``cells.csv``."""
+    """Return one labelled cell as a row of ``cells.csv``."""
     corners = [None] * 4 if box is None else [round(float(v), 1) for v in box]
     return {
         "file": file,

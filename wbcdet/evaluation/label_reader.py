@@ -1,4 +1,4 @@
-"""What the readers of all layouts share: pictures, class names, boxes, what went wrong."""
+"""Shared part of the readers of all layouts: pictures, class names, boxes, issues."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LabelledError(WbcdetError):
 
 @dataclass(slots=True)
 class ClassCount:
-    """A class as the data name it, what it stands for (None: unknown), and how often it is."""
+    """A class as the data name it, its standard type (None: unknown), and its number of labels."""
 
     name: str
     standard: str | None
@@ -86,7 +86,7 @@ class LabelFolder:
     def paired(
         self, labels: Iterable[Path], parse: Callable[[Path, tuple[int, int]], list[LabelledObject]]
     ) -> list[LabelledField]:
-        """Pictures with a label file each, paired by :func:`path_key`.
+        """Return pictures with a label file each, paired by :func:`path_key`.
 
         Args:
             labels: the label files.
@@ -118,13 +118,14 @@ class LabelFolder:
         return fields
 
     def class_of(self, name: str) -> ClassCount:
-        """Return the entry of a class; a class is declared by asking for it."""
+        """Return the entry of a class; asking for a new class adds it."""
         if name not in self.classes:
             self.classes[name] = ClassCount(name, standard_type(name, self.mapping))
         return self.classes[name]
 
     def size_of(self, source: Source) -> tuple[int, int] | None:
-        """Width and height of the upright picture, from its header; None, noted, if unreadable."""
+        """Return width and height of the upright picture, from its header; None, noted, if
+        unreadable."""
         from PIL import Image
 
         try:
@@ -213,7 +214,7 @@ def read_text(path: Path) -> str:
 
 
 def path_key(name: str) -> tuple[str, ...]:
-    """Return what a picture and its label have in common, wherever a tool puts the two.
+    """Return the key that a picture and its label share, wherever a tool puts the two.
 
     ``images/train/7.jpg``, ``train/images/7.JPG`` and ``labels/train/7.txt`` have the same key.
     """
@@ -222,7 +223,7 @@ def path_key(name: str) -> tuple[str, ...]:
 
 
 def _likely(given: np.ndarray, size: tuple[int, int]) -> str:
-    """How a box that cannot be would have to be read to be one."""
+    """Guess how an impossible box would have to be read to be a valid one."""
     width, height = size
     x0, y0, x1, y1 = given
     if x0 >= 0 and y0 >= 0 and x1 > 0 and y1 > 0:
@@ -234,7 +235,7 @@ def _likely(given: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def other_size(given: Sequence[float | None], size: tuple[int, int]) -> str:
-    """Says that labels were made on a picture of another size, and what that looks like."""
+    """Say that labels were made on a picture of another size, and guess which one."""
     text = f"made on {given[0]:g} x {given[1]:g} pixels, the picture has {size[0]} x {size[1]}"
     if tuple(given) == size[::-1]:
         text += "; the boxes were drawn before the picture was turned: draw them on it upright"

@@ -1,4 +1,4 @@
-"""What became of the labelled white cells: found or missed; of those found, named or declined."""
+"""Count the labelled white cells that were found or missed, and named or declined."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wbcdet.evaluation.infer import Observation
 
 
 def judge_outcome(seen: Sequence[Observation]) -> dict[str, Any] | None:
-    """How many white cells were found and missed, named and declined by both stages.
+    """Count the white cells that both stages found and missed, named and declined.
 
     Returns:
         ``cells`` = ``found`` + ``missed``; ``found`` = ``named`` + ``declined``; ``right``, how

@@ -31,7 +31,7 @@ _STYLE: Any = {
 
 
 def reliability(calibration: Mapping[str, Any]) -> str:
-    """How often a name is right, by how sure the classifier is of it."""
+    """Plot how often a label is right, by the classifier's score."""
 
     def draw(axes: Axes) -> None:
         bins = calibration["bins"]
@@ -64,7 +64,7 @@ def risk_coverage(figures: Mapping[str, Any]) -> str:
 
 
 def precision_recall(finding: Mapping[str, Any]) -> str:
-    """Precision against recall of the detector, with the threshold in use."""
+    """Plot precision against recall of the detector, with the threshold in use."""
 
     def draw(axes: Axes) -> None:
         curve = finding["curve"]
@@ -77,7 +77,7 @@ def precision_recall(finding: Mapping[str, Any]) -> str:
 
 
 def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Recall of the detector by the cell's size in its picture."""
+    """Plot the recall of the detector by the cell's size in its picture."""
 
     def draw(axes: Axes) -> None:
         names = [size_name(row) for row in rows]

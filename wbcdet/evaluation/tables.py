@@ -52,7 +52,7 @@ def percent(value: float | None, ci: Interval = None) -> Entry:
 
 
 def overview(judged: Sequence[Judged]) -> list[Table]:
-    """Short tables of all lists: cells found, cells named, both stages."""
+    """Return short tables of all lists: cells found, cells named, both stages."""
     tables = []
     became = [(one, one.figures["outcome"]) for one in judged if "outcome" in one.figures]
     if became:
@@ -121,7 +121,7 @@ def overview(judged: Sequence[Judged]) -> list[Table]:
 
 
 def by_class(naming: Mapping[str, Any]) -> Table:
-    """Precision, recall and F1 of each type; then means, then what must be unclassified."""
+    """Return precision, recall and F1 of each type; then means, then what must be unclassified."""
     table = Table("", ("type", "cells", "precision %", "recall %", "F1 %"))
     for name, r in naming["classes"].items():
         table.add(name, str(r["cells"]), *_three(r))
@@ -133,7 +133,7 @@ def by_class(naming: Mapping[str, Any]) -> Table:
 
 
 def to_decline(naming: Mapping[str, Any]) -> Table | None:
-    """How many of what is not one of the four types came out unclassified, as they should."""
+    """Tabulate how many cells of other types came out unclassified, as they should."""
     table = Table("None of the four types", ("type", "cells", "rightly unclassified %"))
     for name in OTHERS:
         r = naming[name]
@@ -205,7 +205,7 @@ BOTH_HEAD = (
 
 
 def finding_row(title: str, r: Mapping[str, Any]) -> str:
-    """One list as a row under ``FINDING_HEAD``."""
+    """Return one list as a row under ``FINDING_HEAD``."""
     middle = "- | - | - | - | -"
     if r["cells"]:
         middle = (
@@ -216,7 +216,7 @@ def finding_row(title: str, r: Mapping[str, Any]) -> str:
 
 
 def naming_row(title: str, r: Mapping[str, Any]) -> str:
-    """One list as a row under ``NAMING_HEAD``."""
+    """Return one list as a row under ``NAMING_HEAD``."""
     classes = " | ".join(
         f"{_plain(c['precision'])} / {_plain(c['recall'])} / {_plain(c['f1'])} ({c['cells']})"
         for c in r["classes"].values()
@@ -256,7 +256,7 @@ def _both_row(title: str, r: Mapping[str, Any]) -> str:
 
 
 def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
-    """All single figures of all lists as rows of ``figures.csv``."""
+    """Yield all single figures of all lists as rows of ``figures.csv``."""
     for one in judged:
         for name, value, ci in _flat(one.figures):
             low, high = ci or (None, None)

@@ -186,7 +186,7 @@ class Analyzer:
             return FieldResult.failed(item.name, str(error))
 
     def _analyze_batch(self, sources: list[tuple[Place, Input]]) -> list[Done | Field]:
-        """Fields with their records; the largest as they are, for :meth:`_finish`."""
+        """Return fields with their records; the largest as they are, for :meth:`_finish`."""
         batch = [self._load(source, place) for place, source in sources]
         side_by_side = [
             item

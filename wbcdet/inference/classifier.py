@@ -98,7 +98,7 @@ class Classifier:
         return crop if stain is None else normalise_stain(crop, **stain)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probability of every class on the card, (N, classes) float32."""
+        """Return the calibrated probability of every class on the card, (N, classes) float32."""
         return self._look(crops)[0]
 
     def thresholds(self, min_score: float | None = None) -> Thresholds:
@@ -130,7 +130,8 @@ class Classifier:
         ]
 
     def _look(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
-        """Probabilities (N, classes) and distances (None without one), averaged over the views."""
+        """Return probabilities (N, classes) and distances (None without one), averaged over the
+        views."""
         if not crops:
             return np.zeros((0, len(self.card["classes"])), np.float32), []
         odds, away = [], []

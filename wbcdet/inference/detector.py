@@ -55,11 +55,12 @@ class Detector:
         )
 
     def threshold(self, confidence: float | None = None) -> float:
-        """Least score of a cell: the one asked for, else the card's."""
+        """Return the least score of a cell: the one asked for, else the card's."""
         return float(self.card["confidence"] if confidence is None else confidence)
 
     def weakest(self, threshold: float) -> float:
-        """Least score of a box that is nearly a cell, the same whatever threshold was asked for."""
+        """Return the least score of a box that is nearly a cell, the same whatever threshold was
+        asked for."""
         return min(threshold, _WEAK * self.threshold())
 
     def detect(
@@ -90,7 +91,7 @@ class Detector:
         return boxes[kept], scores[kept]
 
     def _look(self, pixels: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes and scores of one view, as :meth:`detect` gives them."""
+        """Return boxes and scores of one view, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
             pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
         )
@@ -143,7 +144,7 @@ def letterbox(
 
 
 def nms(boxes: np.ndarray, most_shared: float) -> list[int]:
-    """Non-maximum suppression: the boxes that no better one overlaps by more than this IoU.
+    """Suppress non-maximum boxes: those that a better one overlaps by more than this IoU.
 
     Args:
         boxes: (N, 4) corners, best first.

@@ -177,7 +177,7 @@ def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, lis
 def stain_distance(
     stain: Sequence[float], laboratories: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> float:
-    """Distance to the nearest trained laboratory, in its spreads, over all colours together.
+    """Return distance to the nearest trained laboratory, in its spreads, over all colours together.
 
     Args:
         stain: as :func:`wbcdet.inference.field_stain.measure_stain` gives it.

@@ -26,7 +26,7 @@ STAIN_COLUMNS: tuple[str, ...] = tuple(
 
 
 def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
-    """Optical density of the ground, and above it of what is stained and of the nuclei.
+    """Return the optical density of the ground, and above it of what is stained and of the nuclei.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.

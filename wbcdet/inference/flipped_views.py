@@ -26,7 +26,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 def mirrored(pixels: Pixels, left_to_right: bool, top_to_bottom: bool) -> Pixels:
-    """One view of a picture (H, W, 3): C-contiguous, or the picture itself."""
+    """Return one view of a picture (H, W, 3): C-contiguous, or the picture itself."""
     if not (left_to_right or top_to_bottom):
         return pixels
     rows = slice(None, None, -1 if top_to_bottom else 1)
@@ -37,7 +37,7 @@ def mirrored(pixels: Pixels, left_to_right: bool, top_to_bottom: bool) -> Pixels
 def mirrored_boxes(
     boxes: np.ndarray, left_to_right: bool, top_to_bottom: bool, width: int, height: int
 ) -> np.ndarray:
-    """Boxes (N, 4) of one view in the pixels of the picture, or the other way round.
+    """Return boxes (N, 4) of one view in the pixels of the picture, or the other way round.
 
     Args:
         boxes: ``x_min, y_min, x_max, y_max``.

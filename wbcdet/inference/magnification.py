@@ -83,7 +83,8 @@ def choose_view(field: Field, detect: Detect, input_size: int, settings: Setting
 
 
 def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
-    """Median of the longer sides of some cells of the field, in pixels; None where none is found.
+    """Return the median of the longer sides of some cells of the field, in pixels; None where none
+    is found.
 
     Args and errors as for :func:`choose_view`.
     """
@@ -106,7 +107,8 @@ def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
 
 
 def _places(field: Field, side: int, input_size: int) -> list[tuple[int, int]]:
-    """Corners of views of one size: over the whole field, or where the stain is strongest."""
+    """Return corners of views of one size: over the whole field, or where the stain is
+    strongest."""
     corners = [(x, y) for y in _starts(field.height, side) for x in _starts(field.width, side)]
     most = _MAX_NEAR if _needs_file(field, side, input_size) else _MAX_VIEWS
     if len(corners) > most:
@@ -152,7 +154,8 @@ def show(
 def _look(
     field: Field, x: int, y: int, side: int, detect: Detect, input_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes in pixels of the field, and scores, of the cells that a square view shows whole."""
+    """Return boxes in pixels of the field, and scores, of the cells that a square view shows
+    whole."""
     x0, y0, x1, y1 = max(0, x), max(0, y), min(x + side, field.width), min(y + side, field.height)
     full = _needs_file(field, side, input_size)
     view, by, (x0, y0) = show(field, x0, y0, x1, y1, full=full)
@@ -176,7 +179,8 @@ def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) 
 
 
 def _nuclear_stain(pixels: Pixels) -> tuple[np.ndarray, int]:
-    """How purple a picture is, reduced, and by what: nuclei absorb green more than all else."""
+    """Return how purple a picture is, reduced, and by what: nuclei absorb green more than all
+    else."""
     by = -(-max(pixels.shape[:2]) // _STAIN_SIDE)
     height, width = (max(1, side // by) for side in pixels.shape[:2])
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)

@@ -70,7 +70,8 @@ def crop_cell(
 
 
 def _ground(part: np.ndarray) -> tuple[float, ...]:
-    """Mean colour of the lightest sixteenth of a picture (H, W, 3); white where it is empty."""
+    """Return the mean colour of the lightest sixteenth of a picture (H, W, 3); white where it is
+    empty."""
     flat = part.reshape(-1, 3)[:: max(1, part.size // 12_000)]
     if len(flat) == 0:
         return 255.0, 255.0, 255.0
@@ -122,7 +123,7 @@ def normalise_stain(
 def normalise(
     crops: Sequence[np.ndarray], mean: Sequence[float], std: Sequence[float]
 ) -> np.ndarray:
-    """Crops as the network's input.
+    """Convert crops to the network's input.
 
     Args:
         crops: N pictures (S, S, 3) uint8 BGR.

@@ -88,7 +88,7 @@ def measure_field(field: Field, cell_px: float | None = None) -> FieldQuality:
 
 
 def cell_width(cells: Sequence[Cell]) -> float | None:
-    """Median of the longer sides of the cells that are not cut, px; None without one."""
+    """Return the median of the longer sides of the cells that are not cut, px; None without one."""
     sides = [
         max(cell.box[2] - cell.box[0], cell.box[3] - cell.box[1])
         for cell in cells

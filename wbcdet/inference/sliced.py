@@ -20,7 +20,7 @@ from wbcdet.utils.parallel import work_ahead
 def _inside(
     boxes: np.ndarray, scores: np.ndarray, width: int, height: int
 ) -> Iterator[tuple[Box, float]]:
-    """Boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
+    """Return boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
     limits = np.array([width, height, width, height], dtype=float)
     inside = np.round(np.clip(np.asarray(boxes, dtype=float).reshape(-1, 4), 0, limits), 1)
     for (x_min, y_min, x_max, y_max), score in zip(inside.tolist(), scores, strict=True):

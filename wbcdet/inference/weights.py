@@ -54,7 +54,7 @@ class Model:
 
 
 def card_digest(card: Mapping[str, Any]) -> str:
-    """sha256 (hex) of all that a card says, but its own ``card_sha256``.
+    """Return sha256 (hex) of all that a card says, but its own ``card_sha256``.
 
     The card is taken as JSON with sorted names and without white space, so that how the file is
     laid out does not matter.

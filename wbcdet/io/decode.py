@@ -1,4 +1,4 @@
-"""The bytes of a picture file of any kind to pixels."""
+"""Decode the bytes of a picture file of any kind."""
 
 from __future__ import annotations
 

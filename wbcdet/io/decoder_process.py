@@ -196,7 +196,7 @@ class _Alarm:
 
 
 def _serve() -> None:
-    """The other end: decode what is asked for, until the parent closes the pipe."""
+    """Decode in the child process what is asked for, until the parent closes the pipe."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What libraries print must not come between the pixels.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

@@ -1,4 +1,4 @@
-"""Find the pictures that a user means: files, folders, patterns, addresses; and name them.
+"""Find and name the pictures behind files, folders, patterns and addresses.
 
 A field's name is the path as it was given, whatever else was given with it: below the working
 folder ``slides/anna/1.jpg``, elsewhere the whole path without its root, ``data/slides/1.jpg``.
@@ -26,7 +26,7 @@ from wbcdet.utils.files import PART_PREFIX
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
 _ZIPS = frozenset({".zip", ".cbz"})
-#: Of each kind of thing that was passed over, so many are named.
+#: Number of names given of each kind of file that was passed over.
 _MAX_NAMED = 3
 
 
@@ -64,13 +64,13 @@ class Root:
     path: str
 
     def to_dict(self) -> dict[str, str]:
-        """As it stands in ``results.json``."""
+        """Return the root as it stands in ``results.json``."""
         return {"name": self.name, "path": self.path}
 
 
 @dataclass(slots=True)
 class PassedOver:
-    """What a search met and did not take.
+    """What a search passed over.
 
     Attributes:
         outputs: folders that wbcdet wrote, and archives of them.
@@ -89,7 +89,7 @@ class PassedOver:
     repeated: int = 0
 
     def line(self) -> str | None:
-        """All of it in one line; None where nothing was passed over."""
+        """Say all of it in one line; None where nothing was passed over."""
         parts = []
         if self.outputs:
             folders = _many(len(self.outputs), "folder")
@@ -111,7 +111,7 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Found:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         fields: every input, in the order given and in natural order inside folders.
@@ -124,7 +124,8 @@ class Found:
     passed: PassedOver = field(default_factory=PassedOver)
 
     def problem(self) -> str | None:
-        """Why there is nothing to analyse, in one line; None where there is something."""
+        """Say why there is nothing to analyse, in one line; None where there is
+        something."""
         problems = [item for item in self.fields if item.problem is not None]
         if len(problems) < len(self.fields):
             return None
@@ -142,12 +143,12 @@ class Found:
 def find_fields(
     sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()
 ) -> list[Source]:
-    """All inputs behind files, folders, patterns and URLs; see :func:`search`."""
+    """Find all inputs behind files, folders, patterns and URLs; see :func:`search`."""
     return search(sources, exclude=exclude).fields
 
 
 def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> Found:
-    """All inputs behind files, folders, patterns and URLs, in natural order, each file once.
+    """Find all inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
     Folders are searched through all their subfolders; a loop of links is walked once. Every file
     in them that is a picture, by its ending or its first bytes, becomes a ``Source``, with a
@@ -196,7 +197,7 @@ def field_name(path: str | Path) -> str:
             real = os.path.join(os.path.realpath(folder), file)  # noqa: PTH118
             full = real if _is_below(real, os.path.realpath(base)) else full
             base = os.path.realpath(base) if _is_below(full, os.path.realpath(base)) else ""
-    except (OSError, ValueError):  # the working folder has gone, or the path is none
+    except (OSError, ValueError):  # the working folder has gone, or the path is invalid
         return _printable(str(path))
     if base:
         rest = os.path.relpath(full, base)
@@ -207,7 +208,7 @@ def field_name(path: str | Path) -> str:
 
 
 def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Where a field came from: the path of its file, or its address.
+    """Return where a field came from: the path of its file, or its address.
 
     Args:
         name: the field's name, without the number of a picture in a TIFF.
@@ -240,7 +241,7 @@ def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
 
 
 def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -> list[Path]:
-    """Where a field may lie now that its pictures are in a folder: likeliest first.
+    """Return where a field may lie now that its pictures are in a folder: likeliest first.
 
     Args:
         name: the field's name, without the number of a picture in a TIFF.
@@ -264,13 +265,13 @@ def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sorting key under which ``field2`` stands before ``field10``."""
+    """Return a sorting key under which ``field2`` stands before ``field10``."""
     parts = re.split(r"([0-9]+)", text.casefold())
     return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
 
 
 class _Search:
-    """One search: what it has found, and what it has met."""
+    """A search: what it has found so far, and what it has passed over."""
 
     def __init__(self, skip: set[str]) -> None:
         self.found = Found()
@@ -346,7 +347,7 @@ class _Search:
             self.found.fields.append(Source(place.name or str(path), path, problem, None, ""))
 
     def _met(self) -> int:
-        """How many pictures, and folders with pictures, were met so far."""
+        """Count the pictures, and folders with pictures, met so far."""
         return len(self.found.fields) + self.found.passed.repeated + self._again
 
     def _walk(self, folder: Path, beneath: str, root: Root) -> None:
@@ -525,7 +526,7 @@ def _as_address(text: str) -> tuple[Source, Root | None]:
 
 
 def _with_unique_names(found: list[Source]) -> list[Source]:
-    """Return number names that are the same, as ``data/1.jpg`` is of the file there below the
+    """Tell equal names apart by a number, as ``data/1.jpg`` is of the file there below the
     working folder and of the one there below the root of the disk."""
     taken: set[str] = set()
     unique = []

@@ -1,4 +1,4 @@
-"""One picture from the web into memory."""
+"""Download one picture from the web into memory."""
 
 from __future__ import annotations
 

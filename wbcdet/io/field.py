@@ -62,7 +62,7 @@ class Field:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What its reader must know of the field, such as ``animation: first of 12 pictures``.
+        """Remarks for the reader of the field, such as ``animation: first of 12 pictures``.
 
         Of a field that is read region by region: of what was read so far.
         """
@@ -118,7 +118,7 @@ class Field:
         return source.read(x0, y0, x1, y1)
 
     def hand_on(self) -> None:
-        """The field has left its run: those that wait for memory need not wait for it."""
+        """Note that the field has left its run, so that others do not wait for its memory."""
         if self._reservation is not None:
             self._reservation.hand_on()
 
@@ -256,7 +256,7 @@ def _read_file(path: Path, settings: Settings, size: int = -1) -> bytes:
 
 
 def _check_file(path: Path, settings: Settings | None) -> None:
-    """The path is a file, and with settings one that is read whole."""
+    """Check that a path is a file, and with settings one small enough to be read whole."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise FieldError("this is a folder, not a file; name the files in it")

@@ -1,4 +1,4 @@
-"""Every kind of picture file: what it is, whether it is read, and what to do where it is not.
+"""Table of picture file formats: how to recognise each, and the remedy where it is not read.
 
 The one table of endings and first bytes. A file is told by its first bytes, as endings lie; only
 formats that wrap another one (a scanner's slide is often a TIFF with a thumbnail in it) go by their
@@ -200,7 +200,7 @@ _MAGIC: tuple[tuple[bytes, PictureKind], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _OLE),
     (b"\x1aE\xdf\xa3", _FILM),
 )
-#: What an ISO base media file says it is.
+#: Kinds of ISO base media files by their brand.
 _BRANDS: dict[bytes, PictureKind] = {
     **dict.fromkeys(
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"), HEIC

@@ -1,4 +1,4 @@
-"""One budget of memory for the pixels of all fields that are read at the same time."""
+"""Share one memory budget among the pixels of all fields that are read at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wbcdet.io.errors import FieldError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a field stands in a run that hands its fields on in order."""
+    """Position of a field in a run that hands its fields on in order."""
 
     run: object
     number: int
@@ -98,7 +98,8 @@ class Reservation:
         )
 
     def keep(self, pixels: np.ndarray) -> None:
-        """Decoding has ended: hold what the pixels take, as long as anything holds them."""
+        """Note that decoding has ended: hold what the pixels take, as long as anything holds
+        them."""
         more, self._held = pixels.nbytes - self._held, pixels.nbytes
         self._memory._change(more, self if self._place is None else None)
         owner = pixels
@@ -107,11 +108,11 @@ class Reservation:
         weakref.finalize(owner, self.release).atexit = False
 
     def hand_on(self) -> None:
-        """The field has left its run: later ones need not wait for it."""
+        """Note that the field has left its run: later ones need not wait for it."""
         self._memory._change(0, self)
 
     def release(self) -> None:
-        """Nothing is kept."""
+        """Give all memory back."""
         less, self._held = self._held, 0
         self._memory._change(-less, self)
 

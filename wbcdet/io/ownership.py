@@ -1,4 +1,4 @@
-"""Tell what wbcdet wrote from slides: its output folders by a marker, its pictures by a signature.
+"""Recognise what wbcdet wrote: its output folders by a marker, its pictures by a signature.
 
 Annotated fields, contact sheets, maps, crops and thumbnails carry a JPEG comment and the EXIF tags
 Software and ImageDescription, so that they are known wherever they are moved: most programs that
@@ -30,9 +30,9 @@ _OLD_STARTS = {
     "journal/fields.jsonl": re.compile(rb'\{"journal":\s*"wbcdet-journal/'),
 }
 
-#: What a signed picture says of itself, whatever its format.
+#: Signature in the metadata of pictures, whatever their format.
 TEXT = b"Drawn by wbcdet: not a slide"
-#: What a field says that a stream has kept: a slide, as the camera saw it.
+#: Signature of a field that a stream has kept: a slide, as the camera saw it.
 _VIEW = b"Kept by wbcdet: a field of a stream"
 
 #: Bytes at the start and at the end of a file that are searched: metadata stand there.

@@ -1,4 +1,4 @@
-"""A large TIFF, read one rectangle at a time in bounded memory."""
+"""Read a large TIFF one rectangle at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TiffPicture:
         self._budget = _MIN_KEPT
         self._lock = Lock()
         self._most_kept, self._timeout_s = _MAX_KEPT, math.inf
-        #: What its reader must know of what was read so far, a line each.
+        #: Remarks on what was read so far, a line each.
         self.remarks: list[str] = []
         if layout.kind == "f":
             _ = self._scale  # raises where the values are not those of colours
@@ -343,7 +343,7 @@ def _is_damaged(data: bytes, tables: bytes) -> bool:
 
 
 def _lab(values: np.ndarray, most: int, signed: bool) -> np.ndarray:
-    """Samples as L*, a* and b*; TIFF stores the last two signed, a profile's way is shifted."""
+    """Convert samples to L*, a* and b*; TIFF stores the last two signed, ICC profiles shifted."""
     scaled = values[:, :, :3].astype(np.float32) / most
     scaled[:, :, 0] *= 100
     colour = scaled[:, :, 1:] * (255 if most == 255 else 65535 / 256)

@@ -153,7 +153,7 @@ class ReportCounts:
         ]
 
     def entries(self) -> Iterator[JournalEntry]:
-        """Every field, in order."""
+        """Yield every field, in order."""
         for name in self.names:
             yield JournalEntry.from_record(self.journal.read(name))
 
@@ -178,7 +178,7 @@ class ReportCounts:
         return EDGE if self.options.exclude_edge and cell.touches_edge else None
 
     def ungrouped(self) -> list[str]:
-        """Fields whose name tells no group."""
+        """Return fields whose name tells no group."""
         if self.options.group_by is None or NO_GROUP not in self.notes:
             return []
         return [name for name in self.names if self.group(name) == NO_GROUP]

@@ -186,7 +186,7 @@ class Journal:
         return [self.picture(place) for place in record["pictures"]]
 
     def picture(self, place: Sequence[int]) -> bytes:
-        """One picture, by its place.
+        """Return one picture, by its place.
 
         Raises:
             JournalError: it is not there, or not as it was written.

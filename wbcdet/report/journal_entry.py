@@ -70,7 +70,7 @@ class JournalEntry:
         Args:
             file: whose line it is.
             record: the line.
-            kind: of line, as of ``schemas.check_line``.
+            kind: of line, as of ``results.schemas.check_line``.
 
         Raises:
             JournalError: the line holds no result of that field.

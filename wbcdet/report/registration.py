@@ -136,7 +136,7 @@ class RegistrationImage:
         return _grain(self.ground)
 
     def shift_to(self, others: Sequence[RegistrationImage]) -> list[Shift | None]:
-        """Where this field, the second, lies on each of the others; None where it does not.
+        """Find where this field, the second, lies on each of the others; None where it does not.
 
         Args:
             others: fields of the same size.
@@ -163,7 +163,7 @@ class RegistrationImage:
         return found
 
     def match_at(self, other: RegistrationImage, shift: Shift, box: Box) -> float:
-        """Correlation of the patterns inside a box of the other (first) field, -1..1."""
+        """Correlate the patterns inside a box of the other (first) field, -1..1."""
         dx, dy = round(shift.dx / self.scale), round(shift.dy / self.scale)
         x0, y0, x1, y1 = _overlap(self._grey.shape, dx, dy)
         left, top = max(x0, int(box[0] / self.scale)), max(y0, int(box[1] / self.scale))
@@ -245,8 +245,8 @@ def _without(grey: Floats, clear: Pixels) -> Floats:
 
 
 def _grain(pattern: Floats) -> float:
-    """Pixels of a pattern that vary together: its area over this is its number of independent
-    values, which a correlation is judged by."""
+    """Estimate the number of pixels of a pattern that vary together: its area over this is its
+    number of independent values, which a correlation is judged by."""
     power = np.abs(np.fft.rfft2(pattern)) ** 2
     mean = float(power.mean())
     return float((power**2).mean()) / mean**2 if mean else 1.0

@@ -183,7 +183,7 @@ def _sheet_names(section: Section) -> list[str]:
 
 
 def _how(options: CountOptions) -> list[str]:
-    """How the cells were put together, in words."""
+    """Return how the cells were put together, in words."""
     edge = "left out" if options.exclude_edge else "counted"
     bad = "left out" if options.skip_bad else "counted"
     seen = "counted once" if options.dedupe else "not looked for"

@@ -89,7 +89,7 @@ def mark_new(folder: Path, command: str) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Whether the folder holds only what systems and wbcdet itself leave in every folder."""
+    """Tell whether the folder holds only what systems and wbcdet itself leave in every folder."""
     return all(_is_nobodys(entry.name) for entry in folder.iterdir())
 
 
@@ -225,7 +225,8 @@ def check_target(path: Path) -> None:
 
 
 def _is_nobodys(name: str) -> bool:
-    """Whether a name is neither a user's nor a command's: left by the system or an ended run."""
+    """Tell whether a name is neither a user's nor a command's: left by the system or an ended
+    run."""
     return name in (LOCK, MARKER) or name.startswith(PART_PREFIX) or name.lower() in _SYSTEM
 
 

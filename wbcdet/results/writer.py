@@ -165,7 +165,7 @@ class Report:
 
 
 def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Where a field came from, by its name; of a picture in a TIFF file, the file."""
+    """Return where a field came from, by its name; of a picture in a TIFF file, the file."""
     return locate(re.sub(r"#[0-9]+$", "", file), roots)
 
 

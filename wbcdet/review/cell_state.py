@@ -63,7 +63,7 @@ class CellState:
         return self.label is not None and self.label != DELETED
 
     def state(self) -> dict[str, Any] | None:
-        """The state as a row of the database keeps it."""
+        """Return the state as a row of the database keeps it."""
         return None if self.label is None else {"label": self.label, "reviewed": self.reviewed}
 
 

@@ -83,7 +83,7 @@ def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
 
 
 def side_by_side(board: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
-    """Both differentials as the page shows them.
+    """Return both differentials as the page shows them.
 
     Args:
         board: the cells.

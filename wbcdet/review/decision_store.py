@@ -173,7 +173,7 @@ class Store:
             )
 
     def decisions(self) -> list[Decision]:
-        """All rows, in the order in which they were made.
+        """Return all rows, in the order in which they were made.
 
         Raises:
             StoreError: a row is not as this module writes it.
@@ -279,7 +279,7 @@ def _open_unchanged(path: Path) -> sqlite3.Connection:
 
 
 def _schema(connection: sqlite3.Connection) -> set[str]:
-    """Everything that a database declares, white space made even."""
+    """Return everything that a database declares, white space made even."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     return {" ".join(" ".join(map(str, row)).split()) for row in rows}
 

@@ -152,7 +152,7 @@ class Session:
                 self.notes.append("Thumbnails are cut from the fields, so these are missing too.")
 
     def differential(self, group: str | None) -> dict[str, Any]:
-        """Both differentials of a slide, or of all together."""
+        """Return both differentials of a slide, or of all together."""
         if group is not None and group not in self.board.report.groups:
             group = None
         if group not in self._before:
@@ -196,7 +196,7 @@ class Session:
         }
 
     def signed_files(self) -> set[str]:
-        """Files of the report that was signed last, by their path in its folder."""
+        """Return files of the report that was signed last, by their path in its folder."""
         return set(self._log.last["files"]) if self._log.last else set()
 
     @property
@@ -205,7 +205,7 @@ class Session:
         return signed_folder(self.folder, self._log)
 
     def log(self) -> list[dict[str, Any]]:
-        """All signatures."""
+        """Return all signatures."""
         return self._log.entries
 
     def counted(self) -> str:

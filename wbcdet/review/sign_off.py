@@ -146,7 +146,7 @@ def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
 
 
 def _files_of(folder: Path) -> dict[str, str]:
-    """sha256 of every file in a folder, by its path there; all of them are on the disk."""
+    """Return sha256 of every file in a folder, by its path there; all of them are on the disk."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir():
@@ -179,7 +179,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def digest(rows: Sequence[Decision]) -> str:
-    """sha256 of decisions, as JSON lines in their order."""
+    """Return sha256 of decisions, as JSON lines in their order."""
     sha = hashlib.sha256()
     for row in rows:
         sha.update(json.dumps([row.id, row.values()], sort_keys=True).encode() + b"\n")

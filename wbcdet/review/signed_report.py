@@ -188,7 +188,7 @@ def _changes(board: ReviewState) -> Iterator[dict[str, Any]]:
 
 
 def _marks(board: ReviewState) -> dict[CellKey, str]:
-    """How a person decided on each cell that one has decided on."""
+    """Return how a person decided on each cell that one has decided on."""
     return {
         (board.report.fields[key[0]].result.file, key[1]): (
             IN_BULK if board.in_bulk(key) else ONE_BY_ONE

@@ -96,7 +96,7 @@ class ReviewState:
         self._listeners.append(listener)
 
     def since(self, last: int) -> list[Key]:
-        """Cells with a decision after the one of this number."""
+        """Return cells with a decision after the one of this number."""
         with self.turn:
             return [key for key, standing in self.cells.items() if standing.seen > last]
 
@@ -305,7 +305,7 @@ class ReviewState:
 
 
 def _steps(rows: Sequence[Decision]) -> Iterator[list[Decision]]:
-    """Rows of the same step together."""
+    """Yield rows of the same step together."""
     step: list[Decision] = []
     for row in rows:
         if step and row.step != step[0].step:

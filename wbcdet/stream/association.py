@@ -1,4 +1,4 @@
-"""Tell which cells of a frame are known already."""
+"""Associate the cells of a frame with those that are known already."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def match(
 
 
 def likeness(one: Box, other: Box, *, whole: bool) -> float:
-    """How well two boxes of one island agree, 0..1; 0 where they are not one cell.
+    """Measure how well two boxes of one island agree, 0..1; 0 where they are not one cell.
 
     Args:
         one, other: the boxes.

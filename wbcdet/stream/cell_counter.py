@@ -1,4 +1,4 @@
-"""Take one frame after the other: whether it is worth a look, where it is, which cells are new."""
+"""Count the cells of a stream frame by frame: choose frames, place them, find the new cells."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.stream.store import StreamStore
 
-#: What becomes of a frame.
+#: What a frame can become.
 ANALYSED, BLURRED, STILL = "analysed", "blurred", "still"
-#: What a person calls something that is not a white cell.
+#: Label that a person gives to something that is not a white cell.
 NO_CELL = "no cell"
 
 #: A frame this close to the last analysed one, over its longer side, shows nothing new...
@@ -52,13 +52,13 @@ class SeenCell:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What came of one frame.
+    """Result of one frame.
 
     Attributes:
         frame: the frame.
         became: ``analysed``, ``blurred`` or ``still``.
         position: where it lies; None where that is not known.
-        seen: its cells; of a frame that was not analysed, those known to be there.
+        seen: its cells; of a frame that was not analysed, the known ones there.
     """
 
     frame: Frame
@@ -69,7 +69,7 @@ class FrameResult:
 
 @dataclass(slots=True)
 class Slide:
-    """What is known of the slide under the microscope.
+    """State of the slide under the microscope.
 
     Attributes:
         number: running number, from 1.
@@ -143,7 +143,7 @@ class CellCounter:
             yield done, len(smaller)
 
     def ground(self) -> GroundVerdict:
-        """Whether the slide is like what the models were trained on, by the views of its cells."""
+        """Compare the slide with what the models were trained on, by the views of its cells."""
         views = (one for one in self._keeper.views() if one.slide == self.slide.number)
         return compare((view.result() for view in views), self._reference)
 
@@ -226,8 +226,8 @@ class CellCounter:
         """Say whether a soft frame is looked at where the slide itself is soft: no sharper one
         shows the place.
 
-        Parts of a slide lie higher or lower than others, and a film may be soft all over except for a
-        moment: their cells would be lost.
+        Parts of a slide lie higher or lower than others, and a film may be soft all over except for
+        one moment: their cells would be lost.
         """
         if position is None or self._focus.is_hopeless(share):
             return False
@@ -294,7 +294,7 @@ class CellCounter:
         return track
 
     def _drop_parts(self, whole: Sequence[Track]) -> None:
-        """Parts at the border of a frame that turn out to be of a cell that is known whole."""
+        """Drop parts at the border of a frame that turn out to be of a cell that is known whole."""
         for track in whole:
             for other in list(self.slide.tracks):
                 if (
@@ -332,7 +332,7 @@ class CellCounter:
         self._keeper.flush(at_once=True)
 
     def _unite(self, moved: Sequence[Track], there: Sequence[Track]) -> None:
-        """Cells of two islands that are one cell, now that the islands are one."""
+        """Unite cells of two islands that are one cell, now that the islands are one."""
         for track in moved:
             scores = [
                 (likeness(track.box, one.box, whole=track.whole and one.whole), one)
@@ -354,7 +354,7 @@ class CellCounter:
         self._keeper.forget(track)
 
     def _known(self, position: Position | None, size: tuple[int, int]) -> tuple[SeenCell, ...]:
-        """Cells that are known to be in a frame, where they should be seen."""
+        """Return cells that are known to be in a frame, where they should be seen."""
         if position is None:
             return ()
         here = [one for one in self.slide.tracks if one.real and _there(one, position, size)]

@@ -39,7 +39,8 @@ def mosaics(
 
 
 def compose(keyframes: Sequence[Keyframe], tracks: Sequence[Track]) -> Pixels:
-    """One island: its keyframes laid where they lie, its cells circled in the colour of their name.
+    """Draw one island: its keyframes where they lie, its cells circled in the colour of their
+    label.
 
     Args:
         keyframes: at least one, of one island.

@@ -26,7 +26,7 @@ from wbcdet.stream.track import Track
 
 CROPS, MOSAICS = "crops", "mosaic"
 
-#: What ``cells.csv`` says of a cell beside what a count says.
+#: Columns of ``cells.csv`` beside those of a count.
 COLUMNS = (
     "cell",
     "first_frame",
@@ -55,7 +55,7 @@ _FILES = "stream-files"
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What the report is to hold: reference ranges, the target, and annotated pictures."""
+    """Options of the report: reference ranges, the target, and annotated pictures."""
 
     ranges: Mapping[str, ReferenceRange]
     target: int | None = None
@@ -114,10 +114,10 @@ def finish(
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:
-    """Says that many of the pictures could not be used; None where most could.
+    """Warn that many of the pictures could not be used; None where most could.
 
     Args:
-        totals: how many frames became what.
+        totals: number of frames by what they became.
     """
     blurred, damaged = (int(totals.get(key, 0)) for key in ("blurred", "damaged"))
     looked = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
@@ -132,7 +132,7 @@ def unusable(totals: Mapping[str, float]) -> str | None:
 
 
 def how(run: Mapping[str, Any], target: int | None) -> list[str]:
-    """How the cells of a stream were counted, in words."""
+    """Describe how the cells of a stream were counted."""
     totals = run.get("totals", {})
     lines = [
         "Each cell of the slide is counted once, however often it was seen, in its best view; its "

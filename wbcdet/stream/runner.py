@@ -1,4 +1,4 @@
-"""The run of a stream: frames in, what the user asks for in between, all said and written."""
+"""Run a stream: count its frames, carry out the user's commands, show and write the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a stream is watched.
+    """Options of a stream's run.
 
     Attributes:
         every: of sources that are not live, every n-th frame is looked at.
@@ -58,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: ``failure`` says what went wrong with the source, if anything."""
+    """Outcome of a run: ``failure`` says what went wrong with the source, if anything."""
 
     failure: str | None
     frames: int
@@ -72,7 +72,7 @@ class Runner:
         session: counts their cells.
         keeper: what the session writes to.
         options: how.
-        events: what is said and written of what happens.
+        events: the log of events.
     """
 
     def __init__(

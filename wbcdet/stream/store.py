@@ -1,4 +1,4 @@
-"""What a stream has found, kept on disk while it runs: views, tracks and the chart in a journal.
+"""Keep on disk what a stream has found: views, tracks and the slide map, in a journal.
 
 A *view* is a frame that shows some cells best. It is a picture file, and a line of the journal with
 those cells: the field that owns them in the report. New cells are written at most half a second
@@ -35,7 +35,7 @@ VIEWS, ANNOTATED = "views", "annotated"
 #: is: every line of a view has all its cells, which would come to a gigabyte in a day.
 _FLUSH_S, _MORE_S = 0.5, 5.0
 _QUALITY = 95
-#: The journal's lines that are not of views.
+#: Names of the journal's lines that are not of views.
 _MAP, _RUN = "map/", "run"
 
 
@@ -47,7 +47,7 @@ class View:
         name: below ``views/`` and in every table.
         slide: number of its slide.
         size: width and height, px.
-        quality: what ``quality.measure`` says of it.
+        quality: its ``FieldQuality``.
         stain: as of a ``FieldResult``.
         first: the first one of its slide, kept even without a cell: a slide without white cells is
             a result too.
@@ -64,7 +64,8 @@ class View:
 
     @property
     def listed(self) -> bool:
-        """It stands in the report: some cells are its own, or it shows that the slide was seen."""
+        """Whether it is in the report: some cells are its own, or it shows that the slide was
+        seen."""
         return self.first or any(track.real for track in self.tracks)
 
     def result(self) -> FieldResult:
@@ -76,7 +77,7 @@ class View:
 
 
 class StreamStore:
-    """Writes down what a session finds.
+    """Writes down what a :class:`~wbcdet.stream.cell_counter.CellCounter` finds.
 
     Args:
         out: the report folder.
@@ -114,7 +115,7 @@ class StreamStore:
         return self._keyframes
 
     def views(self) -> list[View]:
-        """All views, by slide and frame."""
+        """Return all views, by slide and frame."""
         return sorted(self._views.values(), key=lambda one: (one.slide, one.name))
 
     def next_track(self) -> int:
@@ -172,17 +173,17 @@ class StreamStore:
         return self._journal.picture(track.picture)
 
     def has_view(self) -> bool:
-        """There is a view of the current slide."""
+        """Tell whether there is a view of the current slide."""
         return any(view.slide == self.slide for view in self._views.values())
 
     def changed(self, tracks: Iterable[Track]) -> None:
-        """More is known of these cells."""
+        """Note that more is known of these cells."""
         for track in tracks:
             if (view := self._by_track.get(id(track))) is not None:
                 self._more[view.name] = None
 
     def forget(self, track: Track) -> None:
-        """There is no such cell."""
+        """Drop a cell."""
         self._leave(track)
 
     def chart(self, keyframes: Iterable[Keyframe]) -> None:

@@ -1,4 +1,4 @@
-"""Cells of the slide, each once, with all that its views said of it."""
+"""Tracks: the cells of the slide, each once, with the labels of all its views."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class Track:
 
     @property
     def whole(self) -> bool:
-        """It was seen uncut by the border of a frame."""
+        """Whether it was seen whole, not cut by the border of a frame."""
         return self.hits > 0
 
     @property
     def real(self) -> bool:
-        """It is sure enough over all sharp frames that show its place, and not undone.
+        """Whether it is sure enough over all sharp frames that show its place, and not undone.
 
         A place that is seen many times has many chances to be mistaken for a cell once. So it is
         the mean of all frames that decides, those counted as 0 that did not show it. (A cell that
@@ -83,27 +83,27 @@ class Track:
 
     @property
     def counts(self) -> bool:
-        """It is in the count."""
+        """Whether it is in the count."""
         return self.real and self.whole
 
     @property
     def label(self) -> CellType:
-        """What a person called it, else what its sharp views voted for; where every frame cut it,
-        what the best view says."""
+        """The label that a person gave it, else that of its sharp views' vote; where every frame
+        cut it,  that of the best view."""
         if self.named is not None:
             return CellType(self.named)
         return self.voted
 
     @property
     def voted(self) -> CellType:
-        """Its name without what a person said."""
+        """Its label, leaving aside what a person called it."""
         if not self.hits:
             return CellType(self.cell.label)
         return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
 
     @property
     def reason(self) -> str | None:
-        """Why it is unclassified; None where it has a name."""
+        """Reason why it is unclassified; None where it has a label."""
         if self.named is not None:
             return None
         if not self.hits:
@@ -114,7 +114,7 @@ class Track:
 
     @property
     def touches_edge(self) -> bool:
-        """It is cut in its best view."""
+        """Whether it is cut in its best view."""
         return self.cell.touches_edge
 
     def add(self, cell: Cell, frame: int, seconds: float) -> None:
@@ -172,7 +172,7 @@ class Track:
             self.box = shifted(self.box, move.dx, move.dy)
 
     def absorb(self, other: Track) -> None:
-        """Another track turned out to be the same cell; its better view must be taken before."""
+        """Merge another track that turned out to be the same cell; take its better view before."""
         if other.first < self.first:
             self.first, self.first_s = other.first, other.first_s
         self.last, self.last_s = max(self.last, other.last), max(self.last_s, other.last_s)

@@ -51,7 +51,7 @@ class EfficientNetLite0(LeucoCyteNet):
         super().__init__(classes, stages=7, head=1280, dropout=DROPOUT)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Training mode; the normalisation takes the statistics of each batch in it."""
+        """Set training mode; the normalisation takes the statistics of each batch in it."""
         nn.Module.train(self, mode)
         return self
 
@@ -71,7 +71,7 @@ class VGG16(nn.Module):
         self.classify = nn.Linear(512, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
+        """Map (B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
         result: torch.Tensor = self.classify(self.dropout(self.features(x).mean((2, 3))))
         return result
 

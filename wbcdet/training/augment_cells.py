@@ -1,4 +1,4 @@
-"""Crops of labelled cells: as at inference, and as other slides, stains and cameras might give."""
+"""Augment crops of labelled cells, as other slides, stains and cameras might give them."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wbcdet.training.augment_stain import change_light, change_optics, change_st
 #: Side of a crop in pixels and of its square over the longer side of the box.
 CROP_SIZE = 112
 CROP_PADDING = 1.5
-#: What every crop's stain is evened to, see
+#: Target of the stain normalisation of every crop, see
 #: :func:`wbcdet.inference.preprocess.normalise_stain`; red, green, blue.
 STAIN: dict[str, Any] = {"nucleus": (0.85, 1.25, 0.55), "ground": 0.08, "limits": (0.5, 2.2)}
 
 #: Shares of the four types in the blood of healthy adults, from the middle of common reference
 #: ranges, rounded.
 BLOOD_SHARES = {"eosinophil": 0.03, "lymphocyte": 0.30, "monocyte": 0.06, "neutrophil": 0.60}
-#: How often the classes that are declined are drawn, beside the roots of these shares (together
+#: Sampling weights of the classes that are declined, beside the roots of these shares (together
 #: 1.7): less than the four, which would lose cells to them.
 DECLINED_WEIGHTS = {
     "basophil": 0.25,
@@ -87,7 +87,7 @@ def _cut_by_border(
 
 
 def _change_cytoplasm(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another density and hue of the cytoplasm between an even ground and an even nucleus."""
+    """Change density and hue of the cytoplasm, not of the ground and the nucleus."""
     densest, ground = max(STAIN["nucleus"]), STAIN["ground"]
     value = np.maximum(DENSITY[crop] - ground, 0) / densest
     bend = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.12, 3)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""From the prepared folder to a trained classifier with its card."""
+"""Run the training of a classifier, from the prepared folder to its card."""
 
 from __future__ import annotations
 

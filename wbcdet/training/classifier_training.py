@@ -1,4 +1,4 @@
-"""Training of a classifier, LeucoCyteNet or another; an interrupted run goes on where it was."""
+"""Train a classifier, LeucoCyteNet or another; an interrupted run is resumed."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from wbcdet.utils.parallel import cores
 AVERAGE_STEPS = 300
 #: Steps in which the learning rate rises to its highest.
 WARM_UP = 100
-#: What is taught already learns at this part of the rate.
+#: Pretrained layers learn at this fraction of the learning rate.
 TAUGHT_RATE = 0.5
 WEIGHTS = "classifier.safetensors"
 
@@ -81,7 +81,7 @@ def predict_outputs(
 
 
 def predict_logits(network: nn.Module, crops: Iterable[np.ndarray]) -> np.ndarray:
-    """Logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
+    """Return logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
     return predict_outputs(network, crops)[0]
 
 
@@ -151,14 +151,14 @@ class Run:
 
     @property
     def initialisation(self) -> str:
-        """What the weights were before the first step, in words."""
+        """Describe the weights before the first step."""
         if self.recipe.start is not None:
             return "given weights"
         return "ImageNet" if self.taught else "random"
 
     @property
     def computed(self) -> str:
-        """Precision and device of the training steps, in words."""
+        """Describe the precision and device of the training steps."""
         return f"{'bfloat16' if self._bfloat16 else 'float32'} on {self.device.type}"
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
@@ -166,7 +166,7 @@ class Run:
             return None
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch has no one error for a file that is not one of its own
+        except Exception as error:  # of several kinds, for a file that is not torch's own
             raise TrainingError(
                 f"{self.checkpoint}: cannot be read; delete {self.out} to start over"
             ) from error
@@ -329,7 +329,7 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
 def validation_logits(
     network: nn.Module, prepared: Path, leave_out: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of the cells that the temperature is fitted on."""
+    """Return logits and labels of the cells that the temperature is fitted on."""
     cells = load_cells(prepared, ("val",), leave_out=leave_out)
     logits = predict_logits(network, [plain_crop(c) for c in cells])
     return logits, np.array([c.label for c in cells])

@@ -49,7 +49,8 @@ def _mirrored(
 
 
 def _weights(numbers: list[int]) -> np.ndarray:
-    """Chance of each laboratory: more for large ones, but variety is what an unseen one needs."""
+    """Return the chance of each laboratory: more for large ones, but variety is what an unseen one
+    needs."""
     weight = np.array(numbers, float) ** 0.35
     chances: np.ndarray = weight / max(weight.sum(), 1e-9)
     return chances
@@ -256,7 +257,8 @@ class SceneMaker:
             canvas[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
 
     def _visible(self, boxes: np.ndarray, tile: np.ndarray) -> np.ndarray:
-        """Boxes clipped to the scene and to their tile; slivers of a cell are not asked for."""
+        """Return boxes clipped to the scene and to their tile; slivers of a cell are not asked
+        for."""
         low = np.maximum(tile[:2], 0)
         high = np.minimum(tile[2:], self.size)
         clipped = boxes.copy()
@@ -269,7 +271,7 @@ class SceneMaker:
         return result
 
     def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """Masked cells of one laboratory set into a window of another.
+        """Set masked cells of one laboratory into a window of another.
 
         Returns what :meth:`_window` returns.
         """
@@ -287,7 +289,7 @@ class SceneMaker:
         return image, np.array(found, np.float32).reshape(-1, 4), side
 
     def _crowd(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """Many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
+        """Draw many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
 
         Returns what :meth:`_window` returns.
         """
@@ -368,7 +370,7 @@ class SceneMaker:
     def _strew(
         self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
     ) -> np.ndarray:
-        """Platelets and their clumps, stain dirt, dust and scratches, away from white cells.
+        """Strew platelets and their clumps, stain dirt, dust and scratches, away from white cells.
 
         ``diameter`` is that of a white cell at this magnification, px.
         """

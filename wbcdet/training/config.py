@@ -1,4 +1,4 @@
-"""What a training is asked to do, in a form that a checkpoint can be checked against."""
+"""Training recipes, in a form that a checkpoint can be checked against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrainingError(WbcdetError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ClassifierRecipe:
-    """What decides how a classifier comes out.
+    """Recipe of a classifier: everything that decides how it comes out.
 
     Attributes:
         arch: name in :data:`wbcdet.training.architectures.ARCHITECTURES`.
@@ -49,7 +49,7 @@ class ClassifierRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DetectorRecipe:
-    """What decides how a detector comes out.
+    """Recipe of a detector: everything that decides how it comes out.
 
     Attributes:
         model: network, an ultralytics YAML.
@@ -114,7 +114,7 @@ def check_same(recipe: Recipe, written: object, checkpoint: Path) -> None:
 
 
 def fingerprint(prepared: Path) -> str:
-    """Return what a training folder holds, in words that change with its tables.
+    """Describe the contents of a training folder, in words that change with its tables.
 
     Raises:
         TrainingError: it is no training folder; the message says how one is made.

@@ -1,4 +1,4 @@
-"""From the prepared folder to a trained detector with its card."""
+"""Run the training of a detector, from the prepared folder to its card."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def _model(recipe: DetectorRecipe) -> YOLO:
 def _go_on(last: Path, out: Path, places: dict[str, Any]) -> None:
     try:
         model = YOLO(last)
-    except Exception as error:  # torch has no one error for a file that is not one of its own
+    except Exception as error:  # of several kinds, for a file that is not torch's own
         raise TrainingError(
             f"{last}: cannot be read; put one of the epoch*.pt beside it in its place, or delete "
             f"{out} to start over"

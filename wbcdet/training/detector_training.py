@@ -1,4 +1,4 @@
-"""Training of the white cell detector on composed scenes, with ultralytics' trainer."""
+"""Train the white cell detector on composed scenes, with ultralytics' trainer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALIDATION_SCENES = 200
 
 
 def to_float(value: Any) -> Any:
-    """Every tensor in a nested structure as float32."""
+    """Convert every tensor in a nested structure to float32."""
     if isinstance(value, torch.Tensor):
         return value.float() if value.is_floating_point() else value
     if isinstance(value, dict):
@@ -41,7 +41,7 @@ class FastModel(DetectionModel):
     bfloat16 = False
 
     def predict(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Forward pass of (B, 3, H, W) pictures in 0..1."""
+        """Run the forward pass of (B, 3, H, W) pictures in 0..1."""
         if not self.training or x.device.type != "cpu":
             return super().predict(x, *args, **kwargs)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -157,7 +157,7 @@ class SceneTrainer(DetectionTrainer):
         return {"train": here, "val": here, "nc": 1, "names": {0: "wbc"}, "channels": 3}
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Scenes from the training fields, or a fixed set from the validation fields."""
+        """Build scenes from the training fields, or a fixed set from the validation fields."""
         if mode == "train":
             return SceneDataset(self.maker, self.scenes, False, self.sizes, batch or 1)
         side = self.args.imgsz
@@ -193,7 +193,7 @@ class SceneTrainer(DetectionTrainer):
         return model
 
     def _scene_batches(self) -> Iterator[torch.Tensor]:
-        """Some hundred scenes as the network's input, from which statistics are taken."""
+        """Yield some hundred scenes as the network's input, from which statistics are taken."""
         data = SceneDataset(self.maker, 112, False, self.sizes, 16)
         for first in range(0, len(data), 16):
             pictures = [data[i]["img"] for i in range(first, first + 16)]

@@ -1,4 +1,4 @@
-"""What the distance of a crop from everything trained on is measured by, fitted to cells."""
+"""Fit the distance of a crop from everything that was trained on."""
 
 from __future__ import annotations
 

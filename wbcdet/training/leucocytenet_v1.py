@@ -63,6 +63,6 @@ class LeucoCyteNetV1(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
+        """Map (B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
         result: torch.Tensor = self.classify(self.dropout(self.blocks(x).mean((2, 3))))
         return result

@@ -1,4 +1,4 @@
-"""Weights of another detector to start a training from: what fits is taken, the rest is fresh."""
+"""Start a training from another detector's weights: those that fit are taken, the rest is fresh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ COCO = "coco"
 
 
 def coco_weights(model: str) -> Path:
-    """Ultralytics' checkpoint of a network trained on COCO, downloaded where it is not at hand.
+    """Return ultralytics' checkpoint of a network trained on COCO, downloaded where it is not at
+    hand.
 
     Args:
         model: the network's YAML, such as ``yolo26n.yaml``.

@@ -11,8 +11,7 @@ from urllib.parse import urlsplit
 
 
 def open_url(request: urllib.request.Request, timeout: float) -> HTTPResponse:
-    """Return the answer to a request over http or https; the proxies of the environment are
-    honoured.
+    """Open an http or https request; the proxies of the environment are honoured.
 
     A redirect is followed to http and https alone, and from https to https alone, so that a server
     cannot choose a less safe way than the user did.

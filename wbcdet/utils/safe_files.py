@@ -48,7 +48,8 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """Whether no link on the way to a path leads out of a folder; False where that is unknown."""
+    """Tell whether no link on the way to a path leads out of a folder; False where that is
+    unknown."""
     try:
         return _leads_into(path, folder)
     except (OSError, RuntimeError, ValueError):
@@ -116,7 +117,7 @@ def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
 
 
 def read_own(folder: Path, name: str) -> bytes:
-    """All bytes of a file that a report holds.
+    """Return all bytes of a file that a report holds.
 
     Raises:
         OSError: it cannot be read; ``OutsideError`` as of :func:`open_own`.

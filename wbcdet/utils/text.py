@@ -12,5 +12,5 @@ def one_line(name: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Return ``1 cell``, ``2 cells``."""
     return f"{number} {noun}{'s' * (number != 1)}"

@@ -208,7 +208,7 @@ def _place(
     *,
     strict: bool,
 ) -> tuple[list[tuple[str, float, float, float]], Crowd]:
-    """Where each white cell lies: (label, radius in µm, x, y), and the same as a crowd, px.
+    """Place the white cells: (label, radius in µm, x, y), and the same as a crowd, px.
 
     Unless ``strict``, cells for which there is no room are left out.
     """

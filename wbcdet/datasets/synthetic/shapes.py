@@ -31,7 +31,8 @@ class Grid:
         return cls(x, y, scale)
 
     def noise(self, rng: np.random.Generator, grain: float) -> Map:
-        """Smooth noise of mean about 0 and deviation 1 whose blobs are about ``grain`` µm wide."""
+        """Return smooth noise of mean about 0 and deviation 1 whose blobs are about ``grain``
+        µm wide."""
         return noise(rng, self.x.shape, grain * self.scale)
 
     def warped(self, rng: np.random.Generator, grain: float, amount: float) -> Grid:
@@ -57,7 +58,8 @@ class Grid:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Map:
-    """Smooth noise of deviation about 1, blobs about ``grain`` pixels wide, (rows, columns)."""
+    """Return smooth noise of deviation about 1, blobs about ``grain`` pixels wide, (rows,
+    columns)."""
     # Coarse noise is drawn small and enlarged: the time does not grow with the grain.
     step = max(1, int(grain / 4))
     rows, cols = shape[0] // step + 5, shape[1] // step + 5
@@ -70,7 +72,7 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Map
 
 
 def cover(depth: npt.NDArray[np.floating], soft: float) -> Map:
-    """How much of each pixel a shape covers, 0..1, its edge ``soft`` µm wide."""
+    """Return how much of each pixel a shape covers, 0..1, its edge ``soft`` µm wide."""
     return np.asarray(1 / (1 + np.exp(np.clip(-4 / soft * depth, -30, 30))), np.float32)
 
 
@@ -114,7 +116,8 @@ def joined(parts: list[Map], soft: float) -> Map:
 
 
 def packed(rng: np.random.Generator, reach: float, spacing: float) -> npt.NDArray[np.float64]:
-    """Points (k, 2) that fill a square of ``reach`` µm to each side, about ``spacing`` apart."""
+    """Return points (k, 2) that fill a square of ``reach`` µm to each side, about ``spacing``
+    apart."""
     line = np.arange(-reach, reach, spacing)
     x, y = np.meshgrid(line, line)
     x[1::2] += spacing / 2

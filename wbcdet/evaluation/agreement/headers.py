@@ -1,4 +1,4 @@
-"""What the columns of a manual count are called, matched generously."""
+"""Match the column names of manual counts generously."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _PARTS = ("seg", "band", "stab", "rod")
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What one column of a wide table, or one label of a long one, is.
+    """Meaning of one column of a wide table, or of one label of a long one.
 
     Attributes:
         role: ``label``, ``part`` (of the neutrophils), ``group``, ``total``, or empty where it is
@@ -95,7 +95,8 @@ def cell_type(text: str) -> Heading:
 
 
 def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | None:
-    """``(group, label, value, total)`` columns of a long table; None where it is a wide one."""
+    """Return ``(group, label, value, total)`` columns of a long table; None where it is a wide
+    one."""
     words = [_word(name)[0] for name in header]
     label = _first(words, _LABEL)
     group = _first(words, _GROUP)

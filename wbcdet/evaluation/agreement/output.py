@@ -1,4 +1,4 @@
-"""The comparison as a table on the terminal, as CSV and as JSON."""
+"""Write the comparison as a table on the terminal, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ GROUP_COLUMNS: tuple[str, ...] = (
 
 
 def class_rows(agreement: Agreement) -> list[dict[str, Any]]:
-    """One row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
+    """Return one row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
     return [_class_row(one) for one in agreement.classes]
 
 
 def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
-    """One row a group and label under ``GROUP_COLUMNS``."""
+    """Yield one row a group and label under ``GROUP_COLUMNS``."""
     for one in agreement.classes:
         for pair in one.pairs:
             values = (
@@ -123,7 +123,8 @@ def cells_of(one: ClassAgreement) -> list[str]:
 
 
 def sentences(agreement: Agreement) -> list[str]:
-    """Return what stands below the table: groups, kappa, what is missing, notes and the notice."""
+    """Return the sentences below the table: groups, kappa, missing figures, notes and the
+    notice."""
     lines = []
     if agreement.classes:
         count = agreement.groups
@@ -138,7 +139,7 @@ def sentences(agreement: Agreement) -> list[str]:
 
 
 def kappa_sentences(cells: CellAgreement) -> list[str]:
-    """Agreement cell by cell in words."""
+    """Return the agreement cell by cell in words."""
     start = f"{cells.same} of {cells.cells} cells have the same name on both sides"
     if cells.kappa is None or cells.weighted is None:
         return [f"{start}; kappa is not defined where both sides always say the same one name."]

@@ -12,12 +12,13 @@ from matplotlib.figure import Figure
 from wbcdet.evaluation.agreement.compare import ClassAgreement
 from wbcdet.evaluation.agreement.method_comparison import binomial_limit
 
-#: Okabe and Ito's palette, as in ``draw.py``: told apart with every form of colour blindness.
+#: Okabe and Ito's palette, as in ``results.palette``: told apart with every form of colour
+#: blindness.
 _POINT, _LINE, _BAND, _GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
 
 
 def plot_class(one: ClassAgreement) -> bytes:
-    """SVG of one cell type: scatter with the Passing-Bablok line, and Bland-Altman plot."""
+    """Plot one cell type as SVG: scatter with the Passing-Bablok line, and Bland-Altman plot."""
     # Names of parts are drawn from a fixed salt: the same data give the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "wbcdet", "font.size": 9}):
         figure = Figure(figsize=(7.2, 3.1), layout="constrained")

@@ -1,4 +1,4 @@
-"""Which layout a labelled folder has, and the reader of each."""
+"""Recognise the layout of a labelled folder, and read it."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def recognise(reading: LabelFolder) -> str:
 
 
 def _folders(reading: LabelFolder) -> str:
-    """Names of the folders with pictures, which may be classes that nobody understands."""
+    """Return names of the folders with pictures, which may be classes that nobody understands."""
     names = Counter(source.name.split("/")[-2] for source in reading.pictures if "/" in source.name)
     if not names:
         return ""

@@ -18,7 +18,7 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures with an XML file."""
+    """Read all pictures with an XML file."""
     return reading.paired([p for p in reading.files.get(".xml", []) if is_voc(p)], _objects)
 
 

@@ -248,7 +248,7 @@ def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
 
 
 def _ground(notes: GroupNotes) -> str | None:
-    """How the slide compares with the training; None where it was not compared."""
+    """Return how the slide compares with the training; None where it was not compared."""
     verdict = notes.ground.verdict
     if verdict == NOT_COMPARED:
         return None
@@ -288,7 +288,7 @@ def _fields(number: int) -> str:
 
 
 def overview_labels(found: Sequence[Differential]) -> tuple[str, ...]:
-    """Labels whose shares the overview shows: the four, and those that a review has added to any
-    slide, as the shares of a line are to add up to 100 %."""
+    """Return labels whose shares the overview shows: the four, and those that a review has added to
+    any slide, as the shares of a line are to add up to 100 %."""
     four = tuple(str(label) for label in LABELS)
     return (*four, *sorted({label for one in found for label in one.counts} - set(four)))

@@ -109,7 +109,8 @@ def make_items(
 
 
 def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
-    """Class names in the order of every format: ``CLASSES``, then what only a person has given."""
+    """Return class names in the order of every format: ``CLASSES``, then what only a person has
+    given."""
     found = {str(cell.label) for item in items for cell in item.result.cells}
     return (*CLASSES, *sorted(found - set(CLASSES)))
 
@@ -183,7 +184,7 @@ def _free_stem(file: str, taken: set[str]) -> tuple[str, str]:
 
 
 def _header_size(path: Path) -> tuple[int, int] | None:
-    """Width and height as the file's header says, or None where Pillow cannot tell."""
+    """Return width and height as the file's header says, or None where Pillow cannot tell."""
     from PIL import Image
 
     try:

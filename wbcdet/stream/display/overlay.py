@@ -24,8 +24,8 @@ class Overlay:
         """Return a frame with its cells: those that count by the name that their views voted for.
 
         Returns:
-            (height, width, 3) uint8 BGR, as ``draw.annotate`` makes it; a blurred frame, which is
-            not counted, has a grey rim.
+            (height, width, 3) uint8 BGR, as ``results.annotate`` makes it; a blurred frame, which
+            is not counted, has a grey rim.
         """
         if self._picture is None or self._look is not look:
             self._look, self._picture = look, _draw(look)

@@ -1,4 +1,4 @@
-"""What a stream shows on the terminal: a status line while it runs, the differential at its end."""
+"""Terminal output of a stream: a status line while it runs, the differential at its end."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class StatusLine:
         self._shown = 0.0
 
     def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if now - self._shown < _PAUSE_S:
             return

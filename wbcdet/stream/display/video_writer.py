@@ -48,7 +48,7 @@ class VideoWriter:
         self._last = -1
 
     def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         if look is None:
             return
         import av

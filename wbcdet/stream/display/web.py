@@ -33,13 +33,13 @@ _QUALITY = 85
 
 
 class Ask(BaseModel):
-    """What a button of the page says."""
+    """Command that a button of the page sends."""
 
     command: Steer
 
 
 class Name(BaseModel):
-    """What a person calls a cell; nothing takes that back."""
+    """Label that a person gives to a cell; null restores wbcdet's own."""
 
     cell: int = Field(ge=1, lt=1 << 31)
     label: Literal["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell"] | None = None
@@ -82,7 +82,7 @@ class Server:
         self._thread.start()
 
     def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if (
             status.overview is not None
@@ -115,11 +115,11 @@ class Server:
         self._thread.join(timeout=3.0)
 
     def status(self) -> dict[str, Any]:
-        """Return what the page shows beside the picture."""
+        """Return the status that the page shows beside the picture."""
         return self._status
 
     def thumbnail(self, cell: int) -> bytes:
-        """Return a recent cell as a JPEG file; empty where it is none."""
+        """Return a recent cell as a JPEG file; empty where there is no such picture."""
         return self._thumbnails.get(cell, b"")
 
     def picture(self) -> bytes:
@@ -181,7 +181,7 @@ def overview_to_json(overview: Overview) -> dict[str, Any]:
 
 
 def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
-    """Return the page's requests."""
+    """Return the application that answers the page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/")

@@ -53,7 +53,7 @@ class Window:
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
     def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         if self._closed:
             return
         if look is not None:

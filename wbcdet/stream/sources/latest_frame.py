@@ -1,4 +1,4 @@
-"""Frames as they are worked off: of a live source only the newest, opened again when it is lost."""
+"""Read frames in time: of a live source only the newest, opened again when it is lost."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def try_out(source: FrameSource) -> None:
 
 
 def _frames(source: FrameSource) -> Generator[Item, None, None]:
-    """Yield what a source gives. Drivers and third parties may raise anything: it becomes one
+    """Yield the items of a source. Drivers and third parties may raise anything: it becomes one
     line."""
     try:
         yield from source.frames()

@@ -133,7 +133,8 @@ def find_configurations() -> list[AvailableSource]:
 
 
 def _adapters() -> str | None:
-    """Folder of the device adapters: Micro-Manager's own, or those of ``mm-test-adapters``."""
+    """Return the folder of the device adapters: Micro-Manager's own, or those of
+    ``mm-test-adapters``."""
     from pymmcore_plus import find_micromanager
 
     found = find_micromanager()

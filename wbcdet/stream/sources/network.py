@@ -1,4 +1,4 @@
-"""Cameras and films behind an address."""
+"""Cameras and films behind a network address."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class NetworkStream:
 
     @property
     def live(self) -> bool:
-        """It is no film: its address is opened to find out."""
+        """Whether it is a camera, no film; its address is opened to find out."""
         if self._live is None:
             self._live = True
             if self._scheme in _FILMS:
@@ -224,7 +224,7 @@ class NetworkStream:
 
 def _fetch(url: str) -> Path | None:
     """Fetch an MP4 film whole, as its index may be at the end and the server may give it from front
-    to back only; None where it is none."""
+    to back only; None where it is not one."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "wbcdet"})
         with urllib.request.urlopen(request, timeout=_OPEN_S) as answer:

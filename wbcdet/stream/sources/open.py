@@ -1,4 +1,4 @@
-"""Where frames come from: the one interface of all sources, and how one is chosen.
+"""Open the source of frames that a user names, built-in or of a third party.
 
 A third party adds a source without touching this package: a function that takes the address
 (what stands behind ``NAME:``) and returns a :class:`FrameSource`, under the entry point group
@@ -29,7 +29,7 @@ def register(scheme: str, opener: Opener) -> None:
 
 
 def schemes() -> dict[str, Opener | None]:
-    """Schemes that third parties have added; None where it is not loaded yet."""
+    """Find the openers of third parties by scheme; None for one that is not loaded yet."""
     declared: dict[str, Opener | None] = {point.name: None for point in _declared()}
     return {**declared, **_registered}
 

@@ -1,4 +1,4 @@
-"""A folder that fills while we watch: every new picture is a frame."""
+"""Watch a folder: every new picture in it is a frame."""
 
 from __future__ import annotations
 

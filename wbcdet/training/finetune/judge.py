@@ -17,9 +17,9 @@ from wbcdet.utils.intervals import Groups
 
 #: Parts of the cross-validation; the cells of a field are always in one part.
 FOLDS = 5
-#: How sure it must be that a gain is not one of chance, and that a loss of a type is not one.
+#: Significance level of the tests for a gain, and for a loss of a type.
 ALPHA = 0.05
-#: How far (standard deviation of the logarithm) the temperature strays without evidence.
+#: Prior of the temperature: standard deviation of its logarithm.
 _TEMPERATURE_SPREAD = 0.3
 
 _FOUR = tuple(str(label) for label in LABELS)
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The table, and what follows from it.
+    """The table, and the decision that follows from it.
 
     Attributes:
         rows: one a type that has cells, then all together.
@@ -88,7 +88,7 @@ def cross_validated(
     groups: Sequence[str],
     labels: np.ndarray,
 ) -> np.ndarray:
-    """Logits (N, classes) of every cell by a network that has not learnt from its field.
+    """Return logits (N, classes) of every cell by a network that has not learnt from its field.
 
     Args:
         logits: tunes on the cells of the first index and gives logits of those of the second.
@@ -116,7 +116,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> flo
 def is_right(
     logits: np.ndarray, labels: np.ndarray, temperature: float, least: float
 ) -> np.ndarray:
-    """(N,) whether each verdict is right, unclassified counted as wrong for the four types."""
+    """Tell for each cell (N,) whether its verdict is right; unclassified is wrong for the four
+    types."""
     right = []
     for row, label in zip(softmax(logits / temperature), labels, strict=True):
         named = str(decide(row, CLASSES, least).label)
@@ -163,7 +164,7 @@ def judge(
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """Probability of so many or more of one kind by the toss of a coin; 1 for none."""
+    """Return the probability of so many or more of one kind by the toss of a coin; 1 for none."""
     tosses = more + fewer
     result: float = sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses
     return result

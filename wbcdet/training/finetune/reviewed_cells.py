@@ -24,13 +24,13 @@ MAX_CELLS = 2000
 
 @dataclass(slots=True)
 class Reviewed:
-    """What reports give to learn from.
+    """Cells of reports to learn from.
 
     Attributes:
         cells: the reviewed cells whose label the classifier knows.
         unknown: reviewed cells with other labels, by label; they are not learnt.
         missing: why fields could not be read, a line each.
-        offered: how many there were to choose from, ``MAX_CELLS`` of them by chance.
+        offered: number of cells before ``MAX_CELLS`` of them were drawn at random.
         reports: names of the reports that the cells come from, by the sha256 of their results.
     """
 
@@ -41,7 +41,7 @@ class Reviewed:
     reports: dict[str, str] = field(default_factory=dict)
 
     def by_class(self) -> dict[str, int]:
-        """Return number of cells of each class, in the order of the classes."""
+        """Return the number of cells of each class, in the order of the classes."""
         found = Counter(CLASSES[cell.label] for cell in self.cells)
         return {name: found[name] for name in CLASSES}
 

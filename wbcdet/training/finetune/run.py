@@ -1,4 +1,4 @@
-"""From reviewed reports to a judged, and where it is better installed, classifier."""
+"""Fine-tune a classifier on reviewed reports, judge it, and export it."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ MIN_CELLS, MIN_OF_A_TYPE = 50, 5
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A fine-tuned classifier and what it is worth.
+    """A fine-tuned classifier and the judgement on it.
 
     Attributes:
         network: learnt from all cells.
@@ -59,7 +59,7 @@ class Learned:
 
 
 def check_cells(found: Reviewed) -> None:
-    """There is enough to learn from.
+    """Check that there are enough cells to learn from.
 
     Raises:
         TrainingError: there is not; the message says what is missing.
