@@ -122,4 +122,4 @@ class _Groups:
 
     def groups(self) -> list[list[CellKey]]:
         """Return every group of two or more, in the order in which it was begun."""
-        return list({id(group): group for group in self._of.values()}.values())
+        return list({group[0]: group for group in self._of.values()}.values())

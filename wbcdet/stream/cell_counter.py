@@ -251,9 +251,9 @@ class CellCounter:
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
         around = [one for one in self.slide.tracks if _there(one, position, size)]
         known = match(around, cells, position, size)
-        found = {id(track) for track in known if track is not None}
+        found = {track for track in known if track is not None}
         for track in around:
-            if id(track) not in found and shown(track, position, size):
+            if track not in found and shown(track, position, size):
                 track.chances += 1
         seen, better = [], []
         for cell, old in zip(cells, known, strict=True):

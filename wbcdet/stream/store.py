@@ -95,7 +95,7 @@ class StreamStore:
         self._out = out
         self._journal = journal
         self._views: dict[str, View] = {}
-        self._by_track: dict[int, View] = {}  # by id(): a track's number may change
+        self._by_track: dict[Track, View] = {}
         self._changed: dict[str, None] = {}
         self._more: dict[str, None] = {}  # changed as well, but it can wait
         self._flushed = self._flushed_all = time.monotonic()
@@ -165,7 +165,7 @@ class StreamStore:
             self._leave(track)
             track.best, track.picture = name, place
             view.tracks.append(track)
-            self._by_track[id(track)] = view
+            self._by_track[track] = view
         self._changed[name] = None
 
     def thumbnail(self, track: Track) -> bytes:
@@ -179,7 +179,7 @@ class StreamStore:
     def changed(self, tracks: Iterable[Track]) -> None:
         """Note that more is known of these cells."""
         for track in tracks:
-            if (view := self._by_track.get(id(track))) is not None:
+            if (view := self._by_track.get(track)) is not None:
                 self._more[view.name] = None
 
     def forget(self, track: Track) -> None:
@@ -236,7 +236,7 @@ class StreamStore:
                 yield int(name.split("/")[1]), self._keyframe(name)
 
     def _leave(self, track: Track) -> None:
-        view = self._by_track.pop(id(track), None)
+        view = self._by_track.pop(track, None)
         if view is not None:
             view.tracks = [one for one in view.tracks if one is not track]
             self._changed[view.name] = None
@@ -303,7 +303,7 @@ class StreamStore:
         for number in sorted(newest):
             track, view = newest[number]
             view.tracks.append(track)
-            self._by_track[id(track)] = view
+            self._by_track[track] = view
         self._last_track = max(newest, default=0)
         seen = (int(Path(name).stem) for name in self._views)
         last = max((track.last for track, _ in newest.values()), default=-1)

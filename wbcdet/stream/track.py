@@ -16,9 +16,9 @@ from wbcdet.utils.boxes import Box
 _BETTER = 1.15
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
-    """One white cell of a slide.
+    """One white cell of a slide. Tracks are told apart as objects, as their numbers may change.
 
     Attributes:
         number: running number in the run, from 1.
