@@ -14,10 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import Progress
 
 from wbcdet.datasets.archives import Archive, DataError, open_archive
 from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
+from wbcdet.utils.progress import progress as show_progress
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
 BOX_COLUMNS = (
@@ -138,16 +138,15 @@ def prepare(
     fields: list[tuple[Any, ...]] = []
     boxes: list[tuple[Any, ...]] = []
     cutouts: list[tuple[Any, ...]] = []
-    with Progress(disable=not progress) as bar:
-        task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in chosen))
+    total = sum(len(split_list[lab]) for lab in chosen)
+    with show_progress("prepare", total, quiet=not progress) as tick:
         for laboratory in chosen:
             archive_names, reader = READERS[laboratory]
             archive, *others = (open_archive(name, data_dir) for name in archive_names)
-            bar.update(task, description=f"prepare {laboratory}")
             (out_dir / "fields" / laboratory).mkdir(parents=True, exist_ok=True)
             (out_dir / "cutouts" / laboratory).mkdir(parents=True, exist_ok=True)
             for record in reader(archive, split_list[laboratory], *others):
-                bar.advance(task)
+                tick(laboratory)
                 path = Path(record.file)
                 stem = f"{path.parent.name}_{path.name}" if laboratory == "bcisc" else path.name
                 name = f"{laboratory}/{stem}"

@@ -5,16 +5,13 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -31,6 +28,7 @@ from wbcdet.training.devices import fast_bfloat16
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, LeucoCyteNet
 from wbcdet.utils.calibration import fit_temperature as most_likely
 from wbcdet.utils.parallel import cores
+from wbcdet.utils.progress import progress
 
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300
@@ -190,7 +188,7 @@ class Run:
         torch.set_num_threads(cores())
         self.out.mkdir(parents=True, exist_ok=True)
         mark_new(self.out, "train")
-        with _bar(self.steps, self.step) as (console, advance):
+        with progress("train", self.steps, quiet=False, done=self.step) as tick:
             for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch
                 torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole
@@ -203,12 +201,12 @@ class Run:
                 losses, begun = [], time.monotonic()
                 for batch in loader:
                     losses.append(self._learn(batch["crop"], batch["label"]))
-                    advance(float(np.mean(losses)))
+                    tick(f"loss {np.mean(losses):.3f}")
                 self.epoch, self.loss = epoch + 1, float(np.mean(losses))
                 self._save()
                 took = time.monotonic() - begun
                 left = took * (self.recipe.epochs - self.epoch) / 60
-                console.print(
+                tick.print(
                     f"epoch {self.epoch}/{self.recipe.epochs}  loss {self.loss:.4f}  "
                     f"{len(losses) * self.recipe.batch / took:.0f} crops a second, "
                     f"{left:.0f} min left"
@@ -216,8 +214,7 @@ class Run:
         return self.average
 
     def _learn(self, crops: torch.Tensor, labels: torch.Tensor) -> float:
-        progress = self.step / self.steps
-        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
+        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.steps))
         rate = self.recipe.rate * min(1.0, self.step / WARM_UP) * cosine
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -271,20 +268,6 @@ class Run:
         weights.with_suffix(".part").replace(weights)
         torch.save(state, part)
         part.replace(self.checkpoint)
-
-
-@contextmanager
-def _bar(total: int, done: int) -> Iterator[tuple[Console, Any]]:
-    """Yield a bar on the terminal with the loss and the time left; yields its console and its
-    step."""
-    console = Console(stderr=True)
-    columns = (
-        "train", BarColumn(), MofNCompleteColumn(), "loss {task.fields[loss]}",
-        TimeRemainingColumn(), "left",
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total, completed=done, loss="-")
-        yield console, lambda loss: bar.update(task, advance=1, loss=f"{loss:.3f}")
 
 
 def load_network(
