@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from wbcdet.cli.options import (
+    DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
-    Confidence,
-    Device,
     Host,
     Json,
-    MinScore,
+    ModelSettings,
     NoAnnotate,
     Out,
     Port,
@@ -28,7 +27,6 @@ from wbcdet.cli.options import (
     Ranges,
     Restart,
     Weights,
-    build_settings,
     close_pipe,
     load_analyzer,
     stop,
@@ -121,9 +119,7 @@ def stream(
     ranges: Ranges = None,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: ModelSettings = DEFAULTS,
     weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -137,7 +133,6 @@ def stream(
     from wbcdet.stream.runner import Options
     from wbcdet.utils.parallel import cores
 
-    settings = build_settings(confidence, min_score, device)
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:

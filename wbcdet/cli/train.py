@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wbcdet.cli.options import EXIT_INTERRUPTED, logged, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.training.config import ClassifierRecipe, DetectorRecipe, TrainingError
 
@@ -44,7 +44,7 @@ _CLASSIFIER, _DETECTOR = ClassifierRecipe(), DetectorRecipe()
 
 
 @app.command(epilog=NOTICE)
-@logged
+@as_command
 def classifier(
     arch: Annotated[
         str,
@@ -124,7 +124,7 @@ def classifier(
 
 
 @app.command(epilog=NOTICE)
-@logged
+@as_command
 def detector(
     prepared: _Prepared = Path("prepared"),
     out: _Out = None,
