@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, datasets_folder
-from wbcdet.utils.boxes import part_of_smaller
+from wbcdet.utils.boxes import Box, part_of_smaller
 
 #: Kinds of boxes. ``ignore`` is neither a cell to find nor background. Of test fields alone:
 #: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
@@ -299,17 +299,16 @@ def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[
         yield record
 
 
-def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, tuple[float, ...]]]:
+def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, Box]]:
     """Return class numbers and corners in pixels of the lines of a YOLO label file."""
     found = []
     for line in text.splitlines():
         parts = line.split()
         if parts:
             cx, cy, w, h = (float(v) for v in parts[1:5])
-            corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-            found.append(
-                (parts[0], tuple(v * s for v, s in zip(corners, (width, height) * 2, strict=True)))
-            )
+            x, y = (cx - w / 2) * width, (cy - h / 2) * height
+            box = (x, y, (cx + w / 2) * width, (cy + h / 2) * height)
+            found.append((parts[0], box))
     return found
 
 
@@ -331,7 +330,7 @@ def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         height, width = archive.read_image(row["file"]).shape[:2]
         text = archive.read(row["file"].replace("/images/", "/labels/")[:-4] + ".txt").decode()
         record.boxes = [
-            LabBox(box, "wbc", types[int(number)])  # type: ignore[arg-type]
+            LabBox(box, "wbc", types[int(number)])
             for number, box in _yolo_boxes(text, width, height)
         ]
         record.boxes += added[row["file"]]
@@ -362,8 +361,7 @@ def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> It
         elif name in labels:
             text = boxes.read(labels[name]).decode()
             record.boxes = [
-                LabBox(box, "wbc", row["cell_types"])  # type: ignore[arg-type]
-                for _, box in _yolo_boxes(text, width, height)
+                LabBox(box, "wbc", row["cell_types"]) for _, box in _yolo_boxes(text, width, height)
             ]
         record.boxes += neighbours[row["file"]]
         yield record

@@ -64,22 +64,38 @@ def _ways(shown: Sequence[tuple[FoundField, np.ndarray]]) -> Iterator[tuple[str,
     yield "percent of the picture's sides", lambda b, w, h: b * ([w / 100, h / 100] * 2)
     yield "y before x (swapped axes)", lambda b, w, h: b[:, [1, 0, 3, 2]]
     for factor, words in _SCALES:
-        yield words, lambda b, w, h, k=factor: b * k  # type: ignore[misc]
+        yield words, _scaled(factor)
     for side in _SIDES:
         yield (
             f"drawn on the picture brought to {side} x {side} pixels",
-            lambda b, w, h, k=side: b * np.array([w / k, h / k] * 2),  # type: ignore[misc]
+            _brought_to(side),
         )
     if (scale := _likely_scale(shown)) is not None:
-        yield f"{scale:.2f} times as large as they are written", lambda b, w, h: b * scale
+        yield f"{scale:.2f} times as large as they are written", _scaled(scale)
     before = "drawn on the picture before it was turned"
     # In parts of its sides, a box was brought to the pixels of the turned picture when it was read.
     for unit, raw in (("", False), (" (in parts of its sides)", True)):
-        yield f"{before} to the right{unit}", lambda b, w, h, r=raw: _right(_raw(b, w, h, r), w)  # type: ignore[misc]
-        yield f"{before} to the left{unit}", lambda b, w, h, r=raw: _left(_raw(b, w, h, r), h)  # type: ignore[misc]
+        yield f"{before} to the right{unit}", _turned_right(raw)
+        yield f"{before} to the left{unit}", _turned_left(raw)
     yield f"{before} upside down", lambda b, w, h: np.array([w, h, w, h]) - b[:, [2, 3, 0, 1]]
     yield "drawn on the mirror image (left and right)", _mirrored
     yield "counted from the bottom, not from the top", _from_bottom
+
+
+def _scaled(factor: float) -> Way:
+    return lambda b, w, h: b * factor
+
+
+def _brought_to(side: int) -> Way:
+    return lambda b, w, h: b * np.array([w / side, h / side] * 2)
+
+
+def _turned_right(in_parts: bool) -> Way:
+    return lambda b, w, h: _right(_raw(b, w, h, in_parts), w)
+
+
+def _turned_left(in_parts: bool) -> Way:
+    return lambda b, w, h: _left(_raw(b, w, h, in_parts), h)
 
 
 def _sides_are_corners(b: np.ndarray, w: int, h: int) -> np.ndarray:

@@ -14,8 +14,7 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, apart
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.inference.magnification import choose_view
-from wbcdet.inference.sliced import find_in_tiles
+from wbcdet.inference.sliced import find_cells
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
@@ -130,14 +129,9 @@ def _look(
 def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
     """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser
     does."""
-    detector, size = analyzer.detector, analyzer.detector.card["input_size"]
-    view = choose_view(field, detector.detect, size, analyzer.settings)
-    if view is None:
-        return detector.detect(field.pixels, MIN_SCORE)
     settings = replace(analyzer.settings, confidence=MIN_SCORE)
-    found, _ = find_in_tiles(field, view, detector, analyzer.classifier, settings)
-    boxes = np.array([box for box, _, _ in found], float).reshape(-1, 4)
-    return boxes, np.array([score for _, score, _ in found], float)
+    found = find_cells(field, analyzer.detector, settings)
+    return found.boxes, found.scores
 
 
 def name_crops(

@@ -118,7 +118,7 @@ class _Decoder:
                 pixels = np.empty(found["shape"], np.uint8)
                 rest = memoryview(pixels).cast("B")
                 while rest:
-                    got = self._stdout.readinto(rest)  # type: ignore[attr-defined]
+                    got = self._stdout.readinto(rest)  # type: ignore[attr-defined]  # IO lacks it, a pipe has it
                     if not got:
                         raise self._ended(alarm)
                     rest = rest[got:]
@@ -227,7 +227,7 @@ def _serve() -> None:
             answer({"problem": str(error)})
             continue
         finally:
-            picture = None  # type: ignore[assignment]
+            picture = None  # type: ignore[assignment]  # frees its memory
         answer({"shape": decoded.pixels.shape, "remarks": decoded.remarks})
         for top in range(0, len(decoded.pixels), rows := max(1, _PART // decoded.pixels[0].nbytes)):
             stdout.write(decoded.pixels[top : top + rows].data)

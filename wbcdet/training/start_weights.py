@@ -136,6 +136,7 @@ def unfold_normalisation(
     model.train(training)
     for name, module in modules.items():
         assert isinstance(module, nn.BatchNorm2d)
+        assert module.running_mean is not None and module.running_var is not None
         (first, second), number = sums[name], numbers[name]
         mean = first / number
         # A channel that is dead on these scenes must not divide by nothing later.
@@ -143,5 +144,5 @@ def unfold_normalisation(
         scale = module.weight.double() / (1 + module.eps) ** 0.5
         module.bias.add_((scale * mean).to(module.bias.dtype))
         module.weight.copy_(scale * (variance + module.eps).sqrt())
-        module.running_mean.copy_(mean)  # type: ignore[union-attr]
-        module.running_var.copy_(variance)  # type: ignore[union-attr]
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance)
