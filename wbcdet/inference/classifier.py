@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.backends import check_output
+from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.flipped_views import MIRRORINGS, mirrored
+from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import crop_cell, normalise, normalise_stain
-from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.inference.weights import WeightsError
 from wbcdet.records import ARTEFACT, LABELS, CellType
 from wbcdet.utils.calibration import softmax
 
@@ -42,7 +44,7 @@ class Thresholds:
     unlike_trained: float | None
 
 
-class Classifier:
+class Classifier(LoadedModel):
     """Names white blood cells.
 
     Everything about its input, its classes and its thresholds is read from the model's card.
@@ -65,13 +67,10 @@ class Classifier:
         *,
         careful: bool = False,
     ) -> None:
-        model = load_model("classifier", weights)
-        self.card: dict[str, Any] = model.card
-        self.name = model.name
-        self.sha256 = model.sha256
         # Half precision would change names, and the detector takes ten times as long.
         exact = "cpu" if device == "cpu-bf16" else device
-        self._backend = open_backend(model, exact, threads)
+        super().__init__("classifier", exact, threads, weights)
+        self.card = cast("ClassifierCard", self.model.card)
         self._views = MIRRORINGS if careful else MIRRORINGS[:1]
         # A laboratory's own model may be older than this check.
         unlike = self.card.get("unlike_trained")
@@ -81,15 +80,15 @@ class Classifier:
         missing = set(named) - set(self._backend.outputs)
         if missing:
             raise WeightsError(
-                f"{model.path}: lacks the output {missing.pop()!r} that its card names; "
+                f"{self.model.path}: lacks the output {missing.pop()!r} that its card names; "
                 "reinstall wbcdet, or train and export the classifier again"
             )
         size = self.card["input_size"]
         empty = np.zeros((1, 3, size, size), np.float32)
         logits, *distance = self._backend.run_outputs(empty, self._outputs)
-        check_output(model, logits, (1, len(self.card["classes"])))
+        check_output(self.model, logits, (1, len(self.card["classes"])))
         for output in distance:
-            check_output(model, output, (1,))
+            check_output(self.model, output, (1,))
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """Return the square that the network sees of a cell, (S, S, 3) uint8 BGR."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import cv2
 import numpy as np
 
-from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.backends import check_output
+from wbcdet.inference.cards import DetectorCard
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
-from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.inference.loaded_model import LoadedModel
+from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
 #: Boxes whose score is at least this fraction of the card's threshold are "nearly cells".
 _WEAK = 0.4
 
 
-class Detector:
+class Detector(LoadedModel):
     """Finds white blood cells in full fields.
 
     Everything about its input is read from the model's card.
@@ -43,16 +45,12 @@ class Detector:
         *,
         careful: bool = False,
     ) -> None:
-        model = load_model("detector", weights)
-        self.card: dict[str, Any] = model.card
-        self.name = model.name
-        self.sha256 = model.sha256
+        super().__init__("detector", device, threads, weights)
+        self.card = cast("DetectorCard", self.model.card)
         self.careful = careful
-        self._backend = open_backend(model, device, threads)
         side = 4 * self.card["stride"]
-        check_output(
-            model, self._backend.run(np.zeros((1, 3, side, side), np.float32)), (1, 5, None)
-        )
+        output = self._backend.run(np.zeros((1, 3, side, side), np.float32))
+        check_output(self.model, output, (1, 5, None))
 
     def threshold(self, confidence: float | None = None) -> float:
         """Return the least score of a cell: the one asked for, else the card's."""

@@ -5,7 +5,7 @@ A detector or classifier of your own needs these members and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ class Detector(Protocol):
 
     name: str
     sha256: str
-    card: dict[str, Any]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What the pipeline needs to know of the model."""
+        ...
 
     def detect(
         self, pixels: np.ndarray, confidence: float | None = None
@@ -57,7 +61,11 @@ class Classifier(Protocol):
 
     name: str
     sha256: str
-    card: dict[str, Any]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """What the pipeline needs to know of the model."""
+        ...
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """Cut what ``classify`` takes of a cell from a picture (H, W, 3) uint8 BGR."""

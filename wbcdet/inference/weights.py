@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wbcdet.inference.cards import ModelCard
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
@@ -39,13 +40,13 @@ class Model:
         name: with its version.
         path: the file.
         sha256: of the file.
-        card: how it is used.
+        card: how it is used; a ``DetectorCard`` or ``ClassifierCard``.
     """
 
     name: str
     path: Path
     sha256: str
-    card: dict[str, Any]
+    card: ModelCard
 
     @property
     def learned(self) -> bool:

@@ -10,11 +10,12 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.torch import save_file
 
+from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.weights import Model, sealed
 from wbcdet.results.document import dump
 from wbcdet.training.classifier_training import load_network
@@ -94,7 +95,7 @@ def learn(model: Model, found: Reviewed, *, quiet: bool) -> Learned:
     Raises:
         TrainingError: there are no weights to start from.
     """
-    card = model.card
+    card = cast("ClassifierCard", model.card)
     path = model.path.with_name(card.get("training_file", "classifier.safetensors"))
     network = load_network(path, card.get("stages", 5), card.get("head", 320))
     assert isinstance(network, LeucoCyteNet)
@@ -140,7 +141,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
     Raises:
         OSError: it cannot be written.
     """
-    card = model.card
+    card = cast("ClassifierCard", model.card)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "tuned.safetensors"
