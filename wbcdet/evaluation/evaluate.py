@@ -12,6 +12,7 @@ from wbcdet.evaluation.detection import judge_detector
 from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.end_to_end import judge_pipeline
 from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
+from wbcdet.evaluation.figures import Figures, OneCellPictures
 from wbcdet.evaluation.infer import (
     BOTH,
     FINDING,
@@ -78,7 +79,7 @@ class Judged:
     """A list with its figures.
 
     Attributes:
-        figures: plain values: ``finding``, ``naming``, ``both`` and ``pictures`` where asked for.
+        figures: plain values.
         rows: its labelled cells for ``cells.csv``.
         mistakes: its worst errors.
     """
@@ -86,7 +87,7 @@ class Judged:
     name: str
     title: str
     note: str
-    figures: dict[str, Any]
+    figures: Figures
     rows: list[dict[str, Any]] = field(default_factory=list)
     mistakes: list[ErrorCase] = field(default_factory=list)
     problems: list[LabelIssue] = field(default_factory=list)
@@ -168,8 +169,8 @@ def _check_copies(seen: Sequence[Observation], prints: Sequence[Print]) -> list[
 
 def _judge(
     seen: Sequence[Observation], named: list[NamedCell], wanted: TestList, analyzer: Analyzer
-) -> dict[str, Any]:
-    out: dict[str, Any] = {"tasks": list(wanted.tasks), "pictures": len(seen)}
+) -> Figures:
+    out: Figures = {"tasks": list(wanted.tasks), "pictures": len(seen)}
     if wanted.folder:
         out["layout"] = wanted.folder.layout
         out["classes"] = [asdict(entry) for entry in wanted.folder.classes]
@@ -190,8 +191,8 @@ def _judge(
     return out
 
 
-def _pictures(seen: Sequence[Observation]) -> dict[str, Any]:
-    """Return pictures of one cell: in how many one was found, and what those without look like
+def _pictures(seen: Sequence[Observation]) -> OneCellPictures:
+    """Count pictures of one cell: in how many one was found, and what those without look like
     whole."""
     lost = [one for one in seen if one.named[0].named == NOT_FOUND and one.as_crop]
     of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+
+from wbcdet.evaluation.figures import Calibration, FindingFigures, RiskCoverage, SizeFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,7 +32,7 @@ _STYLE: Any = {
 }
 
 
-def reliability(calibration: Mapping[str, Any]) -> str:
+def reliability(calibration: Calibration) -> str:
     """Plot how often a label is right, by the classifier's score."""
 
     def draw(axes: Axes) -> None:
@@ -47,8 +49,8 @@ def reliability(calibration: Mapping[str, Any]) -> str:
     return _svg("Reliability", draw)
 
 
-def risk_coverage(figures: Mapping[str, Any]) -> str:
-    """Share of wrong names against the share of cells named, with the threshold in use."""
+def risk_coverage(figures: RiskCoverage) -> str:
+    """Plot the share of wrong names against the share of cells named, with the threshold in use."""
 
     def draw(axes: Axes) -> None:
         points, used = figures["points"], figures["at_threshold"]
@@ -63,7 +65,7 @@ def risk_coverage(figures: Mapping[str, Any]) -> str:
     return _svg("Risk against coverage", draw)
 
 
-def precision_recall(finding: Mapping[str, Any]) -> str:
+def precision_recall(finding: FindingFigures) -> str:
     """Plot precision against recall of the detector, with the threshold in use."""
 
     def draw(axes: Axes) -> None:
@@ -76,7 +78,7 @@ def precision_recall(finding: Mapping[str, Any]) -> str:
     return _svg("Precision against recall", draw)
 
 
-def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
+def recall_by_size(rows: Sequence[SizeFigures]) -> str:
     """Plot the recall of the detector by the cell's size in its picture."""
 
     def draw(axes: Axes) -> None:
@@ -98,7 +100,7 @@ def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
     return _svg("Found, by size", draw)
 
 
-def size_name(row: Mapping[str, Any]) -> str:
+def size_name(row: SizeFigures) -> str:
     """Return a range of sizes as text, in percent."""
     return f"{100 * row['from']:g}–{100 * row['to']:g}"
 
