@@ -52,17 +52,17 @@ def match(
     return found
 
 
-def likeness(one: Box, other: Box, *, whole: bool) -> float:
+def likeness(first: Box, second: Box, *, whole: bool) -> float:
     """Measure how well two boxes of one island agree, 0..1; 0 where they are not one cell.
 
     Args:
-        one, other: the boxes.
+        first, second: the boxes.
         whole: both are of whole cells; else what they share counts over the smaller of the two.
     """
-    shared = shared_area(one, other)
+    shared = shared_area(first, second)
     if not shared:
         return 0.0
-    areas = area(one), area(other)
+    areas = area(first), area(second)
     iou = shared / (sum(areas) - shared)
     if whole:
         return iou if iou >= _SAME else 0.0
@@ -76,8 +76,8 @@ def apart(cells: Sequence[Cell]) -> list[Cell]:
     The detector keeps such a pair where the two differ much in size.
     """
     kept: list[Cell] = []
-    for cell in sorted(cells, key=lambda one: -one.detection_score):
-        if all(part_of_smaller(cell.box, one.box) < _NESTED for one in kept):
+    for cell in sorted(cells, key=lambda cell: -cell.detection_score):
+        if all(part_of_smaller(cell.box, other.box) < _NESTED for other in kept):
             kept.append(cell)
     return kept
 

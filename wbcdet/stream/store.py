@@ -111,7 +111,7 @@ class StreamStore:
         return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
 
     def keyframes(self) -> list[Keyframe]:
-        """Return the chart of the current slide that an earlier run made."""
+        """Return the keyframes of the current slide that an earlier run made."""
         return self._keyframes
 
     def views(self) -> list[View]:
@@ -186,7 +186,7 @@ class StreamStore:
         """Drop a cell."""
         self._leave(track)
 
-    def chart(self, keyframes: Iterable[Keyframe]) -> None:
+    def keep_keyframes(self, keyframes: Iterable[Keyframe]) -> None:
         """Write down keyframes that are new or lie elsewhere now."""
         for one in keyframes:
             name = f"{_MAP}{self.slide}/{one.number}"
@@ -230,7 +230,7 @@ class StreamStore:
         self._flushed = time.monotonic()
 
     def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
-        """Yield the charts of all slides: slide and keyframe."""
+        """Yield the keyframes of all slides, with the number of the slide."""
         for name in list(self._journal):
             if name.startswith(_MAP) and self._journal.read(name)["pictures"]:
                 yield int(name.split("/")[1]), self._keyframe(name)

@@ -23,7 +23,7 @@ class Track:
     Attributes:
         number: running number in the run, from 1.
         slide: number of its slide, from 1.
-        island: the island of the chart that it lies on.
+        island: the island of the slide map that it lies on.
         box: corners on the island, px of the frames; of the best view.
         first, last: number of the first and last frame that showed it.
         first_s, last_s: their times, s.

@@ -87,7 +87,7 @@ class Status:
 class Display(Protocol):
     """Protocol of what shows a stream while it runs."""
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
         """Show a frame with its cells; None where there is no new one."""
         ...
 

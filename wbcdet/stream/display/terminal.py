@@ -30,7 +30,7 @@ class StatusLine:
         self._status.start()
         self._shown = 0.0
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if now - self._shown < _PAUSE_S:

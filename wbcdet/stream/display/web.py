@@ -67,7 +67,7 @@ class Server:
         self._title = title
         self._overlay = overlay
         self._jpeg = b""
-        self._look: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._drawn = self._wanted = self._overviewed = 0.0
         self._overview: dict[str, Any] = {}
         self._thumbnails: dict[int, bytes] = {}
@@ -81,7 +81,7 @@ class Server:
         )
         self._thread.start()
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if (
@@ -96,14 +96,14 @@ class Server:
         self._status = {
             **to_json(status), "title": self._title, "notice": NOTICE, "overview": self._overview,
         }  # fmt: skip
-        self._look = look or self._look  # for those who open the page when no new frame comes
+        self._result = result or self._result  # for those who open the page when no new frame comes
         # Nothing is drawn where nobody looks.
-        if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
+        if self._result is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
             return
-        look, self._look = self._look, None
+        result, self._result = self._result, None
         self._drawn = now
         options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        done, data = cv2.imencode(".jpg", self._overlay.of(look), options)
+        done, data = cv2.imencode(".jpg", self._overlay.of(result), options)
         if done:
             self._jpeg = signed(data.tobytes())
 

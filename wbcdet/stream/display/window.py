@@ -52,14 +52,14 @@ class Window:
         self._closed = False
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Display`."""
         if self._closed:
             return
-        if look is not None:
-            self._picture = self._overlay.of(look)
+        if result is not None:
+            self._picture = self._overlay.of(result)
         said = describe(status)
-        if self._picture is not None and (look is not None or said != self._said):
+        if self._picture is not None and (result is not None or said != self._said):
             self._said = said
             picture = cv2.copyMakeBorder(self._picture, 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT)
             for number, text in enumerate((said, _KEYS)):
