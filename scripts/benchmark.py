@@ -28,7 +28,7 @@ MANY = (100, 1000, 10_000)
 
 
 class Part(str, Enum):
-    """What can be measured."""
+    """Parts that can be measured."""
 
     ONE = "one"
     SMALL = "small"

@@ -150,14 +150,14 @@ def judge(cells: list[tuple[str, np.ndarray]], found: list[dict[str, Any]]) -> s
 
 
 class Layout(str, Enum):
-    """How the blocks of a TIFF lie."""
+    """Layout of the blocks of a TIFF."""
 
     tiles = "tiles"
     strips = "strips"
 
 
 class Compression(str, Enum):
-    """How they are packed."""
+    """Compression of the blocks of a TIFF."""
 
     none = "none"
     zlib = "zlib"

@@ -31,7 +31,7 @@ OPTIONS = ("--group-by", "folder", "--dedupe", "--quiet")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run went: seconds on the clock and of the processors, peak memory in MB, and its exit
+    """Outcome of a run: seconds on the clock and of the processors, peak memory in MB, and its exit
     code (negative: the signal)."""
 
     seconds: float

@@ -42,7 +42,7 @@ PATIENCE, MAX_MB = 900, 1500
 
 @dataclass(frozen=True)
 class Stage:
-    """What a case makes its files from.
+    """Folder and field that a case makes its files from.
 
     Attributes:
         folder: empty; everything in it is analysed.
@@ -543,7 +543,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run printed: its fields, or its last words; with its seconds and MB."""
+    """Output of a run: its fields, or its last words; with its seconds and MB."""
 
     fields: list[dict[str, Any]]
     words: str

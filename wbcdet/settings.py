@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How fields are read and analysed.
+    """Settings of reading and analysing fields.
 
     Attributes:
         confidence: detector score below which a box is dropped, 0..1; None takes the threshold

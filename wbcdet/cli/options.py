@@ -271,7 +271,7 @@ def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: i
 
             from wbcdet.inference.analyzer import Analyzer
 
-            # Where each core has a field of its own, OpenCV's threads cost 5 % and gain nothing.
+            # Where each core works on one field, OpenCV's threads cost 5 % and gain nothing.
             cv2.setNumThreads(threads)
             return Analyzer(settings, threads=threads, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:

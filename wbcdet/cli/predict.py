@@ -97,7 +97,7 @@ def finish_run(
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
             info = done.document["info"]
-            # Drawn fields, which come with lines of their own, are no laboratory's.
+            # Drawn fields, which come with further lines, are not compared with laboratories.
             reference = None if lines else info.get("ground")
             slides = summarise(done.results, reference, info.get("sources", ()))
             print_summary(console, done.results, out, annotated=annotated, slides=slides)

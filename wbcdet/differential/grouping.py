@@ -19,7 +19,7 @@ _MAX_NAMED = 5
 
 
 class GroupingError(WbcdetError, ValueError):
-    """What ``--group-by`` names is neither ``folder`` nor a usable pattern; one line."""
+    """``--group-by`` names neither ``folder`` nor a usable pattern; the message is one line."""
 
 
 def group_of(name: str, by: str) -> str:

@@ -16,7 +16,7 @@ from wbcdet.utils.intervals import Groups
 
 @dataclass(slots=True)
 class AnalysedField:
-    """What the analyser said of one field beside the truth.
+    """The analyser's cells of one field beside the truth.
 
     Attributes:
         truth, types: see :class:`wbcdet.evaluation.dataset.LabelledField`.

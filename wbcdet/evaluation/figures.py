@@ -94,7 +94,7 @@ class ByClass(TypedDict):
 
 
 class DeclinedFigures(TypedDict):
-    """How many cells of another type came out unclassified, as they should."""
+    """Cells of another type, and the share that came out unclassified, as they should."""
 
     cells: int
     unclassified: float | None

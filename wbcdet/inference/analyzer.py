@@ -120,10 +120,10 @@ class Analyzer:
     def analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
 
-        Each processor core works on a field of its own, from decoding to naming, and they are
-        handed back in order; however many fields there are, only two more than there are cores
-        (8 at most) are in memory. A large TIFF comes back as a field whose ``pixels`` are a
-        reduced overview; boxes are always in pixels of the whole field.
+        Each processor core works on one field, from decoding to naming, and they are handed back in
+        order; however many fields there are, only two more than there are cores (8 at most) are in
+        memory. A large TIFF comes back as a field whose ``pixels`` are a reduced overview; boxes
+        are always in pixels of the whole field.
         """
         run = object()
         pending = ((Place(run, number), source) for number, source in enumerate(sources))

@@ -6,7 +6,7 @@ from typing import TypedDict
 
 
 class Licensed(TypedDict):
-    """Where training data are from: repository, commit and licence."""
+    """Source of training data: repository, commit and licence."""
 
     repository: str
     commit: str
@@ -22,7 +22,7 @@ class _Written(TypedDict):
 
 
 class ModelCard(_Written, total=False):
-    """What the cards of both models have.
+    """Common part of the cards of both models.
 
     Attributes:
         name, version: of the model.
@@ -79,7 +79,7 @@ class DistanceCard(TypedDict):
 
 
 class LearnedCard(TypedDict, total=False):
-    """How ``wbcdet learn`` made a classifier; see :mod:`wbcdet.training.finetune.run`."""
+    """Origin of a classifier of ``wbcdet learn``; see :mod:`wbcdet.training.finetune.run`."""
 
     from_sha256: str
     created: str
@@ -153,7 +153,7 @@ class StainLimitCard(LimitCard, total=False):
 
 
 class GroundCard(TypedDict, total=False):
-    """What a slide is compared with.
+    """Reference that a slide is compared with.
 
     Attributes:
         detector: sha256 of the detector that ``detection_score`` holds for.

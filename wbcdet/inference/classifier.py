@@ -21,7 +21,7 @@ from wbcdet.utils.calibration import softmax
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What the classifier says of one crop; fields as in :class:`wbcdet.records.Cell`."""
+    """Result of the classifier for one crop; fields as in :class:`wbcdet.records.Cell`."""
 
     label: CellType
     label_score: float

@@ -47,7 +47,7 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """How many values of a measure lie beyond the limit of the trained laboratories."""
+    """Number of values of a measure that lie beyond the limit of the trained laboratories."""
 
     values: int
     beyond: int
@@ -66,7 +66,7 @@ class Beyond:
 
 @dataclass(frozen=True, slots=True)
 class GroundVerdict:
-    """What the comparison says of a slide.
+    """Result of the comparison of a slide.
 
     Attributes:
         verdict: ``like-training``, ``unlike-training``, ``too-few`` (to tell) or ``not-compared``

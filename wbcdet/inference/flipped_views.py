@@ -57,7 +57,7 @@ def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
 
     After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
     From the best box of all views to the weakest, each joins the cell whose fused box it shares
-    most with, at most one of each view a cell, or begins a cell of its own. A fused box is the mean
+    most with, at most one of each view a cell, or begins a new cell. A fused box is the mean
     of its boxes, weighted by their scores. Its score is the mean over all views, 0 for a view that
     does not show it: what one view alone takes for a cell needs a high score there.
 

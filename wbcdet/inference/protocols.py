@@ -1,6 +1,6 @@
 """The two stages of the analysis, as :class:`~wbcdet.inference.analyzer.Analyzer` uses them.
 
-A detector or classifier of your own needs these members and nothing else.
+Your own detector or classifier needs these members and nothing else.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Detector(Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What the pipeline needs to know of the model."""
+        """Facts on the model that the pipeline needs; see the attributes of the class."""
         ...
 
     def detect(
@@ -64,7 +64,7 @@ class Classifier(Protocol):
 
     @property
     def card(self) -> Mapping[str, Any]:
-        """What the pipeline needs to know of the model."""
+        """Facts on the model that the pipeline needs; see the attributes of the class."""
         ...
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Decode in a process of its own, which can be stopped: a decoder in a thread cannot.
+"""Decode in a separate process, which can be stopped: a decoder in a thread cannot.
 
 Plain pictures never come here. What does are formats whose decoders may take any time or memory for
 a small picture, and files whose headers promise hours of work. The process lives on for the next

@@ -70,7 +70,7 @@ class Root:
 
 @dataclass(slots=True)
 class PassedOver:
-    """What a search passed over.
+    """Files and folders that a search passed over.
 
     Attributes:
         outputs: folders that wbcdet wrote, and archives of them.

@@ -35,9 +35,9 @@ _SAME, _SAME_FOCUS = 0.6, 0.3
 _EQUAL = 0.9999
 #: Pages of one shape differ by no more than this in width over height.
 _SHAPE = 0.03
-#: Larger pages are fields of their own: a slide is not read to find that out.
+#: Larger pages are separate fields: a slide is not read to find that out.
 _MAX_PIXELS = 25_000_000
-#: Seconds for all of this; pages that come after are fields of their own.
+#: Seconds for all of this; pages that come after are separate fields.
 _PATIENCE_S = 20.0
 
 

@@ -7,7 +7,7 @@ before the next one is written, or bytes that no line points to, which do no har
 
 Every line ends with a checksum of itself, and every place of a picture has one of the picture: what
 a disk, a copy or a hand has changed is not taken for a result. That is no signature: who changes a
-line on purpose can reckon its checksum too.
+line on purpose can compute its checksum too.
 """
 
 from __future__ import annotations

@@ -37,7 +37,7 @@ class JournalEntry:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the quality of the field."""
+        """Problems with the quality of the field."""
         return tuple(self.quality["problems"]) if self.quality else ()
 
     def to_record(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Write the report after the review, into a folder of its own beside the machine's report."""
+"""Write the report after the review, into a separate folder beside the machine's report."""
 
 from __future__ import annotations
 

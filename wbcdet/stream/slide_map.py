@@ -3,7 +3,7 @@
 A frame is placed by its shift (``wbcdet.report.registration``) against the keyframes around the
 last place, so that errors do not add up from frame to frame; against the frame before, where fast
 movement or blur has left no keyframe in reach; and against all keyframes, when the place was lost.
-A frame that fits nowhere begins a new *island*, a map of its own; as soon as a keyframe of it
+A frame that fits nowhere begins a new *island*, a separate map; as soon as a keyframe of it
 fits on another island, the two become one.
 """
 

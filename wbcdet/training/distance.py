@@ -17,7 +17,7 @@ from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance
 
 #: Share of the mean variance that is added to every direction, against those with next to none.
 _SHRINKAGE = 0.05
-#: Cells that a laboratory must show of a class for a centre of its own.
+#: Cells that a laboratory must show of a class for a centre in its name.
 _MIN_CELLS = 5
 #: Cells of a laboratory and class that it is fitted to at most.
 _MAX_CELLS = 200

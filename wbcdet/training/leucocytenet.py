@@ -122,7 +122,7 @@ DISTANCE_PREFIX = "distance."
 
 
 class FeatureDistance(nn.Module):
-    """How far the features of a crop are from those of all that was trained on.
+    """Distance of the features of a crop from those of the training cells.
 
     The squared Mahalanobis distance to the nearest centre, with one covariance for all, divided by
     the number of dimensions (after Lee et al. 2018, arXiv 1807.03888): 1 is what a cell of a

@@ -38,4 +38,5 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         before, after = (urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
         if after != "https" and not (before == after == "http"):
             raise URLError(f"the server redirects from {before} to {after or 'nothing'}")
+        # Typeshed wants an HTTPMessage, which is what the library hands over.
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]

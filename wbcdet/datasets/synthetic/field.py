@@ -239,7 +239,7 @@ def _place(
         raise ValueError(
             f"no room for {len(labels)} white cells in {width}x{height} px at this cell size"
         )
-    # Red cells may lie close to the cytoplasm: they heed the mean outline, not the reach.
+    # Red cells may lie close to the cytoplasm: they keep to the mean outline, not the reach.
     rims = Crowd(largest + 4 * scale)
     for _, radius, x, y in places:
         rims.add(x, y, radius * scale)

@@ -71,8 +71,3 @@ def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]
             f"{model.path}: is not the model of its card: it gives {output.shape}, or no numbers, "
             f"where the card promises {wanted}; reinstall wbcdet"
         )
-
-
-def one_line(error: Exception) -> str:
-    """Shorten a runtime's message: it names its own source files, over many lines."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wbcdet.inference.backends import one_line
+from wbcdet.inference.backends.messages import one_line
 from wbcdet.inference.weights import Model, WeightsError
 from wbcdet.utils.parallel import cores
 

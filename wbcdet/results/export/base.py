@@ -34,7 +34,7 @@ class Item:
 
     Attributes:
         result: its record, without a failure.
-        stem: name for a file of its own, without ending and folders, unique except for capitals.
+        stem: name for a separate file, without ending and folders, unique except for capitals.
         name: what the format calls the picture: the copy's name, or the field's own name where
             no picture goes along.
         placed: the picture lies in the export.

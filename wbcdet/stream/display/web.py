@@ -46,7 +46,7 @@ class Name(BaseModel):
 
 
 class Server:
-    """Serves the page from a thread of its own until the stream ends.
+    """Serves the page from a separate thread until the stream ends.
 
     Any number of tabs may look and steer.
 

@@ -1,4 +1,4 @@
-"""The live picture in a window of its own (OpenCV)."""
+"""Show the live picture in a window (OpenCV)."""
 
 from __future__ import annotations
 

@@ -173,7 +173,7 @@ class _LatestFrame:
                             frame.pixels, number, seconds + frame.seconds, frame.arrived
                         )
                         self._ready.notify()
-                break  # it came to an end of its own
+                break  # it ended by itself
             except SourceError as error:
                 now = time.monotonic()
                 if started is None:

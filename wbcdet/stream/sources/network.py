@@ -155,7 +155,7 @@ class NetworkStream:
 
         if (container.duration or 0) > 0:
             return True
-        # A playlist has a size of its own.
+        # A playlist has its own size.
         if container.format.name in ("mpjpeg", "hls", "dash"):
             return False
         if (container.size or 0) > 0:
