@@ -1,4 +1,4 @@
-"""The networks of the paper and ours: same data, same splits, same budget, same test lists.
+"""Compare the paper's networks with ours: same data, splits, budget and test lists.
 
 Trains whichever is not yet trained, one after another, and prints a Markdown table with a line for
 each as soon as it is judged. Stopped, the same command goes on where it was.

@@ -1,4 +1,4 @@
-"""Processor time of untrained detector graphs of several families, sizes and inputs."""
+"""Measure processor time of untrained detector graphs of several families, sizes and inputs."""
 
 from __future__ import annotations
 

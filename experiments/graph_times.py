@@ -1,4 +1,4 @@
-"""How fast the detector's graph runs: runtimes, threads, callers side by side, batches."""
+"""Time the detector's graph: runtimes, threads, callers side by side, batches."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FIELDS = 16
 
 
 def onnx_runtime(path: str, threads: int, spin: bool) -> Callable[[Any], Any]:
-    """The graph in ONNX Runtime; threads that share a call may spin while they wait."""
+    """Return the graph in ONNX Runtime; threads that share a call may spin while they wait."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()

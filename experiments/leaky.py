@@ -1,4 +1,4 @@
-"""The leaky protocol, to show how much it flatters (see experiments/leaky_protocol.py).
+"""Run the leaky protocol, to show how much it flatters (see experiments/leaky_protocol.py).
 
 The same network, the same copies of BCCD cells, the same budget: once split at random over the
 copies, once by group of near-duplicate fields. Stopped, the same command goes on where it was.
@@ -67,7 +67,7 @@ def main(
 
 
 def row(title: str, split: str, f: dict[str, Any]) -> str:
-    """The line of one split."""
+    """Return the line of one split."""
     low, high = f["accuracy_ci"]
     rest = " | ".join(f"{100 * f[key]:.1f}" for key in KEYS[1:])
     return (
@@ -78,7 +78,7 @@ def row(title: str, split: str, f: dict[str, Any]) -> str:
 
 
 def difference(title: str, leaky: dict[str, Any], clean: dict[str, Any]) -> str:
-    """The line that says by how much the leaky split flatters."""
+    """Return the line that says by how much the leaky split flatters."""
     points = " | ".join(f"{100 * (leaky[key] - clean[key]):+.1f}" for key in KEYS)
     return f"| {title} | flattery, points | | | {points} |"
 

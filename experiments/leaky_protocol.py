@@ -51,7 +51,7 @@ class Copies:
 
 
 def make_copies(cells: list[LabelledCell], per_class: int, seed: int = 0) -> Copies:
-    """As many copies of each class, its cells taken in turn.
+    """Make as many copies of each class, its cells taken in turn.
 
     As in the public set the rarer a class, the more copies a cell has: mirrored, turned by any
     angle, shifted by up to a tenth of the cell, brighter or darker by up to a fifth. The ground is
@@ -87,7 +87,7 @@ def _copy(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
 
 
 def split_copies(copies: Copies, split: str, seed: int = 0) -> np.ndarray:
-    """Which copies test, (N,) bool; about ``TEST_PART`` of each class.
+    """Choose the copies that test, (N,) bool; about ``TEST_PART`` of each class.
 
     Args:
         copies: what to split.
@@ -135,7 +135,7 @@ class CopyDataset(torch.utils.data.Dataset):
 
 
 def bccd_cells(prepared: Path) -> list[LabelledCell]:
-    """All BCCD cells of the four published classes, whatever part they have elsewhere."""
+    """Return all BCCD cells of the four published classes, whatever part they have elsewhere."""
     parts = ("train", "val", "test", "heldout")
     cells = load_cells(prepared, parts, laboratories=("bccd",), artefacts=0, published=True)
     cells = [c for c in cells if c.label < FOUR]
@@ -185,7 +185,8 @@ def measure(
 
 
 def macro(truth: np.ndarray, said: np.ndarray) -> dict[str, float]:
-    """Precision, recall and F1 of the four classes, averaged alike; a class never named has 0."""
+    """Return precision, recall and F1 of the four classes, averaged alike; a class never named has
+    0."""
     rows = []
     for label in range(FOUR):
         hits = int(((truth == label) & (said == label)).sum())

@@ -49,7 +49,7 @@ class NamingList:
 
 
 def naming_lists(prepared: Path) -> list[NamingList]:
-    """The test lists of the classifier, in the order of ``LISTS``."""
+    """Return the test lists of the classifier, in the order of ``LISTS``."""
     found = []
     for name in LISTS:
         [chosen] = [t for t in load_lists((name,), prepared, None) if t.name == f"{name}-naming"]
@@ -65,7 +65,7 @@ def naming_lists(prepared: Path) -> list[NamingList]:
 def judge(
     network: nn.Module, temperature: float, lists: Sequence[NamingList], min_score: float
 ) -> dict[str, Any]:
-    """Figures of a network by the title of the list.
+    """Return figures of a network by the title of the list.
 
     Args:
         network: crops to logits of ``CLASSES``.
@@ -124,7 +124,7 @@ def write_json(path: Path, values: object) -> None:
 def time_networks(
     networks: Mapping[str, nn.Module], rounds: int = 9
 ) -> dict[str, dict[int, float]]:
-    """Milliseconds a crop of each network by batch, the median of ``rounds``.
+    """Return milliseconds a crop of each network by batch, the median of ``rounds``.
 
     Torch in single precision on two threads of the processor. The networks take turns, so that
     whatever else the machine does falls on all of them: only their ratios mean something.
@@ -150,7 +150,7 @@ def time_networks(
 
 
 def table_head(titles: Sequence[str]) -> str:
-    """First two lines of the Markdown table."""
+    """Return first two lines of the Markdown table."""
     columns = (
         "network", "start", "parameters, million", "MACs, million", "ms a crop, one by one",
         f"ms a crop, {TIMED_BATCHES[-1]} at once", *(f"{t}, accuracy % (95 %)" for t in titles),
@@ -159,7 +159,7 @@ def table_head(titles: Sequence[str]) -> str:
 
 
 def table_row(card: Mapping[str, Any], speed: Mapping[int, float], lists: Mapping[str, Any]) -> str:
-    """The line of one network."""
+    """Return the line of one network."""
     cells = [
         card["name"],
         card["initialisation"],

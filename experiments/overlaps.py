@@ -1,4 +1,4 @@
-"""Overlapping fields of one laboratory, found as `wbcdet count --dedupe` finds them, against the
+"""Check the overlapping fields that `wbcdet count --dedupe` finds in one laboratory against the
 groups of near-duplicate fields in the split list. Writes a picture of each pair to look at."""
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ import typer
 
 
 def read_splits(prepared: Path, laboratory: str) -> dict[str, dict[str, str]]:
-    """The rows of the laboratory's fields in the prepared folder, by file name."""
+    """Return the rows of the laboratory's fields in the prepared folder, by file name."""
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as file:
         rows = [row for row in csv.DictReader(file) if row["laboratory"] == laboratory]
     return {Path(row["field"]).name: row for row in rows}
 
 
 def listed_pairs(splits: dict[str, dict[str, str]]) -> set[tuple[str, str]]:
-    """Pairs of fields that stand in one group."""
+    """Return pairs of fields that stand in one group."""
     groups = defaultdict(list)
     for name, row in splits.items():
         groups[row["group"]].append(name)

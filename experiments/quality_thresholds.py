@@ -44,7 +44,7 @@ def fade(left: float) -> Damage:
 
 
 def blank(pixels: np.ndarray, cell: float) -> np.ndarray:
-    """Glass without cells: the field's ground, a tenth darker in the corners, with noise."""
+    """Return glass without cells: the field's ground, a tenth darker in the corners, with noise."""
     height, width = pixels.shape[:2]
     ground = np.percentile(pixels.reshape(-1, 3), 95, axis=0)
     y, x = np.mgrid[-1 : 1 : height * 1j, -1 : 1 : width * 1j]
@@ -64,7 +64,7 @@ DAMAGES: dict[str, tuple[str, Damage]] = {
 
 
 def load(prepared: Path) -> tuple[dict[str, list[str]], dict[str, float]]:
-    """Fields by laboratory, and the width of the white cells of each field by its labels."""
+    """Return fields by laboratory, and the width of the white cells of each field by its labels."""
     sides: dict[str, list[float]] = defaultdict(list)
     with (prepared / "boxes.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -79,7 +79,7 @@ def load(prepared: Path) -> tuple[dict[str, list[str]], dict[str, float]]:
 
 
 def look(analyzer: Analyzer, pixels: np.ndarray) -> tuple[FieldResult, FieldQuality]:
-    """A field's cells and quality, as a count measures it."""
+    """Return a field's cells and quality, as a count measures it."""
     from wbcdet.inference.quality import cell_width, measure
 
     result = analyzer.analyze(pixels)
@@ -87,7 +87,7 @@ def look(analyzer: Analyzer, pixels: np.ndarray) -> tuple[FieldResult, FieldQual
 
 
 def kept(before: FieldResult, after: FieldResult) -> tuple[int, int, int]:
-    """Cells before, those found again, and those of them with the same name."""
+    """Return cells before, those found again, and those of them with the same name."""
     found = same = 0
     for cell in before.cells:
         x, y = (cell.box[0] + cell.box[2]) / 2, (cell.box[1] + cell.box[3]) / 2

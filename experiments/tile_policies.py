@@ -38,7 +38,8 @@ class Case:
 
 
 def stitched(prepared: Path, laboratory: str, columns: int, rows: int) -> Case:
-    """Fields of one laboratory in a grid. Cells cut by the seams between them are ignored."""
+    """Return fields of one laboratory in a grid. Cells cut by the seams between them are
+    ignored."""
     boxes: dict[str, list[tuple[str, np.ndarray]]] = defaultdict(list)
     with (prepared / "boxes.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -69,7 +70,7 @@ def stitched(prepared: Path, laboratory: str, columns: int, rows: int) -> Case:
 
 
 def cases(prepared: Path) -> Iterator[Case]:
-    """Stitched fields as they are and reduced, then drawn smears."""
+    """Yield stitched fields as they are and reduced, then drawn smears."""
     from wbcdet.datasets.synthetic import render_smear
 
     for laboratory, grid in GRIDS.items():
@@ -84,7 +85,7 @@ def cases(prepared: Path) -> Iterator[Case]:
 
 
 def hits(case: Case, boxes: np.ndarray) -> tuple[int, int]:
-    """Cells found (IoU 0.4, one to one), and boxes on nothing."""
+    """Return cells found (IoU 0.4, one to one), and boxes on nothing."""
     low = np.maximum(case.cells[:, None, :2], boxes[None, :, :2])
     high = np.minimum(case.cells[:, None, 2:], boxes[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(2)

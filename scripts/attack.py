@@ -1,4 +1,4 @@
-"""Attack a report as docs/security.md says, and print what held.
+"""Attack a report as docs/security.md says, and print what withstood.
 
 Works on copies of the report of a `wbcdet count`, with the command itself: its review server is
 killed at random moments while it signs, bits of the journal are flipped, files of the report are
@@ -50,7 +50,7 @@ class Page:
         self.cookie = f"wbcdet-review-{found[1]}={found[2]}"
 
     def ask(self, path: str, body: bytes | None = None, cookie: str | None = None) -> Any:
-        """Status and text of an answer."""
+        """Return status and text of an answer."""
         headers = {"Cookie": self.cookie if cookie is None else cookie}
         if body is not None:
             headers |= {"Content-Type": "application/json", "Origin": self.base}
@@ -62,18 +62,18 @@ class Page:
             return error.code, error.read()
 
     def write(self, path: str, **body: Any) -> Any:
-        """The answer to a write of the page."""
+        """Return the answer to a write of the page."""
         now = json.loads(self.ask("/api/changes?since=0")[1])
         body = {"mark": now["mark"], "who": "Ann", "since": now["last"], **body}
         return self.ask(path, json.dumps(body).encode())
 
     def peak_mb(self) -> float:
-        """The most memory that the server has taken."""
+        """Return the most memory that the server has taken."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
 
     def kill(self) -> None:
-        """As a power cut would."""
+        """Kill the process, as a power cut would."""
         self.process.send_signal(signal.SIGKILL)
         self.process.communicate()
 
@@ -88,7 +88,7 @@ def served(report: Path) -> Iterator[Page]:
 
 
 def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """The command."""
+    """Return the command."""
     return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
 
 
@@ -105,7 +105,7 @@ def name_all(page: Page) -> None:
 
 
 def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
-    """How often it was killed, had signed by then, and was found whole by `--check`."""
+    """Return how often it was killed, had signed by then, and was found whole by `--check`."""
     with served(report) as page:
         name_all(page)
         begun = time.monotonic()
@@ -128,7 +128,7 @@ def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
 
 
 def links(report: Path, work: Path) -> tuple[int, int]:
-    """How many entries were replaced by links, and how many let something through."""
+    """Return how many entries were replaced by links, and how many let something through."""
     victim = work / "home"
     through = 0
     for entry in ENTRIES:
@@ -150,7 +150,7 @@ def links(report: Path, work: Path) -> tuple[int, int]:
 
 
 def damage(report: Path, work: Path, lines: int) -> tuple[int, int]:
-    """How many bits of the journal were flipped, each alone, and how many went unnoticed."""
+    """Return how many bits of the journal were flipped, each alone, and how many went unnoticed."""
     from wbcdet.report.journal import Journal, JournalError
 
     source = (report / "journal" / "fields.jsonl").read_bytes()

@@ -1,4 +1,4 @@
-"""wbcdet beside ultralytics, the usual two-stage script, and the bare graph: time and memory.
+"""Compare time and memory of wbcdet, ultralytics, a two-stage script and the bare graph.
 
 Every round runs all contenders one after the other; ratios are taken within a round, so that a
 machine that speeds up or slows down moves both sides. Needs the data archives (`wbcdet data fetch`)
@@ -28,7 +28,7 @@ MANY = (100, 1000, 10_000)
 
 
 class Part(str, Enum):
-    """What can be measured."""
+    """Parts that can be measured."""
 
     ONE = "one"
     SMALL = "small"
@@ -50,7 +50,7 @@ class Contender:
 
 
 def pictures(folder: Path, archive: str, number: int) -> Path:
-    """The first pictures of an archive as files."""
+    """Return the first pictures of an archive as files."""
     from wbcdet.datasets.archives import open_archive
 
     opened = open_archive(archive)
@@ -76,7 +76,7 @@ def _is_large(data: bytes) -> bool:
 
 
 def environment(work: Path) -> dict[str, str]:
-    """For all contenders: the package of this tree, and settings of ultralytics of their own."""
+    """Set for all contenders the package of this tree, and settings of ultralytics of their own."""
     path = os.pathsep.join([str(REPOSITORY), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path, "YOLO_CONFIG_DIR": str(work), "YOLO_OFFLINE": "true"}
 
@@ -147,7 +147,7 @@ def show(title: str, contenders: list[Contender], fields: int) -> None:
 def whole_processes(
     source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
 ) -> list:
-    """The contenders as commands."""
+    """Return the contenders as commands."""
     python, out = sys.executable, work / "out"
     ours = [python, "-m", "wbcdet", "predict", str(source), "--quiet", "--out", str(out)]
     made = [
@@ -175,7 +175,7 @@ def whole_processes(
 def warm_processes(
     source: Path, work: Path, checkpoint: Path | None, bf16: bool, device: str
 ) -> list:
-    """The contenders as processes that stay loaded."""
+    """Return the contenders as processes that stay loaded."""
     names = {"wbcdet": "wbcdet", "wbcdet-plain": "wbcdet, no pictures"}
     if bf16:
         names["wbcdet-bf16"] = "wbcdet, cpu-bf16"
@@ -210,7 +210,7 @@ def many(source: Path, work: Path, env: dict[str, str], device: str) -> None:
 
 
 def _runs(arguments: list[str], env: dict[str, str]) -> bool:
-    """Whether a Python process ends well.
+    """Tell whether a Python process ends well.
 
     Large imports stay out of this process: the system counts its memory as that of its children.
     """

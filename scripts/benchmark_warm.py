@@ -1,4 +1,4 @@
-"""What ``scripts/benchmark.py`` times warm: each contender in a process of its own.
+"""Run the warm contenders of ``scripts/benchmark.py``, each in a process of its own.
 
 Started with a contender and a folder of pictures, it loads the models, runs once, then answers
 every line on its standard input with the seconds that the whole folder took.
@@ -53,7 +53,7 @@ def _two_stage(files: list[Path], out: Path, checkpoint: Path, device: str) -> C
 
 
 def _floor(files: list[Path], out: Path, checkpoint: Path, device: str, decode: bool) -> Callable:
-    """The detector's graph alone, a core for each field: the fastest way that was found."""
+    """Return the detector's graph alone, a core for each field: the fastest way that was found."""
     import cv2
     import numpy as np
     import onnxruntime

@@ -59,7 +59,7 @@ class Mosaic:
         return found
 
     def rows(self, step: int) -> Iterator[np.ndarray]:
-        """Bands of ``step`` rows (the last may be lower), (rows, size, 3) uint8 RGB."""
+        """Yield bands of ``step`` rows (the last may be lower), (rows, size, 3) uint8 RGB."""
         for top in range(0, self.size, step):
             yield np.concatenate(
                 [self._row(y) for y in range(top, min(top + step, self.size))]
@@ -109,7 +109,7 @@ def write(path: Path, mosaic: Mosaic, layout: str, compression: str) -> None:
 
 
 def run(command: list[str]) -> tuple[float, float, float]:
-    """Seconds on the clock and of the processors, and peak memory in MB, of a process."""
+    """Return seconds on the clock and of the processors, and peak memory in MB, of a process."""
     measured = (
         "import resource, subprocess, sys\n"
         "done = subprocess.run(sys.argv[1:])\n"
@@ -128,7 +128,7 @@ def run(command: list[str]) -> tuple[float, float, float]:
 
 
 def judge(cells: list[tuple[str, np.ndarray]], found: list[dict[str, Any]]) -> str:
-    """How many cells have one box, several or none, and how many boxes have no cell."""
+    """Return how many cells have one box, several or none, and how many boxes have no cell."""
     boxes = np.array([cell["box"] for cell in found]).reshape(-1, 4)
     once = twice = named = four = 0
     on_cells: set[int] = set()
@@ -150,14 +150,14 @@ def judge(cells: list[tuple[str, np.ndarray]], found: list[dict[str, Any]]) -> s
 
 
 class Layout(str, Enum):
-    """How the blocks of a TIFF lie."""
+    """Layout of the blocks of a TIFF."""
 
     tiles = "tiles"
     strips = "strips"
 
 
 class Compression(str, Enum):
-    """How they are packed."""
+    """Compression of the blocks of a TIFF."""
 
     none = "none"
     zlib = "zlib"

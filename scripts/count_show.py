@@ -31,7 +31,7 @@ OPTIONS = ("--group-by", "folder", "--dedupe", "--quiet")
 
 @dataclass(frozen=True)
 class Ended:
-    """How a run went: seconds on the clock and of the processors, peak memory in MB, and its exit
+    """Outcome of a run: seconds on the clock and of the processors, peak memory in MB, and its exit
     code (negative: the signal)."""
 
     seconds: float
@@ -41,7 +41,7 @@ class Ended:
 
 
 def fill(folder: Path, number: int) -> None:
-    """Real and synthetic fields under new names, each in the folder of its slide."""
+    """Write real and synthetic fields under new names, each in the folder of its slide."""
     import cv2
 
     from wbcdet.datasets.archives import open_archive
@@ -61,7 +61,7 @@ def fill(folder: Path, number: int) -> None:
 
 
 def run(fields: Path, out: Path, kill_after: float | None = None) -> Ended:
-    """One run of the command, killed after so many seconds if it still runs then."""
+    """Run the command, killed after so many seconds if it still runs then."""
     environment = {**os.environ, "SOURCE_DATE_EPOCH": "1767225600"}
     environment["PYTHONPATH"] = os.pathsep.join(
         [str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -80,7 +80,7 @@ def run(fields: Path, out: Path, kill_after: float | None = None) -> Ended:
 
 
 def differing(one: Path, other: Path) -> list[str]:
-    """Files of two reports that are not the same bytes; their journals are left out."""
+    """Return files of two reports that are not the same bytes; their journals are left out."""
     files = [
         {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
         for root in (one, other)

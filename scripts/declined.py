@@ -1,4 +1,4 @@
-"""What becomes of cells that are none of the four: declined, and for which reason.
+"""Print how many cells of other types are declined, and for which reason.
 
 Judges the shipped classifier on the test part of PBC and on pictures of its second camera, which
 nothing was trained on.

@@ -28,7 +28,7 @@ def detector(
     out: Folder = Path("weights"),
     replace: Replace = False,
 ) -> None:
-    """The detector."""
+    """Export the detector."""
     _check(out, "detector", replace=replace)
     from wbcdet.training.export import export_detector
 
@@ -46,7 +46,7 @@ def classifier(
     out: Folder = Path("weights"),
     replace: Replace = False,
 ) -> None:
-    """The classifier, with its distance from the training cells of the prepared folder."""
+    """Export the classifier, with its distance from the training cells of the prepared folder."""
     _check(out, "classifier", replace=replace)
     from wbcdet.training.classifier_training import load_network
     from wbcdet.training.distance import training_distance

@@ -1,4 +1,4 @@
-"""Files that people really have, made by code, analysed and compared with the same picture as PNG.
+"""Try picture files as people have them: made by code, analysed, compared with the same PNG.
 
     python scripts/format_cases.py                       # the package that is imported
     python scripts/format_cases.py --only 4 --keep DIR   # the cases of one section, files kept
@@ -42,7 +42,7 @@ PATIENCE, MAX_MB = 900, 1500
 
 @dataclass(frozen=True)
 class Stage:
-    """What a case makes its files from.
+    """Folder and field that a case makes its files from.
 
     Attributes:
         folder: empty; everything in it is analysed.
@@ -403,7 +403,7 @@ _simple("5", "animated AVIF", "a.avif", lambda s: _animated("AVIF", s, quality=9
 
 
 def _profiled(stage: Stage, name: str) -> tuple[Image.Image, bytes]:
-    """The picture in the colours of another profile."""
+    """Return the picture in the colours of another profile."""
     white = {"prophoto": (0.3457, 0.3585, 1.0)}.get(name, (0.3127, 0.329, 1.0))
     corners, gamma = {
         "p3": ([0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1], 2.2),
@@ -453,7 +453,7 @@ def _(stage: Stage) -> None:
 
 
 def bombs(stage: Stage) -> dict[str, bytes]:
-    """Files whose headers promise more than a machine has."""
+    """Return files whose headers promise more than a machine has."""
     gif = b"GIF89a" + struct.pack("<HH", 14000, 14000) + b"\xf0\0\0\xff\xff\xff\0\0\0,\0\0\0\0"
     gif += struct.pack("<HH", 14000, 14000) + b"\0\x02\x02D\x01\0;"
     jpeg = stage.pillow("JPEG", quality=80)
@@ -543,7 +543,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run printed: its fields, or its last words; with its seconds and MB."""
+    """Output of a run: its fields, or its last words; with its seconds and MB."""
 
     fields: list[dict[str, Any]]
     words: str
@@ -552,7 +552,7 @@ class Outcome:
 
 
 def field() -> np.ndarray:
-    """The field of all cases: synthetic, three white cells."""
+    """Return the field of all cases: synthetic, three white cells."""
     counts = {"eosinophil": 1, "lymphocyte": 1, "neutrophil": 1}
     return np.ascontiguousarray(render_field(5, counts=counts).pixels[:, :, ::-1])
 
@@ -594,7 +594,7 @@ def run(checkout: Path, folder: Path) -> Outcome:
 
 
 def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
-    """What came out, in words, and whether it is right."""
+    """Return what came out, in words, and whether it is right."""
     if done.words:
         return done.words, False
     kind = "grey" if one.expected == "grey" else "colour"
@@ -633,7 +633,7 @@ def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
 
 
 def labels(entry: dict[str, Any]) -> str:
-    """The cells of a field by label, as text."""
+    """Return the cells of a field by label, as text."""
     found = Counter(cell["label"] for cell in entry["cells"])
     return ", ".join(f"{count} {label}" for label, count in sorted(found.items())) or "no cell"
 

@@ -1,4 +1,4 @@
-"""Films and labels that people really have, made by code and tried with the commands.
+"""Try films and labels as people have them: made by code, given to the commands.
 
     python scripts/format_cases_films.py                     # the package that is imported
     python scripts/format_cases_films.py --only 8 --keep DIR # the cases of one section, files kept
@@ -358,7 +358,7 @@ for _title, _text in (
 
 
 def run(arguments: Sequence[str], package: Path, where: Path) -> str:
-    """What a command said and did, in a few words."""
+    """Return what a command said and did, in a few words."""
     where.mkdir(parents=True, exist_ok=True)
     shutil.rmtree(where / "out", ignore_errors=True)
     environment = {**os.environ, "PYTHONPATH": str(package), "OMP_NUM_THREADS": "1"}

@@ -20,7 +20,7 @@ EVERY = ("train", "val", "test", "heldout")
 
 
 def draw(groups: list[str], number: int, seed: int) -> np.ndarray:
-    """Whole groups by chance until there are so many cells; (N,) which cells they are."""
+    """Draw whole groups by chance until there are so many cells; (N,) which cells they are."""
     rng = np.random.default_rng(seed)
     names, index = np.unique(np.array(groups, dtype=str), return_inverse=True)
     size = np.bincount(index)

@@ -1,4 +1,4 @@
-"""Each laboratory left out of training in turn, and judged by models that never saw it.
+"""Leave each laboratory out of training in turn, and judge models on it that never saw it.
 
 All other figures come from ``wbcdet evaluate``; these need training runs of their own, which are
 shorter than those of the shipped models and all alike. An interrupted call goes on where it was.
@@ -119,7 +119,8 @@ def classifier(
 
 
 def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
-    """What the detector in ``models`` finds on fields of a laboratory, down to a score near 0."""
+    """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
+    0."""
     from wbcdet.evaluation.benchmarks import prepared_fields
     from wbcdet.evaluation.infer import FINDING, observe
     from wbcdet.inference.analyzer import Analyzer
@@ -139,7 +140,7 @@ def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
 
 
 def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:
-    """Figures at a threshold, and at that which allows ``ALLOWED_FALSE`` boxes a field."""
+    """Return figures at a threshold, and at that which allows ``ALLOWED_FALSE`` boxes a field."""
     from wbcdet.evaluation.detection import judge_detector
 
     row = judge_detector(found, confidence)
@@ -160,7 +161,7 @@ def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:
 
 
 def recall_and_false(found: list[Any], confidence: float) -> tuple[float, float]:
-    """Recall and false boxes a field at a threshold."""
+    """Return recall and false boxes a field at a threshold."""
     from wbcdet.evaluation.detection import match
 
     hits = cells = false = 0
@@ -174,7 +175,7 @@ def recall_and_false(found: list[Any], confidence: float) -> tuple[float, float]
 def name_cells(
     run: Path, prepared: Path, laboratory: str, left_out: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Accuracy over the four types, and ``scores.npz`` with logits and distances of all cells."""
+    """Return the accuracy over the four types, and write ``scores.npz``."""
     import torch
 
     from wbcdet.datasets.cells import CLASSES, load_cells

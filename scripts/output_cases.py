@@ -1,4 +1,4 @@
-"""Folders that people really have: what is analysed, how it is named, what is written over.
+"""Try folders as people have them: what is analysed, how it is named, what is written over.
 
     python scripts/output_cases.py                    # the package that is imported
     python scripts/output_cases.py --only 11          # the cases of one section
@@ -46,25 +46,25 @@ class Stage:
     package: Path
 
     def slides(self, *names: str) -> None:
-        """Different fields under these names."""
+        """Write different fields under these names."""
         for number, name in enumerate(names):
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(FIELDS[number % len(FIELDS)])
 
     def mine(self, name: str) -> None:
-        """A file of the user's."""
+        """Make a file of the user's."""
         path = self.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("mine")
 
     def still(self, name: str) -> str:
-        """What has become of it."""
+        """Return what has become of it."""
         path = self.folder / name
         return "kept" if path.is_file() and path.read_bytes() == b"mine" else "LOST"
 
     def start(self, *arguments: str, folder: str = ".") -> subprocess.Popen[str]:
-        """The command in a process."""
+        """Return the command in a process."""
         return subprocess.Popen(
             [sys.executable, "-m", "wbcdet", *arguments],
             cwd=self.folder / folder,
@@ -76,20 +76,20 @@ class Stage:
         )
 
     def run(self, *arguments: str, folder: str = ".") -> tuple[int, str]:
-        """Its exit code, and what it says beside its results."""
+        """Run the command: its exit code, and what it says beside its results."""
         running = self.start(*arguments, folder=folder)
         _, errors = running.communicate(timeout=600)
         return running.returncode, errors.strip()
 
     def names(self, out: str) -> list[str]:
-        """The fields of a report."""
+        """Return the fields of a report."""
         path = self.folder / out / "results.json"
         if not path.is_file():
             return []
         return [entry["file"] for entry in json.loads(path.read_text(encoding="utf-8"))["fields"]]
 
     def fields(self, out: str) -> str:
-        """How many fields a report has."""
+        """Return how many fields a report has."""
         return f"{len(self.names(out))} fields"
 
 
@@ -381,7 +381,7 @@ def _(stage: Stage) -> str:
 
 
 def play(one: Case, package: Path) -> str:
-    """What comes of a case, in a few words."""
+    """Return what comes of a case, in a few words."""
     with tempfile.TemporaryDirectory() as folder:
         try:
             return one.play(Stage(Path(folder).resolve(), package))

@@ -1,4 +1,4 @@
-"""The two-stage script as it is commonly written: ultralytics, then one classifier call a crop.
+"""A two-stage script as commonly written: ultralytics, then one classifier call a crop.
 
 The baseline of ``scripts/benchmark.py``. Writes annotated pictures and a table, like wbcdet.
 """
@@ -36,7 +36,8 @@ class TwoStage:
         self.device = device
 
     def analyse(self, path: Path, out: Path) -> list[list[Any]]:
-        """Rows of one picture's cells: file, box, score, class; its annotated copy is written."""
+        """Analyse one picture: rows of its cells (file, box, score, class); write its annotated
+        copy."""
         import cv2
         import numpy as np
         import torch

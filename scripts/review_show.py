@@ -28,7 +28,7 @@ COUNTED = "(n) => document.querySelector('#progress-text').textContent.startsWit
 
 
 def write_report(folder: Path, fields: int) -> Path:
-    """A report of 40 cells a field, in slides of 50 fields."""
+    """Return a report of 40 cells a field, in slides of 50 fields."""
     sys.path.insert(0, str(REPOSITORY))
     import cv2
     import numpy as np
@@ -97,7 +97,7 @@ class Server:
         self.url = re.search(r"http\S+", self.process.stdout.readline())[0]  # type: ignore[index]
 
     def peak_mb(self) -> float:
-        """Peak memory so far (Linux)."""
+        """Return the peak memory so far (Linux)."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1024  # type: ignore[index]
 

@@ -1,4 +1,4 @@
-"""A sheet of annotated fields of each laboratory, to look at. Never committed."""
+"""Draw a sheet of annotated fields of each laboratory, to look at. Never committed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the time of one field goes, and how long one field takes from pixels to result."""
+"""Time the stages of one field, and one field from pixels to result."""
 
 from __future__ import annotations
 

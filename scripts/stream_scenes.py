@@ -1,4 +1,4 @@
-"""Panned videos with a known number of cells: a large smear, seen as a microscope camera sees it
+"""Make panned videos with a known number of cells: a large smear, as a microscope camera sees it
 while a hand moves the stage."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class Stop:
 
 
 def synthetic(seed: int, cell_px: float, per_mm2: float) -> Scene:
-    """A smear of the built-in generator, 3200 x 2400 px."""
+    """Return a smear of the built-in generator, 3200 x 2400 px."""
     smear = render_smear(
         seed, 3200, 2400, cell_px=cell_px, cells_per_mm2=per_mm2, stain=STAINS[seed % len(STAINS)]
     )
@@ -59,9 +59,10 @@ def stitched(
     rows: int,
     lists: tuple[str, ...] = ("test", "heldout"),
 ) -> Scene:
-    """Real fields that were not trained on, one of each group, laid side by side in even light.
+    """Return real fields that were not trained on, one of each group, laid side by side in even
+    light.
 
-    Fields with a white cell at their border are left out: half a cell beside a seam is none.
+    Fields with a white cell at their border are left out: half a cell beside a seam is not a cell.
 
     Args:
         prepared: what ``wbcdet data prepare`` made.
@@ -129,7 +130,7 @@ def stitched(
 
 
 def pan(scene: Scene, size: tuple[int, int], seed: int, fastest: float = 0.4) -> list[Stop]:
-    """How a hand moves the slide: a raster with jitter, stops, defocus, and returns.
+    """Simulate how a hand moves the slide: a raster with jitter, stops, defocus, and returns.
 
     Args:
         scene: the slide.
@@ -174,7 +175,7 @@ def pan(scene: Scene, size: tuple[int, int], seed: int, fastest: float = 0.4) ->
 def frames(
     scene: Scene, stops: list[Stop], size: tuple[int, int], seed: int
 ) -> Iterator[np.ndarray]:
-    """The pictures of a pan, (height, width, 3) uint8 BGR."""
+    """Yield the pictures of a pan, (height, width, 3) uint8 BGR."""
     rng = np.random.default_rng(seed)
     for stop in stops:
         centre = stop.x + (size[0] - 1) / 2, stop.y + (size[1] - 1) / 2
@@ -186,7 +187,7 @@ def frames(
 
 
 def truth(scene: Scene, stops: list[Stop], size: tuple[int, int]) -> int:
-    """Cells to be counted: those whose box was ever wholly inside a sharp frame."""
+    """Return cells to be counted: those whose box was ever wholly inside a sharp frame."""
     seen = np.zeros(len(scene.boxes), bool)
     for stop in stops:
         if stop.blur <= SHARP:

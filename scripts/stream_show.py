@@ -21,7 +21,7 @@ SIZE = (640, 480)
 
 
 def make_scenes(prepared: Path | None) -> list[scenes.Scene]:
-    """The ten slides."""
+    """Return the ten slides."""
     found = [
         scenes.synthetic(seed, cell_px, per_mm2)
         for seed, cell_px, per_mm2 in (
@@ -44,7 +44,7 @@ def make_scenes(prepared: Path | None) -> list[scenes.Scene]:
 
 
 def ours(video: Path, out: Path) -> int:
-    """Cells that ``wbcdet stream`` counts."""
+    """Return cells that ``wbcdet stream`` counts."""
     command = [sys.executable, "-m", "wbcdet", "stream", str(video), "--out", str(out), "--quiet"]
     subprocess.run(command, check=True)
     with (out / "cells.csv").open(encoding="utf-8", newline="") as file:
@@ -53,7 +53,7 @@ def ours(video: Path, out: Path) -> int:
 
 
 def others(video: Path) -> tuple[int, int]:
-    """Boxes of all frames, and tracks that plain ByteTrack makes of them."""
+    """Return boxes of all frames, and tracks that plain ByteTrack makes of them."""
     import supervision as sv
     from trackers import ByteTrackTracker
 

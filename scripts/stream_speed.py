@@ -1,4 +1,4 @@
-"""Speed, lag and memory of ``wbcdet stream`` on a live camera that never waits.
+"""Measure speed, lag and memory of ``wbcdet stream`` on a live camera that never waits.
 
 The camera is a smear of the generator that is panned over in real time, then its mirror images,
 so that there is new ground again and again.
@@ -69,10 +69,10 @@ class Printer:
         self._next, self._frames, self._before = every_s, 0, 0
         self.worst_lag = 0.0
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
-        self._frames += look is not None
-        if look is not None:
-            self.worst_lag = max(self.worst_lag, time.monotonic() - look.frame.arrived)
+    def show(self, result: FrameResult | None, status: Status) -> None:
+        self._frames += result is not None
+        if result is not None:
+            self.worst_lag = max(self.worst_lag, time.monotonic() - result.frame.arrived)
         now = time.monotonic() - self._start
         if now >= self._next:
             found = status.differential
@@ -92,7 +92,7 @@ class Printer:
 
 
 def memory_mb() -> float:
-    """What the process holds now (Linux)."""
+    """Return what the process holds now (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1024
 
@@ -111,9 +111,9 @@ def main(
         out = Path(folder)
         with opened(Job((), out, command="stream")) as journal:
             begin(out, journal, analyzer.info(), restart=False)
-            keeper = StreamStore(out, journal)
-            session = CellCounter(analyzer, keeper, live=True)
-            runner = Runner(camera, session, keeper, Options(), EventLog(out, None))
+            store = StreamStore(out, journal)
+            session = CellCounter(analyzer, store, live=True)
+            runner = Runner(camera, session, store, Options(), EventLog(out, None))
             runner.run([Printer(every)])
     print(dict(session.frames))
 

@@ -1,4 +1,4 @@
-"""Temperature and thresholds of the classifier, chosen on laboratories left out of training.
+"""Choose temperature and thresholds of the classifier on laboratories left out of training.
 
 Reads what ``scripts/left_out.py classifier`` wrote. Every laboratory counts alike. What holds in
 the laboratories trained on says nothing about the next one, so nothing is chosen there.
@@ -78,7 +78,7 @@ def _right(scores: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _pooled_quantile(values: list[np.ndarray], q: float) -> float:
-    """A quantile of all values together in which every array weighs the same."""
+    """Return a quantile of all values together in which every array weighs the same."""
     pooled = np.concatenate(values)
     weights = np.concatenate([np.full(len(v), 1 / max(len(v), 1)) for v in values])
     order = np.argsort(pooled)
@@ -87,7 +87,7 @@ def _pooled_quantile(values: list[np.ndarray], q: float) -> float:
 
 
 def _named(scores: np.ndarray, distance: np.ndarray, chosen: dict[str, Any]) -> np.ndarray:
-    """Class of each cell as the program names it, -1 where it declines."""
+    """Return the class of each cell as the program names it, -1 where it declines."""
     named = scores.argmax(1)
     open_ = (
         (named >= 4)
@@ -98,7 +98,8 @@ def _named(scores: np.ndarray, distance: np.ndarray, chosen: dict[str, Any]) -> 
 
 
 def expected_calibration_error(scores: np.ndarray, labels: np.ndarray, bins: int = 10) -> float:
-    """Mean distance of score and share right over equally filled bins, for all classes."""
+    """Return the mean distance of score and share right over equally filled bins, for all
+    classes."""
     best, right = scores.max(1), scores.argmax(1) == labels
     parts = np.array_split(np.argsort(best), bins)
     return float(sum(len(p) * abs(best[p].mean() - right[p].mean()) for p in parts) / len(best))

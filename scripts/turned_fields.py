@@ -1,4 +1,4 @@
-"""How many fields give equal numbers of cells when they are turned, with and without --careful.
+"""Count the fields that give equal numbers of cells when turned, with and without --careful.
 
 Each field is looked at as it is, turned by half, and mirrored. Prints the table of
 docs/unknown-ground.md, with the time that a field takes.
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def fields_of(prepared: Path) -> dict[str, list[Path]]:
-    """The fields of each laboratory that the detector was not trained on."""
+    """Return the fields of each laboratory that the detector was not trained on."""
     fields: dict[str, list[Path]] = defaultdict(list)
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -36,7 +36,7 @@ def names(result: FieldResult) -> list[str]:
 
 
 def look(analyzer: Analyzer, pixels: np.ndarray) -> tuple[FieldResult, float]:
-    """What the analyzer says of a field, and the seconds of processor time that it took."""
+    """Return what the analyzer says of a field, and the seconds of processor time that it took."""
     start = time.process_time()
     return analyzer.analyze(pixels), time.process_time() - start
 

@@ -1,4 +1,4 @@
-"""The flag of unknown ground: its reference for the classifier's card, and how well it works.
+"""Make the reference of the unknown-ground flag, and measure how well the flag works.
 
 Prints the tables of docs/unknown-ground.md. The reference is made of fields that the detector was
 not trained on, of every laboratory that was. A slide here is 20 fields of one laboratory, of one
@@ -37,7 +37,7 @@ class Row:
 
 
 def read_rows(prepared: Path) -> dict[str, list[Row]]:
-    """The fields by laboratory."""
+    """Return the fields by laboratory."""
     rows: dict[str, list[Row]] = defaultdict(list)
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -50,7 +50,7 @@ def read_rows(prepared: Path) -> dict[str, list[Row]]:
 def analysed(
     prepared: Path, rows: Mapping[str, Sequence[Row]], most: int
 ) -> tuple[dict[str, dict[str, list[FieldResult]]], str]:
-    """What the models say of each laboratory's fields, by group, and the detector's sha256.
+    """Return what the models say of each laboratory's fields, by group, and the detector's sha256.
 
     Fields that were trained on are left out where a laboratory has enough others.
     """
@@ -74,7 +74,7 @@ def analysed(
 def stains_trained_on(
     prepared: Path, rows: Mapping[str, Sequence[Row]], most: int
 ) -> dict[str, dict[str, list[FieldResult]]]:
-    """Records of the fields that were trained on, by laboratory and group: their stain alone.
+    """Return records of the fields that were trained on, by laboratory and group: stain alone.
 
     Their scores would flatter the models; their stain is known ground like any other.
     """
@@ -105,7 +105,7 @@ def flat(groups: Mapping[str, Sequence[FieldResult]]) -> list[FieldResult]:
 def halves(
     groups: Mapping[str, Sequence[FieldResult]],
 ) -> tuple[dict[str, Sequence[FieldResult]], dict[str, Sequence[FieldResult]]]:
-    """The groups in two halves of about as many fields, none in both."""
+    """Return the groups in two halves of about as many fields, none in both."""
     parts: tuple[dict[str, Sequence[FieldResult]], ...] = ({}, {})
     for group, results in sorted(groups.items(), key=lambda one: (-len(one[1]), one[0])):
         smaller = min(parts, key=lambda part: len(flat(part)))
@@ -114,7 +114,8 @@ def halves(
 
 
 def drawn_slides(groups: Mapping[str, Sequence[FieldResult]]) -> list[list[FieldResult]]:
-    """Slides of one smear each where smears have enough fields, else of the whole laboratory."""
+    """Return slides of one smear each where smears have enough fields, else of the whole
+    laboratory."""
     rng = np.random.default_rng(0)
     smears = [list(results) for results in groups.values() if len(results) >= SLIDE // 2]
     sources = smears or [flat(groups)]
@@ -129,7 +130,8 @@ def drawn_slides(groups: Mapping[str, Sequence[FieldResult]]) -> list[list[Field
 def judge(
     groups: Mapping[str, Sequence[FieldResult]], reference: Mapping[str, Any]
 ) -> tuple[float, dict[str, float]]:
-    """Part of the drawn slides that is flagged, and of all values that lie beyond each limit."""
+    """Return the part of the drawn slides that is flagged, and of all values that lie beyond each
+    limit."""
     from wbcdet.inference.domain_shift import UNLIKE, compare
 
     slides = drawn_slides(groups)

@@ -37,7 +37,7 @@ def heed_ctrl_c() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def own_settings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """No test reads or writes the settings of whoever runs it: no classifier learned there."""
+    """No test reads or writes the settings of the one who runs it: no classifier learned there."""
     folder = tmp_path_factory.mktemp("settings")
     with pytest.MonkeyPatch.context() as patch:
         for name in ("XDG_CONFIG_HOME", "APPDATA"):
@@ -70,7 +70,7 @@ def real_field(data_dir: Path) -> Callable[[str, str], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def prepared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The training folder made from the real archives at hand, once for all tests (20 s)."""
+    """Return the training folder made from the real archives at hand, once for all tests (20 s)."""
     from wbcdet.datasets.laboratories import READERS
     from wbcdet.datasets.prepare import prepare
 
@@ -92,7 +92,7 @@ WHITE_BOX, RED_BOX = (40, 30, 70, 60), (100, 80, 120, 100)
 
 @pytest.fixture(scope="session")
 def made_up(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A training folder of two made-up laboratories, for what needs no real cells.
+    """Return a training folder of two made-up laboratories, for what needs no real cells.
 
     Each has four fields of 160x120 px with one square white and one red cell: two to train (the
     second with an ignored region and a mistaken cell, and in laboratory ``b`` a second white
@@ -163,7 +163,7 @@ def make_cell(
     label: CellType = CellType.NEUTROPHIL,
     reason: str | None = None,
 ) -> Cell:
-    """A cell by hand."""
+    """Return a cell by hand."""
     scores = {str(one): 0.01 for one in LABELS}
     if label is not CellType.UNCLASSIFIED:
         scores[str(label)] = 0.97
@@ -171,20 +171,20 @@ def make_cell(
 
 
 def grain(height: int = 48, width: int = 64, seed: int = 0) -> np.ndarray:
-    """A smooth random RGB picture: what JPEG keeps nearly whole."""
+    """Return a smooth random RGB picture: what JPEG keeps nearly whole."""
     rng = np.random.default_rng(seed)
     return cv2.resize(rng.integers(40, 230, (4, 5, 3), np.uint8), (width, height))
 
 
 def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
-    """A picture in a file format's bytes, by Pillow."""
+    """Return a picture in a file format's bytes, by Pillow."""
     data = BytesIO()
     picture.save(data, kind, **options)  # type: ignore[arg-type]
     return data.getvalue()
 
 
 def close_to(pixels: np.ndarray, rgb: np.ndarray, limit: float = 4.0) -> bool:
-    """BGR pixels show an RGB picture, but for what a lossy format changes."""
+    """BGR pixels show an RGB picture, except for what a lossy format changes."""
     return float(np.abs(pixels[:, :, ::-1].astype(int) - rgb.astype(int)).mean()) < limit
 
 

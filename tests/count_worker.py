@@ -56,7 +56,7 @@ class PlainAnalyzer:
 
 
 def find_cells(field: Field) -> tuple[Cell, ...]:
-    """The dark squares of a field, from top to bottom."""
+    """Return the dark squares of a field, from top to bottom."""
     dark = (field.pixels.max(2) < 140).astype(np.uint8)
     _, _, boxes, _ = cv2.connectedComponentsWithStats(dark)
     cells = []

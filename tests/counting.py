@@ -1,4 +1,4 @@
-"""What the tests of ``wbcdet count`` share: drawn fields, and the command without its models."""
+"""Helpers of the tests of ``wbcdet count``: drawn fields, and the command without its models."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORKER = Path(__file__).with_name("count_worker.py")
 
 
 def draw(path: Path, seed: int, cells: int | None = None) -> None:
-    """A field of drawn cells: dark squares among pale ones."""
+    """Draw a field: dark squares among pale ones."""
     rng = np.random.default_rng(seed)
     picture = np.full((120, 160, 3), GROUND, np.uint8)
     for x, y in rng.integers(0, (150, 110), (25, 2)):
@@ -51,7 +51,7 @@ def rows(path: Path) -> list[dict[str, str]]:
 
 
 def journal_lines(path: Path) -> list[dict[str, Any]]:
-    """The lines of a journal, without their checksums."""
+    """Return the lines of a journal, without their checksums."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
     return [{name: line[name] for name in line if name != "check"} for line in lines]
 
@@ -93,7 +93,7 @@ class Count:
 
 
 def start(folder: Path, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """The command in an own process, with plain arithmetic in place of the models.
+    """Return the command in an own process, with plain arithmetic in place of the models.
 
     Args:
         folder: where it runs.

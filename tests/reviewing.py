@@ -1,4 +1,4 @@
-"""What the tests of ``wbcdet review`` share: a counted report, and the server in a process."""
+"""Helpers of the tests of ``wbcdet review``: a counted report, and the server in a process."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def draw_fields(folder: Path, fields: int) -> Path:
 
 
 def make_report(folder: Path, fields: int, *options: str) -> Path:
-    """A report of ``wbcdet count``, with plain arithmetic in place of the models."""
+    """Return a report of ``wbcdet count``, with plain arithmetic in place of the models."""
     with pytest.MonkeyPatch.context() as patch:
         count = Count(patch, folder)
         draw_fields(folder / "fields", fields)

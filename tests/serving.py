@@ -1,4 +1,4 @@
-"""What the tests of pages share: a command that serves one, and requests to it."""
+"""Helpers of the tests of pages: a command that serves one, and requests to it."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class Served:
             return error.code, dict(error.headers), error.read()
 
     def ask(self, path: str, body: Any = None) -> dict[str, Any]:
-        """The answer to a request that is to succeed."""
+        """Return the answer to a request that is to succeed."""
         status, _, data = self.request(path, body)
         assert status == 200, data
         answer: dict[str, Any] = json.loads(data)

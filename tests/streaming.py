@@ -1,4 +1,4 @@
-"""What the tests of streams share: a smear to pan across, and videos of it."""
+"""Helpers of the tests of streams: a smear to pan across, and videos of it."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ WIDTH, HEIGHT = 640, 480
 
 @lru_cache(maxsize=1)
 def smear() -> SmearField:
-    """A smear of 1800 x 1200 px with a dozen white cells."""
+    """Return a smear of 1800 x 1200 px with a dozen white cells."""
     return render_smear(8, 1800, 1200, cell_px=80, cells_per_mm2=300, stain=STAINS[0])
 
 
 def frame_at(x: int, y: int, blur: float = 0.0) -> np.ndarray:
-    """What the camera sees there."""
+    """Return what the camera sees there."""
     part = smear().pixels[y : y + HEIGHT, x : x + WIDTH]
     return cv2.GaussianBlur(part, (0, 0), blur) if blur else part.copy()
 
 
 def raster(step: int = 160) -> list[tuple[int, int]]:
-    """The corners of a to and fro over the whole smear."""
+    """Return the corners of a to and fro over the whole smear."""
     places = []
     xs = list(range(0, 1800 - WIDTH + 1, step))
     for number, y in enumerate(range(0, 1200 - HEIGHT + 1, 360)):
@@ -54,7 +54,7 @@ def write_video(
     times_ms: Sequence[int] | None = None,
     pixels: str = "yuv420p",
 ) -> Path:
-    """A real video file; 15 frames a second where no times are given."""
+    """Return a real video file; 15 frames a second where no times are given."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=15)
         stream.height, stream.width = pictures[0].shape[:2]
@@ -74,18 +74,18 @@ def write_video(
 
 
 def pan(path: Path, places: Sequence[tuple[int, int]]) -> Path:
-    """A video that shows these places of the smear."""
+    """Return a video that shows these places of the smear."""
     return write_video(path, [frame_at(x, y) for x, y in places])
 
 
 def counted(out: Path) -> list[dict[str, str]]:
-    """The cells of a report that count."""
+    """Return the cells of a report that count."""
     with (out / "cells.csv").open(encoding="utf-8", newline="") as file:
         return [row for row in csv.DictReader(file) if not row["left_out"]]
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """Return a port that nobody listens on."""
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))
         return int(one.getsockname()[1])

@@ -1,4 +1,4 @@
-"""What wbcdet says about a field: cell types, cells, field results and their dict form."""
+"""Records of the results: cell types, cells, field results and their dict form."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ NOTICE = "Research use only. Not a medical device."
 
 
 class CellType(str, Enum):
-    """The four labels that are the product, and the honest fifth."""
+    """The label of a cell: one of four white cell types, or unclassified."""
 
     EOSINOPHIL = "eosinophil"
     LYMPHOCYTE = "lymphocyte"
@@ -48,8 +48,8 @@ ARTEFACT = "artefact"
 #: Reasons of which a single cell matters: they are flagged wherever they are counted.
 ALARMING: tuple[str, ...] = ("blast-like", "immature-like", "erythroblast-like")
 
-#: Why a cell is unclassified, in the order of every table: what it looks like; a crop unlike
-#: all that was trained on; no name that is sure enough; no white cell.
+#: Reasons why a cell is unclassified, in the order of every table: what it looks like; a crop
+#: unlike #: the training data; no label with a sufficient score; not a white cell.
 REASONS: tuple[str, ...] = (
     *ALARMING,
     "basophil-like",
@@ -76,7 +76,7 @@ CELL_COLUMNS: tuple[str, ...] = (
     "field_remarks",
 )
 
-#: How the remark of a field begins that was read although its file is damaged.
+#: First words of the remark on a field that was read although its file is damaged.
 DAMAGED = "damaged"
 
 
@@ -109,7 +109,7 @@ class Cell:
     distance: float | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """The cell as it stands in ``results.json``."""
+        """Return the cell as it stands in ``results.json``."""
         data = {
             "id": self.id,
             "box": list(self.box),
@@ -124,7 +124,7 @@ class Cell:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Cell:
-        """The cell that ``to_dict`` wrote.
+        """Return the cell that ``to_dict`` wrote.
 
         Raises:
             ValueError, KeyError, TypeError: the mapping is not a cell.
@@ -148,7 +148,8 @@ class Cell:
         return cell
 
     def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, Any]:
-        """The cell as one flat row under ``CELL_COLUMNS``, with its field's name and remarks."""
+        """Return the cell as one flat row under ``CELL_COLUMNS``, with its field's name and
+        remarks."""
         values = (
             file,
             self.id,
@@ -167,12 +168,12 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class FieldResult:
-    """The one record every input gives: its cells, or the reason it could not be read.
+    """The result of one input: its cells, or the reason it could not be read.
 
     Attributes:
         file: name of the field, unique in its run.
         width, height: pixels of the upright field; 0 where it could not be read.
-        cells: the cells found; empty where there is none and where ``failure`` is set.
+        cells: the cells found; empty where none was found or ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
         weak_scores: scores of the boxes that were nearly cells, below the threshold.
         stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
@@ -192,12 +193,12 @@ class FieldResult:
 
     @property
     def is_damaged(self) -> bool:
-        """The field was read although its file is damaged: its cells may be wrong."""
+        """Whether the file is damaged, though it was read: its cells may be wrong."""
         return any(remark.startswith(DAMAGED) for remark in self.remarks)
 
     @classmethod
     def failed(cls, file: str, reason: str) -> FieldResult:
-        """The record of an input that could not be read."""
+        """Return the record of an input that could not be read."""
         return cls(file, 0, 0, (), " ".join(reason.split()))
 
     @property
@@ -229,18 +230,19 @@ class FieldResult:
         )
 
     def counts(self) -> dict[str, int]:
-        """How many cells carry each label of ``ALL_LABELS``, zeros included."""
+        """Count the cells of each label of ``ALL_LABELS``, zeros included."""
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell."""
+        """Tabulate the cells, one row each, under ``CELL_COLUMNS``; the same header when there is
+        no cell."""
         import pandas as pd
 
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
     def to_dict(self) -> dict[str, Any]:
-        """The field as it stands in ``results.json``."""
+        """Return the field as it stands in ``results.json``."""
         data: dict[str, Any] = {
             "file": self.file,
             "width": self.width,
@@ -257,7 +259,7 @@ class FieldResult:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> FieldResult:
-        """The field that ``to_dict`` wrote.
+        """Return the field that ``to_dict`` wrote.
 
         Raises:
             ValueError, KeyError, TypeError: the mapping is not a field.
@@ -285,13 +287,13 @@ class FieldResult:
 
 
 def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
-    """How many cells of all the results carry each label of ``ALL_LABELS``, zeros included."""
+    """Count the cells of all results by label of ``ALL_LABELS``, zeros included."""
     found = Counter(str(cell.label) for result in results for cell in result.cells)
     return {str(label): found[str(label)] for label in ALL_LABELS}
 
 
 def _label(name: Any) -> CellType | str:
-    """A label; the machine's own as ``CellType``."""
+    """Return a label; the machine's own as ``CellType``."""
     if not isinstance(name, str) or not name:
         raise ValueError(f"label {name!r} is no text")
     return CellType(name) if name in ALL_LABELS else name

@@ -1,4 +1,4 @@
-"""Every default of the analysis in one typed place."""
+"""Settings of the analysis, with all defaults."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How fields are read and analysed.
+    """Settings of reading and analysing fields.
 
     Attributes:
         confidence: detector score below which a box is dropped, 0..1; None takes the threshold
@@ -94,11 +94,12 @@ class Settings:
                 raise ValueError(f"{name} must be more than 0, not {value}")
 
     def to_dict(self) -> dict[str, Any]:
-        """The settings as plain JSON values."""
+        """Return the settings as plain JSON values."""
         return asdict(self)
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of the settings that results depend on: equal ones, equal fingerprint."""
+        """Return sha256 (hex) of the settings that results depend on: equal ones, equal
+        fingerprint."""
         kept = {key: value for key, value in self.to_dict().items() if key not in NO_RESULT}
         text = json.dumps(kept, sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""``wbcdet count``: nothing is lost, whatever happens on the way."""
+"""``wbcdet count`` loses nothing when it is interrupted."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ RUEMKE = [
 def field(
     file: str = "a.jpg", unclassified: dict[str, int] | None = None, **counts: int
 ) -> FieldResult:
-    """A field with so many cells of each label, and unclassified ones by reason."""
+    """Return a field with so many cells of each label, and unclassified ones by reason."""
     cells = [make_cell(0, label=CellType(label)) for label, n in counts.items() for _ in range(n)]
     for reason, times in (unclassified or {}).items():
         cells += [make_cell(0, label=CellType.UNCLASSIFIED, reason=reason)] * times
@@ -178,7 +178,7 @@ def test_own_ranges_and_their_mistakes(tmp_path: Path) -> None:
         "": "empty",
         head: "no row",
         "label,low_percent\nneutrophil,1\n": "column high_percent, source is missing",
-        head + "neutrofil,1,2,x\n": "line 2: label 'neutrofil' is none of",
+        head + "neutrofil,1,2,x\n": "line 2: label 'neutrofil' is not one of",
         head + "neutrophil,one,2,x\n": "line 2: low_percent 'one' is no number",
         head + "neutrophil,1,200,x\n": "line 2: high_percent '200' is no number between 0 and 100",
         head + "neutrophil,nan,20,x\n": "low_percent 'nan'",

@@ -208,7 +208,7 @@ def write_report(folder: Path, records: list[FieldResult]) -> Path:
 
 
 def write_manual(path: Path, records: list[FieldResult], extra: int = 0) -> Path:
-    """What a perfect examiner of the same cells would write, but for some basophils."""
+    """Return what a perfect examiner of the same cells would write, except for some basophils."""
     lines = ["Slide,Eos,Lymph,Mono,Neut,Baso,n"]
     for result in records:
         counts = [result.counts()[label] for label in LABELS]

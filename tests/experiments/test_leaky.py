@@ -116,7 +116,7 @@ def test_only_typed_bccd_cells_take_part(made_up: Path, tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text("\n".join(boxes), encoding="utf-8")
     (tmp_path / "fields").symlink_to(made_up / "fields")
     found = bccd_cells(tmp_path)
-    # Of its five objects the basophil, the mistaken cell and the red cells are none of the four.
+    # Of its five objects the basophil, the mistaken cell and the red cells are not among the four.
     assert [(c.laboratory, CLASSES[c.label], c.split) for c in found] == [
         ("bccd", "eosinophil", "train"),
         ("bccd", "lymphocyte", "train"),

@@ -225,7 +225,7 @@ def test_a_threshold_of_each_label() -> None:
 
 
 def write_model(folder: Path, **changes: object) -> None:
-    """A classifier of ten classes with the outputs of the new ones: logits and distance.
+    """Return a classifier of ten classes with the outputs of the new ones: logits and distance.
 
     Its logits are the mean colours of the crop, its distance is the mean red (0 to 255).
     """

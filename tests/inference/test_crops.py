@@ -1,4 +1,4 @@
-"""The crop that training and inference share."""
+"""Crops, which training and inference share."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ EVEN = {"nucleus": (0.6, 1.2, 0.9), "ground": 0.1, "limits": (0.25, 8.0)}
 
 
 def stained(ground: tuple[int, ...], nucleus: tuple[int, ...]) -> np.ndarray:
-    """A crop with a round nucleus and a cytoplasm half as dense above the ground."""
+    """Return a crop with a round nucleus and a cytoplasm half as dense above the ground."""
     picture = np.empty((96, 96, 3), np.float32)
     low, high = DENSITY[list(ground)], DENSITY[list(nucleus)]
     picture[:] = low

@@ -85,7 +85,8 @@ def test_suppress(boxes: list[tuple[float, ...]], kept: list[int]) -> None:
 
 
 def stand_in(raw: list[tuple[float, ...]]) -> Detector:
-    """A detector whose network says ``raw``: centre, width, height, score in input pixels."""
+    """Return a detector whose network says ``raw``: centre, width, height, score in input
+    pixels."""
     detector = Detector.__new__(Detector)
     detector.card = {
         "input_size": 64,

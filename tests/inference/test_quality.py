@@ -20,7 +20,7 @@ from wbcdet.io.field import Field, read_field
 
 @pytest.fixture(scope="module")
 def drawn() -> tuple[Pixels, float]:
-    """A drawn field and the width of its cells."""
+    """Return a drawn field and the width of its cells."""
     field = render_field(4, 640, 480, cell_px=110, counts={"neutrophil": 2, "monocyte": 1})
     return field.pixels, float(np.median([cell.diameter for cell in field.cells]))
 

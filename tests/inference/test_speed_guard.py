@@ -1,4 +1,4 @@
-"""What keeps wbcdet fast, as ratios of processor time within one process: they hold on any machine.
+"""Ratios of processor time within one process, which keep wbcdet fast on any machine.
 
 Other work on the machine makes the clock run; processor time it changes little, and both sides of
 a ratio alike. The smallest ratio of some rounds is taken: noise only ever adds.

@@ -30,7 +30,7 @@ SLIDES = {
 
 
 def smear(change: np.ndarray = PLAIN, ground: tuple[float, ...] = (0.02,) * 3) -> np.ndarray:
-    """A cell with a nucleus and pink granules among red cells of 40 px, (300, 300, 3) BGR."""
+    """Draw a cell with a nucleus and pink granules among red cells of 40 px, (300, 300, 3) BGR."""
     azure, eosin = (np.zeros((SIDE, SIDE), np.float32) for _ in range(2))
     for y in range(24, SIDE, 52):
         for x in range(24, SIDE, 52):

@@ -31,7 +31,7 @@ CARD = sealed(
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder of models whose detector is a few bytes and whole."""
+    """Return a folder of models whose detector is a few bytes and whole."""
     monkeypatch.setenv("WBCDET_WEIGHTS", str(tmp_path))
     (tmp_path / "detector.onnx").write_bytes(MODEL)
     (tmp_path / "detector.json").write_text(json.dumps(CARD), encoding="utf-8")
@@ -49,12 +49,12 @@ def without(key: str) -> str:
 
 
 def changed(**values: object) -> bytes:
-    """The card with other values, as by hand."""
+    """Return the card with other values, as by hand."""
     return json.dumps({**CARD, **values}).encode()
 
 
 def resealed(**values: object) -> bytes:
-    """The card with other values, by somebody who knows of its checksum."""
+    """Return the card with other values, by somebody who knows of its checksum."""
     return json.dumps(sealed({**CARD, **values})).encode()
 
 

@@ -42,7 +42,7 @@ def tiff(array: np.ndarray = RGB, **options: Any) -> bytes:
 
 @pytest.fixture(scope="module")
 def smear() -> np.ndarray:
-    """A field of cells, RGB."""
+    """Return a field of cells, RGB."""
     return np.ascontiguousarray(render_field(4, counts={"neutrophil": 1}).pixels[:, :, ::-1])
 
 

@@ -37,7 +37,7 @@ def view(name: str, pixels: np.ndarray, boxes: list[Box]) -> View:
 
 
 def part(smear: SmearField, left: int, top: int, width: int = 640, height: int = 480) -> View:
-    """A field of the smear, with the cells that lie in it, cut by its border."""
+    """Return a field of the smear, with the cells that lie in it, cut by its border."""
     boxes = []
     for cell in smear.cells:
         x0, y0, x1, y1 = cell.box
@@ -54,7 +54,7 @@ def part(smear: SmearField, left: int, top: int, width: int = 640, height: int =
 
 
 def place(one: View, cell: int) -> Box:
-    """The box of a cell in the smear."""
+    """Return the box of a cell in the smear."""
     left, top = map(int, one.file.split("-"))
     x0, y0, x1, y1 = one.cells[cell].box
     return left + x0, top + y0, left + x1, top + y1
@@ -67,7 +67,7 @@ def test_a_raster_counts_every_cell_once(smear: SmearField) -> None:
     whole = 0
     for (file, cell), (kept, other) in found.duplicate_of.items():
         one, two = place(by_name[file], cell), place(by_name[kept], other)
-        # The same box, but for what a border cuts off.
+        # The same box, except for what a border cuts off.
         width = min(one[2], two[2]) - max(one[0], two[0])
         height = min(one[3], two[3]) - max(one[1], two[1])
         least = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, two))

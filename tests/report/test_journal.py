@@ -1,4 +1,4 @@
-"""The journal: whatever ends a run, what it had written is there and can be gone on with."""
+"""The journal: however a run ends, what it had written is there and the run can be resumed."""
 
 from __future__ import annotations
 

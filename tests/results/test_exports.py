@@ -83,7 +83,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(*arguments: object) -> int:
-    """The command in this process; its exit code."""
+    """Return the command in this process; its exit code."""
     with pytest.raises(SystemExit) as ended:
         app([str(one) for one in arguments])
     return int(ended.value.code or 0)
@@ -111,7 +111,7 @@ def listed(out: Path) -> list[dict[str, str]]:
 
 
 def by_picture(out: Path, folder: str) -> dict[str, FieldResult]:
-    """The record of every picture in an export, by the picture's name."""
+    """Return the record of every picture in an export, by the picture's name."""
     read = {result.file: result for result in records()}
     paths = {path.stem: path.name for path in (out / folder).iterdir()}
     found = {paths[row["name"]]: read[row["file"]] for row in listed(out)}

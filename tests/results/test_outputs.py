@@ -1,4 +1,4 @@
-"""What wbcdet wrote is no slide, and nothing of a user's is written over."""
+"""Output folders: never analysed as slides, and nothing of a user's is written over."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ def test_reasons_and_empty_fields_stand_below_the_table() -> None:
         ]
     )
     lines = text.splitlines()
-    # Of 10 white cells: the artefact is none.
+    # Of 10 white cells: the artefact is not one.
     assert "  unclassified, blast-like: 1 (10.0 %) ◄ look at each" in lines
     assert "  unclassified, basophil-like: 2 (20.0 %)" in lines
     assert "  unclassified, artefact: 1 (no white cells)" in lines

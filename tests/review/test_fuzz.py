@@ -1,6 +1,6 @@
-"""Documents and requests as nobody would write them: refused in a line, or taken; never a crash.
+"""Malformed documents and requests: refused in a line, or accepted; never a crash.
 
-The examples are drawn anew in the same way each time, so that a run is like the one before it.
+The examples are drawn again in the same way each time, so that a run is like the one before it.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ odd = st.one_of(
 
 @st.composite
 def damaged(draw: st.DrawFn, whole: Any) -> Any:
-    """A document with one to three of its values taken out or replaced."""
+    """Return a document with one to three of its values taken out or replaced."""
     document = json.loads(json.dumps(whole))
     for _ in range(draw(st.integers(1, 3))):
         place: Any = document
@@ -95,7 +95,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def small(document: dict[str, Any]) -> dict[str, Any]:
-    """A results document with a few cells only, so that every part of it is reached."""
+    """Return a results document with a few cells only, so that every part of it is reached."""
     for one in document["fields"]:
         del one["cells"][4:]
     return document

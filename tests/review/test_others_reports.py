@@ -55,7 +55,7 @@ def command(*arguments: object) -> Result:
 
 
 def one_line(done: Result) -> str:
-    """What a command that refuses says."""
+    """Return what a command that refuses says."""
     assert done.exit_code == 2 and len(done.output.splitlines()) == 1, done.output
     return done.output
 
@@ -74,7 +74,7 @@ def signed_files(report: Path) -> dict[str, bytes]:
 
 
 def final_reports(folder: Path) -> dict[str, bytes]:
-    """The files of a count into ``out``, wherever its fields are."""
+    """Return the files of a count into ``out``, wherever its fields are."""
     place = str(folder).encode()
     return {name: data.replace(place, b"") for name, data in final_files(folder / "out").items()}
 
@@ -344,7 +344,7 @@ def test_review_changes_no_journal(tmp_path: Path) -> None:
 
 
 def damaged(line: dict[str, Any], name: str) -> dict[str, Any]:
-    """The line of a field as an editor, a disk or somebody else may leave it."""
+    """Return the line of a field as an editor, a disk or somebody else may leave it."""
     line = json.loads(json.dumps(line))
     result, cells = line["result"], line["result"]["cells"]
     match name:

@@ -30,7 +30,7 @@ def board(counted: Path, tmp_path: Path) -> ReviewState:
 
 
 def again(board: ReviewState, folder: Path, report: MachineReport | None = None) -> ReviewState:
-    """The board after a restart."""
+    """Return the board after a restart."""
     return ReviewState(report or board.report, Store(folder))
 
 

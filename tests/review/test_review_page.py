@@ -43,14 +43,14 @@ def browser() -> Iterator[Any]:
 
 @pytest.fixture
 def report(counted: Path, tmp_path: Path) -> Path:
-    """The counted report, not reviewed yet."""
+    """Return the counted report, not reviewed yet."""
     shutil.copytree(counted, tmp_path / "report")
     return tmp_path / "report"
 
 
 @pytest.fixture
 def serve() -> Iterator[Callable[..., Server]]:
-    """Starts servers; none outlives its test."""
+    """Start servers; none outlives its test."""
     started: list[Server] = []
 
     def start(*arguments: object) -> Server:
@@ -168,7 +168,7 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Ser
     page.press("ArrowRight", "ArrowDown", "+", "0", "x", "x", "Escape")
     assert page.tab.locator("#gallery").is_visible()
 
-    # Killed and started anew: the page in the browser goes on by itself.
+    # Killed and started over: the page in the browser goes on by itself.
     port = server.port
     server.kill()
     sync_api.expect(page.tab.locator("#banner")).to_contain_text("does not answer", timeout=15000)

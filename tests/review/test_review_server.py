@@ -1,4 +1,4 @@
-"""The server of the review page: what it shows, what it survives."""
+"""The server of the review page: its answers, and the interruptions it survives."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ def test_pictures(server: Server, report: Path) -> None:
 
 
 def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
-    """A count that was begun anew and stopped leaves the old report beside a new journal."""
+    """A count that was started over and stopped leaves the old report beside a new journal."""
     lines = report / JOURNAL / "fields.jsonl"
     header, *fields = journal_lines(lines)
     first = next(one for one in fields if one.get("file") == "fields/anna/field 000.png")
@@ -229,7 +229,7 @@ def test_a_signature_is_of_one_report(report: Path) -> None:
     assert signed is not None and signed["current"]
     session.close()
     results = report / "results.json"
-    results.write_text(results.read_text() + " ")  # as counted anew, with the same cells
+    results.write_text(results.read_text() + " ")  # as counted again, with the same cells
     session = Session(report)
     signed = session.signed()
     assert signed is not None and not signed["current"]

@@ -42,7 +42,7 @@ def video(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def report(video: Path) -> Path:
-    """The report of that video."""
+    """Return the report of that video."""
     out = video.parent / "report"
     done = start("stream", video, "--out", out, "--save-video", "--target", 5)
     assert done.wait(timeout=120) == 0

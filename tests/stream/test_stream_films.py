@@ -31,7 +31,7 @@ SCORES = {"eosinophil": 0.1, "lymphocyte": 0.4, "monocyte": 0.3, "neutrophil": 0
 
 
 def looked(text: str | Path, wait: float = 0.0) -> tuple[list[Frame], list[Notice]]:
-    """The frames of a source, and what was said of it."""
+    """Return the frames of a source, and what was said of it."""
     items = [one for one in watch(open_source(str(text)), wait) if one is not None]
     return (
         [one for one in items if isinstance(one, Frame)],
@@ -50,7 +50,7 @@ def woven(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 
 
 def write_interlaced(path: Path, pictures: Sequence[np.ndarray], *, flagged: bool) -> Path:
-    """An H.264 film of woven fields, with or without a word about it."""
+    """Return an H.264 film of woven fields, with or without a word about it."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=15)
         stream.height, stream.width, stream.pix_fmt = HEIGHT, WIDTH, "yuv420p"
@@ -186,7 +186,7 @@ class Bare(BaseHTTPRequestHandler):
             for part in self.parts:
                 self.wfile.write(part)
                 time.sleep(self.pause)
-        except OSError:  # whoever looked has seen enough
+        except OSError:  # the one who looked has seen enough
             pass
 
     def log_message(self, *_: object) -> None:

@@ -1,4 +1,4 @@
-"""What a stream has on disk whenever it may be killed, and cells that are met again late."""
+"""The store of a stream: complete whenever it is killed; cells that are met again late."""
 
 from __future__ import annotations
 
@@ -51,12 +51,12 @@ def test_a_cell_is_on_disk_whenever_it_ends(
     cells = [_track(1)] if alone else [_track(1), _track(2)]
     with closing(Journal(tmp_path / "journal")) as journal:
         journal.start({})
-        keeper = StreamStore(tmp_path, journal)
-        keeper.view(0, pixels, [_track(3)])  # the first view of a slide stays in any case
-        keeper.view(1, pixels, cells)
-        keeper.flush(at_once=True)
+        store = StreamStore(tmp_path, journal)
+        store.view(0, pixels, [_track(3)])  # the first view of a slide stays in any case
+        store.view(1, pixels, cells)
+        store.flush(at_once=True)
         cells[0].add(cells[0].cell, 2, 0.1)
-        keeper.view(2, pixels, [cells[0]])  # shows it better
+        store.view(2, pixels, [cells[0]])  # shows it better
         left = lines
         append = journal.append
 
@@ -70,13 +70,13 @@ def test_a_cell_is_on_disk_whenever_it_ends(
         monkeypatch.setattr(journal, "append", full)
         for _ in range(2 if lines < 3 else 0):  # and once more when the run ends
             with pytest.raises(OSError, match="disk full"):
-                keeper.flush(at_once=True)
+                store.flush(at_once=True)
     numbers = [one.number for one in (*cells, _track(3))]
     with closing(Journal(tmp_path / "journal")) as journal:
         assert set(_written(journal)) == set(numbers)
-        keeper = StreamStore(tmp_path, journal)
-        assert sorted(one.number for one in keeper.tracks()) == numbers
-        keeper.flush(at_once=True)
+        store = StreamStore(tmp_path, journal)
+        assert sorted(one.number for one in store.tracks()) == numbers
+        store.flush(at_once=True)
         assert _written(journal) == numbers
 
 
@@ -92,17 +92,17 @@ def test_what_more_is_known_of_a_cell_can_wait(
 
     with closing(Journal(tmp_path / "journal")) as journal:
         journal.start({})
-        keeper = StreamStore(tmp_path, journal)
+        store = StreamStore(tmp_path, journal)
         known = _track(1)
-        keeper.view(0, pixels, [known])
-        keeper.flush()
+        store.view(0, pixels, [known])
+        store.flush()
         known.add(known.cell, 1, 0.1)
-        keeper.changed([known])
-        keeper.view(1, pixels, [_track(2)])
-        keeper.flush()
+        store.changed([known])
+        store.view(1, pixels, [_track(2)])
+        store.flush()
         assert hits() == {1: 1, 2: 1}
         monkeypatch.setattr(keep, "_MORE_S", 0.0)
-        keeper.flush()
+        store.flush()
         assert hits() == {1: 2, 2: 1}
 
 
@@ -111,19 +111,19 @@ def test_keyframes_without_pictures_are_left_out(tmp_path: Path) -> None:
     with closing(Journal(tmp_path / "journal")) as journal:
         journal.start({})
         picture = encode_registration_image(frame_at(0, 0), colour=True)
-        keeper = StreamStore(tmp_path, journal)
-        keeper.chart(
+        store = StreamStore(tmp_path, journal)
+        store.keep_keyframes(
             [chart.Keyframe(n, chart.Position(1, 0, 0), (640, 480), picture) for n in (1, 2)]
         )
     (pictures,) = (tmp_path / "journal").glob("*.bin")
     with pictures.open("r+b") as file:
         file.truncate(len(picture) + 10)
     with closing(Journal(tmp_path / "journal")) as journal:
-        keeper = StreamStore(tmp_path, journal)
-        assert [one.number for one in keeper.keyframes()] == [1]
+        store = StreamStore(tmp_path, journal)
+        assert [one.number for one in store.keyframes()] == [1]
         # What is written next stands where the lost picture was.
         other = encode_registration_image(frame_at(400, 300), colour=True)
-        keeper.chart([chart.Keyframe(2, chart.Position(1, 5, 5), (640, 480), other)])
+        store.keep_keyframes([chart.Keyframe(2, chart.Position(1, 5, 5), (640, 480), other)])
     with closing(Journal(tmp_path / "journal")) as journal:
         assert [one.picture for one in StreamStore(tmp_path, journal).keyframes()] == [
             picture,
@@ -151,8 +151,8 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
     monkeypatch.setattr(keep, "_FLUSH_S", 1e6)
     with closing(Journal(tmp_path / "journal")) as journal:
         begin(tmp_path, journal, analyzer.info(), restart=False)
-        keeper = StreamStore(tmp_path, journal)
-        one = CellCounter(analyzer, keeper, live=True)
+        store = StreamStore(tmp_path, journal)
+        one = CellCounter(analyzer, store, live=True)
         places = [(0, 0), (300, 0), (600, 0), (900, 0)]
         for number, (x, y) in enumerate(places):
             one.step(Frame(frame_at(x, y), number, number / 15))
@@ -160,7 +160,7 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
         assert once
         one.interrupted()
         one.step(Frame(frame_at(600, 0), 4, 1.0))
-        assert one.slide.chart.islands() == [1, 2]
+        assert one.slide.slide_map.islands() == [1, 2]
         assert len(one.slide.tracks) > once
         if how == "still":
             monkeypatch.setattr(session, "_SEARCH_JOIN", 1)
@@ -171,15 +171,15 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
         elif how == "end":
             assert list(one.settle()) == [(1, 1)]
         else:  # killed, and the files written by another run
-            keeper.flush(at_once=True)
+            store.flush(at_once=True)
     if how == "later":
         done = command("stream", "--out", ".", "--quiet")
         assert done.returncode == 0, done.stderr
     # As after kill -9: cells and keyframes lie on the same island.
     with closing(Journal(tmp_path / "journal")) as journal:
-        keeper = StreamStore(tmp_path, journal)
-        assert {frame.position.island for _, frame in keeper.all_keyframes()} == {1}
-        tracks = [track for view in keeper.views() for track in view.tracks]
+        store = StreamStore(tmp_path, journal)
+        assert {frame.position.island for _, frame in store.all_keyframes()} == {1}
+        tracks = [track for view in store.views() for track in view.tracks]
         assert {track.island for track in tracks} == {1}
         assert len(tracks) == once
 
@@ -203,7 +203,7 @@ def _run(
                 end = time.monotonic() + 20
                 while (
                     isinstance(item, Frame)
-                    and keeper.run.get("last_frame") != item.index
+                    and store.run.get("last_frame") != item.index
                     and time.monotonic() < end
                 ):
                     time.sleep(0.01)
@@ -213,10 +213,8 @@ def _run(
 
     with closing(Journal(out / "journal")) as journal, closing(EventLog(out, None)) as events:
         begin(out, journal, analyzer.info(), restart=False)
-        keeper = StreamStore(out, journal)
-        runner = Runner(
-            Camera(), CellCounter(analyzer, keeper, live=True), keeper, Options(), events
-        )
+        store = StreamStore(out, journal)
+        runner = Runner(Camera(), CellCounter(analyzer, store, live=True), store, Options(), events)
         outcome = runner.run()
     lines = (out / "events.csv").read_text().splitlines()[1:]
     kinds = [line.split(",")[2] for line in lines]

@@ -54,7 +54,7 @@ class Live(Served):
         raise AssertionError(f"never came: {status}")
 
     def settled(self) -> int:
-        """The count, when it has not changed for a while."""
+        """Return the count, when it has not changed for a while."""
         last, since = -1, time.monotonic()
         while time.monotonic() - since < 2:
             if (now := int(self.status()["classified"])) != last:

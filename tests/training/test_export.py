@@ -54,7 +54,7 @@ def test_exported_classifier_agrees_with_torch(
     for number in (1, 5):
         odds = classifier.probabilities(crops[:number])
         logits = predict_logits(network, crops[:number]) / 1.5
-        # Log-probabilities are the logits but for one number a cell.
+        # Log-probabilities are the logits except for one number a cell.
         difference = np.log(odds) - logits
         assert np.abs(difference - difference.mean(1, keepdims=True)).max() < 1e-3
         assert logits.std() > 1e-2

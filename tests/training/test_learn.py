@@ -1,4 +1,4 @@
-"""Learning from a review: what is learnt, what is refused, what can be taken back."""
+"""Learning from a review: cells, refusals, restoring."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SWAPPED = {"neutrophil": "eosinophil", "eosinophil": "neutrophil"}
 
 @pytest.fixture(autouse=True)
 def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing is learnt into the folders of whoever runs the tests."""
+    """Nothing is learnt into the folders of the one who runs the tests."""
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
@@ -50,7 +50,7 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A report over synthetic fields: boxes and names as they were drawn."""
+    """Return a report over synthetic fields: boxes and names as they were drawn."""
     folder = tmp_path_factory.mktemp("smears")
     (folder / "fields").mkdir()
     results = []
@@ -82,7 +82,7 @@ def review(folder: Path, names: dict[str, str], cells: int) -> None:
 
 
 def copy_of(smears: Path, folder: Path) -> Path:
-    """The report, not reviewed yet."""
+    """Return the report, not reviewed yet."""
     folder.mkdir()
     (folder / "results.json").write_bytes((smears / "results.json").read_bytes())
     shutil.copytree(smears / "fields", folder / "fields")

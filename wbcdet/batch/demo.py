@@ -25,11 +25,11 @@ _SAME_CELL = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """How the analysis did on drawn cells, whose truth is known.
+    """Score of the analysis on drawn cells, whose truth is known.
 
     Attributes:
         drawn, found, named: cells of each label drawn; of these found; of these named right. What
-            is none of the four labels is named right as ``unclassified``.
+            is not one of the four labels is named right as ``unclassified``.
         extra: boxes where no cell was drawn.
     """
 
@@ -39,7 +39,7 @@ class Score:
     extra: int
 
     def lines(self) -> list[str]:
-        """The score in words."""
+        """Return the score in words."""
         drawn, found, named = (sum(part.values()) for part in (self.drawn, self.found, self.named))
         parts = [
             f"{label} {self.named[label]}/{self.drawn[label]}"

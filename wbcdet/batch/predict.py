@@ -1,4 +1,4 @@
-"""One run over many fields: analyse, draw, write. Shared by ``predict`` and ``demo``."""
+"""Run over many fields: analyse, draw, write. Shared by ``predict`` and ``demo``."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run did: its records, its results document, and whether it was stopped early."""
+    """Outcome of a run: its records, its results document, and whether it was stopped early."""
 
     results: list[FieldResult]
     document: dict[str, Any]

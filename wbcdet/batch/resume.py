@@ -1,4 +1,4 @@
-"""What an earlier run has left to do, and whether this one may go on with it."""
+"""Resume an interrupted count: find the fields that are left, and check that they are the same."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class ResumePlan:
 def keep_names(
     journal: Journal, sources: list[Source], roots: Sequence[Root]
 ) -> tuple[list[Source], tuple[Root, ...]]:
-    """The fields under the names that a report already has for them.
+    """Return the fields under the names that a report already has for them.
 
     A report keeps the names that it began with, and with them what was decided on its cells, where
     its one folder is given in another way now, has moved, or was named by an older version.
@@ -58,10 +58,10 @@ def keep_names(
 
 
 def check_fields(journal: Journal, sources: Sequence[Source], roots: Sequence[Root]) -> None:
-    """The journal is of these files, if not of these folders: drives change their letters.
+    """Check that a journal is of these files, if not folders: drives change their letters.
 
     Raises:
-        ResumeError: it is of others.
+        ResumeError: it is of other files.
     """
     before = [root.path for root in roots_of(journal)]
     if not len(journal) or before == [root.path for root in roots]:

@@ -63,7 +63,7 @@ def print_summary(
 
 
 def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
-    """Why cells are unclassified, a line a reason, each with its style."""
+    """Return why cells are unclassified, a line a reason, each with its style."""
     found = differential_of(cell for result in results for cell in result.cells)
     lines = []
     for share in found.reasons():
@@ -77,7 +77,7 @@ def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
 
 
 def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> list[tuple[str, str]]:
-    """What must not be overlooked, a line each with its style."""
+    """Return what must not be overlooked, a line each with its style."""
     empty = empty_line(empty_fields(results), len(results))
     lines = [(empty, "yellow")] if empty else []
     for slide in slides:

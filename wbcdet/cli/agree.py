@@ -1,4 +1,4 @@
-"""``wbcdet agree``: parse, compare, print, write."""
+"""The command ``wbcdet agree``: parse, compare, print, write."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from wbcdet.cli.export import EPILOG as EXPORT_EPILOG
 from wbcdet.cli.export import export
 from wbcdet.cli.learn import EPILOG as LEARN_EPILOG
 from wbcdet.cli.learn import learn
-from wbcdet.cli.options import EXIT_INTERRUPTED, logged, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
 from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
@@ -40,7 +40,7 @@ from wbcdet.utils.version import __version__
 
 
 class _Commands(TyperGroup):
-    """All commands; what none of them has an answer to is one line."""
+    """Group of all commands; turns unexpected errors into one line."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -69,16 +69,16 @@ Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
 )
 app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
 app.add_typer(train_app, name="train", help="Train the classifier or the detector yourself.")
-app.command(epilog=AGREE_EPILOG)(logged(agree))
-app.command(epilog=COUNT_EPILOG)(logged(count))
-app.command(epilog=DEMO_EPILOG)(logged(demo))
-app.command(epilog=EVALUATE_EPILOG)(logged(evaluate))
-app.command(epilog=EXPORT_EPILOG)(logged(export))
-app.command(epilog=LEARN_EPILOG)(logged(learn))
-app.command(epilog=REVIEW_EPILOG)(logged(review))
-app.command(epilog=STREAM_EPILOG)(logged(stream))
-app.command()(logged(cameras))
-app.command(epilog=PREDICT_EPILOG)(logged(predict))
+app.command(epilog=AGREE_EPILOG)(as_command(agree))
+app.command(epilog=COUNT_EPILOG)(as_command(count))
+app.command(epilog=DEMO_EPILOG)(as_command(demo))
+app.command(epilog=EVALUATE_EPILOG)(as_command(evaluate))
+app.command(epilog=EXPORT_EPILOG)(as_command(export))
+app.command(epilog=LEARN_EPILOG)(as_command(learn))
+app.command(epilog=REVIEW_EPILOG)(as_command(review))
+app.command(epilog=STREAM_EPILOG)(as_command(stream))
+app.command()(as_command(cameras))
+app.command(epilog=PREDICT_EPILOG)(as_command(predict))
 
 
 def _print_version(wanted: bool) -> None:
@@ -107,6 +107,6 @@ def main() -> None:
         # A terminal that lacks a letter of a file name shows a mark in its place.
         if isinstance(pipe, TextIOWrapper):
             pipe.reconfigure(errors="replace")
-    # Odd metadata in a picture is no concern of the reader: pixels decide.
+    # Odd metadata in a picture does not concern the user: the pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
     app()

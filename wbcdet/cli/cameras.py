@@ -1,4 +1,4 @@
-"""``wbcdet cameras``: what can be opened here."""
+"""The command ``wbcdet cameras``: list the cameras of this computer."""
 
 from __future__ import annotations
 

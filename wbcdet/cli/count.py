@@ -11,25 +11,17 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from wbcdet.cli.options import (
+    DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
-    MEMORY_GB,
-    TIMEOUT_S,
-    Careful,
-    Confidence,
-    Device,
+    FieldSettings,
     Json,
-    Memory,
-    MinScore,
     NoAnnotate,
     Out,
     Quiet,
     Ranges,
     Restart,
-    Tile,
-    Timeout,
     Weights,
-    build_settings,
     load_analyzer,
     search_fields,
     stop,
@@ -86,14 +78,8 @@ def count(
     ranges: Ranges = None,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
-    tile: Tile = None,
-    careful: Careful = False,
-    memory: Memory = MEMORY_GB,
-    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -105,7 +91,6 @@ def count(
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
-    settings = build_settings(confidence, min_score, device, tile, careful, memory, timeout)
     settings = replace(settings, fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
@@ -187,7 +172,7 @@ def _run(
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:
-        stop(f"{error}; choose another --out, or begin anew with --restart")
+        stop(f"{error}; choose another --out, or start over with --restart")
     except OSError as error:
         why = f"cannot write to {job.out}: {error.strerror or error}"
         stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)

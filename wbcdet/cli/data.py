@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from wbcdet.cli.options import logged
+from wbcdet.cli.options import as_command
 
 if TYPE_CHECKING:
     from wbcdet.datasets.archives import Source
@@ -41,7 +41,7 @@ def _stop(message: object, code: int = 1) -> NoReturn:
 
 
 @app.command("list")
-@logged
+@as_command
 def list_archives(into: _Folder = None) -> None:
     """Show the archives, their licences, and which of them are on this computer.
 
@@ -75,7 +75,7 @@ def list_archives(into: _Folder = None) -> None:
 
 
 @app.command("fetch")
-@logged
+@as_command
 def fetch_archives(
     names: Annotated[
         list[str] | None,
@@ -132,7 +132,7 @@ def fetch_archives(
 
 
 @app.command("prepare")
-@logged
+@as_command
 def prepare_folder(
     into: Annotated[
         Path, typer.Option("--into", metavar="DIR", help="Folder to write the training set to.")

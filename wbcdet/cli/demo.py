@@ -8,15 +8,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcdet.cli.options import (
-    Confidence,
-    Device,
+    DEFAULTS,
     Json,
-    MinScore,
+    ModelSettings,
     NoAnnotate,
     Out,
     Quiet,
     Weights,
-    build_settings,
     load_analyzer,
     writing,
 )
@@ -35,9 +33,7 @@ def demo(
     fields: Annotated[int, typer.Option(min=1, max=1000, help="Number of fields to draw.")] = 4,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same fields.")] = 0,
     no_annotate: NoAnnotate = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: ModelSettings = DEFAULTS,
     weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -47,7 +43,6 @@ def demo(
     Draws synthetic fields into OUT/fields, analyses them as predict does, and says how many of
     the drawn cells were found and named right.
     """
-    settings = build_settings(confidence, min_score, device)
 
     def work() -> tuple[Run, list[str]]:
         from wbcdet.batch.demo import run_demo

@@ -10,17 +10,14 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from wbcdet.cli.options import (
+    DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
-    Careful,
-    Confidence,
-    Device,
+    CarefulSettings,
     Json,
-    MinScore,
     Out,
     Quiet,
     Weights,
-    build_settings,
     close_pipe,
     load_analyzer,
     stop,
@@ -44,7 +41,7 @@ _ALL = "all"
 
 
 class Layout(str, Enum):
-    """How a labelled folder is laid out."""
+    """Layout of a labelled folder."""
 
     AUTO = "auto"
     CLASSES = "classes"
@@ -110,10 +107,7 @@ def evaluate(
             "with 0 no part of a picture gets into it.",
         ),
     ] = 48,
-    careful: Careful = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: CarefulSettings = DEFAULTS,
     weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -130,7 +124,6 @@ def evaluate(
     What is wrong with the labels (unknown classes, missing or broken labels, copies across train
     and test) is listed, never passed over.
     """
-    settings = build_settings(confidence, min_score, device, careful=careful)
     try:
         lists = _lists(folders or [], layout, mapping or [], names or [], prepared, data, settings)
 
@@ -153,7 +146,7 @@ def evaluate(
 def _run(
     lists: list[TestList], output: Output, analyzer: Analyzer, errors: int, *, quiet: bool
 ) -> bool:
-    """Evaluate and write; true where Ctrl-C ended it before the last list."""
+    """Evaluate and write; True where Ctrl-C ended it before the last list."""
     from wbcdet.evaluation.evaluate import evaluate_list
 
     interrupted = False

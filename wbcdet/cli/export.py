@@ -39,7 +39,7 @@ ENTRY_POINTS = "wbcdet.export_formats"
 
 
 class Images(str, Enum):
-    """What becomes of the pictures."""
+    """Whether pictures are copied, linked or left out."""
 
     COPY = "copy"
     LINK = "link"

@@ -140,8 +140,9 @@ def _learn(
 
 
 def _lose_nothing(found: Reviewed) -> None:
-    """Learning begins at the shipped classifier each time: what the one in use has learnt must be
-    learnt again, or be given up by a decision of its own."""
+    """Check that nothing learnt gets lost. Learning starts at the shipped classifier each time: the
+    reports that the one in use was learnt from must be given again, or the user restores the
+    shipped one first."""
     from wbcdet.training.finetune.install import learned_reports
 
     lost = [name for sha, name in learned_reports().items() if sha not in found.reports]

@@ -1,4 +1,4 @@
-"""What the commands share: options, logging, one-line errors, exit codes."""
+"""Shared parts of the commands: options, logging, one-line errors, exit codes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
@@ -28,9 +29,6 @@ T = TypeVar("T")
 EXIT_SOME_FAILED = 1
 EXIT_USAGE = 2
 EXIT_INTERRUPTED = 130
-
-#: Defaults of the two limits, as the options give them.
-MEMORY_GB, TIMEOUT_S = Settings().memory_bytes / 1e9, Settings().timeout_s
 
 Out = Annotated[Path, typer.Option(help="Folder for the results; made if needed.")]
 NoAnnotate = Annotated[bool, typer.Option("--no-annotate", help="Draw no annotated pictures.")]
@@ -131,24 +129,79 @@ Verbose = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
 
 
-def logged(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command the option ``--verbose``, and have what is logged shown on standard error."""
-    hints = get_type_hints(command, include_extras=True)
-    signature = inspect.signature(command)
-    own = [one.replace(annotation=hints[one.name]) for one in signature.parameters.values()]
-    extra = inspect.Parameter(
-        "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+#: The settings of a command that is not told otherwise.
+DEFAULTS = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class SettingsOptions:
+    """Options that stand for a parameter with the settings of a command; see :func:`as_command`.
+
+    Attributes:
+        options: name of the option, its annotation and its default, in the order of the help.
+    """
+
+    options: tuple[tuple[str, Any, Any], ...]
+
+
+_MODELS = (
+    ("confidence", Confidence, None),
+    ("min_score", MinScore, None),
+    ("device", Device, DEFAULTS.device),
+)
+_CAREFUL = (("careful", Careful, False),)
+_READING = (
+    ("memory", Memory, DEFAULTS.memory_bytes / 1e9),
+    ("timeout", Timeout, DEFAULTS.timeout_s),
+)
+#: Settings of commands that run the models; that can look with care; that read any field.
+ModelSettings = Annotated[Settings, SettingsOptions(_MODELS)]
+CarefulSettings = Annotated[Settings, SettingsOptions((*_MODELS, *_CAREFUL))]
+FieldSettings = Annotated[
+    Settings, SettingsOptions((*_MODELS, ("tile", Tile, None), *_CAREFUL, *_READING))
+]
+
+
+def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Prepare a function to be a command.
+
+    It gets the option ``--verbose``, and what is logged is shown on standard error. A parameter
+    with :class:`SettingsOptions` becomes these options; the function gets the settings.
+    """
+    hints = get_type_hints(function, include_extras=True)
+    signature = inspect.signature(function)
+    groups: dict[str, SettingsOptions] = {}
+    parameters: list[inspect.Parameter] = []
+    for one in signature.parameters.values():
+        given = getattr(hints[one.name], "__metadata__", ())
+        group = next((item for item in given if isinstance(item, SettingsOptions)), None)
+        if group is None:
+            parameters.append(one.replace(annotation=hints[one.name]))
+        else:
+            groups[one.name] = group
+            parameters += [
+                inspect.Parameter(name, one.kind, default=default, annotation=annotation)
+                for name, annotation, default in group.options
+            ]
+    parameters.append(
+        inspect.Parameter(
+            "verbose", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=Verbose
+        )
     )
 
-    @functools.wraps(command)
+    @functools.wraps(function)
     def run(*arguments: Any, verbose: bool = False, **options: Any) -> Any:
         show_log(verbose=verbose)
-        return command(*arguments, **options)
+        for parameter, group in groups.items():
+            options[parameter] = build_settings(
+                **{name: options.pop(name) for name, _, _ in group.options}
+            )
+        return function(*arguments, **options)
 
-    # What typer reads a command's options from, one way or the other by its version.
-    run.__annotations__ = {**hints, "verbose": Verbose}
-    # A function may have it; the type of functions does not say so.
-    run.__signature__ = signature.replace(parameters=[*own, extra])  # type: ignore[attr-defined]
+    # Typer reads a command's options from either, by its version.
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    # A function may have the attribute; mypy's type of functions lacks it.
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
 
 
@@ -177,9 +230,10 @@ def build_settings(
     device: str,
     tile: int | None = None,
     careful: bool = False,
-    memory: float = MEMORY_GB,
-    timeout: float = TIMEOUT_S,
+    memory: float = DEFAULTS.memory_bytes / 1e9,
+    timeout: float = DEFAULTS.timeout_s,
 ) -> Settings:
+    """Make settings of options; one line that names the option where one is out of range."""
     try:
         return Settings(
             confidence=confidence,
@@ -198,7 +252,7 @@ def build_settings(
 
 
 def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:
-    """The fields that the user named; says what was passed over, and ends where there is none."""
+    """Find the fields that the user named; report what was passed over, stop where none is left."""
     from wbcdet.io.discover import search
 
     found = search(sources, exclude=[out])
@@ -217,7 +271,7 @@ def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: i
 
             from wbcdet.inference.analyzer import Analyzer
 
-            # Where each core has a field of its own, OpenCV's threads cost 5 % and gain nothing.
+            # Where each core works on one field, OpenCV's threads cost 5 % and gain nothing.
             cv2.setNumThreads(threads)
             return Analyzer(settings, threads=threads, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
@@ -248,5 +302,5 @@ def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:
 
 
 def close_pipe() -> None:
-    """The reader of our output has gone: say nothing more, not even while Python shuts down."""
+    """Discard further output, also while Python shuts down: the reader of the pipe has gone."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

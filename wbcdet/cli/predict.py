@@ -9,23 +9,15 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from wbcdet.cli.options import (
+    DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
-    MEMORY_GB,
-    TIMEOUT_S,
-    Careful,
-    Confidence,
-    Device,
+    FieldSettings,
     Json,
-    Memory,
-    MinScore,
     NoAnnotate,
     Out,
     Quiet,
-    Tile,
-    Timeout,
     Weights,
-    build_settings,
     close_pipe,
     load_analyzer,
     search_fields,
@@ -53,14 +45,8 @@ def predict(
     ],
     out: Out = Path("wbcdet-out"),
     no_annotate: NoAnnotate = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
-    tile: Tile = None,
-    careful: Careful = False,
-    memory: Memory = MEMORY_GB,
-    timeout: Timeout = TIMEOUT_S,
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -69,8 +55,6 @@ def predict(
     Writes OUT/results.json, OUT/cells.csv (one line per cell), OUT/fields.csv (one line per
     picture) and OUT/annotated/ (the pictures with every cell boxed and named).
     """
-    settings = build_settings(confidence, min_score, device, tile, careful, memory, timeout)
-
     from wbcdet.results.output_folder import check_output
 
     writing(out, lambda: check_output(out, "predict"))
@@ -113,7 +97,7 @@ def finish_run(
             # In a pipe or file nothing is folded to a terminal's width.
             console = Console() if sys.stdout.isatty() else Console(width=200)
             info = done.document["info"]
-            # Drawn fields, which come with lines of their own, are no laboratory's.
+            # Drawn fields, which come with further lines, are not compared with laboratories.
             reference = None if lines else info.get("ground")
             slides = summarise(done.results, reference, info.get("sources", ()))
             print_summary(console, done.results, out, annotated=annotated, slides=slides)

@@ -80,7 +80,7 @@ def review(
 
 
 def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> Session:
-    """A session on a report; ends the program with one line where there can be none."""
+    """Return a session on a report; ends the program with one line where there can be none."""
     from wbcdet.report.journal import JournalError
     from wbcdet.results.document import ResultsError
     from wbcdet.review.cell_state import MAX_LETTERS

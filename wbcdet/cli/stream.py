@@ -14,13 +14,12 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from wbcdet.cli.options import (
+    DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
-    Confidence,
-    Device,
     Host,
     Json,
-    MinScore,
+    ModelSettings,
     NoAnnotate,
     Out,
     Port,
@@ -28,7 +27,6 @@ from wbcdet.cli.options import (
     Ranges,
     Restart,
     Weights,
-    build_settings,
     close_pipe,
     load_analyzer,
     stop,
@@ -47,7 +45,7 @@ if TYPE_CHECKING:
 
 
 class Transport(str, Enum):
-    """How an RTSP camera sends its pictures; as ``stream.network.TRANSPORTS``."""
+    """How an RTSP camera sends its pictures; one of ``stream.sources.network.TRANSPORTS``."""
 
     AUTO = "auto"
     TCP = "tcp"
@@ -121,9 +119,7 @@ def stream(
     ranges: Ranges = None,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
-    confidence: Confidence = None,
-    min_score: MinScore = None,
-    device: Device = "auto",
+    settings: ModelSettings = DEFAULTS,
     weights: Weights = None,
     quiet: Quiet = False,
     json: Json = False,
@@ -137,19 +133,18 @@ def stream(
     from wbcdet.stream.runner import Options
     from wbcdet.utils.parallel import cores
 
-    settings = build_settings(confidence, min_score, device)
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:
         opened = _open(source, idle_stop, transport.value, restart=restart)
-        wish = _Wish(
+        task = _Task(
             opened, out, options, display, page, save_video, restart, not no_annotate, quiet
         )
         # Frames come one by one: all cores work on each.
-        done = _count(wish, load_analyzer(settings, weights=weights, threads=cores()))
+        done = _count(task, load_analyzer(settings, weights=weights, threads=cores()))
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
-    _report(done, wish, json=json)
+    _report(done, task, json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,8 +154,8 @@ class _Page:
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
-    """What the user asked for."""
+class _Task:
+    """Source, options and outputs of a run of the command."""
 
     source: FrameSource | None
     out: Path
@@ -203,7 +198,7 @@ def _open(
 
     if source is None:
         if restart:
-            stop("--restart forgets what was counted: name a SOURCE to count anew")
+            stop("--restart forgets what was counted: name a SOURCE to count again")
         return None
     try:
         opened = open_source(source, idle_stop=idle_stop, transport=transport)
@@ -214,49 +209,49 @@ def _open(
         stop(str(error))
 
 
-def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
+def _count(task: _Task, analyzer: Analyzer) -> _Done:
     from wbcdet.report.header import ResumeError
     from wbcdet.report.job import Job
     from wbcdet.report.job import opened as journal_opened
     from wbcdet.report.journal import JournalError
     from wbcdet.results.output_folder import OutputError
-    from wbcdet.stream.report import Wanted, finish
+    from wbcdet.stream.report import ReportOptions, finish
     from wbcdet.stream.resume import begin
     from wbcdet.stream.store import StreamStore
     from wbcdet.utils.lock import LockedError
 
-    out = wish.out
-    wanted = Wanted(wish.options.ranges, wish.options.target, wish.annotate)
+    out = task.out
+    report_options = ReportOptions(task.options.ranges, task.options.target, task.annotate)
     try:
-        with journal_opened(Job((), out, restart=wish.restart, command="stream")) as journal:
-            begin(out, journal, analyzer.info(), restart=wish.restart)
-            keeper = StreamStore(out, journal)
+        with journal_opened(Job((), out, restart=task.restart, command="stream")) as journal:
+            begin(out, journal, analyzer.info(), restart=task.restart)
+            store = StreamStore(out, journal)
             if journal.damaged:
                 lines = f"{len(journal.damaged)} damaged lines of the journal are left out"
-                wish.say(f"{lines}: {'; '.join(journal.damaged[:3])}")
+                task.say(f"{lines}: {'; '.join(journal.damaged[:3])}")
             outcome = None
-            if wish.source is not None:
-                outcome = _watch(wish, wish.source, analyzer, keeper)
+            if task.source is not None:
+                outcome = _watch(task, task.source, analyzer, store)
                 if outcome.failure and not outcome.frames:
                     stop(outcome.failure)
-            if not keeper.views():
+            if not store.views():
                 stop(
                     f"{out}: holds no count yet; name a SOURCE to watch"
-                    if wish.source is None
-                    else f"{wish.source.name}: ended before a frame was looked at"
+                    if task.source is None
+                    else f"{task.source.name}: ended before a frame was looked at"
                 )
             if outcome is None:
-                _settle(analyzer, keeper, quiet=wish.quiet)
-            keeper.flush(at_once=True)  # puts right what a killed run left half-written
-            with progress("Writing the report", len(keeper.views()), wish.quiet) as tick:
-                tally = finish(out, journal, keeper, wanted, tick)
-                return _Done(tally, outcome, keeper.run)
+                _settle(analyzer, store, quiet=task.quiet)
+            store.flush(at_once=True)  # puts right what a killed run left half-written
+            with progress("Writing the report", len(store.views()), task.quiet) as tick:
+                tally = finish(out, journal, store, report_options, tick)
+                return _Done(tally, outcome, store.run)
     except (LockedError, OutputError) as error:
         stop(str(error))
     except ResumeError as error:
         stop(f"{out}: {error}")
     except JournalError as error:
-        stop(f"{error}; choose another --out, or begin anew with --restart")
+        stop(f"{error}; choose another --out, or start over with --restart")
     except OSError as error:
         stop(
             f"cannot write to {out}: {error.strerror or error}; what was counted is kept: when "
@@ -264,13 +259,13 @@ def _count(wish: _Wish, analyzer: Analyzer) -> _Done:
         )
 
 
-def _settle(analyzer: Analyzer, keeper: StreamStore, *, quiet: bool) -> None:
+def _settle(analyzer: Analyzer, store: StreamStore, *, quiet: bool) -> None:
     """Search for maps that are one, for which a killed run had no time; Ctrl-C ends the search."""
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.runner import interrupts
 
-    session = CellCounter(analyzer, keeper, live=False)
-    maps = len(session.slide.chart.smaller())
+    session = CellCounter(analyzer, store, live=False)
+    maps = len(session.slide.slide_map.smaller())
     enough = threading.Event()
     with progress("Comparing maps", maps, quiet) as tick, interrupts(enough.set):
         for _ in session.settle():
@@ -279,68 +274,68 @@ def _settle(analyzer: Analyzer, keeper: StreamStore, *, quiet: bool) -> None:
                 break
 
 
-def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: StreamStore) -> Outcome:
+def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamStore) -> Outcome:
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
     from wbcdet.stream.display.overlay import Overlay
     from wbcdet.stream.event_log import EventLog
     from wbcdet.stream.runner import Runner
 
-    counted = sum(track.counts for track in keeper.tracks())
+    counted = sum(track.counts for track in store.tracks())
     if counted:
-        wish.say(f"goes on with the {counted} cells that were counted before")
-    surfaces: list[Display] = []
+        task.say(f"goes on with the {counted} cells that were counted before")
+    displays: list[Display] = []
     overlay = Overlay()
     with ExitStack() as stack:
-        events = EventLog(wish.out, None if wish.quiet else wish.say)
+        events = EventLog(task.out, None if task.quiet else task.say)
         stack.callback(events.close)
-        session = CellCounter(analyzer, keeper, live=source.live)
-        runner = Runner(source, session, keeper, wish.options, events)
-        runner.status.report = str((wish.out / "report.html").resolve())
-        if wish.display:
+        session = CellCounter(analyzer, store, live=source.live)
+        runner = Runner(source, session, store, task.options, events)
+        runner.status.report = str((task.out / "report.html").resolve())
+        if task.display:
             from wbcdet.stream.display.window import Window, WindowError
 
             try:
-                surfaces.append(Window(source.name, runner.ask, overlay))
+                displays.append(Window(source.name, runner.ask, overlay))
             except WindowError as error:
                 stop(str(error))
-        if wish.page is not None:
+        if task.page is not None:
             from wbcdet.stream.display.web import Server
 
             try:
-                listening = listen(wish.page.host, wish.page.port)
+                listening = listen(task.page.host, task.page.port)
             except ListenError as error:
                 stop(str(error))
-            surfaces.append(Server(source.name, runner.ask, overlay, listening))
+            displays.append(Server(source.name, runner.ask, overlay, listening))
             # Even when quiet, as nobody can guess the token; never an event, which a file keeps.
             print(f"wbcdet: the live page is at {listening.url}", file=sys.stderr)
         # After what may not be had: else a file stays empty, and the cursor hidden.
-        if wish.save_video:
+        if task.save_video:
             from wbcdet.stream.display.video_writer import VideoWriter
 
-            surfaces.append(VideoWriter(wish.out, overlay))
-        if not wish.quiet and sys.stderr.isatty():
+            displays.append(VideoWriter(task.out, overlay))
+        if not task.quiet and sys.stderr.isatty():
             from wbcdet.stream.display.terminal import StatusLine
 
-            surfaces.append(StatusLine())
+            displays.append(StatusLine())
         events.add("begin", f"watching {source.name}; Ctrl-C ends and writes the report", -1)
-        return runner.run(surfaces)
+        return runner.run(displays)
 
 
-def _report(done: _Done, wish: _Wish, *, json: bool) -> NoReturn:
+def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
     """Print what was asked for and end with the run's exit code."""
     try:
         if json:
-            with (wish.out / "results.json").open("rb") as file:
+            with (task.out / "results.json").open("rb") as file:
                 shutil.copyfileobj(file, sys.stdout.buffer)
-        elif not wish.quiet:
+        elif not task.quiet:
             from wbcdet.stream.display.terminal import print_stream
 
-            print_stream(done.tally, wish.out, done.run)
+            print_stream(done.tally, task.out, done.run)
         sys.stdout.flush()
     except BrokenPipeError:
         close_pipe()
     failure = done.outcome and done.outcome.failure
-    if failure and (wish.quiet or json):
+    if failure and (task.quiet or json):
         print(f"wbcdet: {failure}", file=sys.stderr)
     raise typer.Exit(EXIT_SOME_FAILED if failure else 0)

@@ -1,4 +1,4 @@
-"""``wbcdet train``: the classifier, or a network to compare it with, and the detector."""
+"""The command ``wbcdet train``: classifier, networks to compare it with, detector."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from wbcdet.cli.options import EXIT_INTERRUPTED, logged, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.training.config import ClassifierRecipe, DetectorRecipe, TrainingError
 
@@ -44,7 +44,7 @@ _CLASSIFIER, _DETECTOR = ClassifierRecipe(), DetectorRecipe()
 
 
 @app.command(epilog=NOTICE)
-@logged
+@as_command
 def classifier(
     arch: Annotated[
         str,
@@ -118,13 +118,13 @@ def classifier(
 
         run = begin(prepared, folder, recipe, device)
         if run.finished:
-            print(f"{folder}: this training is finished; give another --out to train anew")
+            print(f"{folder}: this training is finished; give another --out to train again")
         card = complete(run, prepared, workers)
         _print_end(folder, card, f"validation accuracy {_percent(card['validation']['accuracy'])}")
 
 
 @app.command(epilog=NOTICE)
-@logged
+@as_command
 def detector(
     prepared: _Prepared = Path("prepared"),
     out: _Out = None,
@@ -202,7 +202,7 @@ def _print_end(folder: Path, card: dict[str, Any], figure: str) -> None:
 
 @contextmanager
 def _one_line(folder: Path) -> Iterator[None]:
-    """Whatever stops a training says so in one line."""
+    """Turn every error that stops a training into one line."""
     try:
         yield
     except KeyboardInterrupt:

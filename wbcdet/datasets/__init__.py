@@ -1,1 +1,1 @@
-"""Pictures to train and test on: public archives, synthetic smears."""
+"""Data sets to train and test on: public archives, synthetic smears."""

@@ -1,4 +1,4 @@
-"""The public archives that wbcdet trains on: what they are, whether they are whole, their files.
+"""The public archives that wbcdet trains on: list, verify and read them.
 
 A code host does not promise that the zip of a commit keeps its bytes, so an archive is judged by
 the files in it: ``datasets/files/NAME.csv`` lists each file that wbcdet uses with size and sha256.
@@ -29,7 +29,7 @@ FOLDER_VARIABLE = "WBCDET_DATA"
 MIRROR_VARIABLE = "WBCDET_DATA_MIRROR"
 
 # The largest file of the archives has 3 MB. A file far above that is no picture of theirs, and
-# reading it into memory would serve only whoever tampered with the zip.
+# reading it into memory would serve only those who tampered with the zip.
 _MAX_FILE_BYTES = 64 * 1024 * 1024
 
 
@@ -49,7 +49,7 @@ class Source:
 
     @property
     def url(self) -> str:
-        """Where the code host serves the zip of this commit."""
+        """Address at which the code host serves the zip of this commit."""
         return f"https://github.com/{self.repository}/archive/{self.commit}.zip"
 
     @property
@@ -68,14 +68,15 @@ class ListedFile:
 
 
 def datasets_folder() -> Path:
-    """The folder of the dataset definitions: in the installed package, else in the checkout."""
+    """Return the folder of the dataset definitions: in the installed package, else in the
+    checkout."""
     package = Path(__file__).resolve().parent.parent
     installed = package / "_datasets"
     return installed if installed.is_dir() else package.parent / "datasets"
 
 
 def default_folder() -> Path:
-    """Where archives are kept: ``WBCDET_DATA``, else a cache folder of this user."""
+    """Return the folder of the archives: ``WBCDET_DATA``, else a cache folder of this user."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
         return Path(chosen).expanduser()
@@ -91,13 +92,13 @@ def default_folder() -> Path:
 
 @lru_cache(maxsize=1)
 def sources() -> dict[str, Source]:
-    """All archives by name."""
+    """Return all archives by name."""
     document = json.loads((datasets_folder() / "sources.json").read_text(encoding="utf-8"))
     return {item["name"]: Source(**item) for item in document["archives"]}
 
 
 def source(name: str) -> Source:
-    """The archive of this name.
+    """Return the archive of this name.
 
     Raises:
         DataError: there is no such archive; the message lists those there are.
@@ -110,7 +111,7 @@ def source(name: str) -> Source:
 
 @lru_cache(maxsize=16)
 def listed_files(name: str) -> tuple[ListedFile, ...]:
-    """The files of an archive that wbcdet uses, sorted by path."""
+    """Return the files of an archive that wbcdet uses, sorted by path."""
     path = datasets_folder() / "files" / f"{source(name).name}.csv"
     with path.open(encoding="utf-8", newline="") as stream:
         rows = csv.DictReader(stream)
@@ -118,7 +119,7 @@ def listed_files(name: str) -> tuple[ListedFile, ...]:
 
 
 def archive_of(laboratory: str, file: str) -> str:
-    """The archive that holds a row of ``datasets/splits.csv``."""
+    """Return the archive that holds a row of ``datasets/splits.csv``."""
     if laboratory in ("tecom", "cellavision"):
         return "tecom-cellavision"
     if laboratory in ("txl-raabin", "txl-pbc"):
@@ -135,7 +136,7 @@ class Archive:
     """Files of one zip, by their path inside the repository (no ``NAME-COMMIT/`` in front).
 
     Safe to share among threads and among the processes of a data loader: a process that was forked
-    or that unpickled the archive opens the zip anew, so that no file position is shared. Nothing
+    or that unpickled the archive opens the zip again, so that no file position is shared. Nothing
     is ever unpacked to disk, so a name such as ``../x`` in a zip can reach nothing.
     """
 
@@ -175,11 +176,11 @@ class Archive:
         return {**self.__dict__, "_opened": None}
 
     def names(self) -> tuple[str, ...]:
-        """All files, sorted."""
+        """Return all files, sorted."""
         return self._names
 
     def size(self, path: str) -> int:
-        """Unpacked size of a file in bytes.
+        """Return the unpacked size of a file in bytes.
 
         Raises:
             DataError: the archive has no such file.
@@ -193,7 +194,7 @@ class Archive:
             raise DataError(f"{self.path.name} has no file {path!r}") from None
 
     def read(self, path: str) -> bytes:
-        """The bytes of one file.
+        """Return the bytes of one file.
 
         Raises:
             DataError: the archive has no such file, or it is damaged.
@@ -207,7 +208,7 @@ class Archive:
             raise DataError(f"{path!r} in {self.path.name} is damaged: {error}") from error
 
     def read_image(self, path: str) -> np.ndarray:
-        """One picture as ``uint8[height, width, 3]``, BGR.
+        """Read one picture as ``uint8[height, width, 3]``, BGR.
 
         Raises:
             DataError: the archive has no such file, or it is no readable picture.
@@ -252,7 +253,7 @@ def open_archive(name: str, folder: Path | None = None) -> Archive:
 
 
 def faults(name: str, path: Path) -> list[str]:
-    """What is wrong with an archive: missing or different files, or that it is no zip.
+    """Return what is wrong with an archive: missing or different files, or that it is no zip.
 
     Returns:
         One short text for each fault; an empty list says that all listed files are as listed.
@@ -282,6 +283,6 @@ def _same(archive: Archive, listed: ListedFile) -> bool:
 
 
 def fault_line(wrong: Sequence[str]) -> str:
-    """Faults as one line: the first three, then how many more."""
+    """Format faults as one line: the first three, then how many more."""
     more = f" and {len(wrong) - 3} more" if len(wrong) > 3 else ""
     return "; ".join(wrong[:3]) + more

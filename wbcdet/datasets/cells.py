@@ -1,10 +1,11 @@
-"""Labelled cells for the classifier: which there are, and their patches."""
+"""Load the labelled cells of the classifier, with patches around them."""
 
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -13,7 +14,7 @@ import numpy as np
 from wbcdet.inference.surroundings import REACH, Surroundings, look_around
 from wbcdet.utils.boxes import Box
 
-# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait forever.
 cv2.setNumThreads(0)
 
 #: Class order of the network: the four labels, then what is taught so that it can be declined.
@@ -29,7 +30,7 @@ CLASSES = (
     "platelet",
     "artefact",
 )
-#: Why a cell of one of the other classes is left unclassified.
+#: Reason for which a cell of one of the other classes is left unclassified.
 REASONS = {
     "basophil": "basophil-like",
     "immature granulocyte": "immature-like",
@@ -65,14 +66,14 @@ class LabelledCell:
     box: tuple[float, float, float, float]
     label: int
     silver: bool
-    around: Surroundings = field(init=False)
+    around: Surroundings = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
         self.around = look_around(self.patch, self.box)
 
 
 def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Box]:
-    """The part of a field that a crop can depend on, and the box in it.
+    """Return the part of a field that a crop can depend on, and the box in it.
 
     Args:
         image: (H, W, 3) uint8 BGR, the field or a part of it.
@@ -100,7 +101,7 @@ def load_cells(
     published: bool = False,
     most: int | None = None,
 ) -> list[LabelledCell]:
-    """Cells of the given classifier splits.
+    """Load the cells of the given classifier splits.
 
     Args:
         prepared: folder written by :func:`wbcdet.datasets.prepare.prepare`.
@@ -151,7 +152,7 @@ def load_cells(
 def _steps(
     prepared: Path, boxes: dict[str, list[dict[str, str]]], splits: tuple[str, ...], most: int
 ) -> dict[tuple[str, int], int]:
-    """By laboratory and class: each how-manieth cell to take for ``most`` of them."""
+    """Compute by laboratory and class the sampling step that leaves about ``most`` cells."""
     numbers: Counter[tuple[str, int]] = Counter()
     with (prepared / "fields.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -165,7 +166,7 @@ def _steps(
 def _choose(
     boxes: list[dict[str, str]], row: dict[str, str], artefacts: int, rng: np.random.Generator
 ) -> list[tuple[np.ndarray, int, bool]]:
-    """The labelled cells of a field, and some of what is not a white cell."""
+    """Return the labelled cells of a field, and some of what is not a white cell."""
     chosen, red, white = [], [], []
     for b in boxes:
         box = np.array([float(b[k]) for k in ("x_min", "y_min", "x_max", "y_max")])

@@ -117,7 +117,7 @@ def _fill_from_url(name: str, url: str, part: Path, progress: Progress | None) -
     resumed = _download(name, url, part, progress)
     wrong = faults(name, part)
     if wrong and resumed:
-        # The server may have built the zip anew between the two halves.
+        # The server may have built the zip again between the two halves.
         part.unlink()
         _download(name, url, part, progress)
         wrong = faults(name, part)
@@ -164,7 +164,7 @@ def _download(name: str, url: str, part: Path, progress: Progress | None) -> boo
 
 
 def _receive(name: str, url: str, part: Path, progress: Progress | None) -> bool:
-    """One request; True where it continued an older part."""
+    """Make one request; True where it continued an older part."""
     have = part.stat().st_size if part.is_file() else 0
     request = _request(url)
     if have:
@@ -251,7 +251,7 @@ def _on_disk(action: Callable[[], _T]) -> _T:
 
 
 def _request(url: str) -> urllib.request.Request:
-    """A request for this address; a user name and password in it go into the header."""
+    """Return a request for this address; a user name and password in it go into the header."""
     parts = urllib.parse.urlsplit(url)
     request = urllib.request.Request(_shown(url), headers={"User-Agent": "wbcdet"})
     if parts.username is not None:
@@ -274,6 +274,6 @@ def _disk_line(error: OSError, folder: Path) -> str:
 
 
 def _shown(url: str) -> str:
-    """The address without user name and password, fit for a message."""
+    """Return the address without user name and password, fit for a message."""
     parts = urllib.parse.urlsplit(url)
     return urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))

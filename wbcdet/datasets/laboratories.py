@@ -1,4 +1,4 @@
-"""What each laboratory labelled, read from its archive into one form.
+"""Read the labels of each laboratory from its archive into one form.
 
 Every reader yields :class:`LabField` records: the field's file inside its archive and the boxes on
 it. Known defects of the sources are repaired here, where they are read, so that nothing further
@@ -19,9 +19,9 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, datasets_folder
-from wbcdet.utils.boxes import part_of_smaller
+from wbcdet.utils.boxes import Box, part_of_smaller
 
-#: What a box can hold. ``ignore`` is neither a cell to find nor background. Of test fields alone:
+#: Kinds of boxes. ``ignore`` is neither a cell to find nor background. Of test fields alone:
 #: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
 #: smudge of one.
 KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
@@ -55,7 +55,7 @@ class LabField:
 
 
 def read_split_list() -> dict[str, list[dict[str, str]]]:
-    """The rows of ``datasets/splits.csv`` by laboratory."""
+    """Return the rows of ``datasets/splits.csv`` by laboratory."""
     rows: dict[str, list[dict[str, str]]] = defaultdict(list)
     with (datasets_folder() / "splits.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -68,7 +68,8 @@ def _blank(row: dict[str, str]) -> LabField:
 
 
 def _retyped(name: str) -> dict[tuple[str, int | None], str]:
-    """Corrected types by file and left edge of the box (None where a file has one white cell)."""
+    """Return corrected types by file and left edge of the box (None where a file has one white
+    cell)."""
     with (datasets_folder() / name).open(encoding="utf-8", newline="") as stream:
         return {
             (row["file"], int(row["x_min"]) if "x_min" in row else None): row["cell_type"]
@@ -77,7 +78,7 @@ def _retyped(name: str) -> dict[tuple[str, int | None], str]:
 
 
 def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
-    """White cells of test fields that have no box in their data set, by file.
+    """Return white cells of test fields that have no box in their data set, by file.
 
     All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
     """
@@ -91,14 +92,14 @@ def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
 
 
 def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
-    """A white cell with its published type, or with the type that corrects it."""
+    """Return a white cell with its published type, or with the type that corrects it."""
     if verdict is None:
         return LabBox(box, "wbc", said)
     return LabBox(box, "wbc", verdict, silver=True, published_type=said)
 
 
 def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
+    """Read BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
 
     ``datasets/bccd_retyped.csv`` corrects training cells whose published class is plainly wrong:
     about half of the eosinophils show lobed nuclei and no granules. Test fields keep theirs.
@@ -134,7 +135,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
 
 
 def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """TXL-PBC: YOLO boxes; white cells that are none become ``not_wbc``, repeats are dropped."""
+    """Read TXL-PBC: YOLO boxes; wrong white cells become ``not_wbc``, repeats are dropped."""
     verdicts: dict[tuple[str, int], str] = {}
     with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
@@ -168,7 +169,7 @@ def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]
 
 
 def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Aslan: boxes as fractions of the side, no cell types.
+    """Read Aslan: boxes as fractions of the side, no cell types.
 
     ``datasets/aslan_cells.csv`` names the white cells, read by eye for this project; three of
     them are red cells and become ``not_wbc``.
@@ -224,7 +225,8 @@ def place_sub_image(field_image: np.ndarray, sub_image: np.ndarray) -> tuple[int
 
 
 def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """BCISC: boxes from masks of whole fields and of sub-images, completed and corrected by eye.
+    """Read BCISC: boxes from masks of whole fields and of sub-images, completed and corrected by
+    eye.
 
     ``datasets/bcisc_added.csv`` holds the cells that have no mask. All other fields were searched
     with a stain model that found every masked cell (269 of 269), and its finds were looked at.
@@ -286,7 +288,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
 
 
 def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Tecom and CellaVision crops: the box around nucleus and cytoplasm of the mask."""
+    """Read Tecom and CellaVision crops: the box around nucleus and cytoplasm of the mask."""
     for row in rows:
         record = _blank(row)
         mask = archive.read_image(row["file"][:-4] + ".png")[..., 0]
@@ -297,22 +299,22 @@ def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[
         yield record
 
 
-def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, tuple[float, ...]]]:
-    """Class numbers and corners in pixels of the lines of a YOLO label file."""
+def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, Box]]:
+    """Return class numbers and corners in pixels of the lines of a YOLO label file."""
     found = []
     for line in text.splitlines():
         parts = line.split()
         if parts:
             cx, cy, w, h = (float(v) for v in parts[1:5])
-            corners = (cx - w / 2, cy - h / 2, cx + w / 2, cy + h / 2)
-            found.append(
-                (parts[0], tuple(v * s for v, s in zip(corners, (width, height) * 2, strict=True)))
-            )
+            x, y = (cx - w / 2) * width, (cy - h / 2) * height
+            box = (x, y, (cx + w / 2) * width, (cy + h / 2) * height)
+            found.append((parts[0], box))
     return found
 
 
 def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
-    """Chula EE: YOLO boxes with their type; ``datasets/chula_added.csv`` completes them by eye.
+    """Read Chula EE: YOLO boxes with their type; ``datasets/chula_added.csv`` completes them by
+    eye.
 
     A detector's finds without a box were looked at: white cells join as such, without a type,
     smudges and bare nuclei count neither way.
@@ -328,7 +330,7 @@ def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         height, width = archive.read_image(row["file"]).shape[:2]
         text = archive.read(row["file"].replace("/images/", "/labels/")[:-4] + ".txt").decode()
         record.boxes = [
-            LabBox(box, "wbc", types[int(number)])  # type: ignore[arg-type]
+            LabBox(box, "wbc", types[int(number)])
             for number, box in _yolo_boxes(text, width, height)
         ]
         record.boxes += added[row["file"]]
@@ -336,7 +338,8 @@ def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
 
 
 def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> Iterator[LabField]:
-    """PBC: one cell in the middle of each picture, its class by experts, its box from ``boxes``.
+    """Read PBC: one cell in the middle of each picture, its class by experts, its box from
+    ``boxes``.
 
     A platelet has no box: it is what the stain shows in the middle. Cells beside the labelled one
     that a detector found (``datasets/pbc_neighbours.csv``) count neither way.
@@ -358,15 +361,15 @@ def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> It
         elif name in labels:
             text = boxes.read(labels[name]).decode()
             record.boxes = [
-                LabBox(box, "wbc", row["cell_types"])  # type: ignore[arg-type]
-                for _, box in _yolo_boxes(text, width, height)
+                LabBox(box, "wbc", row["cell_types"]) for _, box in _yolo_boxes(text, width, height)
             ]
         record.boxes += neighbours[row["file"]]
         yield record
 
 
 def _stained_middle(image: np.ndarray) -> tuple[float, float, float, float] | None:
-    """The box of the stained thing nearest to the middle of a picture; None where there is none."""
+    """Return the box of the stained thing nearest to the middle of a picture; None where there is
+    none."""
     height, width = image.shape[:2]
     smooth = cv2.GaussianBlur(image, (0, 0), 2).astype(np.float32)
     # Platelets and nuclei are violet: much green is missing where red cells miss little.
@@ -398,12 +401,12 @@ READERS: dict[str, tuple[tuple[str, ...], Reader]] = {
     "txl-pbc": (("txl-pbc",), read_txl),
     "txl-raabin": (("txl-pbc",), read_txl),
 }
-#: Laboratories under more than one name: who leaves one out leaves out all.
+#: Laboratories under more than one name: leaving out one leaves out all.
 SAME_LABORATORY = (("pbc", "txl-pbc"),)
 
 
 def with_other_names(leave_out: Iterable[str]) -> tuple[str, ...]:
-    """The laboratories to leave out, with all their names."""
+    """Return the laboratories to leave out, with all their names."""
     names = set(leave_out)
     for same in SAME_LABORATORY:
         if names & set(same):

@@ -1,4 +1,4 @@
-"""One folder that detector and classifier train from, made from the archives.
+"""Prepare the training folder of detector and classifier from the archives.
 
 ``fields/LAB/…`` holds every listed field, ``fields.csv`` one row a field, ``boxes.csv`` one row a
 labelled object, ``cutouts/LAB/…`` white cells cut out along their masks (BGRA), ``cutouts.csv``
@@ -14,10 +14,10 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rich.progress import Progress
 
 from wbcdet.datasets.archives import Archive, DataError, open_archive
 from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
+from wbcdet.utils.progress import progress as show_progress
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
 BOX_COLUMNS = (
@@ -36,7 +36,8 @@ def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]
 
 
 def _cutout(image: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """The masked cell as BGRA, cropped to its mask with a soft rim; None for an empty mask."""
+    """Return the masked cell as BGRA, cropped to its mask with a soft rim; None for an empty
+    mask."""
     ys, xs = np.nonzero(mask)
     if len(xs) < 200:
         return None
@@ -55,7 +56,7 @@ def _tecom_cutout(archive: Archive, record: LabField) -> np.ndarray | None:
 
 
 def _grown_cutouts(image: np.ndarray, record: LabField) -> list[np.ndarray | None]:
-    """Cells that have a box and no mask, cut out by GrabCut (Rother et al. 2004)."""
+    """Cut out cells that have a box and no mask by GrabCut (Rother et al. 2004)."""
     cells: list[np.ndarray | None] = []
     for b in record.boxes:
         if b.kind != "wbc":
@@ -137,16 +138,15 @@ def prepare(
     fields: list[tuple[Any, ...]] = []
     boxes: list[tuple[Any, ...]] = []
     cutouts: list[tuple[Any, ...]] = []
-    with Progress(disable=not progress) as bar:
-        task = bar.add_task("prepare", total=sum(len(split_list[lab]) for lab in chosen))
+    total = sum(len(split_list[lab]) for lab in chosen)
+    with show_progress("prepare", total, quiet=not progress) as tick:
         for laboratory in chosen:
             archive_names, reader = READERS[laboratory]
             archive, *others = (open_archive(name, data_dir) for name in archive_names)
-            bar.update(task, description=f"prepare {laboratory}")
             (out_dir / "fields" / laboratory).mkdir(parents=True, exist_ok=True)
             (out_dir / "cutouts" / laboratory).mkdir(parents=True, exist_ok=True)
             for record in reader(archive, split_list[laboratory], *others):
-                bar.advance(task)
+                tick(laboratory)
                 path = Path(record.file)
                 stem = f"{path.parent.name}_{path.name}" if laboratory == "bcisc" else path.name
                 name = f"{laboratory}/{stem}"

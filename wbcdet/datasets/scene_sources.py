@@ -1,4 +1,4 @@
-"""Fields and cut-out cells in memory, from which the detector's scenes are composed."""
+"""Load fields and cut-out cells, from which the detector's training scenes are composed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from wbcdet.utils.boxes import area, shared_area
 
-# OpenCV's threads do not survive the fork of a data loader: its workers would wait for ever.
+# OpenCV's threads do not survive the fork of a data loader: its workers would wait forever.
 cv2.setNumThreads(0)
 
 #: Longest side at which source fields are kept in memory; BCISC cells are then 100 px across.
@@ -42,7 +42,8 @@ class Source:
         return width, height
 
     def at_scale(self, scale: float, blank: bool) -> np.ndarray:
-        """The field, or its blank, at the least size of which ``scale`` needs no enlarging."""
+        """Return the field, or its blank, at the least size of which ``scale`` needs no
+        enlarging."""
         level = int(np.clip(np.floor(np.log2(1 / scale)), 0, 2))
         return (self.blanks if blank else self.images)[level]
 
@@ -63,7 +64,7 @@ def _rows(path: Path) -> list[dict[str, str]]:
 def load_sources(
     prepared: Path, splits: tuple[str, ...], leave_out: tuple[str, ...] = ()
 ) -> dict[str, list[Source]]:
-    """Fields of the given detector splits by laboratory.
+    """Load the fields of the given detector splits by laboratory.
 
     Args:
         prepared: folder written by :func:`wbcdet.datasets.prepare.prepare`.
@@ -101,7 +102,8 @@ def load_sources(
 
 
 def cover_cells(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
-    """The field without its white cells, each covered by a soft-edged patch of the same field.
+    """Return the field without its white cells, each covered by a soft-edged patch of the same
+    field.
 
     Low magnification shows hundreds of red cells for each white one; most published fields hold
     one white cell and little else, so such views are tiled with covered fields.
@@ -139,7 +141,7 @@ def cover_cells(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:
 def _free_places(
     boxes: np.ndarray, span: int, size: tuple[int, int], number: int, rng: np.random.Generator
 ) -> list[tuple[int, int]]:
-    """Corners of ``number`` squares of ``span`` px that touch no box, or none at all."""
+    """Return corners of ``number`` squares of ``span`` px that touch no box, or none at all."""
     places: list[tuple[int, int]] = []
     if span >= min(size):
         return places
@@ -154,7 +156,7 @@ def _free_places(
 
 
 def load_cutouts(prepared: Path, leave_out: tuple[str, ...] = ()) -> dict[str, list[np.ndarray]]:
-    """Masked cells by laboratory, (h, w, 4) uint8 BGRA."""
+    """Load the masked cells by laboratory, (h, w, 4) uint8 BGRA."""
     cells: dict[str, list[np.ndarray]] = {}
     for row in _rows(prepared / "cutouts.csv"):
         if row["laboratory"] not in leave_out:
@@ -165,6 +167,6 @@ def load_cutouts(prepared: Path, leave_out: tuple[str, ...] = ()) -> dict[str, l
 
 
 def shared(a: np.ndarray, b: np.ndarray) -> float:
-    """Intersection of two boxes as a part of the first."""
+    """Return the intersection of two boxes as a part of the first."""
     shared = shared_area(a, b)
     return shared / area(a) if shared else 0.0

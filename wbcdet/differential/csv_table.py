@@ -88,7 +88,7 @@ def read_table(path: str | Path) -> Table:
 
 
 def number(text: str, point: str = "") -> float | None:
-    """The number that a cell holds; None where it holds none.
+    """Return the number that a cell holds; None where it holds none.
 
     Args:
         text: with a decimal point or comma, with or without signs between thousands.
@@ -116,7 +116,7 @@ def number(text: str, point: str = "") -> float | None:
 
 
 def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
-    """What stands before decimals in a table; empty where nothing, or both, say so."""
+    """Tell the decimal sign of a table; empty where nothing tells, or both occur."""
     found, grouped = set(), set()
     for cell in cells:
         text = cell.removesuffix("%").strip()

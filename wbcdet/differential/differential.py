@@ -16,7 +16,7 @@ from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
 
-#: How many cells a differential may be asked to hold; see ``Differential.warning``.
+#: Range of the target, in classified cells; see ``Differential.warning``.
 TARGETS = (100, 200, 400)
 
 #: Name of the one group of a run that is not grouped.
@@ -37,7 +37,7 @@ DIFFERENTIAL_COLUMNS: tuple[str, ...] = (
     "reason",
 )
 
-#: Labels that are no named leukocyte: they have a count and no percentage.
+#: Labels that are not a named leukocyte: they have a count and no percentage.
 NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, ARTEFACT)
 
 #: Flag of a reason of which a single cell matters.
@@ -48,7 +48,7 @@ EDGE = "edge"
 
 
 class CountedCell(Protocol):
-    """What is read of a cell; ``records.Cell`` is one.
+    """Protocol of a cell to count; ``records.Cell`` is one.
 
     ``label`` may be any text or ``CellType``: a person may name what the classifier does not.
     """
@@ -62,7 +62,7 @@ class CountedCell(Protocol):
 
 
 class CountedField(Protocol):
-    """What is read of a field; ``records.FieldResult`` is one."""
+    """Protocol of a field to count; ``records.FieldResult`` is one."""
 
     @property
     def file(self) -> str: ...
@@ -104,7 +104,7 @@ class Differential:
         group: name of the slide or patient, or ``ALL``.
         counts: classified cells by label: the four labels, zeros included, then others by name.
         unclassified: unclassified cells by reason, the most frequent first.
-        artefacts: what a person marked as no leukocyte.
+        artefacts: cells that a person marked as artefacts.
         edge: cells cut by the border of their field, of every label.
         edge_left_out: those cells are in none of the counts above.
         fields, not_read: fields read, and fields that could not be read.
@@ -137,11 +137,11 @@ class Differential:
 
     @property
     def missing(self) -> int:
-        """How many classified cells are missing to the target; 0 without a target."""
+        """Number of classified cells still missing to reach the target; 0 without a target."""
         return max(0, (self.target or 0) - self.classified)
 
     def shares(self) -> list[Share]:
-        """One line a label, in the order of ``counts``."""
+        """Return one line a label, in the order of ``counts``."""
         total = self.classified
         lines = []
         for label, count in self.counts.items():
@@ -155,7 +155,7 @@ class Differential:
         return lines
 
     def reasons(self) -> list[Share]:
-        """One line a reason of unclassified cells, in the order of ``records.REASONS``, then
+        """Return one line a reason of unclassified cells, in the order of ``records.REASONS``, then
         others by name; reasons without a cell have none."""
         total = self.white_cells
         known = [reason for reason in REASONS if reason in self.unclassified]
@@ -171,14 +171,15 @@ class Differential:
         return lines
 
     def alarm(self) -> str | None:
-        """One plain line where a reason of which a single cell matters was counted, else None."""
+        """Return one plain line where a reason of which a single cell matters was counted, else
+        None."""
         found = [f"{one.count} {one.label}" for one in self.reasons() if one.flag == PRESENT]
         if not found:
             return None
         return f"{self.group}: {', '.join(found)}: look at each of these cells first"
 
     def warning(self) -> str | None:
-        """One plain line where fewer cells than the target were classified, else None."""
+        """Return one plain line where fewer cells than the target were classified, else None."""
         if not self.missing:
             return None
         start = (
@@ -197,7 +198,7 @@ class Differential:
         )
 
     def rows(self) -> list[dict[str, Any]]:
-        """Flat rows under ``DIFFERENTIAL_COLUMNS``.
+        """Return flat rows under ``DIFFERENTIAL_COLUMNS``.
 
         One row a label, then one row a reason of unclassified cells, with its share of all white
         cells, then, where there are any, what a person marked as artefact, then the cells cut by
@@ -225,7 +226,7 @@ def differentials(
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
 ) -> list[Differential]:
-    """The differential of every group, in the order in which the groups first appear.
+    """Return the differential of every group, in the order in which the groups first appear.
 
     Args:
         results: the record of every field; they are read once and not kept.
@@ -233,7 +234,7 @@ def differentials(
             field; None puts all fields together.
         exclude_edge: leave cells cut by the border out of the counts.
         target: number of classified cells asked for in each group.
-        ranges: reference ranges by label (``ranges.read_ranges``).
+        ranges: reference ranges by label (``reference_ranges.read_ranges``).
 
     Raises:
         grouping.GroupingError: ``by`` is not usable.
@@ -256,7 +257,7 @@ def differential_of(
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
 ) -> Differential:
-    """The differential of the cells of one slide. Arguments as for ``differentials``."""
+    """Return the differential of the cells of one slide. Arguments as for ``differentials``."""
     tally = _Tally()
     tally.add(cells, exclude_edge=False)
     return tally.close(ALL, False, target, ranges or {})

@@ -1,4 +1,4 @@
-"""Which slide or patient a field belongs to, told from its name."""
+"""Group fields by slide or patient, from their names."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ _MAX_NAMED = 5
 
 
 class GroupingError(WbcdetError, ValueError):
-    """What ``--group-by`` names is neither ``folder`` nor a usable pattern; one line."""
+    """``--group-by`` names neither ``folder`` nor a usable pattern; the message is one line."""
 
 
 def group_of(name: str, by: str) -> str:
-    """The group of a field.
+    """Return the group of a field.
 
     Args:
         name: the field's name in its run, with ``/`` between folders.
@@ -56,7 +56,7 @@ def check_grouping(by: str) -> None:
 
 
 def no_group_warning(names: Sequence[str]) -> str | None:
-    """One line that names the fields without a group; None where there is none."""
+    """Name the fields without a group in one line; None where all have one."""
     if not names:
         return None
     shown = ", ".join(" ".join(name.split()) for name in names[:_MAX_NAMED])

@@ -16,21 +16,21 @@ _COLUMNS = ("label", "low_percent", "high_percent", "source")
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRange:
-    """Where the share of a cell type lies in healthy adults: percent, both ends included."""
+    """Reference range of a cell type in healthy adults: percent, both ends included."""
 
     low: float
     high: float
     source: str
 
     def flag(self, low: float, high: float) -> str:
-        """``low`` or ``high`` where the whole interval (percent) is outside, else empty."""
+        """Return ``low`` or ``high`` where the whole interval (percent) is outside, else ""."""
         if high < self.low:
             return "low"
         return "high" if low > self.high else ""
 
 
 def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
-    """Reference ranges by label.
+    """Read reference ranges by label.
 
     Args:
         path: CSV with the columns ``label, low_percent, high_percent, source``; None takes the
@@ -61,7 +61,7 @@ def _range(table: Table, line: int, row: Mapping[str, str]) -> tuple[str, Refere
     where = f"{table.path}: line {line}"
     label = row["label"].casefold()
     if label not in _KNOWN:
-        raise TableError(f"{where}: label {row['label']!r} is none of {', '.join(_KNOWN)}")
+        raise TableError(f"{where}: label {row['label']!r} is not one of {', '.join(_KNOWN)}")
     limits = []
     for name in ("low_percent", "high_percent"):
         value = number(row[name], table.point)

@@ -1,4 +1,4 @@
-"""What is said of a slide beside its cells: differential, fields without a cell, unknown ground."""
+"""Summarise a slide: differential, fields without a cell, comparison with the training data."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class SlideSummary:
     ground: GroundVerdict
 
     def to_dict(self) -> dict[str, Any]:
-        """The slide as it stands in ``results.json``."""
+        """Return the slide as it stands in ``results.json``."""
         one = self.differential
         return {
             "group": one.group,
@@ -54,7 +54,7 @@ def summarise(
     reference: Mapping[str, Any] | None,
     roots: Sequence[Mapping[str, str]] = (),
 ) -> list[SlideSummary]:
-    """The slides of a run that was not told which field is of which: a folder is one.
+    """Return the slides of a run that was not told which field is of which: a folder is one.
 
     Args:
         results: the record of every field.
@@ -79,12 +79,12 @@ def summarise(
 
 
 def empty_fields(results: Sequence[FieldResult]) -> list[str]:
-    """The fields that were read and in which no cell was found."""
+    """Return the fields that were read and in which no cell was found."""
     return [one.file for one in results if one.failure is None and not one.cells]
 
 
 def empty_line(empty: Sequence[str], fields: int) -> str | None:
-    """One line that counts and names the fields without a cell; None where there are none."""
+    """Count and name the fields without a cell in one line; None where all have cells."""
     if not empty:
         return None
     shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])

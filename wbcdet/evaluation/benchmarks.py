@@ -57,7 +57,7 @@ NAMES = (*_LABORATORIES, "empty", "telephone", "unseen-bccd", "kaggle-test")
 
 
 def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[TestList]:
-    """The named lists; a name may stand for one list to find cells on and one to name them.
+    """Return the named lists; a name may stand for one list to find cells on and one to name them.
 
     Args:
         names: of ``NAMES``.
@@ -81,7 +81,7 @@ def load_lists(names: Sequence[str], prepared: Path, data: Path | None) -> list[
 def prepared_fields(
     prepared: Path, choose: Callable[[Row], bool], *, completed: bool = False
 ) -> list[LabelledField]:
-    """Fields of the prepared folder for which ``choose`` says yes of their row.
+    """Return fields of the prepared folder whose row ``choose`` accepts.
 
     Args:
         completed: with the white cells for which the data set has no box.
@@ -113,7 +113,8 @@ def prepared_fields(
 
 
 def empty_windows(fields: Sequence[LabelledField], width: int, height: int) -> list[LabelledField]:
-    """Windows of a regular grid on the fields that no white cell and no ignored spot reaches."""
+    """Return windows of a regular grid on the fields that no white cell and no ignored spot
+    reaches."""
     windows = []
     for f in fields:
         assert f.size is not None
@@ -177,7 +178,7 @@ def _crops(prepared: Path, laboratory: str, part: str) -> list[LabelledCrop]:
 
 
 def _type_of(name: str) -> str:
-    """A class of the classifier in the terms of labelled data."""
+    """Return a class of the classifier in the terms of labelled data."""
     if name in TYPES:
         return name
     return "artefact" if name == "platelet" else "other"
@@ -221,7 +222,7 @@ def _unseen_bccd(prepared: Path, _: Path | None) -> list[TestList]:
 
 
 def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
-    """The public four-class TEST pictures: copies of BCCD fields, turned and mirrored."""
+    """Return the public four-class TEST pictures: copies of BCCD fields, turned and mirrored."""
     archive = open_archive("kaggle-wbc", data)
     learnt, group_of = set(), {}
     with (datasets_folder() / "splits.csv").open(encoding="utf-8", newline="") as stream:
@@ -266,7 +267,7 @@ _OTHERS: dict[str, Callable[[Path, Path | None], list[TestList]]] = {
 
 
 def _of(laboratory: str, **parts: tuple[str, ...]) -> Callable[[Row], bool]:
-    """Chooses the rows of a laboratory whose columns hold one of these parts."""
+    """Return a filter for the rows of a laboratory whose columns hold one of these parts."""
     return lambda row: (
         row["laboratory"] == laboratory and all(row[column] in of for column, of in parts.items())
     )

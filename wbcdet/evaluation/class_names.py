@@ -1,4 +1,4 @@
-"""Class names of labelled data, in the terms of the field."""
+"""Translate class names of labelled data into standard cell types."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from wbcdet.records import LABELS
 #: Types of labelled cells. ``other`` is any other white cell; like basophils and artefacts it
 #: must come out unclassified.
 TYPES = (*(str(label) for label in LABELS), "basophil", "other", "artefact")
-#: What a class can stand for beside the types.
+#: Meanings of a class beside the types.
 WHITE_CELL = "white-cell"
 NOT_WHITE = "not-white"
 IGNORE = "ignore"
@@ -43,7 +43,7 @@ _PARTS = (
     r"|stab\w*neut\w*|rods?|bne|sne|ngs|ngb|pmns?|polys?|polymorph\w*|baston\w*|cayado\w*|abaston\w*"
     r"|палочк\w*|сегмент\w*|с\W?я|п\W?я"
 )
-#: What Chinese and Japanese names contain.
+#: Parts of Chinese and Japanese names.
 _SIGNS = {
     "eosinophil": ("嗜酸", "好酸"),
     "basophil": ("嗜碱", "嗜鹼", "好塩基"),
@@ -94,7 +94,7 @@ _ALIKE = 0.8
 
 @dataclass(frozen=True, slots=True)
 class ClassName:
-    """What a name stands for.
+    """Meaning of a class name.
 
     Attributes:
         standard: as :func:`standard_type` gives it.
@@ -106,7 +106,7 @@ class ClassName:
 
 
 def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | None:
-    """What a class of labelled data stands for.
+    """Return the standard type of a class of labelled data.
 
     Args:
         name: as the data has it, such as ``EOSINOPHIL``, ``Neutrófilos`` or ``03_mono``.
@@ -124,7 +124,7 @@ def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | 
 
 @lru_cache(maxsize=4096)
 def understand(name: str) -> ClassName:
-    """What a name stands for, where every word of it is understood and all say the same."""
+    """Interpret a name, where every word of it is understood and all agree."""
     plain = _plain(name)
     if plain in _LONG_NAMES:
         return ClassName(_LONG_NAMES[plain])
@@ -151,7 +151,7 @@ def understand(name: str) -> ClassName:
 
 
 def suggestion(name: str) -> str | None:
-    """What a class of unknown name may be: to be asked, never to be taken for granted."""
+    """Guess what a class of unknown name may be: a question to the user, never an answer."""
     words = _plain(name).split()
     if any(_OTHERWISE.search(word) for word in words) or any(
         sign in name for sign in _OTHERWISE_SIGNS
@@ -168,7 +168,7 @@ def suggestion(name: str) -> str | None:
 
 
 def parse_mapping(pairs: list[str]) -> dict[str, str]:
-    """``OWN=STANDARD`` texts as a mapping.
+    """Parse ``OWN=STANDARD`` texts to a mapping.
 
     Raises:
         ValueError: a text is no such pair; the message is one line.
@@ -191,7 +191,7 @@ def _kind_of(word: str) -> str | None:
 
 
 def _of_blood(said: set[str]) -> str | None:
-    """``嗜酸性白细胞`` names a white cell and its type."""
+    """Keep the type of a name such as ``嗜酸性白细胞``, which says white cell as well."""
     rest = said - {WHITE_CELL}
     return rest.pop() if len(rest) == 1 else None
 

@@ -1,15 +1,25 @@
-"""Figures of the names: how often the right one is given, and how far its score can be trusted."""
+"""Figures of the classifier: accuracy of its labels and calibration of their scores."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wbcdet.evaluation.class_names import TYPES
+from wbcdet.evaluation.figures import (
+    ByClass,
+    Calibration,
+    CalibrationBin,
+    ClassFigures,
+    DeclinedFigures,
+    Interval,
+    MeanFigures,
+    NamingFigures,
+    RiskCoverage,
+)
 from wbcdet.inference.classifier import Classification, decide
 from wbcdet.records import LABELS, CellType
 from wbcdet.utils.intervals import Groups, wilson
@@ -17,7 +27,8 @@ from wbcdet.utils.intervals import Groups, wilson
 FOUR = tuple(str(label) for label in LABELS)
 OTHERS = TYPES[len(FOUR) :]
 UNCLASSIFIED = str(CellType.UNCLASSIFIED)
-#: Said of a picture of one cell in which the detector found none.
+_RATES = ("precision", "recall", "f1")
+#: Label of a picture of one cell in which the detector found none.
 NOT_FOUND = "not found"
 #: Bins of the calibration, each with as many cells.
 _BINS = 10
@@ -28,10 +39,10 @@ _CURVE_POINTS = 200
 
 @dataclass(slots=True)
 class NamedCell:
-    """A labelled cell and what the classifier said of it.
+    """A labelled cell and the classifier's result.
 
     Attributes:
-        truth: one of ``terms.TYPES``.
+        truth: one of ``class_names.TYPES``.
         named: one of the four labels, ``unclassified`` or ``NOT_FOUND``.
         scores: probability of the four labels; zeros where the cell was not found.
         declined: a class beside the four won, or the cell was not found: no threshold names it.
@@ -50,19 +61,19 @@ class NamedCell:
 def named_cell(
     truth: str, odds: np.ndarray, classes: Sequence[str], min_score: float, group: str
 ) -> NamedCell:
-    """The verdict on a cell from the probability of each class of the card, (classes,)."""
+    """Return the verdict on a cell from the probability of each class of the card, (classes,)."""
     return judged_cell(truth, decide(odds, classes, min_score), group)
 
 
 def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
-    """A labelled cell beside the verdict on it."""
+    """Return a labelled cell beside the verdict on it."""
     scores = np.array([verdict.scores[label] for label in FOUR])
     declined = verdict.reason not in (None, "low-score")
     return NamedCell(truth, str(verdict.label), scores, declined, group, verdict.reason)
 
 
-def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
-    """Figures of the classifier.
+def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
+    """Compute the figures of the classifier.
 
     Returns:
         ``accuracy`` over cells of the four classes with those that were declined (``unclassified``)
@@ -79,7 +90,19 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
     classified = np.isin(named, FOUR)
     missed = named == NOT_FOUND
     total, open_ = int(of_four.sum()), ~classified & ~missed
-    out: dict[str, Any] = {
+    declined: dict[str, DeclinedFigures] = {}
+    for name in OTHERS:
+        mask = truth == name
+        # Where nothing is found, an artefact is rightly taken for none of the four.
+        out = open_ | missed if name == "artefact" else open_
+        declined[name] = {
+            "cells": int(mask.sum()),
+            "unclassified": _mean(out[mask]),
+            "unclassified_ci": groups.share(out, mask),
+        }
+    columns = (*FOUR, UNCLASSIFIED, *([NOT_FOUND] if (named == NOT_FOUND).any() else []))
+    found = [c for c in cells if c.named != NOT_FOUND]
+    return {
         "cells": total,
         "accuracy": int((right & of_four).sum()) / max(total, 1),
         "accuracy_ci": groups.share(right, of_four),
@@ -89,41 +112,33 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
         "accuracy_classified_ci": groups.share(right, of_four & classified),
         "min_score": min_score,
         "interval": groups.method,
+        **_by_class(truth, named, groups),
+        "basophil": declined["basophil"],
+        "other": declined["other"],
+        "artefact": declined["artefact"],
+        "confusion": {
+            t: {n: int(((truth == t) & (named == n)).sum()) for n in columns}
+            for t in TYPES
+            if t in FOUR or (truth == t).any()
+        },
+        "reasons": {
+            t: dict(Counter(c.reason for c in cells if c.truth == t and c.reason).most_common())
+            for t in TYPES
+            if (truth == t).any()
+        },
+        "calibration": calibration([c for c in found if c.truth != "artefact"]),
+        "calibration_with_artefacts": calibration(found)["ece"],
+        "risk_coverage": risk_coverage([c for c in cells if c.truth in FOUR], min_score),
     }
-    out |= _by_class(truth, named, groups)
-    for name in OTHERS:
-        mask = truth == name
-        # Where nothing is found, an artefact is rightly taken for none of the four.
-        declined = open_ | missed if name == "artefact" else open_
-        out[name] = {
-            "cells": int(mask.sum()),
-            "unclassified": _mean(declined[mask]),
-            "unclassified_ci": groups.share(declined, mask),
-        }
-    columns = (*FOUR, UNCLASSIFIED, *([NOT_FOUND] if (named == NOT_FOUND).any() else []))
-    out["confusion"] = {
-        t: {n: int(((truth == t) & (named == n)).sum()) for n in columns}
-        for t in TYPES
-        if t in FOUR or (truth == t).any()
-    }
-    out["reasons"] = {
-        t: dict(Counter(c.reason for c in cells if c.truth == t and c.reason).most_common())
-        for t in TYPES
-        if (truth == t).any()
-    }
-    found = [c for c in cells if c.named != NOT_FOUND]
-    out["calibration"] = calibration([c for c in found if c.truth != "artefact"])
-    out["calibration_with_artefacts"] = calibration(found)["ece"]
-    out["risk_coverage"] = risk_coverage([c for c in cells if c.truth in FOUR], min_score)
-    return out
 
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> dict[str, Any]:
-    """``classes``, ``macro`` and ``weighted``; cells beside the four harm nobody's precision."""
+def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> ByClass:
+    """Return ``classes``, ``macro`` and ``weighted``; cells beside the four harm nobody's
+    precision."""
     # One count a cell: true class by (each label, anything else).
     table = np.zeros((len(truth), len(FOUR), len(FOUR) + 1))
     for t, one in enumerate(FOUR):
@@ -133,30 +148,40 @@ def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> dict[str,
     figures = _rates(table.sum(0)[None])
     drawn = _rates(groups.draws(table)) if len(truth) else figures
     present = table.sum((0, 2)) > 0
-    classes = {}
+    classes: dict[str, ClassFigures] = {}
     for t, name in enumerate(FOUR):
         of = truth == name
-        row: dict[str, Any] = {"cells": int(of.sum())}
-        said = int(((named == name) & np.isin(truth, FOUR)).sum())
-        for key in ("precision", "recall", "f1"):
-            value = float(figures[key][0, t])
-            row[key] = None if np.isnan(value) else value
-            row[f"{key}_ci"] = _percentiles(drawn[key][:, t])
-        row["recall_ci"] = groups.share(named == name, of)
-        row["precision_ci"] = groups.share(truth == name, (named == name) & np.isin(truth, FOUR))
-        row["named"] = said
-        classes[name] = row
-    out: dict[str, Any] = {"classes": classes}
-    for kind in ("macro", "weighted"):
-        out[kind] = {}
-        for key in ("precision", "recall", "f1"):
-            out[kind][key] = _percentiles(_average(figures, key, kind, present), middle=True)
-            out[kind][f"{key}_ci"] = _percentiles(_average(drawn, key, kind, present))
-    return out
+        said = (named == name) & np.isin(truth, FOUR)
+        precision, recall, f1 = (_number(figures[key][0, t]) for key in _RATES)
+        classes[name] = {
+            "cells": int(of.sum()),
+            "precision": precision,
+            "precision_ci": groups.share(truth == name, said),
+            "recall": recall,
+            "recall_ci": groups.share(named == name, of),
+            "f1": f1,
+            "f1_ci": _spread(drawn["f1"][:, t]),
+            "named": int(said.sum()),
+        }
+
+    def means(kind: str) -> MeanFigures:
+        precision, recall, f1 = (_number(_average(figures, r, kind, present)[0]) for r in _RATES)
+        spreads = [_spread(_average(drawn, rate, kind, present)) for rate in _RATES]
+        return {
+            "precision": precision,
+            "precision_ci": spreads[0],
+            "recall": recall,
+            "recall_ci": spreads[1],
+            "f1": f1,
+            "f1_ci": spreads[2],
+        }
+
+    return {"classes": classes, "macro": means("macro"), "weighted": means("weighted")}
 
 
 def _rates(tables: np.ndarray) -> dict[str, np.ndarray]:
-    """Precision, recall, F1 and number of each class from tables (K, 4, 5); NaN without cells."""
+    """Return precision, recall, F1 and number of each class from tables (K, 4, 5); NaN without
+    cells."""
     right = np.einsum("kii->ki", tables[:, :, : len(FOUR)])
     number, said = tables.sum(2), tables[:, :, : len(FOUR)].sum(1)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -169,25 +194,28 @@ def _rates(tables: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _average(rates: dict[str, np.ndarray], key: str, kind: str, present: np.ndarray) -> np.ndarray:
-    """Mean over the classes that have cells; a class never named has a precision of 0."""
+    """Return mean over the classes that have cells; a class never named has a precision of 0."""
     weight = np.where(rates["number"] > 0, rates["number"] if kind == "weighted" else 1.0, 0.0)
     values = np.nan_to_num(rates[key]) * weight * present
     total = (weight * present).sum(1)
     return np.where(total > 0, values.sum(1) / np.maximum(total, 1e-12), np.nan)
 
 
-def _percentiles(values: np.ndarray, middle: bool = False) -> Any:
+def _number(value: float) -> float | None:
+    return None if np.isnan(value) else float(value)
+
+
+def _spread(values: np.ndarray) -> Interval:
+    """Return the middle 95 % of resampled figures; None without any, or where all are alike."""
     if np.isnan(values).all():
         return None
-    if middle:
-        return float(values[0])
     low, high = np.nanpercentile(values, (2.5, 97.5))
     # Without any error a bootstrap has no width: that is no knowledge.
     return (float(low), float(high)) if high > low else None
 
 
-def calibration(cells: Sequence[NamedCell]) -> dict[str, Any]:
-    """Expected calibration error of the most probable of the four classes and "none of them".
+def calibration(cells: Sequence[NamedCell]) -> Calibration:
+    """Return the expected calibration error of the most probable of the four and "none of them".
 
     Returns:
         ``ece`` over equally filled bins; ``ece_by_chance``, what a perfectly calibrated classifier
@@ -204,7 +232,7 @@ def calibration(cells: Sequence[NamedCell]) -> dict[str, Any]:
     bins = np.array_split(np.arange(len(cells)), min(_BINS, len(cells)))
     rng = np.random.default_rng(0)
     chance = [_ece(score, rng.random(len(score)) < score, bins) for _ in range(_CHANCE_DRAWS)]
-    rows = [
+    rows: list[CalibrationBin] = [
         {
             "cells": len(b),
             "score": float(score[b].mean()),
@@ -226,8 +254,8 @@ def _ece(score: np.ndarray, right: np.ndarray, bins: Sequence[np.ndarray]) -> fl
     return sum(gaps) / len(score)
 
 
-def risk_coverage(cells: Sequence[NamedCell], min_score: float) -> dict[str, Any]:
-    """Share of wrong names among the cells named, as the threshold falls and more are named.
+def risk_coverage(cells: Sequence[NamedCell], min_score: float) -> RiskCoverage:
+    """Return the share of wrong names among the cells named, as the threshold falls.
 
     Returns:
         ``aurc``, the mean risk over all numbers of named cells (0 is best); ``coverage_most``, as

@@ -1,4 +1,4 @@
-"""Labelled pictures: what must be found on a field, and what each of its cells is."""
+"""Labelled pictures: the boxes and types of the cells on a field."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from wbcdet.io.colour import Pixels
 
 
 def no_boxes() -> np.ndarray:
-    """(0, 4) corners."""
+    """Return an array of no boxes, (0, 4)."""
     return np.zeros((0, 4))
 
 
 @dataclass(slots=True)
 class LabelledField:
-    """One picture and what a person said of it.
+    """One picture and its labels.
 
     Attributes:
         name: of the picture in its list.
         read: gives (H, W, 3) uint8 BGR; raises ``FieldError`` where it cannot.
         boxes: (N, 4) white cells that must be found, pixels.
-        types: cell type of each, one of ``terms.TYPES``; "" where nobody said.
+        types: cell type of each, one of ``class_names.TYPES``; "" where it is unknown.
         ignored: (M, 4) regions in which a box is neither right nor wrong.
         picture_type: type of the one cell that the picture is of, where a class folder says it
             and no box does; else None.
@@ -56,7 +56,7 @@ class LabelledCrop:
         file: the picture it is from.
         patch: (H, W, 3) uint8 BGR, the part of the picture around the cell.
         box: of the cell within the patch, px.
-        truth: one of ``terms.TYPES``.
+        truth: one of ``class_names.TYPES``.
         group: see :class:`LabelledField`.
     """
 
@@ -69,10 +69,10 @@ class LabelledCrop:
 
 @dataclass(frozen=True, slots=True)
 class LabelIssue:
-    """Something about labelled data that the reader of a figure must know.
+    """An issue of labelled data that the reader of a figure must know.
 
     Attributes:
-        kind: a key of ``problems.KINDS``.
+        kind: a key of ``label_issues.KINDS``.
         where: the file or class.
         what: in one line.
     """

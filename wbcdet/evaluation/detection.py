@@ -1,15 +1,21 @@
-"""Figures of the detector: which white cells are found, and what else."""
+"""Figures of the detector: recall, precision and average precision."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
 
 from wbcdet.evaluation.dataset import no_boxes
+from wbcdet.evaluation.figures import (
+    AveragePrecision,
+    CurvePoint,
+    FindingFigures,
+    FoundFigures,
+    SizeFigures,
+)
 from wbcdet.utils.boxes import iou_matrix
 from wbcdet.utils.intervals import Groups
 
@@ -42,7 +48,7 @@ class FoundField:
 
 
 def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:
-    """Pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
+    """Return pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
     if not len(truth) or not len(boxes):
         return []
     iou = iou_matrix(truth, boxes)
@@ -55,7 +61,7 @@ def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[
 
 
 def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
-    """(M,) bool: boxes (M, 4) whose centre lies in no ignored region (K, 4)."""
+    """Tell which boxes (M, 4) have their centre in no ignored region (K, 4), (M,) bool."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     kept = np.ones(len(boxes), bool)
     for region in ignored:
@@ -63,8 +69,9 @@ def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
     return kept
 
 
-def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str, Any]:
-    """AP50 and AP50-95 over all scores; recall, precision and false boxes at ``confidence``."""
+def judge_detector(fields: Sequence[FoundField], confidence: float) -> FindingFigures:
+    """Return AP50 and AP50-95 over all scores; recall, precision and false boxes at
+    ``confidence``."""
     found: list[np.ndarray] = []
     false = []
     for f in fields:
@@ -75,24 +82,36 @@ def judge_detector(fields: Sequence[FoundField], confidence: float) -> dict[str,
         false.append(len(shown) - int(hit.sum()))
     hits = np.concatenate(found) if found else np.zeros(0, bool)
     cells, good, wrong = len(hits), int(hits.sum()), sum(false)
-    out: dict[str, Any] = {"fields": len(fields), "cells": cells, "found": good}
-    out |= {"confidence": confidence, "least_iou": MIN_IOU}
+    of_found: FoundFigures = {}
     if cells:
         of_cell = Groups([f.group for f in fields for _ in f.truth])
-        out |= average_precision(fields)
-        out |= {"recall": good / cells, "recall_ci": of_cell.share(hits, np.ones(cells, bool))}
-        out |= {"precision": good / max(good + wrong, 1)}
-        out |= {"f1": 2 * good / max(cells + good + wrong, 1)}
-        out |= {"interval": of_cell.method, "by_size": _by_size(fields, hits, of_cell)}
-        out |= {"curve": _curve(fields)}
-    out |= {"false_boxes": wrong, "false_per_field": wrong / max(len(fields), 1)}
+        of_found = {
+            **average_precision(fields),
+            "recall": good / cells,
+            "recall_ci": of_cell.share(hits, np.ones(cells, bool)),
+            "precision": good / max(good + wrong, 1),
+            "f1": 2 * good / max(cells + good + wrong, 1),
+            "interval": of_cell.method,
+            "by_size": _by_size(fields, hits, of_cell),
+            "curve": _curve(fields),
+        }
     counts = np.array([[n, 1] for n in false], float).reshape(-1, 2)
     spread = Groups([f.group for f in fields]).spread(counts, lambda d: d[:, 0] / d[:, 1])
-    return out | {"false_per_field_ci": spread}
+    return {
+        "fields": len(fields),
+        "cells": cells,
+        "found": good,
+        "confidence": confidence,
+        "least_iou": MIN_IOU,
+        **of_found,
+        "false_boxes": wrong,
+        "false_per_field": wrong / max(len(fields), 1),
+        "false_per_field_ci": spread,
+    }
 
 
-def average_precision(fields: Sequence[FoundField]) -> dict[str, float]:
-    """``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
+def average_precision(fields: Sequence[FoundField]) -> AveragePrecision:
+    """Return ``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
     import supervision as sv
     from supervision.metrics import MeanAveragePrecision
 
@@ -109,18 +128,18 @@ def average_precision(fields: Sequence[FoundField]) -> dict[str, float]:
     return {"ap50": max(0.0, float(result.map50)), "ap50_95": max(0.0, float(result.map50_95))}
 
 
-def _by_size(
-    fields: Sequence[FoundField], hits: np.ndarray, groups: Groups
-) -> list[dict[str, Any]]:
-    """Recall of cells of each size relative to their field; sizes without a cell are left out."""
+def _by_size(fields: Sequence[FoundField], hits: np.ndarray, groups: Groups) -> list[SizeFigures]:
+    """Return the recall of cells of each size relative to their field; sizes without a cell are
+    left out."""
     parts = np.concatenate(
         [(f.truth[:, 2:] - f.truth[:, :2]).max(1, initial=0) / max(f.size) for f in fields]
     )
-    rows = []
+    rows: list[SizeFigures] = []
     for low, high in pairwise(SIZE_EDGES):
         of = (parts >= low) & (parts < high)
         if of.any():
             ci = groups.share(hits, of)
+            assert ci is not None
             rows.append(
                 {
                     "from": low, "to": min(high, 1.0), "cells": int(of.sum()),
@@ -130,8 +149,8 @@ def _by_size(
     return rows
 
 
-def _curve(fields: Sequence[FoundField]) -> list[dict[str, float]]:
-    """Precision and recall as the threshold falls; at most ``_CURVE_POINTS`` points."""
+def _curve(fields: Sequence[FoundField]) -> list[CurvePoint]:
+    """Return precision and recall as the threshold falls; at most ``_CURVE_POINTS`` points."""
     scores, right = [], []
     for f in fields:
         hit = np.zeros(len(f.boxes), bool)

@@ -1,4 +1,4 @@
-"""Boxes that lie beside the cells in one and the same way: they were written, or read, otherwise.
+"""Diagnose boxes that all lie beside their cells in the same way: another format or rotation.
 
 The boxes of each picture are read in other ways, such as corners for sides, or turned. Where many
 more of them then lie on what the detector found, that way is told.
@@ -29,7 +29,7 @@ Way = Callable[[np.ndarray, int, int], np.ndarray]
 
 
 def diagnose(fields: Sequence[FoundField], confidence: float) -> list[LabelIssue]:
-    """How the boxes would have to be read to lie on the cells; nothing where most of them do.
+    """Tell how the boxes would have to be read to lie on the cells; [] where most of them do.
 
     Args:
         fields: boxes of the labels and of the detector.
@@ -64,22 +64,38 @@ def _ways(shown: Sequence[tuple[FoundField, np.ndarray]]) -> Iterator[tuple[str,
     yield "percent of the picture's sides", lambda b, w, h: b * ([w / 100, h / 100] * 2)
     yield "y before x (swapped axes)", lambda b, w, h: b[:, [1, 0, 3, 2]]
     for factor, words in _SCALES:
-        yield words, lambda b, w, h, k=factor: b * k  # type: ignore[misc]
+        yield words, _scaled(factor)
     for side in _SIDES:
         yield (
             f"drawn on the picture brought to {side} x {side} pixels",
-            lambda b, w, h, k=side: b * np.array([w / k, h / k] * 2),  # type: ignore[misc]
+            _brought_to(side),
         )
     if (scale := _likely_scale(shown)) is not None:
-        yield f"{scale:.2f} times as large as they are written", lambda b, w, h: b * scale
+        yield f"{scale:.2f} times as large as they are written", _scaled(scale)
     before = "drawn on the picture before it was turned"
     # In parts of its sides, a box was brought to the pixels of the turned picture when it was read.
     for unit, raw in (("", False), (" (in parts of its sides)", True)):
-        yield f"{before} to the right{unit}", lambda b, w, h, r=raw: _right(_raw(b, w, h, r), w)  # type: ignore[misc]
-        yield f"{before} to the left{unit}", lambda b, w, h, r=raw: _left(_raw(b, w, h, r), h)  # type: ignore[misc]
+        yield f"{before} to the right{unit}", _turned_right(raw)
+        yield f"{before} to the left{unit}", _turned_left(raw)
     yield f"{before} upside down", lambda b, w, h: np.array([w, h, w, h]) - b[:, [2, 3, 0, 1]]
     yield "drawn on the mirror image (left and right)", _mirrored
     yield "counted from the bottom, not from the top", _from_bottom
+
+
+def _scaled(factor: float) -> Way:
+    return lambda b, w, h: b * factor
+
+
+def _brought_to(side: int) -> Way:
+    return lambda b, w, h: b * np.array([w / side, h / side] * 2)
+
+
+def _turned_right(in_parts: bool) -> Way:
+    return lambda b, w, h: _right(_raw(b, w, h, in_parts), w)
+
+
+def _turned_left(in_parts: bool) -> Way:
+    return lambda b, w, h: _left(_raw(b, w, h, in_parts), h)
 
 
 def _sides_are_corners(b: np.ndarray, w: int, h: int) -> np.ndarray:
@@ -109,17 +125,18 @@ def _corner_is_centre(b: np.ndarray, w: int, h: int) -> np.ndarray:
 
 
 def _raw(b: np.ndarray, w: int, h: int, in_parts: bool) -> np.ndarray:
-    """Boxes on the picture before it was turned by a right angle, which is h wide and w high."""
+    """Return boxes on the picture before it was turned by a right angle, which is h wide and w
+    high."""
     return b * np.array([h / w, w / h] * 2) if in_parts else b
 
 
 def _right(b: np.ndarray, w: int) -> np.ndarray:
-    """A quarter to the right; the turned picture is ``w`` wide."""
+    """Return a quarter to the right; the turned picture is ``w`` wide."""
     return np.column_stack([w - b[:, 3], b[:, 0], w - b[:, 1], b[:, 2]])
 
 
 def _left(b: np.ndarray, h: int) -> np.ndarray:
-    """A quarter to the left; the turned picture is ``h`` high."""
+    """Return a quarter to the left; the turned picture is ``h`` high."""
     return np.column_stack([b[:, 1], h - b[:, 2], b[:, 3], h - b[:, 0]])
 
 
@@ -132,13 +149,14 @@ def _from_bottom(b: np.ndarray, w: int, h: int) -> np.ndarray:
 
 
 def _in_order(b: np.ndarray) -> np.ndarray:
-    """Boxes whose sides would be less than nothing are none."""
+    """Replace boxes with negative sides by -1."""
     possible = np.all(b[:, 2:] > b[:, :2], axis=1)
     return np.where(possible.reshape(-1, 1), b, -1.0)
 
 
 def _likely_scale(shown: Sequence[tuple[FoundField, np.ndarray]]) -> float | None:
-    """Side of a cell that was found over that of a labelled one; None where they are alike."""
+    """Return the side of a cell that was found over that of a labelled one; None where they are
+    alike."""
     sides = [
         [np.sqrt((b[:, 2:] - b[:, :2]).clip(0).prod(1)) for b in boxes]
         for boxes in ([f.given for f, _ in shown], [found for _, found in shown])

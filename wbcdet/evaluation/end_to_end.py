@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from wbcdet.evaluation.classification import FOUR, UNCLASSIFIED
 from wbcdet.evaluation.detection import match
+from wbcdet.evaluation.figures import DifferentialFigures, PipelineFigures, TypeDifference
 from wbcdet.records import Cell
 from wbcdet.utils.intervals import Groups
 
 
 @dataclass(slots=True)
 class AnalysedField:
-    """What the analyser said of one field beside the truth.
+    """The analyser's cells of one field beside the truth.
 
     Attributes:
         truth, types: see :class:`wbcdet.evaluation.dataset.LabelledField`.
@@ -36,12 +36,12 @@ class AnalysedField:
         return np.array([c.box for c in self.cells]).reshape(-1, 4)
 
     def pairs(self) -> list[tuple[int, int]]:
-        """Pairs (truth, cell) of the same cell."""
+        """Return pairs (truth, cell) of the same cell."""
         return match(self.truth, self.boxes)
 
 
-def judge_pipeline(fields: Sequence[AnalysedField]) -> dict[str, Any]:
-    """End-to-end figures: a cell that is not found is not named right either.
+def judge_pipeline(fields: Sequence[AnalysedField]) -> PipelineFigures:
+    """Return end-to-end figures: a cell that is not found is not named right either.
 
     Returns:
         ``found`` of all cells; ``named`` of the cells of the four types; ``exact``, fields whose
@@ -83,8 +83,8 @@ def judge_pipeline(fields: Sequence[AnalysedField]) -> dict[str, Any]:
     }
 
 
-def differential(fields: Sequence[AnalysedField]) -> dict[str, Any]:
-    """Counted less true percentage of each type, over fields of which every cell's type is known.
+def differential(fields: Sequence[AnalysedField]) -> DifferentialFigures:
+    """Return counted less true percentage of each type, where every cell's type is known.
 
     Percentages are of the cells of the four types: true ones by their label, counted ones by
     their name, whether the box is right or not, as on a report.
@@ -95,11 +95,16 @@ def differential(fields: Sequence[AnalysedField]) -> dict[str, Any]:
         said = [str(c.label) for c in f.cells]
         row[1] = [said.count(name) for name in FOUR]
     true, counted = counts.sum(0)
-    out: dict[str, Any] = {"fields": len(fields), "cells": int(true.sum())}
+    types: dict[str, TypeDifference] = {}
+    figures: DifferentialFigures = {
+        "fields": len(fields),
+        "cells": int(true.sum()),
+        "types": types,
+        "mean_absolute_points": None,
+    }
     if not true.sum() or not counted.sum():
-        return out | {"types": {}, "mean_absolute_points": None}
+        return figures
     groups = Groups([f.group for f in fields])
-    types: dict[str, dict[str, Any]] = {}
     for n, name in enumerate(FOUR):
 
         def points(drawn: np.ndarray, n: int = n) -> np.ndarray:
@@ -115,5 +120,6 @@ def differential(fields: Sequence[AnalysedField]) -> dict[str, Any]:
             "points": float(points(counts.sum(0)[None])[0]),
             "points_ci": groups.spread(counts, points),
         }
-    mean = float(np.mean([abs(row["points"]) for row in types.values()]))
-    return out | {"types": types, "mean_absolute_points": mean}
+    off = [abs(row["points"]) for row in types.values()]
+    figures["mean_absolute_points"] = float(np.mean(off))
+    return figures

@@ -1,4 +1,4 @@
-"""The worst errors as small pictures, for a person to judge who is right."""
+"""Collect the worst errors as small pictures, for a person to judge who is right."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class ErrorCase:
     Attributes:
         kind: ``wrong name``, ``no name``, ``missed`` or ``no cell here``.
         file: of the picture it is in.
-        truth, said: what the label says and what wbcdet says.
+        truth, said: the label and wbcdet's result.
         score: how sure wbcdet was, 0..1; the surer, the worse.
         jpeg: the cell with its surroundings, as a ``data:`` address.
     """
@@ -83,7 +83,7 @@ class Gallery:
         self._add(kind, file, cell.truth, cell.named, score, pixels, box)
 
     def worst(self) -> list[ErrorCase]:
-        """The worst errors, kinds in turn, wrong names first."""
+        """Return the worst errors, kinds in turn, wrong names first."""
         order = ("wrong name", "missed", "no cell here", "no name")
         kinds = [sorted(self._kept.get(k, []), key=_badness) for k in order]
         turns: Iterator[ErrorCase | None] = chain.from_iterable(zip_longest(*kinds))

@@ -1,4 +1,4 @@
-"""One list or folder evaluated: observed, judged, its figures in plain values."""
+"""Evaluate one list or folder: run the models, judge, give the figures as plain values."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from wbcdet.evaluation.detection import judge_detector
 from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.end_to_end import judge_pipeline
 from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
+from wbcdet.evaluation.figures import Figures, OneCellPictures
 from wbcdet.evaluation.infer import (
     BOTH,
     FINDING,
@@ -46,7 +47,7 @@ class View:
 
 @dataclass(slots=True)
 class TestList:
-    """What is to be evaluated.
+    """Pictures or cells to be evaluated.
 
     Attributes:
         name, title: short and long.
@@ -69,7 +70,7 @@ class TestList:
 
     @property
     def size(self) -> int:
-        """How many pictures or crops there are to look at."""
+        """Number of pictures or crops to look at."""
         return len(self.fields) + len(self.crops)
 
 
@@ -78,7 +79,7 @@ class Judged:
     """A list with its figures.
 
     Attributes:
-        figures: plain values: ``finding``, ``naming``, ``both`` and ``pictures`` where asked for.
+        figures: plain values.
         rows: its labelled cells for ``cells.csv``.
         mistakes: its worst errors.
     """
@@ -86,14 +87,14 @@ class Judged:
     name: str
     title: str
     note: str
-    figures: dict[str, Any]
+    figures: Figures
     rows: list[dict[str, Any]] = field(default_factory=list)
     mistakes: list[ErrorCase] = field(default_factory=list)
     problems: list[LabelIssue] = field(default_factory=list)
 
 
 def folder_list(folder: LabelledFolder) -> TestList:
-    """A user's own labelled folder as a list."""
+    """Return a user's own labelled folder as a list."""
     tasks = (BOTH,) if folder.layout == "classes" else (FINDING, NAMING, BOTH)
     return TestList(str(folder.root), str(folder.root), tasks, folder.fields, folder=folder)
 
@@ -168,8 +169,8 @@ def _check_copies(seen: Sequence[Observation], prints: Sequence[Print]) -> list[
 
 def _judge(
     seen: Sequence[Observation], named: list[NamedCell], wanted: TestList, analyzer: Analyzer
-) -> dict[str, Any]:
-    out: dict[str, Any] = {"tasks": list(wanted.tasks), "pictures": len(seen)}
+) -> Figures:
+    out: Figures = {"tasks": list(wanted.tasks), "pictures": len(seen)}
     if wanted.folder:
         out["layout"] = wanted.folder.layout
         out["classes"] = [asdict(entry) for entry in wanted.folder.classes]
@@ -190,8 +191,9 @@ def _judge(
     return out
 
 
-def _pictures(seen: Sequence[Observation]) -> dict[str, Any]:
-    """Pictures of one cell: in how many one was found, and what those without look like whole."""
+def _pictures(seen: Sequence[Observation]) -> OneCellPictures:
+    """Count pictures of one cell: in how many one was found, and what those without look like
+    whole."""
     lost = [one for one in seen if one.named[0].named == NOT_FOUND and one.as_crop]
     of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]
     return {

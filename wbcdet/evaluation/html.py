@@ -13,6 +13,13 @@ from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
 from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
 from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.figures import (
+    Figures,
+    FindingFigures,
+    NamingFigures,
+    OneCellPictures,
+    PipelineFigures,
+)
 from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.outcome import in_words
 from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
@@ -38,7 +45,7 @@ _TITLES = {
 
 
 def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
         info: models, settings, thresholds and date, as in the JSON document.
@@ -101,12 +108,12 @@ def _list(number: int, one: Judged) -> dict[str, Any]:
     }
 
 
-def _used(figures: Mapping[str, Any]) -> str:
+def _used(figures: Figures) -> str:
     layout = _LAYOUTS[figures["layout"]]
     return f"Your own labels, read as {layout}: {figures['pictures']} pictures used."
 
 
-def _finding(r: Mapping[str, Any]) -> dict[str, Any]:
+def _finding(r: FindingFigures) -> dict[str, Any]:
     lines = [
         f"{r['found']} of {r['cells']} white cells found in {r['fields']} pictures, "
         f"{r['false_boxes']} false boxes ({r['false_per_field']:.3f} a picture), at the threshold "
@@ -132,7 +139,7 @@ def _finding(r: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _naming(r: Mapping[str, Any], pictures: Mapping[str, Any] | None) -> dict[str, Any]:
+def _naming(r: NamingFigures, pictures: OneCellPictures | None) -> dict[str, Any]:
     missed = f", {100 * r['missed']:.1f} % not found" if r["missed"] else ""
     lines = [
         f"{_percent(r, 'accuracy')} % of {r['cells']} cells of the four types named right, "
@@ -170,7 +177,7 @@ def _naming(r: Mapping[str, Any], pictures: Mapping[str, Any] | None) -> dict[st
     }
 
 
-def _picture_line(p: Mapping[str, Any]) -> str:
+def _picture_line(p: OneCellPictures) -> str:
     line = (
         f"The name of a picture is that of its most certain cell. In {p['without_cell']} of "
         f"{p['pictures']} pictures no cell was found, in {p['with_several']} more than one."
@@ -184,7 +191,7 @@ def _picture_line(p: Mapping[str, Any]) -> str:
     return line
 
 
-def _both(r: Mapping[str, Any]) -> dict[str, Any]:
+def _both(r: PipelineFigures) -> dict[str, Any]:
     lines = [
         f"{r['found']} of {r['cells']} cells found, {r['false_boxes']} false boxes; in "
         f"{r['exact_counts']} of {r['fields']} pictures the number of cells is right."
@@ -233,7 +240,8 @@ def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
 
 
 def _shade(share: float, right: bool) -> tuple[str, str]:
-    """Ground and ink of a cell of the confusion matrix: blue where right, orange where wrong."""
+    """Return ground and ink of a cell of the confusion matrix: blue where right, orange where
+    wrong."""
     full = (0, 114, 178) if right else (213, 94, 0)
     # The root lets a few errors among many cells be seen.
     red, green, blue = (round(255 - (255 - part) * share**0.5) for part in full)

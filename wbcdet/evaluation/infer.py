@@ -1,4 +1,4 @@
-"""Run the models over labelled pictures: what they say, beside what a person said."""
+"""Run the models over labelled pictures, and pair their results with the labels."""
 
 from __future__ import annotations
 
@@ -14,8 +14,7 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, apart
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.inference.magnification import choose_view
-from wbcdet.inference.sliced import find_in_tiles
+from wbcdet.inference.sliced import find_cells
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
@@ -23,13 +22,13 @@ from wbcdet.records import Cell, CellType
 
 #: The detector's boxes down to this score make its precision-recall curve.
 MIN_SCORE = 0.001
-#: What can be asked of a list: are cells found, are labelled cells named, both stages together.
+#: Tasks of a list: find the cells, name labelled cells, or both stages together.
 FINDING, NAMING, BOTH = "finding", "naming", "both"
 
 
 @dataclass(slots=True)
 class Observation:
-    """What the models said of one picture.
+    """Results of the models on one picture.
 
     Attributes:
         found: the detector's boxes; None where the list does not ask for them.
@@ -128,33 +127,29 @@ def _look(
 
 
 def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser does."""
-    detector, size = analyzer.detector, analyzer.detector.card["input_size"]
-    view = choose_view(field, detector.detect, size, analyzer.settings)
-    if view is None:
-        return detector.detect(field.pixels, MIN_SCORE)
+    """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser
+    does."""
     settings = replace(analyzer.settings, confidence=MIN_SCORE)
-    found, _ = find_in_tiles(field, view, detector, analyzer.classifier, settings)
-    boxes = np.array([box for box, _, _ in found], float).reshape(-1, 4)
-    return boxes, np.array([score for _, score, _ in found], float)
+    found = find_cells(field, analyzer.detector, settings)
+    return found.boxes, found.scores
 
 
 def name_crops(
     analyzer: Analyzer, crops: Sequence[np.ndarray], truth: Sequence[str], group: str
 ) -> list[NamedCell]:
-    """The verdict on crops that ``Classifier.crop`` made."""
+    """Return the verdict on crops that ``Classifier.crop`` made."""
     verdicts = analyzer.classifier.classify(crops, analyzer.settings.min_score)
     return [judged_cell(t, one, group) for t, one in zip(truth, verdicts, strict=True)]
 
 
 def label_threshold(analyzer: Analyzer) -> float:
-    """Least score of a label: the setting, else the card's."""
+    """Return the least score of a label: the setting, else the card's."""
     chosen = analyzer.settings.min_score
     return float(analyzer.classifier.card["min_score"] if chosen is None else chosen)
 
 
 def box_threshold(analyzer: Analyzer) -> float:
-    """Least score of a box: the setting, else the card's."""
+    """Return the least score of a box: the setting, else the card's."""
     chosen = analyzer.settings.confidence
     return float(analyzer.detector.card["confidence"] if chosen is None else chosen)
 
@@ -162,7 +157,7 @@ def box_threshold(analyzer: Analyzer) -> float:
 def _judge_picture(
     seen: Observation, pixels: Pixels, analyzer: Analyzer, cells: Sequence[Cell]
 ) -> None:
-    """A picture of one cell is named as its most certain cell that has a name."""
+    """Name a picture of one cell as its most certain cell that has a name."""
     truth, group = str(seen.labelled.picture_type), seen.labelled.group
     typed = [cell for cell in cells if cell.label is not CellType.UNCLASSIFIED]
     best = max(typed or cells, key=lambda c: c.detection_score * c.label_score, default=None)
@@ -179,14 +174,14 @@ def _judge_picture(
 
 
 def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
-    """The box around which ``Classifier.crop`` cuts the whole picture and no more."""
+    """Return the box around which ``Classifier.crop`` cuts the whole picture and no more."""
     height, width = pixels.shape[:2]
     half = max(height, width) / analyzer.classifier.card["crop_padding"] / 2
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
 
 
 def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
-    """The labelled cells of a picture that have a type, as rows of ``cells.csv``."""
+    """Yield the labelled cells of a picture that have a type, as rows of ``cells.csv``."""
     said: list[str | None] = [None] * len(seen.named)
     if seen.analysed is not None and seen.labelled.picture_type is None:
         met = {t: str(seen.analysed.cells[c].label) for t, c in seen.analysed.pairs()}
@@ -197,7 +192,7 @@ def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
 
 
 def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, Any]:
-    """One labelled cell as a row of ``cells.csv``."""
+    """Return one labelled cell as a row of ``cells.csv``."""
     corners = [None] * 4 if box is None else [round(float(v), 1) for v in box]
     return {
         "file": file,

@@ -1,4 +1,4 @@
-"""What can be wrong with labelled data, what came of it, and what to do."""
+"""Issues of labelled data: their kinds, consequences and remedies."""
 
 from __future__ import annotations
 
@@ -95,12 +95,12 @@ KINDS: dict[str, IssueKind] = {
 
 
 def left_out(problems: Sequence[LabelIssue]) -> bool:
-    """Something was left out of the figures."""
+    """Tell whether anything was left out of the figures."""
     return any(KINDS[problem.kind].left_out for problem in problems)
 
 
 def summarise(problems: Sequence[LabelIssue], most: int = 3) -> list[str]:
-    """One line a kind: how many, the first few, what to do."""
+    """Return one line a kind: how many, the first few, what to do."""
     counts = Counter(problem.kind for problem in problems)
     lines = []
     for kind, text in KINDS.items():

@@ -1,4 +1,4 @@
-"""What the readers of all layouts share: pictures, class names, boxes, what went wrong."""
+"""Shared part of the readers of all layouts: pictures, class names, boxes, issues."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class LabelledError(WbcdetError):
 
 @dataclass(slots=True)
 class ClassCount:
-    """A class as the data name it, what it stands for (None: unknown), and how often it is."""
+    """A class as the data name it, its standard type (None: unknown), and its number of labels."""
 
     name: str
     standard: str | None
@@ -80,13 +80,13 @@ class LabelFolder:
         self.problems.append(LabelIssue(kind, str(where), " ".join(what.split())))
 
     def below(self, path: Path) -> str:
-        """A path as it is named in reports."""
+        """Return a path as it is named in reports."""
         return path.relative_to(self.root).as_posix()
 
     def paired(
         self, labels: Iterable[Path], parse: Callable[[Path, tuple[int, int]], list[LabelledObject]]
     ) -> list[LabelledField]:
-        """Pictures with a label file each, paired by :func:`path_key`.
+        """Return pictures with a label file each, paired by :func:`path_key`.
 
         Args:
             labels: the label files.
@@ -118,13 +118,14 @@ class LabelFolder:
         return fields
 
     def class_of(self, name: str) -> ClassCount:
-        """The entry of a class; a class is declared by asking for it."""
+        """Return the entry of a class; asking for a new class adds it."""
         if name not in self.classes:
             self.classes[name] = ClassCount(name, standard_type(name, self.mapping))
         return self.classes[name]
 
     def size_of(self, source: Source) -> tuple[int, int] | None:
-        """Width and height of the upright picture, from its header; None, noted, if unreadable."""
+        """Return width and height of the upright picture, from its header; None, noted, if
+        unreadable."""
         from PIL import Image
 
         try:
@@ -141,7 +142,7 @@ class LabelFolder:
                 return None
 
     def picture(self, source: Source) -> LabelledField:
-        """A picture without labels yet."""
+        """Return a picture without labels yet."""
         parts = [part.casefold() for part in source.name.split("/")[:-1]]
         split = next((SPLITS[part] for part in parts if part in SPLITS), "")
         path = Path(source.path)
@@ -151,7 +152,8 @@ class LabelFolder:
     def boxed(
         self, source: Source, size: tuple[int, int], objects: list[LabelledObject]
     ) -> LabelledField | None:
-        """A picture with boxes; None, noted, where a label is broken: its truth is not known."""
+        """Return a picture with boxes; None, noted, where a label is broken: its truth is not
+        known."""
         boxes: list[np.ndarray] = []
         as_given: list[np.ndarray] = []
         types: list[str] = []
@@ -200,7 +202,7 @@ class LabelFolder:
 
 
 def read_text(path: Path) -> str:
-    """A text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
+    """Return a text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
 
     Raises:
         OSError: it cannot be read.
@@ -212,7 +214,7 @@ def read_text(path: Path) -> str:
 
 
 def path_key(name: str) -> tuple[str, ...]:
-    """What a picture and its label have in common, wherever a tool puts the two.
+    """Return the key that a picture and its label share, wherever a tool puts the two.
 
     ``images/train/7.jpg``, ``train/images/7.JPG`` and ``labels/train/7.txt`` have the same key.
     """
@@ -221,7 +223,7 @@ def path_key(name: str) -> tuple[str, ...]:
 
 
 def _likely(given: np.ndarray, size: tuple[int, int]) -> str:
-    """How a box that cannot be would have to be read to be one."""
+    """Guess how an impossible box would have to be read to be a valid one."""
     width, height = size
     x0, y0, x1, y1 = given
     if x0 >= 0 and y0 >= 0 and x1 > 0 and y1 > 0:
@@ -233,7 +235,7 @@ def _likely(given: np.ndarray, size: tuple[int, int]) -> str:
 
 
 def other_size(given: Sequence[float | None], size: tuple[int, int]) -> str:
-    """Says that labels were made on a picture of another size, and what that looks like."""
+    """Say that labels were made on a picture of another size, and guess which one."""
     text = f"made on {given[0]:g} x {given[1]:g} pixels, the picture has {size[0]} x {size[1]}"
     if tuple(given) == size[::-1]:
         text += "; the boxes were drawn before the picture was turned: draw them on it upright"
@@ -241,7 +243,7 @@ def other_size(given: Sequence[float | None], size: tuple[int, int]) -> str:
 
 
 def finite(text: str) -> float | None:
-    """A finite number, else None."""
+    """Return a finite number, else None."""
     try:
         value = float(text)
     except ValueError:

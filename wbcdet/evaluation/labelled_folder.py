@@ -1,4 +1,4 @@
-"""A user's own labelled folder: class folders of cell pictures, YOLO, COCO or Pascal VOC."""
+"""Read a user's own labelled folder: class folders of cell pictures, YOLO, COCO or Pascal VOC."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from wbcdet.settings import Settings
 
 @dataclass(slots=True)
 class LabelledFolder:
-    """What a labelled folder holds."""
+    """Contents of a labelled folder."""
 
     root: Path
     layout: str

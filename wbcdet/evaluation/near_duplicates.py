@@ -1,4 +1,4 @@
-"""Copies among labelled pictures: the same file, or nearly the same picture.
+"""Find copies among labelled pictures: the same file, or nearly the same picture.
 
 A near copy is the picture scaled, recompressed, a little brighter, or turned or mirrored by right
 angles. Overlapping fields, and copies rotated by other angles, are not found this way.
@@ -29,21 +29,21 @@ _BLOCK = 512
 
 @dataclass(frozen=True, slots=True)
 class Print:
-    """What a picture is recognised by: sha256 of its file, and a 32x32 grey thumbnail."""
+    """Fingerprint of a picture: sha256 of its file, and a 32x32 grey thumbnail."""
 
     sha256: str
     thumbnail: np.ndarray
 
 
 def fingerprint(path: Path, pixels: Pixels) -> Print:
-    """The print of a picture, (H, W, 3) uint8 BGR, and of its file."""
+    """Return the print of a picture, (H, W, 3) uint8 BGR, and of its file."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     small = cv2.resize(grey, (_SIDE, _SIDE), interpolation=cv2.INTER_AREA)
     return Print(hashlib.sha256(path.read_bytes()).hexdigest(), small)
 
 
 def find_copies(prints: Sequence[Print]) -> list[tuple[int, int, bool]]:
-    """Pairs ``(first, second, same file)`` of pictures that are copies."""
+    """Return pairs ``(first, second, same file)`` of pictures that are copies."""
     if len(prints) < 2:
         return []
     thumbs = np.stack([p.thumbnail for p in prints]).astype(np.float32)
@@ -70,7 +70,7 @@ def find_copies(prints: Sequence[Print]) -> list[tuple[int, int, bool]]:
 def judge_copies(
     fields: Sequence[LabelledField], pairs: Sequence[tuple[int, int, bool]]
 ) -> list[LabelIssue]:
-    """Copies as problems, and the same group for both of a pair, in place."""
+    """Report copies as problems, and give both of a pair the same group, in place."""
     problems = []
     group_of = {f.group: f.group for f in fields}
 
@@ -96,7 +96,7 @@ def judge_copies(
 
 
 def trained_on(prints: Sequence[Print], names: Sequence[str]) -> list[LabelIssue]:
-    """Pictures that are, byte for byte, of the lists wbcdet was trained or tuned on."""
+    """Return pictures that are, byte for byte, of the lists wbcdet was trained or tuned on."""
     from wbcdet.datasets.archives import archive_of, datasets_folder, listed_files
 
     learnt = {}
@@ -118,13 +118,14 @@ def trained_on(prints: Sequence[Print], names: Sequence[str]) -> list[LabelIssue
 
 
 def _turned(thumbs: np.ndarray) -> list[np.ndarray]:
-    """The eight ways of laying down a square."""
+    """Return the eight ways of laying down a square."""
     mirrored = thumbs[:, :, ::-1]
     return [np.rot90(t, k, axes=(1, 2)) for t in (thumbs, mirrored) for k in range(4)]
 
 
 def _bits(thumbs: np.ndarray) -> np.ndarray:
-    """(N, 63) float32 of +1 and -1: coarse cosine coefficients above their median or below."""
+    """Return (N, 63) float32 of +1 and -1: coarse cosine coefficients above their median or
+    below."""
     coarse = np.stack([cv2.dct(np.ascontiguousarray(t))[:8, :8].ravel()[1:] for t in thumbs])
     return np.where(coarse > np.median(coarse, axis=1, keepdims=True), 1, -1).astype(np.float32)
 

@@ -1,16 +1,16 @@
-"""What became of the labelled white cells: found or missed; of those found, named or declined."""
+"""Count the labelled white cells that were found or missed, and named or declined."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND
+from wbcdet.evaluation.figures import Outcome
 from wbcdet.evaluation.infer import Observation
 
 
-def judge_outcome(seen: Sequence[Observation]) -> dict[str, Any] | None:
-    """How many white cells were found and missed, named and declined by both stages.
+def judge_outcome(seen: Sequence[Observation]) -> Outcome | None:
+    """Count the white cells that both stages found and missed, named and declined.
 
     Returns:
         ``cells`` = ``found`` + ``missed``; ``found`` = ``named`` + ``declined``; ``right``, how
@@ -33,8 +33,8 @@ def judge_outcome(seen: Sequence[Observation]) -> dict[str, Any] | None:
     }
 
 
-def in_words(r: dict[str, Any]) -> str:
-    """The numbers in one sentence."""
+def in_words(r: Outcome) -> str:
+    """Return the numbers in one sentence."""
     right = "" if r["right"] is None else f" ({r['right']} of them right)"
     return (
         f"Of {r['cells']} labelled white cells, {r['found']} were found and {r['missed']} missed; "
@@ -43,7 +43,7 @@ def in_words(r: dict[str, Any]) -> str:
 
 
 def _cells(seen: Sequence[Observation]) -> Iterator[tuple[str, str | None]]:
-    """Type and given label of each labelled white cell; None where it was not found."""
+    """Yield type and given label of each labelled white cell; None where it was not found."""
     for one in seen:
         if one.labelled.picture_type is not None:
             for cell in one.named:

@@ -1,4 +1,4 @@
-"""What an evaluation leaves: a page, JSON, CSV, and tables on the terminal."""
+"""Write an evaluation: a page, JSON, CSV, and tables on the terminal."""
 
 from __future__ import annotations
 
@@ -48,12 +48,12 @@ class Output:
 
     @property
     def problems(self) -> int:
-        """How many problems the labels have."""
+        """Number of problems of the labels."""
         return sum(len(one.problems) for one in self.judged)
 
     @property
     def left_out(self) -> bool:
-        """Some labels are in no figure."""
+        """Whether some labels are in no figure."""
         return any(problems.left_out(one.problems) for one in self.judged)
 
     def write(self, analyzer: Analyzer) -> None:
@@ -95,11 +95,11 @@ class Output:
         self._output.close()
 
     def json(self) -> str:
-        """The document as text."""
+        """Return the document as text."""
         return dump(self.document)
 
     def markdown(self) -> str:
-        """All figures as Markdown tables."""
+        """Return all figures as Markdown tables."""
         return tables.markdown(self.judged)
 
     def print_tables(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
+
+from wbcdet.evaluation.figures import Calibration, FindingFigures, RiskCoverage, SizeFigures
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -30,8 +32,8 @@ _STYLE: Any = {
 }
 
 
-def reliability(calibration: Mapping[str, Any]) -> str:
-    """How often a name is right, by how sure the classifier is of it."""
+def reliability(calibration: Calibration) -> str:
+    """Plot how often a label is right, by the classifier's score."""
 
     def draw(axes: Axes) -> None:
         bins = calibration["bins"]
@@ -47,8 +49,8 @@ def reliability(calibration: Mapping[str, Any]) -> str:
     return _svg("Reliability", draw)
 
 
-def risk_coverage(figures: Mapping[str, Any]) -> str:
-    """Share of wrong names against the share of cells named, with the threshold in use."""
+def risk_coverage(figures: RiskCoverage) -> str:
+    """Plot the share of wrong names against the share of cells named, with the threshold in use."""
 
     def draw(axes: Axes) -> None:
         points, used = figures["points"], figures["at_threshold"]
@@ -63,8 +65,8 @@ def risk_coverage(figures: Mapping[str, Any]) -> str:
     return _svg("Risk against coverage", draw)
 
 
-def precision_recall(finding: Mapping[str, Any]) -> str:
-    """Precision against recall of the detector, with the threshold in use."""
+def precision_recall(finding: FindingFigures) -> str:
+    """Plot precision against recall of the detector, with the threshold in use."""
 
     def draw(axes: Axes) -> None:
         curve = finding["curve"]
@@ -76,8 +78,8 @@ def precision_recall(finding: Mapping[str, Any]) -> str:
     return _svg("Precision against recall", draw)
 
 
-def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Recall of the detector by the cell's size in its picture."""
+def recall_by_size(rows: Sequence[SizeFigures]) -> str:
+    """Plot the recall of the detector by the cell's size in its picture."""
 
     def draw(axes: Axes) -> None:
         names = [size_name(row) for row in rows]
@@ -98,8 +100,8 @@ def recall_by_size(rows: Sequence[Mapping[str, Any]]) -> str:
     return _svg("Found, by size", draw)
 
 
-def size_name(row: Mapping[str, Any]) -> str:
-    """A range of sizes as text, in percent."""
+def size_name(row: SizeFigures) -> str:
+    """Return a range of sizes as text, in percent."""
     return f"{100 * row['from']:g}–{100 * row['to']:g}"
 
 

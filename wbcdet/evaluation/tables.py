@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
-from wbcdet.evaluation.classification import FOUR, OTHERS
+from wbcdet.evaluation.classification import FOUR
 from wbcdet.evaluation.evaluate import Judged
-
-Interval = tuple[float, float] | None
+from wbcdet.evaluation.figures import (
+    ClassFigures,
+    FindingFigures,
+    Interval,
+    MeanFigures,
+    NamingFigures,
+    Outcome,
+    PipelineFigures,
+)
 
 #: Header of ``figures.csv`` and of ``cells.csv``.
 FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
@@ -20,7 +27,13 @@ CELL_COLUMNS = (
 
 
 #: Numbers of ``outcome.judge_outcome`` in the order of their columns.
-_OUTCOME = ("cells", "found", "missed", "named", "right", "declined")
+_OUTCOME: tuple[Literal["cells", "found", "missed", "named", "right", "declined"], ...] = (
+    "cells", "found", "missed", "named", "right", "declined",
+)  # fmt: skip
+
+
+#: Types that the classifier must decline.
+_OTHERS: tuple[Literal["basophil", "other", "artefact"], ...] = ("basophil", "other", "artefact")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,83 +58,91 @@ class Table:
 
 
 def percent(value: float | None, ci: Interval = None) -> Entry:
-    """A proportion in percent; a dash where there is none."""
+    """Return a proportion in percent; a dash without one."""
     if value is None:
         return Entry("–")
     return Entry(f"{100 * value:.1f}", f"{100 * ci[0]:.1f}–{100 * ci[1]:.1f}" if ci else "")
 
 
 def overview(judged: Sequence[Judged]) -> list[Table]:
-    """Short tables of all lists: cells found, cells named, both stages."""
-    tables = []
-    became = [(one, one.figures["outcome"]) for one in judged if "outcome" in one.figures]
-    if became:
-        table = Table("What became of the white cells", ("list", *_OUTCOME))
-        for one, r in became:
-            table.add(one.title, *("–" if r[key] is None else str(r[key]) for key in _OUTCOME))
-        tables.append(table)
-    finding = [(one, one.figures["finding"]) for one in judged if "finding" in one.figures]
-    if finding:
-        table = Table(
-            "Finding white cells",
-            (
-                "list",
-                "fields",
-                "cells",
-                "found %",
-                "precision %",
-                "AP50",
-                "false boxes a field",
-            ),
-        )
-        for one, r in finding:
-            false = _false(r)
-            if r["cells"]:
-                found = percent(r["recall"], r["recall_ci"])
-                table.add(
-                    one.title, str(r["fields"]), str(r["cells"]), found,
-                    percent(r["precision"]), f"{r['ap50']:.3f}", false,
-                )  # fmt: skip
-            else:
-                table.add(one.title, str(r["fields"]), "0", "–", "–", "–", false)
-        tables.append(table)
-    naming = [(one, one.figures["naming"]) for one in judged if "naming" in one.figures]
-    if naming:
-        columns = (
-            "list", "cells", "named right %", "declined %", "missed %", "right of those named %",
-            "macro F1 %", "ECE",
-        )  # fmt: skip
-        table = Table("Naming the four types", columns)
-        for one, r in naming:
-            ece = r["calibration"]["ece"]
-            table.add(
-                one.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
-                percent(r["unclassified"]), percent(r["missed"] or None),
-                percent(r["accuracy_classified"], r["accuracy_classified_ci"]),
-                percent(r["macro"]["f1"], r["macro"]["f1_ci"]),
-                "–" if ece is None else f"{ece:.3f}",
-            )  # fmt: skip
-        tables.append(table)
-    both = [(one, one.figures["both"]) for one in judged if "both" in one.figures]
-    if both:
-        header = (
-            "list", "fields", "cells", "found %", "found and named right %",
-            "fields counted exactly %", "differential off by, points",
-        )  # fmt: skip
-        table = Table("Both stages together", header)
-        for one, r in both:
-            off = r["differential"]["mean_absolute_points"]
+    """Return short tables of all lists: cells found, cells named, both stages."""
+    tables = [_outcome(judged), _finding(judged), _naming(judged), _both(judged)]
+    return [table for table in tables if table.rows]
+
+
+def _outcome(judged: Sequence[Judged]) -> Table:
+    table = Table("What became of the white cells", ("list", *_OUTCOME))
+    for one in judged:
+        if "outcome" in one.figures:
+            table.add(one.title, *_numbers(one.figures["outcome"], "–"))
+    return table
+
+
+def _finding(judged: Sequence[Judged]) -> Table:
+    columns = ("list", "fields", "cells", "found %", "precision %", "AP50", "false boxes a field")
+    table = Table("Finding white cells", columns)
+    for one in judged:
+        if "finding" not in one.figures:
+            continue
+        r = one.figures["finding"]
+        false = _false(r)
+        if r["cells"]:
             table.add(
                 one.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
-                percent(r["accuracy"], r["accuracy_ci"]), percent(r["exact"], r["exact_ci"]),
-                "–" if off is None else f"{off:.1f}",
+                percent(r["precision"]), f"{r['ap50']:.3f}", false,
             )  # fmt: skip
-        tables.append(table)
-    return tables
+        else:
+            table.add(one.title, str(r["fields"]), "0", "–", "–", "–", false)
+    return table
 
 
-def by_class(naming: Mapping[str, Any]) -> Table:
-    """Precision, recall and F1 of each type; then means, then what must be unclassified."""
+def _naming(judged: Sequence[Judged]) -> Table:
+    columns = (
+        "list", "cells", "named right %", "declined %", "missed %", "right of those named %",
+        "macro F1 %", "ECE",
+    )  # fmt: skip
+    table = Table("Naming the four types", columns)
+    for one in judged:
+        if "naming" not in one.figures:
+            continue
+        r = one.figures["naming"]
+        ece = r["calibration"]["ece"]
+        table.add(
+            one.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
+            percent(r["unclassified"]), percent(r["missed"] or None),
+            percent(r["accuracy_classified"], r["accuracy_classified_ci"]),
+            percent(r["macro"]["f1"], r["macro"]["f1_ci"]),
+            "–" if ece is None else f"{ece:.3f}",
+        )  # fmt: skip
+    return table
+
+
+def _both(judged: Sequence[Judged]) -> Table:
+    columns = (
+        "list", "fields", "cells", "found %", "found and named right %",
+        "fields counted exactly %", "differential off by, points",
+    )  # fmt: skip
+    table = Table("Both stages together", columns)
+    for one in judged:
+        if "both" not in one.figures:
+            continue
+        r = one.figures["both"]
+        off = r["differential"]["mean_absolute_points"]
+        table.add(
+            one.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
+            percent(r["accuracy"], r["accuracy_ci"]), percent(r["exact"], r["exact_ci"]),
+            "–" if off is None else f"{off:.1f}",
+        )  # fmt: skip
+    return table
+
+
+def _numbers(r: Outcome, missing: str) -> list[str]:
+    values = (r[key] for key in _OUTCOME)
+    return [missing if value is None else str(value) for value in values]
+
+
+def by_class(naming: NamingFigures) -> Table:
+    """Return precision, recall and F1 of each type; then means, then what must be unclassified."""
     table = Table("", ("type", "cells", "precision %", "recall %", "F1 %"))
     for name, r in naming["classes"].items():
         table.add(name, str(r["cells"]), *_three(r))
@@ -132,18 +153,18 @@ def by_class(naming: Mapping[str, Any]) -> Table:
     return table
 
 
-def to_decline(naming: Mapping[str, Any]) -> Table | None:
-    """How many of what is none of the four types came out unclassified, as they should."""
+def to_decline(naming: NamingFigures) -> Table | None:
+    """Tabulate how many cells of other types came out unclassified, as they should."""
     table = Table("None of the four types", ("type", "cells", "rightly unclassified %"))
-    for name in OTHERS:
+    for name in _OTHERS:
         r = naming[name]
         if r["cells"]:
             table.add(name, str(r["cells"]), percent(r["unclassified"], r["unclassified_ci"]))
     return table if table.rows else None
 
 
-def differential(both: Mapping[str, Any]) -> Table | None:
-    """The differential counted beside the true one."""
+def differential(both: PipelineFigures) -> Table | None:
+    """Return the differential counted beside the true one."""
     r = both["differential"]
     if not r["types"]:
         return None
@@ -160,7 +181,7 @@ def differential(both: Mapping[str, Any]) -> Table | None:
 
 
 def markdown(judged: Sequence[Judged]) -> str:
-    """The tables of docs/results.md."""
+    """Return the tables of docs/results.md."""
     parts = []
     finding = [(one.title, one.figures["finding"]) for one in judged if "finding" in one.figures]
     naming = [(one.title, one.figures["naming"]) for one in judged if "naming" in one.figures]
@@ -204,8 +225,8 @@ BOTH_HEAD = (
 )
 
 
-def finding_row(title: str, r: Mapping[str, Any]) -> str:
-    """One list as a row under ``FINDING_HEAD``."""
+def finding_row(title: str, r: FindingFigures) -> str:
+    """Return one list as a row under ``FINDING_HEAD``."""
     middle = "- | - | - | - | -"
     if r["cells"]:
         middle = (
@@ -215,8 +236,8 @@ def finding_row(title: str, r: Mapping[str, Any]) -> str:
     return f"| {title} | {r['fields']} | {r['cells']} | {middle} | {_false(r)} |"
 
 
-def naming_row(title: str, r: Mapping[str, Any]) -> str:
-    """One list as a row under ``NAMING_HEAD``."""
+def naming_row(title: str, r: NamingFigures) -> str:
+    """Return one list as a row under ``NAMING_HEAD``."""
     classes = " | ".join(
         f"{_plain(c['precision'])} / {_plain(c['recall'])} / {_plain(c['f1'])} ({c['cells']})"
         for c in r["classes"].values()
@@ -229,12 +250,11 @@ def naming_row(title: str, r: Mapping[str, Any]) -> str:
     )
 
 
-def _outcome_row(title: str, r: Mapping[str, Any]) -> str:
-    numbers = " | ".join("-" if r[key] is None else str(r[key]) for key in _OUTCOME)
-    return f"| {title} | {numbers} |"
+def _outcome_row(title: str, r: Outcome) -> str:
+    return f"| {title} | {' | '.join(_numbers(r, '-'))} |"
 
 
-def _means_row(title: str, r: Mapping[str, Any]) -> str:
+def _means_row(title: str, r: NamingFigures) -> str:
     macro, calibration, aurc = r["macro"], r["calibration"], r["risk_coverage"]["aurc"]
     ece = "-"
     if calibration["ece"] is not None:
@@ -246,7 +266,7 @@ def _means_row(title: str, r: Mapping[str, Any]) -> str:
     )
 
 
-def _both_row(title: str, r: Mapping[str, Any]) -> str:
+def _both_row(title: str, r: PipelineFigures) -> str:
     off = r["differential"]["mean_absolute_points"]
     return (
         f"| {title} | {r['fields']} | {r['cells']} | {_joined(r, 'recall')} | {_false(r)} | "
@@ -256,7 +276,7 @@ def _both_row(title: str, r: Mapping[str, Any]) -> str:
 
 
 def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
-    """All single figures of all lists as rows of ``figures.csv``."""
+    """Yield all single figures of all lists as rows of ``figures.csv``."""
     for one in judged:
         for name, value, ci in _flat(one.figures):
             low, high = ci or (None, None)
@@ -273,11 +293,15 @@ def _flat(
             yield f"{before}{key}", value, figures.get(f"{key}_ci")
 
 
-def _three(r: Mapping[str, Any]) -> tuple[Entry, ...]:
-    return tuple(percent(r[key], r[f"{key}_ci"]) for key in ("precision", "recall", "f1"))
+def _three(r: ClassFigures | MeanFigures) -> tuple[Entry, ...]:
+    return (
+        percent(r["precision"], r["precision_ci"]),
+        percent(r["recall"], r["recall_ci"]),
+        percent(r["f1"], r["f1_ci"]),
+    )
 
 
-def _false(r: Mapping[str, Any]) -> str:
+def _false(r: FindingFigures | PipelineFigures) -> str:
     return f"{r['false_per_field']:.3f} ({r['false_boxes']})"
 
 

@@ -1,1 +1,1 @@
-"""From a field to its cells: detect, crop, classify."""
+"""Inference: from a field to its cells; detect, crop, classify."""

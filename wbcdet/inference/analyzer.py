@@ -1,4 +1,4 @@
-"""Fields to results: decode, detect, crop, classify, batched across fields."""
+"""Analyzer: decode, detect, crop and classify fields, batched across fields."""
 
 from __future__ import annotations
 
@@ -17,10 +17,9 @@ from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
 from wbcdet.inference.field_stain import measure_stain
-from wbcdet.inference.magnification import choose_view
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
-from wbcdet.inference.sliced import Boxes, crop, find_in_tiles, find_whole
+from wbcdet.inference.sliced import Detections, crop, find_cells
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
@@ -78,15 +77,14 @@ class Analyzer:
         detector: DetectorProtocol | None = None,
         classifier: ClassifierProtocol | None = None,
     ) -> None:
-        given = {
+        given: dict[str, Any] = {
             "confidence": confidence,
             "min_score": min_score,
             "device": device,
             "careful": careful,
         }
         changes = {name: value for name, value in given.items() if value is not None}
-        # mypy cannot see that the names fit the types.
-        self.settings = replace(settings or Settings(), **changes)  # type: ignore[arg-type]
+        self.settings = replace(settings or Settings(), **changes)
         device, careful = self.settings.device, self.settings.careful
         self.detector = detector or Detector(device, threads, weights, careful=careful)
         self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
@@ -122,10 +120,10 @@ class Analyzer:
     def analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
 
-        Each processor core works on a field of its own, from decoding to naming, and they are
-        handed back in order; however many fields there are, only two more than there are cores
-        (8 at most) are in memory. A large TIFF comes back as a field whose ``pixels`` are a
-        reduced overview; boxes are always in pixels of the whole field.
+        Each processor core works on one field, from decoding to naming, and they are handed back in
+        order; however many fields there are, only two more than there are cores (8 at most) are in
+        memory. A large TIFF comes back as a field whose ``pixels`` are a reduced overview; boxes
+        are always in pixels of the whole field.
         """
         run = object()
         pending = ((Place(run, number), source) for number, source in enumerate(sources))
@@ -138,10 +136,10 @@ class Analyzer:
                 if done[0] is not None:
                     done[0].hand_on()
                 yield done
-                del done  # its pixels are the caller's now
+                del done  # its pixels belong to the caller now
 
     def info(self) -> dict[str, Any]:
-        """What made the results.
+        """Return what made the results.
 
         ``detector`` and ``classifier`` with their sha256; ``settings`` with their fingerprint;
         ``thresholds``, those in force, whether asked for or of the models: ``confidence`` of a
@@ -186,7 +184,7 @@ class Analyzer:
             return FieldResult.failed(item.name, str(error))
 
     def _analyze_batch(self, sources: list[tuple[Place, Input]]) -> list[Done | Field]:
-        """Fields with their records; the largest as they are, for :meth:`_finish`."""
+        """Return fields with their records; the largest as they are, for :meth:`_finish`."""
         batch = [self._load(source, place) for place, source in sources]
         side_by_side = [
             item
@@ -213,47 +211,38 @@ class Analyzer:
         named: dict[int, list[tuple[Box, float, Classification]]] = {}
         weak: dict[int, list[float]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
-        whole: dict[int, Boxes] = {}
+        whole: dict[int, list[tuple[Box, float]]] = {}
         failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
         for number, field in enumerate(fields):
             try:
-                in_tiles = self._in_tiles(field)
+                found = find_cells(
+                    field, self.detector, self.settings, self.classifier, self._at_once
+                )
                 stains[number] = measure_stain(field.pixels)
-                if in_tiles is not None:
-                    named[number], weak[number] = in_tiles
+                weak[number] = found.weak
+                if found.labels is not None:
+                    named[number] = _named(found, found.labels)
                     continue
-                found = find_whole(field, self.detector, self.settings)
-                own = [crop(field, box, self.classifier) for box, _ in found.cells]
+                cells = found.cells(field.width, field.height)
+                own = [crop(field, box, self.classifier) for box, _ in cells]
             except FieldError as error:
                 _LOG.debug("%s cannot be read", field.name, exc_info=True)
                 failed[number] = FieldResult.failed(field.name, str(error))
             else:
-                whole[number] = found
+                whole[number] = cells
                 crops += own
             finally:
                 field.release()
         verdicts = iter(self._classify(crops))
-        for number, found in whole.items():
-            named[number] = [(box, score, next(verdicts)) for box, score in found.cells]
-            weak[number] = found.weak
+        for number, cells in whole.items():
+            named[number] = [(box, score, next(verdicts)) for box, score in cells]
         return [
             (None, failed[number])
             if number in failed
             else (field, _record(field, named[number], weak[number], stains[number]))
             for number, field in enumerate(fields)
         ]
-
-    def _in_tiles(
-        self, field: Field
-    ) -> tuple[list[tuple[Box, float, Classification]], list[float]] | None:
-        """Cells and weak scores of a field that is looked at in tiles; None for one looked at as
-        a whole."""
-        detector, settings = self.detector, self.settings
-        view = choose_view(field, detector.detect, detector.card["input_size"], settings)
-        if view is None:
-            return None
-        return find_in_tiles(field, view, detector, self.classifier, settings, self._at_once)
 
     def _classify(self, crops: list[np.ndarray]) -> list[Classification]:
         size = self.settings.crops_per_batch
@@ -288,6 +277,13 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     if array.ndim == 2:
         array = np.repeat(array[:, :, None], 3, axis=2)
     return np.ascontiguousarray(array)
+
+
+def _named(
+    found: Detections, labels: list[Classification]
+) -> list[tuple[Box, float, Classification]]:
+    boxes = ((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
+    return list(zip(boxes, found.scores.tolist(), labels, strict=True))
 
 
 def _record(

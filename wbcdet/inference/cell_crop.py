@@ -1,12 +1,12 @@
-"""The square that the classifier sees of a cell: sized and coloured by the red cells beside it."""
+"""Cut out a cell for the classifier, sized and coloured by the red cells beside it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 
+from wbcdet.inference.cards import CropCard
 from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise_stain
 from wbcdet.inference.surroundings import Surroundings, look_around
 
@@ -18,33 +18,34 @@ LARGEST_ZOOM_OUT = 1.45
 _RED_WEIGHT, _RIDGE = 4.0, 0.03
 
 
-def cell_crop(
-    pixels: np.ndarray, box: Sequence[float] | np.ndarray, card: Mapping[str, Any]
-) -> np.ndarray:
+def cell_crop(pixels: np.ndarray, box: Sequence[float] | np.ndarray, card: CropCard) -> np.ndarray:
     """Cut out a cell as the network of a card wants it.
 
     Args:
         pixels: (H, W, 3) uint8 BGR, the field or the part of it within
             :data:`wbcdet.inference.surroundings.REACH`.
         box: ``x_min, y_min, x_max, y_max`` in pixels.
-        card: with ``input_size``, ``crop_padding``, and where the network was trained with them
-            ``stain`` and ``least_red_cells``.
+        card: of the network.
 
     Returns:
         (S, S, 3) uint8 BGR.
     """
     size, padding, stain = card["input_size"], card["crop_padding"], card.get("stain")
-    if stain is None or "red_cell" not in stain:
-        # The networks before version 5, of which a laboratory may have trained its own.
-        crop = crop_cell(pixels, box, size, padding)
-        return crop if stain is None else normalise_stain(crop, **stain)
-    around = look_around(pixels, box)
-    crop = crop_cell(pixels, box, size, padding * zoom_out(around, card["least_red_cells"]))
-    return match_stain(crop, around, **stain)
+    if stain is not None and "red_cell" in stain:
+        around = look_around(pixels, box)
+        crop = crop_cell(pixels, box, size, padding * zoom_out(around, card["least_red_cells"]))
+        return match_stain(
+            crop, around, stain["nucleus"], stain["red_cell"], stain["ground"], stain["limits"]
+        )
+    # The networks before version 5, of which a laboratory may have trained its own.
+    crop = crop_cell(pixels, box, size, padding)
+    if stain is None:
+        return crop
+    return normalise_stain(crop, stain["nucleus"], stain["ground"], stain["limits"])
 
 
 def zoom_out(around: Surroundings, least_red_cells: float) -> float:
-    """How much wider the square is than for a cell whose surroundings are unknown.
+    """Return how much wider the square is than for a cell whose surroundings are unknown.
 
     Args:
         around: of the cell.
@@ -67,7 +68,7 @@ def match_stain(
     ground: float,
     limits: Sequence[float],
 ) -> np.ndarray:
-    """A crop as if its slide had been stained and lit like all others.
+    """Change a crop as if its slide had been stained and lit like all others.
 
     In optical density (Beer-Lambert) the ground becomes neutral, and one linear map brings the
     nucleus and the red cells, the pure colours of the two dyes, to those asked for: eosin is the
@@ -104,7 +105,7 @@ def match_stain(
 
 
 def _towards(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """The (3, 3) map of two colours to two others that changes all else least (ridge)."""
+    """Return the (3, 3) map of two colours to two others that changes all else least (ridge)."""
     weights, ridge = np.diag([1.0, _RED_WEIGHT]), _RIDGE * np.eye(3)
     left = wanted @ weights @ seen.T + ridge
     right = seen @ weights @ seen.T + ridge

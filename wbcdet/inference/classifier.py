@@ -1,26 +1,28 @@
-"""Crops to labels: which of the four a cell is, or why it is none safely."""
+"""Classifier: crops to labels, or the reason why a cell gets none."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import numpy as np
 
-from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.backends import check_output
+from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.cell_crop import cell_crop
 from wbcdet.inference.flipped_views import MIRRORINGS, mirrored
+from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import normalise
-from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.inference.weights import WeightsError
 from wbcdet.records import ARTEFACT, LABELS, CellType
 from wbcdet.utils.calibration import softmax
 
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """What the classifier says of one crop; fields as in :class:`wbcdet.records.Cell`."""
+    """Result of the classifier for one crop; fields as in :class:`wbcdet.records.Cell`."""
 
     label: CellType
     label_score: float
@@ -31,7 +33,7 @@ class Classification:
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
-    """From what score on, and up to what distance, a crop gets a name.
+    """Score and distance thresholds within which a crop gets a label.
 
     Attributes:
         min_score: least score of each label.
@@ -43,7 +45,7 @@ class Thresholds:
     unlike_trained: float | None
 
 
-class Classifier:
+class Classifier(LoadedModel):
     """Names white blood cells.
 
     Everything about its input, its classes and its thresholds is read from the model's card.
@@ -66,13 +68,10 @@ class Classifier:
         *,
         careful: bool = False,
     ) -> None:
-        model = load_model("classifier", weights)
-        self.card: dict[str, Any] = model.card
-        self.name = model.name
-        self.sha256 = model.sha256
         # Half precision would change names, and the detector takes ten times as long.
         exact = "cpu" if device == "cpu-bf16" else device
-        self._backend = open_backend(model, exact, threads)
+        super().__init__("classifier", exact, threads, weights)
+        self.card = cast("ClassifierCard", self.model.card)
         self._views = MIRRORINGS if careful else MIRRORINGS[:1]
         # A laboratory's own model may be older than this check.
         unlike = self.card.get("unlike_trained")
@@ -82,26 +81,26 @@ class Classifier:
         missing = set(named) - set(self._backend.outputs)
         if missing:
             raise WeightsError(
-                f"{model.path}: lacks the output {missing.pop()!r} that its card names; "
+                f"{self.model.path}: lacks the output {missing.pop()!r} that its card names; "
                 "reinstall wbcdet, or train and export the classifier again"
             )
         size = self.card["input_size"]
         empty = np.zeros((1, 3, size, size), np.float32)
         logits, *distance = self._backend.run_outputs(empty, self._outputs)
-        check_output(model, logits, (1, len(self.card["classes"])))
+        check_output(self.model, logits, (1, len(self.card["classes"])))
         for output in distance:
-            check_output(model, output, (1,))
+            check_output(self.model, output, (1,))
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
-        """The square that the network sees of a cell, (S, S, 3) uint8 BGR."""
+        """Return the square that the network sees of a cell, (S, S, 3) uint8 BGR."""
         return cell_crop(pixels, box, self.card)
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
-        """Calibrated probability of every class on the card, (N, classes) float32."""
+        """Return the calibrated probability of every class on the card, (N, classes) float32."""
         return self._look(crops)[0]
 
     def thresholds(self, min_score: float | None = None) -> Thresholds:
-        """The thresholds in force.
+        """Return the thresholds in force.
 
         Args:
             min_score: least score of every label, 0..1; None takes those on the card.
@@ -129,7 +128,8 @@ class Classifier:
         ]
 
     def _look(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
-        """Probabilities (N, classes) and distances (None without one), averaged over the views."""
+        """Return probabilities (N, classes) and distances (None without one), averaged over the
+        views."""
         if not crops:
             return np.zeros((0, len(self.card["classes"])), np.float32), []
         odds, away = [], []
@@ -154,7 +154,7 @@ def decide(
     distance: float | None = None,
     unlike_from: float | None = None,
 ) -> Classification:
-    """The verdict on one cell from the probability of each class.
+    """Return the verdict on one cell from the probability of each class.
 
     A cell is unclassified when what is not one of the four is more probable than each of them,
     all classes of one reason taken together; else when it is unlike all that was trained on; else

@@ -1,23 +1,25 @@
-"""Field to boxes: the white cell detector."""
+"""Detector: from a field to the boxes of its white cells."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import cv2
 import numpy as np
 
-from wbcdet.inference.backends import check_output, open_backend
+from wbcdet.inference.backends import check_output
+from wbcdet.inference.cards import DetectorCard
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
-from wbcdet.inference.weights import WeightsError, load_model
+from wbcdet.inference.loaded_model import LoadedModel
+from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
-#: Boxes from this part of the card's threshold on are nearly cells.
+#: Boxes whose score is at least this fraction of the card's threshold are "nearly cells".
 _WEAK = 0.4
 
 
-class Detector:
+class Detector(LoadedModel):
     """Finds white blood cells in full fields.
 
     Everything about its input is read from the model's card.
@@ -43,23 +45,20 @@ class Detector:
         *,
         careful: bool = False,
     ) -> None:
-        model = load_model("detector", weights)
-        self.card: dict[str, Any] = model.card
-        self.name = model.name
-        self.sha256 = model.sha256
+        super().__init__("detector", device, threads, weights)
+        self.card = cast("DetectorCard", self.model.card)
         self.careful = careful
-        self._backend = open_backend(model, device, threads)
         side = 4 * self.card["stride"]
-        check_output(
-            model, self._backend.run(np.zeros((1, 3, side, side), np.float32)), (1, 5, None)
-        )
+        output = self._backend.run(np.zeros((1, 3, side, side), np.float32))
+        check_output(self.model, output, (1, 5, None))
 
     def threshold(self, confidence: float | None = None) -> float:
-        """Least score of a cell: the one asked for, else the card's."""
+        """Return the least score of a cell: the one asked for, else the card's."""
         return float(self.card["confidence"] if confidence is None else confidence)
 
     def weakest(self, threshold: float) -> float:
-        """Least score of a box that is nearly a cell, the same whatever threshold was asked for."""
+        """Return the least score of a box that is nearly a cell, the same whatever threshold was
+        asked for."""
         return min(threshold, _WEAK * self.threshold())
 
     def detect(
@@ -90,7 +89,7 @@ class Detector:
         return boxes[kept], scores[kept]
 
     def _look(self, pixels: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Boxes and scores of one view, as :meth:`detect` gives them."""
+        """Return boxes and scores of one view, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
             pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
         )
@@ -143,7 +142,7 @@ def letterbox(
 
 
 def nms(boxes: np.ndarray, most_shared: float) -> list[int]:
-    """Non-maximum suppression: the boxes that no better one overlaps by more than this IoU.
+    """Suppress non-maximum boxes: those that a better one overlaps by more than this IoU.
 
     Args:
         boxes: (N, 4) corners, best first.

@@ -1,4 +1,4 @@
-"""Is a slide like those that the models were trained on? Compared in scores, features and stain.
+"""Compare a slide with the training data in scores, features and stain (domain shift).
 
 The reference stands on the classifier's card (``ground``): for each measure the limit beyond
 which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
@@ -47,7 +47,7 @@ ADVICE = (
 
 @dataclass(frozen=True, slots=True)
 class Beyond:
-    """How many values of a measure lie beyond the limit of the trained laboratories."""
+    """Number of values of a measure that lie beyond the limit of the trained laboratories."""
 
     values: int
     beyond: int
@@ -60,13 +60,13 @@ class Beyond:
 
     @property
     def unlike(self) -> bool:
-        """Surely more lie beyond than on any slide like those trained on."""
+        """Whether surely more values lie beyond than on slides like those trained on."""
         return bool(self.values) and clopper_pearson(self.beyond, self.values)[0] > _MAX_SHARE
 
 
 @dataclass(frozen=True, slots=True)
 class GroundVerdict:
-    """What the comparison says of a slide.
+    """Result of the comparison of a slide.
 
     Attributes:
         verdict: ``like-training``, ``unlike-training``, ``too-few`` (to tell) or ``not-compared``
@@ -79,18 +79,18 @@ class GroundVerdict:
 
     @property
     def reasons(self) -> list[str]:
-        """Why the slide is unlike the training, a line each."""
+        """Reasons why the slide is unlike the training data, a line each."""
         return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
 
     def warning(self) -> str | None:
-        """The reasons and what to do in one line; None where the slide is not unlike."""
+        """Return the reasons and what to do in one line; None where the slide is not unlike."""
         if self.verdict != UNLIKE:
             return None
         said = ", ".join(self.reasons)
         return f"unlike what the models were trained on: {said} (5 % of each there). {ADVICE}"
 
     def to_dict(self) -> dict[str, Any]:
-        """The verdict as it stands in ``results.json``."""
+        """Return the verdict as it stands in ``results.json``."""
         return {
             "verdict": self.verdict,
             "reasons": self.reasons,
@@ -131,7 +131,7 @@ class GroundComparison:
                 self._beyond[name] += sum(v < limit if low else v > limit for v in values)
 
     def verdict(self) -> GroundVerdict:
-        """What can be said by now."""
+        """Return what can be said by now."""
         if not self._names:
             return GroundVerdict(NOT_COMPARED)
         measures = {
@@ -153,7 +153,8 @@ def compare(results: Iterable[FieldResult], reference: Mapping[str, Any] | None)
 
 
 def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, list[float]]:
-    """The values of a field under each measure: one a box, a cell, a cell with a distance, a field.
+    """Return the values of a field under each measure: one a box, a cell, a cell with a distance, a
+    field.
 
     Args:
         result: its record.
@@ -176,7 +177,7 @@ def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, lis
 def stain_distance(
     stain: Sequence[float], laboratories: Mapping[str, Mapping[str, Sequence[float]]]
 ) -> float:
-    """Distance to the nearest trained laboratory, in its spreads, over all colours together.
+    """Return distance to the nearest trained laboratory, in its spreads, over all colours together.
 
     Args:
         stain: as :func:`wbcdet.inference.field_stain.measure_stain` gives it.
@@ -192,7 +193,8 @@ def stain_distance(
 def make_reference(
     by_laboratory: Mapping[str, Sequence[FieldResult]], detector_sha256: str
 ) -> dict[str, Any]:
-    """The reference of a card, from fields of the trained laboratories that were not trained on.
+    """Return the reference of a card, from fields of the trained laboratories that were not trained
+    on.
 
     Args:
         by_laboratory: what the models say of each laboratory's fields; all laboratories weigh
@@ -240,7 +242,7 @@ def make_reference(
 
 
 def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, Any] | None:
-    """The reference on a classifier's card, as far as it holds beside a detector.
+    """Return the reference on a classifier's card, as far as it holds beside a detector.
 
     Args:
         card: of the classifier; one without a reference gives None.

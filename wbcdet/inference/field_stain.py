@@ -1,4 +1,4 @@
-"""The colours of a field: what tells one laboratory's stain, lamp and camera from another's."""
+"""Measure a field's colours, which differ with a laboratory's stain, lamp and camera."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STAINED = 0.15
 #: Least part of the field that must be stained: clear glass has no stain to compare.
 _MIN_STAINED = 0.02
 
-#: What the numbers of :func:`measure_stain` are.
+#: Names of the numbers that :func:`measure_stain` gives.
 STAIN_COLUMNS: tuple[str, ...] = tuple(
     f"{part}_{colour}"
     for part in ("ground", "stained", "nuclei")
@@ -26,7 +26,7 @@ STAIN_COLUMNS: tuple[str, ...] = tuple(
 
 
 def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
-    """Optical density of the ground, and above it of what is stained and of the nuclei.
+    """Return the optical density of the ground, and above it of what is stained and of the nuclei.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.

@@ -1,4 +1,4 @@
-"""A field as it is, mirrored, upside down and turned by half, and the boxes of all four as one.
+"""Flip a field four ways, and fuse the boxes of the views (test-time augmentation).
 
 The four make a group: mirrored or turned by half, a field has the same four views. So what is
 merged from them alike gives the same cells for the field and for the field turned.
@@ -26,7 +26,7 @@ Found = tuple[np.ndarray, np.ndarray]
 
 
 def mirrored(pixels: Pixels, left_to_right: bool, top_to_bottom: bool) -> Pixels:
-    """One view of a picture (H, W, 3): C-contiguous, or the picture itself."""
+    """Return one view of a picture (H, W, 3): C-contiguous, or the picture itself."""
     if not (left_to_right or top_to_bottom):
         return pixels
     rows = slice(None, None, -1 if top_to_bottom else 1)
@@ -37,7 +37,7 @@ def mirrored(pixels: Pixels, left_to_right: bool, top_to_bottom: bool) -> Pixels
 def mirrored_boxes(
     boxes: np.ndarray, left_to_right: bool, top_to_bottom: bool, width: int, height: int
 ) -> np.ndarray:
-    """Boxes (N, 4) of one view in the pixels of the picture, or the other way round.
+    """Return boxes (N, 4) of one view in the pixels of the picture, or the other way round.
 
     Args:
         boxes: ``x_min, y_min, x_max, y_max``.
@@ -53,11 +53,11 @@ def mirrored_boxes(
 
 
 def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
-    """The boxes of several views of one picture as one set: weighted box fusion.
+    """Return the boxes of several views of one picture as one set: weighted box fusion.
 
     After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
     From the best box of all views to the weakest, each joins the cell whose fused box it shares
-    most with, at most one of each view a cell, or begins a cell of its own. A fused box is the mean
+    most with, at most one of each view a cell, or begins a new cell. A fused box is the mean
     of its boxes, weighted by their scores. Its score is the mean over all views, 0 for a view that
     does not show it: what one view alone takes for a cell needs a high score there.
 

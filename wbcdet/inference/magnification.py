@@ -1,4 +1,4 @@
-"""At what magnification a large field is shown to the detector.
+"""Choose the magnification at which the detector sees a large field.
 
 The detector sees every picture at the same small size. A field is best cut into views in which
 its cells come out at a size that the detector knows well, so the field's own cells are asked: it
@@ -54,7 +54,7 @@ class View:
 
 
 def choose_view(field: Field, detect: Detect, input_size: int, settings: Settings) -> View | None:
-    """The tiles in which a field is looked at; None for the field as a whole.
+    """Return the tiles in which a field is looked at; None for the field as a whole.
 
     Args:
         field: any field.
@@ -83,7 +83,8 @@ def choose_view(field: Field, detect: Detect, input_size: int, settings: Setting
 
 
 def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
-    """Median of the longer sides of some cells of the field, in pixels; None where none is found.
+    """Return the median of the longer sides of some cells of the field, in pixels; None where none
+    is found.
 
     Args and errors as for :func:`choose_view`.
     """
@@ -106,7 +107,8 @@ def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
 
 
 def _places(field: Field, side: int, input_size: int) -> list[tuple[int, int]]:
-    """Corners of views of one size: over the whole field, or where the stain is strongest."""
+    """Return corners of views of one size: over the whole field, or where the stain is
+    strongest."""
     corners = [(x, y) for y in _starts(field.height, side) for x in _starts(field.width, side)]
     most = _MAX_NEAR if _needs_file(field, side, input_size) else _MAX_VIEWS
     if len(corners) > most:
@@ -127,14 +129,14 @@ def _starts(length: int, side: int) -> list[int]:
 
 
 def _needs_file(field: Field, side: int, input_size: int) -> bool:
-    """The overview holds fewer pixels of such a view than the detector takes."""
+    """Say whether the overview holds fewer pixels of such a view than the detector takes."""
     return side < field.reduction * input_size and side <= MAX_READ
 
 
 def show(
     field: Field, x0: int, y0: int, x1: int, y1: int, *, full: bool
 ) -> tuple[Pixels, int, tuple[int, int]]:
-    """A rectangle of a field in full resolution, or as its overview shows it.
+    """Return a rectangle of a field in full resolution, or as its overview shows it.
 
     Returns:
         its pixels, how much they are reduced, and its corner in pixels of the field.
@@ -152,7 +154,8 @@ def show(
 def _look(
     field: Field, x: int, y: int, side: int, detect: Detect, input_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Boxes in pixels of the field, and scores, of the cells that a square view shows whole."""
+    """Return boxes in pixels of the field, and scores, of the cells that a square view shows
+    whole."""
     x0, y0, x1, y1 = max(0, x), max(0, y), min(x + side, field.width), min(y + side, field.height)
     full = _needs_file(field, side, input_size)
     view, by, (x0, y0) = show(field, x0, y0, x1, y1, full=full)
@@ -166,7 +169,8 @@ def _look(
 
 
 def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) -> list[float]:
-    """The longer side of a cell, seen at the size that suits it; nothing where it is none."""
+    """Return the longer side of a cell, seen at the size that suits it; empty where it is no
+    cell."""
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)
     x, y = (box[:2] + box[2:] - side) / 2
     boxes, _ = _look(field, round(x), round(y), side, detect, input_size)
@@ -175,7 +179,8 @@ def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) 
 
 
 def _nuclear_stain(pixels: Pixels) -> tuple[np.ndarray, int]:
-    """How purple a picture is, reduced, and by what: nuclei absorb green more than all else."""
+    """Return how purple a picture is, reduced, and by what: nuclei absorb green more than all
+    else."""
     by = -(-max(pixels.shape[:2]) // _STAIN_SIDE)
     height, width = (max(1, side // by) for side in pixels.shape[:2])
     small = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)

@@ -1,4 +1,4 @@
-"""The one crop-and-normalise step that training and inference share."""
+"""Crop cells and normalise crops, alike in training and inference."""
 
 from __future__ import annotations
 
@@ -70,7 +70,8 @@ def crop_cell(
 
 
 def _ground(part: np.ndarray) -> tuple[float, ...]:
-    """Mean colour of the lightest sixteenth of a picture (H, W, 3); white where it is empty."""
+    """Return the mean colour of the lightest sixteenth of a picture (H, W, 3); white where it is
+    empty."""
     flat = part.reshape(-1, 3)[:: max(1, part.size // 12_000)]
     if len(flat) == 0:
         return 255.0, 255.0, 255.0
@@ -82,7 +83,7 @@ def _ground(part: np.ndarray) -> tuple[float, ...]:
 def normalise_stain(
     crop: np.ndarray, nucleus: Sequence[float], ground: float, limits: Sequence[float]
 ) -> np.ndarray:
-    """A crop as if its slide had been stained and lit like all others.
+    """Return a crop as if its slide had been stained and lit like all others.
 
     In optical density the lightest pixels, the ground, are moved to ``ground``, and the colours are
     stretched so that the densest part, the nucleus, gets the amount of ``nucleus`` and half of the
@@ -122,7 +123,7 @@ def normalise_stain(
 def normalise(
     crops: Sequence[np.ndarray], mean: Sequence[float], std: Sequence[float]
 ) -> np.ndarray:
-    """Crops as the network's input.
+    """Convert crops to the network's input.
 
     Args:
         crops: N pictures (S, S, 3) uint8 BGR.

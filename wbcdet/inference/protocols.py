@@ -1,11 +1,11 @@
 """The two stages of the analysis, as :class:`~wbcdet.inference.analyzer.Analyzer` uses them.
 
-A detector or classifier of your own needs these members and nothing else.
+Your own detector or classifier needs these members and nothing else.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -25,7 +25,11 @@ class Detector(Protocol):
 
     name: str
     sha256: str
-    card: dict[str, Any]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Facts on the model that the pipeline needs; see the attributes of the class."""
+        ...
 
     def detect(
         self, pixels: np.ndarray, confidence: float | None = None
@@ -57,7 +61,11 @@ class Classifier(Protocol):
 
     name: str
     sha256: str
-    card: dict[str, Any]
+
+    @property
+    def card(self) -> Mapping[str, Any]:
+        """Facts on the model that the pipeline needs; see the attributes of the class."""
+        ...
 
     def crop(self, pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> np.ndarray:
         """Cut what ``classify`` takes of a cell from a picture (H, W, 3) uint8 BGR."""

@@ -1,4 +1,4 @@
-"""How good a field is to look at: focus, exposure, stain.
+"""Image quality of a field: focus, exposure, stain.
 
 Everything is measured on the field reduced to a scale at which a white cell is 48 px wide, so that
 the same slide gives the same figures through any camera. The thresholds come from real fields of
@@ -88,7 +88,7 @@ def measure_field(field: Field, cell_px: float | None = None) -> FieldQuality:
 
 
 def cell_width(cells: Sequence[Cell]) -> float | None:
-    """Median of the longer sides of the cells that are not cut, px; None where there is none."""
+    """Return the median of the longer sides of the cells that are not cut, px; None without one."""
     sides = [
         max(cell.box[2] - cell.box[0], cell.box[3] - cell.box[1])
         for cell in cells
@@ -98,7 +98,7 @@ def cell_width(cells: Sequence[Cell]) -> float | None:
 
 
 def _parts(field: Field, scale: float) -> Iterator[Pixels]:
-    """The field at a scale, or squares on an even grid of it."""
+    """Yield the field at a scale, or squares on an even grid of it."""
     if scale * field.reduction <= 1:
         scale, field = scale * field.reduction, Field("", None, field.pixels)
     width, height = field.width, field.height
@@ -182,6 +182,6 @@ def _judge(parts: list[Pixels], least_focus: float) -> FieldQuality:
 
 
 def _percentiles(values: np.ndarray, *percents: float) -> list[int]:
-    """The uint8 values below which so many percent lie."""
+    """Return the uint8 values below which so many percent lie."""
     below = np.cumsum(np.bincount(values, minlength=256))
     return [int(np.searchsorted(below, percent / 100 * below[-1])) for percent in percents]

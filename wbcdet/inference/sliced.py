@@ -1,4 +1,4 @@
-"""The cells of one field: seen as a whole, or tile by tile with each cell owned by one tile."""
+"""Find the cells of one field: as a whole, or in tiles with each cell owned by one tile."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
-from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, show
+from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, choose_view, show
 from wbcdet.inference.protocols import Classifier, Detector
 from wbcdet.inference.surroundings import REACH
 from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, plan
@@ -21,7 +21,7 @@ from wbcdet.utils.parallel import work_ahead
 def _inside(
     boxes: np.ndarray, scores: np.ndarray, width: int, height: int
 ) -> Iterator[tuple[Box, float]]:
-    """Boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
+    """Return boxes cut to the field and rounded to 0.1 pixel; those without area are dropped."""
     limits = np.array([width, height, width, height], dtype=float)
     inside = np.round(np.clip(np.asarray(boxes, dtype=float).reshape(-1, 4), 0, limits), 1)
     for (x_min, y_min, x_max, y_max), score in zip(inside.tolist(), scores, strict=True):
@@ -30,36 +30,65 @@ def _inside(
 
 
 @dataclass(frozen=True, slots=True)
-class Boxes:
-    """What the detector finds in a field: its cells, best first, and what is nearly one.
+class Detections:
+    """Detections in a field, best first.
 
     Attributes:
-        cells: box and score of each, from the threshold on.
-        weak: scores of the boxes below it.
+        boxes: (N, 4) cells ``x_min, y_min, x_max, y_max`` in pixels of the field.
+        scores: (N,) 0..1, from the threshold on.
+        weak: scores of the boxes below it, which are nearly cells.
+        labels: of the cells of a field that was seen in tiles; None where it was seen as a whole,
+            so that its crops can be classified together with those of other fields.
     """
 
-    cells: list[tuple[Box, float]]
+    boxes: np.ndarray
+    scores: np.ndarray
     weak: list[float]
+    labels: list[Classification] | None = None
+
+    def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
+        """Return box and score of each cell, cut to a field of this size, to 0.1 pixel."""
+        return list(_inside(self.boxes, self.scores, width, height))
 
 
-def find_whole(field: Field, detector: Detector, settings: Settings) -> Boxes:
-    """The cells of a field that is looked at as a whole.
+def find_cells(
+    field: Field,
+    detector: Detector,
+    settings: Settings,
+    classifier: Classifier | None = None,
+    threads: int = 1,
+) -> Detections:
+    """Find the cells of a field; the one place that decides between whole field and tiles.
+
+    Args:
+        field: any field.
+        detector: finds the cells.
+        settings: threshold, tiles, and crops in a batch.
+        classifier: names the cells of a field that is seen in tiles, while what surrounds them is
+            in memory; None leaves them without labels.
+        threads: tiles that are in memory at a time.
 
     Raises:
         FieldError: the field is read in parts, and a part is damaged.
     """
+    view = choose_view(field, detector.detect, detector.card["input_size"], settings)
+    if view is None:
+        return _find_whole(field, detector, settings)
+    return _find_in_tiles(field, view, detector, settings, classifier, threads)
+
+
+def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detections:
     least = detector.threshold(settings.confidence)
     boxes, scores = detector.detect(field.pixels, detector.weakest(least))
     kept = scores >= least
-    cells = _inside(boxes[kept] * field.reduction, scores[kept], field.width, field.height)
-    return Boxes(list(cells), scores[~kept].tolist())
+    return Detections(boxes[kept] * field.reduction, scores[kept], scores[~kept].tolist())
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
-    """What the classifier sees of a cell, from the pixels of the whole field.
+    """Return what the classifier sees of a cell, from the pixels of the whole field.
 
     Raises:
-        FieldError: as :func:`find_whole`.
+        FieldError: as :func:`find_cells`.
     """
     x_min, y_min, x_max, y_max = box
     if max(field.width, field.height) <= MAX_WHOLE:
@@ -72,22 +101,16 @@ def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
     return classifier.crop(part, np.array(box) - [left, top, left, top])
 
 
-def find_in_tiles(
+def _find_in_tiles(
     field: Field,
     view: View,
     detector: Detector,
-    classifier: Classifier,
     settings: Settings,
-    threads: int = 1,
-) -> tuple[list[tuple[Box, float, Classification]], list[float]]:
-    """The cells of a field that is looked at tile by tile, each once, best first; weak scores.
-
-    As many tiles as ``threads`` are in memory at a time. The cells that a tile claims are named at
-    once, while what surrounds them is at hand.
-
-    Raises:
-        FieldError: as :func:`find_whole`.
-    """
+    classifier: Classifier | None,
+    threads: int,
+) -> Detections:
+    """Find the cells of a field tile by tile, each once; those that a tile claims are classified
+    at once, while what surrounds them is in memory."""
     size = settings.crops_per_batch
     least = detector.threshold(settings.confidence)
     weakest = detector.weakest(least)
@@ -109,20 +132,27 @@ def find_in_tiles(
     for claimed, nearly in work_ahead(look, tiles, threads, threads):
         claims.append(claimed)
         weak += nearly
-        crops += [crop(field, _tenths(box), classifier) for box in claims[-1].boxes]
+        if classifier is None:
+            continue
+        crops += [crop(field, _tenths(box), classifier) for box in claimed.boxes]
         while len(crops) >= size:
             named += classifier.classify(crops[:size], settings.min_score)
             del crops[:size]
+    merged = merge(claims)
+    boxes = np.array([_tenths(box) for _, _, box in merged], float).reshape(-1, 4)
+    scores = np.array([claims[tile].scores[row] for tile, row, _ in merged], float)
+    if classifier is None:
+        return Detections(boxes, scores, weak)
     named += classifier.classify(crops, settings.min_score)
     start = np.cumsum([0, *(len(one.scores) for one in claims)])
-    cells = []
-    for tile_number, row, box in merge(claims):
+    labels = []
+    for tile_number, row, box in merged:
         verdict = named[start[tile_number] + row]
         if not np.array_equal(box, claims[tile_number].boxes[row]):  # put together from parts
             crops = [crop(field, _tenths(box), classifier)]
             (verdict,) = classifier.classify(crops, settings.min_score)
-        cells.append((_tenths(box), float(claims[tile_number].scores[row]), verdict))
-    return cells, weak
+        labels.append(verdict)
+    return Detections(boxes, scores, weak, labels)
 
 
 def _tenths(box: np.ndarray) -> Box:

@@ -1,4 +1,4 @@
-"""What stands around a cell to compare it with: ground, red cells, and the cell's own nucleus.
+"""Measure what a cell is compared with: ground, red cells, and its own nucleus.
 
 A haematologist judges colours and sizes against the red cells beside. Stain, lamp and camera change
 from laboratory to laboratory; what red cells and nuclei take up of the two dyes changes with them.
@@ -84,7 +84,7 @@ def look_around(pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> Surrou
 def _window(
     pixels: np.ndarray, box: Sequence[float] | np.ndarray
 ) -> tuple[np.ndarray, tuple[float, float, float, float]]:
-    """The part of the field within reach, at ``_UNIT``, and the box in it."""
+    """Return the part of the field within reach, at ``_UNIT``, and the box in it."""
     x0, y0, x1, y1 = (float(v) for v in box)
     side = max(x1 - x0, y1 - y0, 1.0)
     cx, cy, reach = (x0 + x1) / 2, (y0 + y1) / 2, side * REACH

@@ -1,4 +1,4 @@
-"""Large fields as overlapping tiles, each cell owned by one tile.
+"""Split large fields into overlapping tiles, and assign each cell to one tile.
 
 A tile claims the cells whose centre lies in its core; cores share no pixel and cover the field, so
 inside them nothing needs merging. Only near a seam, where the centres of one cell as two tiles see
@@ -64,7 +64,7 @@ def plan(width: int, height: int, size: int, overlap: int) -> list[Tile]:
 
 
 def _spans(length: int, size: int, overlap: int) -> list[tuple[int, int, int, int]]:
-    """Along one side: start and end of each tile, then of its core."""
+    """Return start and end of each tile along one side, then of its core."""
     if length <= size:
         return [(0, length, 0, length)]
     number = -(-(length - overlap) // (size - overlap))
@@ -95,7 +95,7 @@ class TileDetections:
 def assign(
     tile: Tile, boxes: np.ndarray, scores: np.ndarray, width: int, height: int
 ) -> TileDetections:
-    """The cells of a tile that it owns, or may own.
+    """Return the cells of a tile that it owns, or may own.
 
     Args:
         tile: the tile.
@@ -124,14 +124,15 @@ def assign(
 
 
 def owned(tile: Tile, boxes: np.ndarray) -> np.ndarray:
-    """(N,) bool: the centre of a box (N, 4), in pixels of the field, lies in the tile's core."""
+    """Tell which boxes (N, 4), in pixels of the field, have their centre in the tile's core, (N,)
+    bool."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     inside = (centre >= tile.core[:2]) & (centre < tile.core[2:])
     return np.asarray(inside.all(1))
 
 
 def merge(claims: Sequence[TileDetections]) -> list[tuple[int, int, np.ndarray]]:
-    """Each cell once, from the claims of all tiles.
+    """Merge the claims of all tiles, so that each cell is there once.
 
     A cell that only one tile claims stays. Of several claims to one cell the best whole box stays;
     a cell larger than the overlap, which no tile sees whole, gets the box around its parts.

@@ -1,4 +1,4 @@
-"""The shipped models: where they are, and their cards."""
+"""Load the models and their cards."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from wbcdet.inference.cards import ModelCard
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
@@ -23,7 +24,7 @@ ROLES = ("detector", "classifier")
 IN_USE = "in-use.txt"
 
 _SCHEMA = Path(__file__).parent / "card.schema.json"
-#: What every card has.
+#: Keys that every card has.
 _NEEDED = ("name", "version", "file", "sha256", "card_sha256")
 
 
@@ -39,13 +40,13 @@ class Model:
         name: with its version.
         path: the file.
         sha256: of the file.
-        card: how it is used.
+        card: how it is used; a ``DetectorCard`` or ``ClassifierCard``.
     """
 
     name: str
     path: Path
     sha256: str
-    card: dict[str, Any]
+    card: ModelCard
 
     @property
     def learned(self) -> bool:
@@ -54,7 +55,7 @@ class Model:
 
 
 def card_digest(card: Mapping[str, Any]) -> str:
-    """sha256 (hex) of all that a card says, but its own ``card_sha256``.
+    """Return sha256 (hex) of all that a card says, but its own ``card_sha256``.
 
     The card is taken as JSON with sorted names and without white space, so that how the file is
     laid out does not matter.
@@ -70,12 +71,13 @@ def card_digest(card: Mapping[str, Any]) -> str:
 
 
 def sealed(card: Mapping[str, Any]) -> dict[str, Any]:
-    """A card with its ``card_sha256``, to be written as it is."""
+    """Return a card with its ``card_sha256``, to be written as it is."""
     return {**card, "card_sha256": card_digest(card)}
 
 
 def weights_folder() -> Path:
-    """Where the models are: ``WBCDET_WEIGHTS``, the installed package, or the source tree."""
+    """Return the folder of the models: ``WBCDET_WEIGHTS``, the installed package, or the source
+    tree."""
     chosen = os.environ.get("WBCDET_WEIGHTS")
     if chosen:
         return Path(chosen)
@@ -85,14 +87,14 @@ def weights_folder() -> Path:
 
 
 def learned_home() -> Path:
-    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    """Return the folder of the classifiers that ``wbcdet learn`` has made for this user."""
     import typer
 
     return Path(typer.get_app_dir("wbcdet")) / "learned"
 
 
 def _folder_of(role: str) -> Path:
-    """Where a model is: a learned classifier stands in for the shipped one."""
+    """Return a model's folder: a learned classifier stands in for the shipped one."""
     if role == "classifier" and not os.environ.get("WBCDET_WEIGHTS"):
         home = learned_home()
         try:
@@ -140,7 +142,7 @@ def _load_from(folder: Path, role: str) -> Model:
 
 
 def load_shipped(role: str) -> Model:
-    """As :func:`load_model`, but never a learned classifier."""
+    """Load the shipped model as :func:`load_model` does, never a learned classifier."""
     remedy = "reinstall wbcdet, or set WBCDET_WEIGHTS to a folder that holds the models"
     return _load(weights_folder(), role, remedy)
 

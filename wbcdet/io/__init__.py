@@ -1,1 +1,1 @@
-"""From what a user names to pixels: find, fetch, decode and read fields."""
+"""Input: find, download, decode and read fields."""

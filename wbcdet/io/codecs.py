@@ -1,4 +1,4 @@
-"""Bytes of a picture file to upright BGR pixels in sRGB, or one clear reason why not.
+"""Decode picture files to upright BGR pixels in sRGB, or give one clear reason why not.
 
 Each format is opened, which reads its header alone, and then decoded; both end in
 :mod:`wbcdet.io.colour`, so that depth, transparency, ink and profiles mean the same in all of them.
@@ -40,20 +40,20 @@ _QUICK_BYTES = 4 << 20
 _UNBOUNDED = frozenset({"HEIF", "AVIF", "JPEGXL", "JPEG2000"})
 #: Chunks of a PNG; writers make them of 8 kB or more.
 _MAX_CHUNKS = 100_000
-#: What a byte of a file holds at most: bytes, of deflate; pixels, of the longest string of a GIF's
+#: Most that a byte of a file can hold: bytes, of deflate; pixels, of the longest string of a GIF's
 #: code, and of a JPEG's blocks of 64 in which nothing changes.
 _DEFLATED, _CODED, _IN_BLOCKS = 1040, 2700, 1024
 #: Equal bytes in a row that compressed pictures do not hold: a part was never written or copied.
 _GAP = 64
 
 _CUT = "file is cut short; copy it again from its source"
-#: Said of a picture that is read although a part of it is not as it was written.
+#: Remark on a picture that is read although a part of it is damaged.
 DAMAGED_DATA = "damaged: a part of its data is not as it was written; copy it again"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """A picture, and what its reader must know of it.
+    """A decoded picture, with remarks for its reader.
 
     Attributes:
         pixels: (height, width, 3) uint8, BGR, upright, C-contiguous.
@@ -81,15 +81,15 @@ class Picture(Protocol):
     is_quick: bool
 
     def decode(self) -> Decoded:
-        """The pixels; raises nearly anything on damaged bytes."""
+        """Return the pixels; raises nearly anything on damaged bytes."""
         ...
 
 
 def kind_of(data: bytes) -> PictureKind:
-    """What kind of picture bytes are.
+    """Return what kind of picture bytes are.
 
     Raises:
-        FieldError: they are none that is read.
+        FieldError: they are no picture of a kind that is read.
     """
     if not data:
         raise FieldError("file is empty (0 bytes); copy it again from its source")
@@ -106,12 +106,12 @@ def kind_of(data: bytes) -> PictureKind:
 
 
 def is_tiff(data: bytes) -> bool:
-    """The bytes start as a TIFF or BigTIFF file does."""
+    """Say whether the bytes start as a TIFF or BigTIFF file does."""
     return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def opens_quickly(kind: PictureKind, size: int) -> bool:
-    """The header of a file is read within seconds, whatever its bytes are.
+    """Say whether the header of a file is read within seconds, whatever its bytes are.
 
     Args:
         kind: of the file.
@@ -139,7 +139,7 @@ def open_picture(data: bytes, kind: PictureKind) -> Picture:
 
 
 def check_size(picture: Picture, max_pixels: int) -> None:
-    """The picture is of a size that is decoded.
+    """Check that a picture is of a size that is decoded.
 
     Raises:
         FieldError: it is not.
@@ -158,7 +158,7 @@ def check_size(picture: Picture, max_pixels: int) -> None:
 
 @contextmanager
 def reporting(kind: PictureKind) -> Iterator[None]:
-    """Whatever a decoder raises becomes one line: a corrupt file must never end a batch."""
+    """Turn whatever a decoder raises into one line: a corrupt file must never end a batch."""
     name = kind.name.split(" ", 1)[1]
     try:
         yield
@@ -193,7 +193,7 @@ TURNS = {
 
 
 def upright(pixels: Pixels, orientation: int) -> Pixels:
-    """Stored pixels as they are to be looked at."""
+    """Turn stored pixels upright."""
     swap, mirror_x, mirror_y = TURNS[orientation]
     if swap:
         pixels = pixels.transpose(1, 0, 2)
@@ -205,7 +205,7 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
 
 
 def in_srgb(pixels: Pixels, profile: bytes, remarks: list[str]) -> Pixels:
-    """Pixels by their colour profile; a profile that is of no use is remarked."""
+    """Convert pixels by their colour profile; a profile that cannot be used is remarked."""
     if not profile:
         return pixels
     try:
@@ -322,7 +322,7 @@ class _Png:
         return Decoded(upright(in_srgb(pixels, profile, remarks), turn), tuple(remarks))
 
     def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
-        """Names, sizes and bodies (of pixels none); notes bodies that fail their checksum."""
+        """Yield names, sizes and bodies (of pixels none); notes bodies that fail their checksum."""
         data, at = memoryview(self._data), 8
         for _ in range(_MAX_CHUNKS):
             size, name = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])
@@ -415,7 +415,7 @@ def _pillow(data: bytes, codec: str) -> Any:
 
 
 def decode_by_pillow(data: bytes, max_pixels: int) -> Decoded:
-    """The first picture of a TIFF of a kind that only libtiff reads."""
+    """Return the first picture of a TIFF of a kind that only libtiff reads."""
     picture, remarks = _pillow(data, "TIFF"), list[str]()
     width, height = picture.size
     if width * height > max_pixels:
@@ -432,7 +432,7 @@ def _orientation(picture: Image.Image) -> int:
 
 
 def _rgb(picture: Image.Image, profile: bytes = b"", remarks: list[str] | None = None) -> Pixels:
-    """The pixels of a loaded picture as BGR, as stored; a profile is used of ink alone."""
+    """Return the pixels of a loaded picture as BGR, as stored; a profile is used of ink alone."""
     mode = picture.mode
     if mode.startswith("I;16") or (mode == "I" and picture.format == "PPM"):
         return from_samples(np.asarray(picture).astype(np.uint16))
@@ -463,7 +463,7 @@ _STRIP = 1 << 21
 
 
 def _names_p3(data: bytes, codec: str) -> bool:
-    """A HEIC or AVIF says by a number that its colours are Display P3."""
+    """Say whether a HEIC or AVIF says by a number that its colours are Display P3."""
     if codec not in ("HEIF", "AVIF"):
         return False
     at = data.find(b"colrnclx", 0, 1 << 16)
@@ -476,7 +476,7 @@ def _jpeg_2000_bits(data: bytes) -> int:
 
 
 def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
-    """Width and height; the size stands in the first bits of the codestream."""
+    """Return width and height; the size stands in the first bits of the codestream."""
     start = 0
     if not data.startswith(b"\xff\x0a"):
         start = data.find(b"\xff\x0a", 12)
@@ -503,7 +503,7 @@ def _jpeg_xl_size(data: bytes) -> tuple[int, int]:
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:
-    """Width and height by the first chunk of a WebP."""
+    """Return width and height by the first chunk of a WebP."""
     if len(data) < 30:
         raise FieldError(_CUT)
     if data[12:16] == b"VP8X":
@@ -516,7 +516,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 
 
 def _has_gap(data: bytes, codec: str, pixels: int) -> bool:
-    """Data of a kind without checksums holds a row of equal bytes that no encoder writes."""
+    """Tell whether data without checksums hold a row of equal bytes that no encoder writes."""
     if codec == "WEBP":
         return any(_holds_run(part, most) for part, most in _webp_parts(data, pixels))
     if codec == "JPEG2000":
@@ -530,7 +530,7 @@ def _has_gap(data: bytes, codec: str, pixels: int) -> bool:
 
 
 def _webp_parts(data: bytes, pixels: int) -> Iterator[tuple[memoryview, int]]:
-    """The coded parts of a WebP, each with the most equal bytes that it may hold."""
+    """Yield the coded parts of a WebP, each with the most equal bytes that it may hold."""
     at, view = 12, memoryview(data)
     for _ in range(_MAX_CHUNKS):
         name, size = bytes(view[at : at + 4]), int.from_bytes(view[at + 4 : at + 8], "little")

@@ -1,4 +1,4 @@
-"""Samples of any depth and colour space to 8-bit BGR in sRGB, by one set of rules.
+"""Convert samples of any depth and colour space to 8-bit BGR in sRGB, by one set of rules.
 
 Every decoder ends here: what a sample means is decided once, not by format.
 """
@@ -28,12 +28,13 @@ _STRIP = 1 << 20
 _SAME_LEVELS = 2
 
 FRACTIONAL = "picture has 32-bit or fractional values; export it as 8 or 16 bit"
-#: Said of a picture whose colour profile is of no use.
+#: Remark on a picture whose colour profile cannot be used.
 BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for sRGB"
 
 
 def sensor_factor(brightest: int) -> float:
-    """What turns 16-bit values into 0..255: by the smallest sensor depth that holds them all."""
+    """Return what turns 16-bit values into 0..255: by the smallest sensor depth that holds them
+    all."""
     bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
     return 255.0 / ((1 << bits) - 1)
 
@@ -45,7 +46,7 @@ def eight_bit(
     *,
     premultiplied: bool = False,
 ) -> Pixels:
-    """Values scaled to 8 bits and laid on white.
+    """Scale values to 8 bits and lay them on white.
 
     Args:
         deep: (height, width, channels) of any depth.
@@ -64,7 +65,7 @@ def eight_bit(
 
 
 def unsigned(values: np.ndarray) -> np.ndarray:
-    """Signed 16-bit values as unsigned ones.
+    """Convert signed 16-bit values to unsigned ones.
 
     Cameras' programs write signed files in two ways: the values themselves, of which noise may
     fall below 0, or all of them less 32768.
@@ -81,7 +82,7 @@ def unsigned(values: np.ndarray) -> np.ndarray:
 
 
 def from_samples(values: np.ndarray) -> Pixels:
-    """A whole picture of 8 to 16 bits a sample to BGR.
+    """Convert a whole picture of 8 to 16 bits a sample to BGR.
 
     Args:
         values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
@@ -101,7 +102,7 @@ def from_samples(values: np.ndarray) -> Pixels:
 
 
 def from_cmyk(ink: np.ndarray, profile: bytes = b"") -> Pixels:
-    """Ink of four colours, (height, width, 4) uint8, 255 full ink, to BGR."""
+    """Convert ink of four colours, (height, width, 4) uint8, 255 full ink, to BGR."""
     transform = _transform(profile, "CMYK") if profile else None
     out = np.empty((*ink.shape[:2], 3), np.uint8)
     for rows in _strips(ink):
@@ -116,7 +117,7 @@ def from_cmyk(ink: np.ndarray, profile: bytes = b"") -> Pixels:
 
 
 def from_lab(lab: np.ndarray) -> Pixels:
-    """CIE L*a*b* of white D50, (height, width, 3) float (0..100, -128..127), to BGR."""
+    """Convert CIE L*a*b* of white D50, (height, width, 3) float (0..100, -128..127), to BGR."""
     out = np.empty(lab.shape, np.uint8)
     for rows in _strips(lab):
         part = lab[rows].astype(np.float32)
@@ -142,7 +143,7 @@ _XYZ_TO_SRGB = np.array(
 
 
 def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
-    """Colours of an ICC profile to those of sRGB.
+    """Convert colours of an ICC profile to those of sRGB.
 
     Args:
         pixels: (height, width, 3) uint8 BGR; changed in place where the profile is another one.
@@ -170,7 +171,7 @@ def to_srgb(pixels: Pixels, profile: bytes) -> Pixels:
 
 @lru_cache(maxsize=8)
 def named_profile(name: str) -> bytes:
-    """The ICC profile of a colour space that files may name instead of carrying one.
+    """Return the ICC profile of a colour space that files may name instead of carrying one.
 
     Args:
         name: ``adobe-rgb`` or ``display-p3``.
@@ -190,7 +191,7 @@ def named_profile(name: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _transform(profile: bytes, mode: str) -> ImageCmsTransform | None:
-    """From a profile to sRGB; None for one that is sRGB itself.
+    """Build the transform from a profile to sRGB; None for one that is sRGB itself.
 
     Raises:
         ValueError: it is no profile of pictures of this mode.

@@ -1,4 +1,4 @@
-"""The bytes of a picture file of any kind to pixels."""
+"""Decode the bytes of a picture file of any kind."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from wbcdet.io.tiff import read_tiff
 
 
 def decode(data: bytes, max_pixels: int) -> Pixels:
-    """The picture in the bytes of a file, as ``decode_whole`` gives it, without its remarks."""
+    """Return the picture in the bytes of a file, as ``decode_whole`` gives it, without its
+    remarks."""
     return decode_whole(data, max_pixels).pixels
 
 
 def decode_whole(data: bytes, max_pixels: int) -> Decoded:
-    """The picture in the bytes of a file, decoded here and now.
+    """Return the picture in the bytes of a file, decoded here and now.
 
     16-bit data is scaled by the smallest sensor depth (8, 10, 12, 14 or 16 bits) that holds its
     brightest value. Transparency is laid on white, CMYK becomes RGB, colours are brought to sRGB,

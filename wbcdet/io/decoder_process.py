@@ -1,4 +1,4 @@
-"""Decode in a process of its own, which can be stopped: a decoder in a thread cannot.
+"""Decode in a separate process, which can be stopped: a decoder in a thread cannot.
 
 Plain pictures never come here. What does are formats whose decoders may take any time or memory for
 a small picture, and files whose headers promise hours of work. The process lives on for the next
@@ -118,7 +118,7 @@ class _Decoder:
                 pixels = np.empty(found["shape"], np.uint8)
                 rest = memoryview(pixels).cast("B")
                 while rest:
-                    got = self._stdout.readinto(rest)  # type: ignore[attr-defined]
+                    got = self._stdout.readinto(rest)  # type: ignore[attr-defined]  # IO lacks it, a pipe has it
                     if not got:
                         raise self._ended(alarm)
                     rest = rest[got:]
@@ -196,7 +196,7 @@ class _Alarm:
 
 
 def _serve() -> None:
-    """The other end: decode what is asked for, until the parent closes the pipe."""
+    """Decode in the child process what is asked for, until the parent closes the pipe."""
     stdin, stdout = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     # What libraries print must not come between the pixels.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -227,7 +227,7 @@ def _serve() -> None:
             answer({"problem": str(error)})
             continue
         finally:
-            picture = None  # type: ignore[assignment]
+            picture = None  # type: ignore[assignment]  # frees its memory
         answer({"shape": decoded.pixels.shape, "remarks": decoded.remarks})
         for top in range(0, len(decoded.pixels), rows := max(1, _PART // decoded.pixels[0].nbytes)):
             stdout.write(decoded.pixels[top : top + rows].data)

@@ -1,4 +1,4 @@
-"""Find the pictures that a user means: files, folders, patterns, addresses; and name them.
+"""Find and name the pictures behind files, folders, patterns and addresses.
 
 A field's name is the path as it was given, whatever else was given with it: below the working
 folder ``slides/anna/1.jpg``, elsewhere the whole path without its root, ``data/slides/1.jpg``.
@@ -26,7 +26,7 @@ from wbcdet.utils.files import PART_PREFIX
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
 _ZIPS = frozenset({".zip", ".cbz"})
-#: Of each kind of thing that was passed over, so many are named.
+#: Number of names given of each kind of file that was passed over.
 _MAX_NAMED = 3
 
 
@@ -64,13 +64,13 @@ class Root:
     path: str
 
     def to_dict(self) -> dict[str, str]:
-        """As it stands in ``results.json``."""
+        """Return the root as it stands in ``results.json``."""
         return {"name": self.name, "path": self.path}
 
 
 @dataclass(slots=True)
 class PassedOver:
-    """What a search met and did not take.
+    """Files and folders that a search passed over.
 
     Attributes:
         outputs: folders that wbcdet wrote, and archives of them.
@@ -89,7 +89,7 @@ class PassedOver:
     repeated: int = 0
 
     def line(self) -> str | None:
-        """All of it in one line; None where nothing was passed over."""
+        """Say all of it in one line; None where nothing was passed over."""
         parts = []
         if self.outputs:
             folders = _many(len(self.outputs), "folder")
@@ -111,7 +111,7 @@ class PassedOver:
 
 @dataclass(slots=True)
 class Found:
-    """What a search found.
+    """Result of a search.
 
     Attributes:
         fields: every input, in the order given and in natural order inside folders.
@@ -124,7 +124,8 @@ class Found:
     passed: PassedOver = field(default_factory=PassedOver)
 
     def problem(self) -> str | None:
-        """Why there is nothing to analyse, in one line; None where there is something."""
+        """Say why there is nothing to analyse, in one line; None where there is
+        something."""
         problems = [item for item in self.fields if item.problem is not None]
         if len(problems) < len(self.fields):
             return None
@@ -142,12 +143,12 @@ class Found:
 def find_fields(
     sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()
 ) -> list[Source]:
-    """All inputs behind files, folders, patterns and URLs; see :func:`search`."""
+    """Find all inputs behind files, folders, patterns and URLs; see :func:`search`."""
     return search(sources, exclude=exclude).fields
 
 
 def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> Found:
-    """All inputs behind files, folders, patterns and URLs, in natural order, each file once.
+    """Find all inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
     Folders are searched through all their subfolders; a loop of links is walked once. Every file
     in them that is a picture, by its ending or its first bytes, becomes a ``Source``, with a
@@ -169,12 +170,12 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
 
 
 def is_url(text: str) -> bool:
-    """The text is an http(s) URL."""
+    """Say whether the text is an http(s) URL."""
     return text.lower().startswith(("http://", "https://"))
 
 
 def as_source(text: str) -> Source:
-    """The file or URL under its name, not yet looked at."""
+    """Return the file or URL under its name, not yet looked at."""
     if is_url(text):
         return _as_address(text)[0]
     path = Path(text).expanduser()
@@ -183,7 +184,8 @@ def as_source(text: str) -> Source:
 
 
 def field_name(path: str | Path) -> str:
-    """The name of a file or folder: as given, or whole where it is not below the working folder.
+    """Return the name of a file or folder: as given, or whole where it is not below the working
+    folder.
 
     It depends on the path and the working folder alone. The working folder itself is ``""``.
     """
@@ -195,7 +197,7 @@ def field_name(path: str | Path) -> str:
             real = os.path.join(os.path.realpath(folder), file)  # noqa: PTH118
             full = real if _is_below(real, os.path.realpath(base)) else full
             base = os.path.realpath(base) if _is_below(full, os.path.realpath(base)) else ""
-    except (OSError, ValueError):  # the working folder has gone, or the path is none
+    except (OSError, ValueError):  # the working folder has gone, or the path is invalid
         return _printable(str(path))
     if base:
         rest = os.path.relpath(full, base)
@@ -206,7 +208,7 @@ def field_name(path: str | Path) -> str:
 
 
 def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Where a field came from: the path of its file, or its address.
+    """Return where a field came from: the path of its file, or its address.
 
     Args:
         name: the field's name, without the number of a picture in a TIFF.
@@ -231,7 +233,7 @@ def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
 
 
 def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
-    """A field's name below the folder that was given; where several were, the whole name."""
+    """Return a field's name below the folder that was given; where several were, the whole name."""
     if len(roots) != 1:
         return name
     start = _checked(roots[0])[0]
@@ -239,7 +241,7 @@ def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
 
 
 def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -> list[Path]:
-    """Where a field may lie now that its pictures are in a folder: likeliest first.
+    """Return where a field may lie now that its pictures are in a folder: likeliest first.
 
     Args:
         name: the field's name, without the number of a picture in a TIFF.
@@ -263,13 +265,13 @@ def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Sorting key under which ``field2`` stands before ``field10``."""
+    """Return a sorting key under which ``field2`` stands before ``field10``."""
     parts = re.split(r"([0-9]+)", text.casefold())
     return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
 
 
 class _Search:
-    """One search: what it has found, and what it has met."""
+    """A search: what it has found so far, and what it has passed over."""
 
     def __init__(self, skip: set[str]) -> None:
         self.found = Found()
@@ -345,7 +347,7 @@ class _Search:
             self.found.fields.append(Source(place.name or str(path), path, problem, None, ""))
 
     def _met(self) -> int:
-        """How many pictures, and folders with pictures, were met so far."""
+        """Count the pictures, and folders with pictures, met so far."""
         return len(self.found.fields) + self.found.passed.repeated + self._again
 
     def _walk(self, folder: Path, beneath: str, root: Root) -> None:
@@ -425,7 +427,7 @@ class _Search:
             self.found.roots.append(root)
 
     def _owner(self, folder: Path) -> tuple[Path, str] | None:
-        """The output folder that a folder is or lies in, and the command that wrote it."""
+        """Return the output folder that a folder is or lies in, and the command that wrote it."""
         real = _real(folder)
         if real not in self._owners:
             owner = None
@@ -441,19 +443,21 @@ class _Search:
 
 
 def _may_be_old(folder: Path, place: Path) -> bool:
-    """A report without a marker may lie among a user's pictures: only its folders are its own."""
+    """Say whether a report without a marker may lie among a user's pictures: only its folders are
+    its own."""
     parts = folder.relative_to(place).parts
     return bool(parts) and parts[0].casefold() in DRAWN
 
 
 def _is_drawn(path: Path, root: Path) -> bool:
-    """The path lies in a folder of drawings of an output folder."""
+    """Say whether the path lies in a folder of drawings of an output folder."""
     parts = Path(_real(path)).relative_to(_real(root)).parts
     return bool(parts) and parts[0].casefold() in DRAWN
 
 
 def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
-    """A file that does not end like one that is read is one of pictures, as far as can be told."""
+    """Say whether a file that does not end like one that is read is one of pictures, as far as can
+    be told."""
     if kind.codec is not None:
         return True
     if suffix in _ZIPS:
@@ -467,7 +471,7 @@ def _is_wanted(path: Path, suffix: str, kind: PictureKind) -> bool:
 
 
 def _names_in_zip(path: Path) -> list[str]:
-    """The names in an archive; none where it cannot be looked into."""
+    """Return the names in an archive; none where it cannot be looked into."""
     try:
         with zipfile.ZipFile(path) as archive:
             return archive.namelist()
@@ -481,7 +485,8 @@ def _place(folder: Path) -> tuple[str, str]:
 
 
 def _pictures(item: Source) -> list[Source]:
-    """The pictures of a TIFF file that holds several, one by one; any other input as it is."""
+    """Return the pictures of a TIFF file that holds several, one by one; any other input as it
+    is."""
     path = item.path
     if isinstance(path, str) or item.problem is not None:
         return [item]
@@ -521,8 +526,8 @@ def _as_address(text: str) -> tuple[Source, Root | None]:
 
 
 def _with_unique_names(found: list[Source]) -> list[Source]:
-    """Number names that are the same, as ``data/1.jpg`` is of the file there below the working
-    folder and of the one there below the root of the disk."""
+    """Tell equal names apart by a number, as ``data/1.jpg`` is of the file there below the
+    working folder and of the one there below the root of the disk."""
     taken: set[str] = set()
     unique = []
     for item in found:
@@ -557,7 +562,7 @@ def _real(path: Path) -> str:
 
 
 def _printable(name: str) -> str:
-    """A name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
+    """Return a name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
     shown = re.sub("[\udc80-\udcff]", lambda one: f"%{ord(one[0]) - 0xDC00:02X}", name)
     return shown.encode("utf-8", "replace").decode()
 
@@ -573,7 +578,7 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def is_tiff_file(path: Path) -> bool:
-    """The file's first bytes are those of a TIFF; False where it cannot be read."""
+    """Say whether the file's first bytes are those of a TIFF; False where it cannot be read."""
     try:
         if not path.is_file():  # opening a pipe would wait for its other end
             return False

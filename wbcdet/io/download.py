@@ -1,4 +1,4 @@
-"""One picture from the web into memory."""
+"""Download one picture from the web into memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _PATIENCE = 20
 
 
 def download(url: str, settings: Settings) -> bytes:
-    """The bytes behind an http(s) URL; the proxies of the environment are honoured.
+    """Return the bytes behind an http(s) URL; the proxies of the environment are honoured.
 
     Raises:
         FieldError: no answer, an error status, a web page, too large, or cut short.

@@ -1,4 +1,4 @@
-"""What reading a field raises."""
+"""The error of fields that cannot be read."""
 
 from __future__ import annotations
 

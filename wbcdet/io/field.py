@@ -62,7 +62,7 @@ class Field:
 
     @property
     def remarks(self) -> tuple[str, ...]:
-        """What its reader must know of the field, such as ``animation: first of 12 pictures``.
+        """Remarks for the reader of the field, such as ``animation: first of 12 pictures``.
 
         Of a field that is read region by region: of what was read so far.
         """
@@ -103,7 +103,7 @@ class Field:
         return 1 if isinstance(source, np.ndarray) else source.reduction
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
-        """A rectangle of the field in full resolution, ends excluded; cut to the field.
+        """Return a rectangle of the field in full resolution, ends excluded; cut to the field.
 
         Returns:
             (height, width, 3) uint8 BGR; of a field in memory a view into it.
@@ -118,7 +118,7 @@ class Field:
         return source.read(x0, y0, x1, y1)
 
     def hand_on(self) -> None:
-        """The field has left its run: those that wait for memory need not wait for it."""
+        """Note that the field has left its run, so that others do not wait for its memory."""
         if self._reservation is not None:
             self._reservation.hand_on()
 
@@ -181,7 +181,7 @@ def read_field(
 def _decode(
     raw: Path | bytes, head: bytes, settings: Settings, reserve: Callable[[int, str], None]
 ) -> Decoded:
-    """A picture that is no TIFF: here, or apart where that might take long."""
+    """Return a picture that is no TIFF: here, or apart where that might take long."""
     size = len(raw) if isinstance(raw, bytes) else raw.stat().st_size
     kind = kind_of(head)
     if opens_quickly(kind, size):
@@ -237,7 +237,7 @@ def _read_tiff(item: Source, raw: Path | bytes, settings: Settings, place: Place
 
 
 def _read_file(path: Path, settings: Settings, size: int = -1) -> bytes:
-    """The bytes of a file, or the first of them.
+    """Return the bytes of a file, or the first of them.
 
     Raises:
         FieldError: it is no file, too large, or cannot be read.
@@ -256,7 +256,7 @@ def _read_file(path: Path, settings: Settings, size: int = -1) -> bytes:
 
 
 def _check_file(path: Path, settings: Settings | None) -> None:
-    """The path is a file, and with settings one that is read whole."""
+    """Check that a path is a file, and with settings one small enough to be read whole."""
     status = path.stat()
     if stat.S_ISDIR(status.st_mode):
         raise FieldError("this is a folder, not a file; name the files in it")

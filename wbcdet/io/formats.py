@@ -1,4 +1,4 @@
-"""Every kind of picture file: what it is, whether it is read, and what to do where it is not.
+"""Table of picture file formats: how to recognise each, and the remedy where it is not read.
 
 The one table of endings and first bytes. A file is told by its first bytes, as endings lie; only
 formats that wrap another one (a scanner's slide is often a TIFF with a thumbnail in it) go by their
@@ -200,7 +200,7 @@ _MAGIC: tuple[tuple[bytes, PictureKind], ...] = (
     (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", _OLE),
     (b"\x1aE\xdf\xa3", _FILM),
 )
-#: What an ISO base media file says it is.
+#: Kinds of ISO base media files by their brand.
 _BRANDS: dict[bytes, PictureKind] = {
     **dict.fromkeys(
         (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1", b"mif2"), HEIC
@@ -212,7 +212,7 @@ _MARKUP = ((b"<!doctype html", _WEB), (b"<html", _WEB), (b"<svg", _DRAWING))
 
 
 def picture_kind(path: Path, head: bytes | None = None) -> PictureKind | None:
-    """What kind of picture a file is, by its ending and its first bytes.
+    """Return what kind of picture a file is, by its ending and its first bytes.
 
     Args:
         path: the file.
@@ -231,7 +231,7 @@ def picture_kind(path: Path, head: bytes | None = None) -> PictureKind | None:
 
 
 def kind_of_bytes(head: bytes) -> PictureKind | None:
-    """What kind of file starts with these bytes; None where they tell nothing."""
+    """Return what kind of file starts with these bytes; None where they tell nothing."""
     for magic, kind in _MAGIC:
         if head.startswith(magic):
             return kind
@@ -258,7 +258,8 @@ _BMP_HEADERS = tuple(size.to_bytes(4, "little") for size in (12, 16, 40, 52, 56,
 
 
 def _brand(head: bytes) -> PictureKind:
-    """The kind of an ISO base media file: its main brand, then those it is compatible with."""
+    """Return the kind of an ISO base media file: its main brand, then those it is compatible
+    with."""
     end = int.from_bytes(head[:4], "big")
     brands = [head[8:12], *(head[at : at + 4] for at in range(16, min(end, len(head)), 4))]
     # `mif1` only says that there is a still picture; AVIF says so too.

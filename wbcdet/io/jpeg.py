@@ -1,4 +1,4 @@
-"""What a JPEG file says before its pixels, read in a bounded number of steps.
+"""Read the header of a JPEG file, in a bounded number of steps.
 
 Most fields are plain JPEGs. Reading their headers here, not with Pillow, takes microseconds, and a
 file made of a million markers takes no longer than any other.
@@ -31,7 +31,7 @@ _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 @dataclass(frozen=True, slots=True)
 class JpegHeader:
-    """What stands before the first scan.
+    """Contents of the header, up to the first scan.
 
     Attributes:
         width, height: pixels as stored, before the orientation is applied.
@@ -40,7 +40,7 @@ class JpegHeader:
         common: coded as nearly all JPEGs are, which every decoder reads.
         scans: passes over the picture.
         orientation: EXIF's, 1 to 8.
-        icc: the colour profile, empty where there is none.
+        icc: the colour profile, empty without one.
         adobe_rgb: EXIF says that colours are Adobe RGB, as cameras set to it write instead.
         inverted: CMYK as Adobe stores it, 255 for no ink.
     """
@@ -57,7 +57,7 @@ class JpegHeader:
     inverted: bool = False
 
     def parts(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
-        """The scans of a progressive JPEG, each with the most equal bytes that it may hold.
+        """Yield the scans of a progressive JPEG, each with the most equal bytes that it may hold.
 
         In those a decoder takes zeros for codes without a warning. Where nothing changes, means
         take a bit a block, one after the other; details are left out for thousands at once.
@@ -139,7 +139,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
 
 
 def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
-    """The orientation, and whether colours are Adobe RGB without a profile that says so.
+    """Return the orientation, and whether colours are Adobe RGB without a profile that says so.
 
     Args:
         exif: the tags, a TIFF structure.
@@ -163,7 +163,7 @@ def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
     return (turn if isinstance(turn, int) and 1 <= turn <= 8 else 1), adobe
 
 
-#: What libjpeg warns of that has no effect on the pixels.
+#: Warnings of libjpeg that have no effect on the pixels.
 _HARMLESS = ("SOS parameters", "Adobe color transform", "JFIF revision", "ICC marker", "thumbnail")
 #: Bytes that no decoder reads, between segments of the header, are cameras' padding; in the picture
 #: itself they are what is left over when its codes have lost their step.
@@ -175,7 +175,7 @@ _LAST = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 
 def is_harmless(warning: str, data: bytes) -> bool:
-    """What libjpeg warns of leaves the pixels of a JPEG as they are."""
+    """Say whether what libjpeg warns of leaves the pixels of a JPEG as they are."""
     if found := _LAST.search(warning):
         end = data.rfind(b"\xff\xd9")
         return not data[max(0, end - int(found[1])) : end].strip(b"\0\xff")

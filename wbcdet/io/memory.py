@@ -1,4 +1,4 @@
-"""One budget of memory for the pixels of all fields that are read at the same time."""
+"""Share one memory budget among the pixels of all fields that are read at the same time."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from wbcdet.io.errors import FieldError
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a field stands in a run that hands its fields on in order."""
+    """Position of a field in a run that hands its fields on in order."""
 
     run: object
     number: int
@@ -91,14 +91,15 @@ class Reservation:
         self._place = place
 
     def follows(self, other: Reservation) -> bool:
-        """The other one ends without this one, so that it can be waited for."""
+        """Say whether the other one ends without this one, so that it can be waited for."""
         mine, its = self._place, other._place
         return its is None or (
             mine is not None and its.run is mine.run and its.number < mine.number
         )
 
     def keep(self, pixels: np.ndarray) -> None:
-        """Decoding has ended: hold what the pixels take, as long as anything holds them."""
+        """Note that decoding has ended: hold what the pixels take, as long as anything holds
+        them."""
         more, self._held = pixels.nbytes - self._held, pixels.nbytes
         self._memory._change(more, self if self._place is None else None)
         owner = pixels
@@ -107,18 +108,18 @@ class Reservation:
         weakref.finalize(owner, self.release).atexit = False
 
     def hand_on(self) -> None:
-        """The field has left its run: later ones need not wait for it."""
+        """Note that the field has left its run: later ones need not wait for it."""
         self._memory._change(0, self)
 
     def release(self) -> None:
-        """Nothing is kept."""
+        """Give all memory back."""
         less, self._held = self._held, 0
         self._memory._change(-less, self)
 
 
 @lru_cache(maxsize=8)
 def pixel_memory(limit: int) -> PixelMemory:
-    """The memory that everything in this process shares that was given the same limit."""
+    """Return the memory that everything in this process shares that was given the same limit."""
     return PixelMemory(limit)
 
 

@@ -1,4 +1,4 @@
-"""Tell what wbcdet wrote from slides: its output folders by a marker, its pictures by a signature.
+"""Recognise what wbcdet wrote: its output folders by a marker, its pictures by a signature.
 
 Annotated fields, contact sheets, maps, crops and thumbnails carry a JPEG comment and the EXIF tags
 Software and ImageDescription, so that they are known wherever they are moved: most programs that
@@ -30,9 +30,9 @@ _OLD_STARTS = {
     "journal/fields.jsonl": re.compile(rb'\{"journal":\s*"wbcdet-journal/'),
 }
 
-#: What a signed picture says of itself, whatever its format.
+#: Signature in the metadata of pictures, whatever their format.
 TEXT = b"Drawn by wbcdet: not a slide"
-#: What a field says that a stream has kept: a slide, as the camera saw it.
+#: Signature of a field that a stream has kept: a slide, as the camera saw it.
 _VIEW = b"Kept by wbcdet: a field of a stream"
 
 #: Bytes at the start and at the end of a file that are searched: metadata stand there.
@@ -42,7 +42,7 @@ _SOFTWARE, _DESCRIPTION = 0x0131, 0x010E
 
 
 def read_marker(folder: Path) -> dict[str, Any] | None:
-    """The marker of a folder; None where there is none."""
+    """Return the marker of a folder; None without one."""
     try:
         with (folder / MARKER).open("rb") as file:
             document = json.loads(file.read(100_000))
@@ -53,23 +53,23 @@ def read_marker(folder: Path) -> dict[str, Any] | None:
 
 
 def written_by(folder: Path) -> str | None:
-    """The command that wrote a folder, by its marker; None for all other folders."""
+    """Return the command that wrote a folder, by its marker; None for all other folders."""
     marker = read_marker(folder)
     return None if marker is None else str(marker.get("command"))
 
 
 def is_old_report(folder: Path) -> bool:
-    """The folder holds a report that was written before there was a marker."""
+    """Say whether the folder holds a report that was written before there was a marker."""
     return any(_starts(folder / name, start) for name, start in _OLD_STARTS.items())
 
 
 def is_journal(path: Path) -> bool:
-    """The file is the journal of a count or a stream."""
+    """Say whether the file is the journal of a count or a stream."""
     return _starts(path, _OLD_STARTS["journal/fields.jsonl"])
 
 
 def signed(jpeg: bytes, *, view: bool = False) -> bytes:
-    """A JPEG file with our signature in its metadata; its pixels are as they were.
+    """Return a JPEG file with our signature in its metadata; its pixels are as they were.
 
     Args:
         jpeg: the file; one that has the signature already stays as it is.
@@ -85,12 +85,12 @@ def signed(jpeg: bytes, *, view: bool = False) -> bytes:
 
 
 def is_signed(path: Path) -> bool:
-    """The file is a picture that wbcdet has drawn; False where it cannot be read."""
+    """Say whether the file is a picture that wbcdet has drawn; False where it cannot be read."""
     return _says(path, TEXT)
 
 
 def is_own(path: Path) -> bool:
-    """The file is a picture that wbcdet has written, drawn or kept, and no link to one.
+    """Say whether the file is a picture that wbcdet has written, drawn or kept, and no link to one.
 
     Only such pictures are ever removed.
     """

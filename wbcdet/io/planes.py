@@ -1,4 +1,4 @@
-"""Which pages of a TIFF file are fields of their own, and which show one place more than once.
+"""Tell which pages of a TIFF file are fields, and which show the same place again.
 
 A stack of focal planes, a time series, a page written twice or a thumbnail that no tag tells from
 a picture would count each cell once a page. Programs label stacks as they like (ImageJ calls any
@@ -35,15 +35,15 @@ _SAME, _SAME_FOCUS = 0.6, 0.3
 _EQUAL = 0.9999
 #: Pages of one shape differ by no more than this in width over height.
 _SHAPE = 0.03
-#: Larger pages are fields of their own: a slide is not read to find that out.
+#: Larger pages are separate fields: a slide is not read to find that out.
 _MAX_PIXELS = 25_000_000
-#: Seconds for all of this; pages that come after are fields of their own.
+#: Seconds for all of this; pages that come after are separate fields.
 _PATIENCE_S = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class TiffField:
-    """A field of a TIFF file: which of its pictures is read, from 1, and what is to be known."""
+    """A field of a TIFF file: which of its pictures is read, from 1, and remarks on it."""
 
     number: int
     remarks: tuple[str, ...] = ()
@@ -65,7 +65,7 @@ class _Place:
 
 
 def fields_of(source: Path | bytes) -> tuple[TiffField, ...]:
-    """The fields of a TIFF file, in the order of their first pages.
+    """Return the fields of a TIFF file, in the order of their first pages.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -80,7 +80,7 @@ def fields_of(source: Path | bytes) -> tuple[TiffField, ...]:
 
 
 def pages_left_out(source: Path) -> str | None:
-    """Why pages of the file are no fields; None where all are looked at.
+    """Tell why pages of the file are no fields; None where all are looked at.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -155,7 +155,7 @@ def _look(source: Path | bytes, number: int, axes: str) -> _Page | None:
 
 
 def _alike(one: _Page, other: _Page) -> float:
-    """Correlation of two pages, 0 where they would have to be shifted to agree."""
+    """Correlate two pages; 0 where they would have to be shifted to agree."""
     a, b = one.view, other.view
     shapes = [page.size[0] / page.size[1] for page in (one, other)]
     if abs(shapes[0] / shapes[1] - 1) > _SHAPE or min(*a.shape, *b.shape) <= 4 * _SEARCHED:

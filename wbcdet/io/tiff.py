@@ -1,4 +1,4 @@
-"""A large TIFF, read one rectangle at a time in bounded memory."""
+"""Read a large TIFF one rectangle at a time, in bounded memory."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class TiffPicture:
         self._budget = _MIN_KEPT
         self._lock = Lock()
         self._most_kept, self._timeout_s = _MAX_KEPT, math.inf
-        #: What its reader must know of what was read so far, a line each.
+        #: Remarks on what was read so far, a line each.
         self.remarks: list[str] = []
         if layout.kind == "f":
             _ = self._scale  # raises where the values are not those of colours
@@ -106,7 +106,7 @@ class TiffPicture:
                 )
 
     def read(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
-        """A rectangle inside the picture, (y1 - y0, x1 - x0, 3) uint8 BGR, C-contiguous.
+        """Return a rectangle inside the picture, (y1 - y0, x1 - x0, 3) uint8 BGR, C-contiguous.
 
         Raises:
             FieldError: its blocks are damaged or the file cannot be read any more.
@@ -151,7 +151,7 @@ class TiffPicture:
             self._bytes = 0
 
     def _stored(self, x0: int, y0: int, x1: int, y1: int) -> Pixels:
-        """A rectangle of the picture as it lies in the file, as BGR."""
+        """Return a rectangle of the picture as it lies in the file, as BGR."""
         layout = self._layout
         factor, offset = self._scale
         with self._lock, reporting(), self._file() as file:
@@ -236,7 +236,7 @@ class TiffPicture:
         return sensor_factor(int(most) + offset), offset
 
     def _all_samples(self, layout: Layout) -> Iterator[np.ndarray]:
-        """The grey or colour samples of every block."""
+        """Yield the grey or colour samples of every block."""
         colours = 3 if layout.colours == "rgb" else 1
         with self._lock, reporting(), self._file() as file:
             for band in layout.bands[:colours]:
@@ -246,7 +246,8 @@ class TiffPicture:
     def _samples(
         self, file: BinaryIO, number: int, band: Band, x0: int, y0: int, x1: int, y1: int
     ) -> np.ndarray:
-        """A rectangle of one band, (height, width, channels), put together from its blocks."""
+        """Return a rectangle of one band, (height, width, channels), put together from its
+        blocks."""
         layout = self._layout
         grid = -(-layout.width // band.columns)
         rows = range(y0 // band.rows, -(-y1 // band.rows))
@@ -307,7 +308,7 @@ class TiffPicture:
 
 
 def read_tiff(source: Path | bytes, number: int, max_pixels: int) -> tuple[Pixels, tuple[str, ...]]:
-    """A picture of a TIFF file as a whole, with its remarks.
+    """Return a picture of a TIFF file as a whole, with its remarks.
 
     Raises:
         FieldError: as :class:`TiffPicture`.
@@ -326,7 +327,8 @@ def read_tiff(source: Path | bytes, number: int, max_pixels: int) -> tuple[Pixel
 
 
 def _is_damaged(data: bytes, tables: bytes) -> bool:
-    """A block that is a JPEG is not as it was written; it is decoded at an eighth of its size."""
+    """Say whether a block that is a JPEG is not as it was written; it is decoded at an eighth of
+    its size."""
     import simplejpeg
 
     whole = tables[:-2] + data[2:] if tables else data
@@ -341,7 +343,7 @@ def _is_damaged(data: bytes, tables: bytes) -> bool:
 
 
 def _lab(values: np.ndarray, most: int, signed: bool) -> np.ndarray:
-    """Samples as L*, a* and b*; TIFF stores the last two signed, a profile's way is shifted."""
+    """Convert samples to L*, a* and b*; TIFF stores the last two signed, ICC profiles shifted."""
     scaled = values[:, :, :3].astype(np.float32) / most
     scaled[:, :, 0] *= 100
     colour = scaled[:, :, 1:] * (255 if most == 255 else 65535 / 256)

@@ -1,4 +1,4 @@
-"""What a TIFF file holds: which pictures, and where the samples of each lie.
+"""Read the layout of a TIFF file: its pictures, and where the samples of each lie.
 
 tifffile reads the structure and unpacks single strips and tiles; nothing here reads a picture.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 #: tifffile's TiffPage or TiffFrame: its types call nearly every attribute optional.
 Page = Any
 
-# What odd tags make tifffile say is no concern of the reader.
+# What tifffile says of odd tags does not concern the user.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
 #: Largest strip or tile that is unpacked at once, in bytes.
@@ -92,7 +92,7 @@ class Layout:
         inverted: 0 is white.
         palette: (colours, 3) uint8 RGB that samples point into, else None.
         alpha: the sample after grey or colour is transparency: ``straight`` or
-            ``premultiplied``; None where there is none.
+            ``premultiplied``; None without one.
     """
 
     width: int
@@ -113,7 +113,7 @@ class UnreadKind(FieldError):
 
 
 def count_pictures(source: Path | bytes) -> int:
-    """Number of pictures in a TIFF file: pages, planes and series of full resolution.
+    """Return the number of pictures in a TIFF file: pages, planes and series of full resolution.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -123,7 +123,7 @@ def count_pictures(source: Path | bytes) -> int:
 
 
 def stack_axes(source: Path | bytes) -> tuple[str, ...]:
-    """Of each picture of a TIFF file, the axes along which it is one of several: ``Z``, ``T``...
+    """Return the axes along which each picture of a TIFF file is one of several: ``Z``, ``T``...
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -133,7 +133,7 @@ def stack_axes(source: Path | bytes) -> tuple[str, ...]:
 
 
 def has_more_pages(source: Path | bytes) -> bool:
-    """The file has more pages than the ``MAX_PAGES`` that are looked at.
+    """Say whether the file has more pages than the ``MAX_PAGES`` that are looked at.
 
     Raises:
         FieldError: the file's structure cannot be read.
@@ -143,7 +143,7 @@ def has_more_pages(source: Path | bytes) -> bool:
 
 
 def read_layout(source: Path | bytes, number: int = 1) -> Layout:
-    """Where the samples of a picture lie.
+    """Read where the samples of a picture lie.
 
     Args:
         source: the file, or all its bytes.
@@ -162,7 +162,7 @@ def read_layout(source: Path | bytes, number: int = 1) -> Layout:
 
 @contextmanager
 def reporting(what: str = "file is damaged") -> Iterator[None]:
-    """Whatever reading a TIFF raises becomes one line."""
+    """Turn whatever reading a TIFF raises into one line."""
     try:
         yield
     except FieldError:
@@ -222,7 +222,7 @@ _Found = tuple[tuple[Page, ...], str]
 
 
 def _first_pages(file: TiffFile) -> list[_Found] | None:
-    """Of a file of too many pages the first ones, each for itself; None for any other file."""
+    """Return the first pages of a file of too many, each for itself; None for any other file."""
     try:
         _ = file.pages[MAX_PAGES]  # finds pages one by one; asking for all of them may not end
     except IndexError:
@@ -250,7 +250,7 @@ def _pictures(file: TiffFile) -> Iterator[_Found]:
 
 
 def _sub_pictures(file: TiffFile) -> Iterator[_Found]:
-    """Pictures below pages that are only thumbnails of them, as cameras write (TIFF/EP)."""
+    """Yield pictures below pages that are only thumbnails of them, as cameras write (TIFF/EP)."""
     for page in file.pages:
         for own in page.pages or () if getattr(page, "subifds", None) else ():
             if not int(own.keyframe.subfiletype) & 0b101:
@@ -333,7 +333,7 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
 
 
 def _band(page: Page, plane: int) -> Band:
-    """A plane of a page that stores channels apart, or (plane 0) all of its channels."""
+    """Return a plane of a page that stores channels apart, or (plane 0) all of its channels."""
     key = page.keyframe
     samples = 1 if key.planarconfig == 2 else key.samplesperpixel
     raw = key.is_final and _without_gaps(page)
@@ -345,7 +345,7 @@ def _band(page: Page, plane: int) -> Band:
 
 
 def _packed_band(page: Page, plane: int, samples: int) -> Band:
-    """Strips or tiles as they are."""
+    """Return strips or tiles as they are."""
     key = page.keyframe
     rows = key.tilelength if key.is_tiled else min(key.rowsperstrip, key.imagelength)
     columns = key.tilewidth if key.is_tiled else key.imagewidth
@@ -380,7 +380,8 @@ def _without_gaps(page: Page) -> bool:
 
 
 def _raw_band(page: Page, plane: int, samples: int) -> Band:
-    """Uncompressed rows that follow each other, however the file calls them, in small blocks."""
+    """Return uncompressed rows that follow each other, however the file calls them, in small
+    blocks."""
     key = page.keyframe
     width, height = key.imagewidth, key.imagelength
     dtype = np.dtype(key.parent.byteorder + key.dtype.char)

@@ -1,4 +1,4 @@
-"""From the journal to what a report says: which cells count, in which group, and how many."""
+"""Count the cells of a journal: which ones count, in which group, and how many."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
 
-#: Why a cell is in no count; the first reason that holds is given.
+#: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
 
 
 @dataclass(frozen=True, slots=True)
 class CountOptions:
-    """How what was counted is put together; none of it needs the fields again.
+    """Options of the counts; changing them does not need the fields again.
 
     Attributes:
         group_by: ``folder`` or a pattern (``grouping.group_of``); None puts all together.
@@ -45,7 +45,7 @@ class CountOptions:
     ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
-        """The options as they stand in ``results.json``."""
+        """Return the options as they stand in ``results.json``."""
         return {
             "group_by": self.group_by,
             "exclude_edge": self.exclude_edge,
@@ -61,14 +61,14 @@ class CountOptions:
 
 @dataclass(slots=True)
 class GroupNotes:
-    """What there is to know of a group beside its differential.
+    """Notes on a group beside its differential.
 
     Attributes:
         read: fields that were read.
         failures: fields that could not be read, and why.
         empty: fields that were read and in which no cell was found.
         problems: fields with quality problems, and which.
-        remarks: fields of which there is something to know, and what.
+        remarks: fields with remarks, and the remarks.
         skipped: number of fields left out for their quality.
         left_out: cells left out, by reason.
         overlapping: pairs of overlapping fields; None where they were not looked for.
@@ -146,19 +146,19 @@ class ReportCounts:
         )
 
     def slides(self) -> list[SlideSummary]:
-        """What is said of each group beside its cells."""
+        """Return what is said of each group beside its cells."""
         return [
             SlideSummary(one, self.notes[one.group].empty, self.notes[one.group].ground)
             for one in self.differentials
         ]
 
     def entries(self) -> Iterator[JournalEntry]:
-        """Every field, in order."""
+        """Yield every field, in order."""
         for name in self.names:
             yield JournalEntry.from_record(self.journal.read(name))
 
     def group(self, file: str) -> str:
-        """The group of a field, told from its name below the folder that was counted."""
+        """Return the group of a field, told from its name below the folder that was counted."""
         if self.options.group_by is None:
             return ALL
         if self._groups is not None:
@@ -166,11 +166,11 @@ class ReportCounts:
         return group_of(below(file, self.roots), self.options.group_by)
 
     def skips(self, entry: JournalEntry) -> bool:
-        """The field is left out as a whole."""
+        """Say whether the field is left out as a whole."""
         return self.options.skip_bad and bool(entry.problems)
 
     def left_out(self, entry: JournalEntry, cell: Cell) -> str | None:
-        """Why a cell is in no count; None where it counts."""
+        """Tell why a cell is in no count; None where it counts."""
         if self.skips(entry):
             return BAD_FIELD
         if (entry.result.file, cell.id) in self.duplicate_of:
@@ -178,13 +178,14 @@ class ReportCounts:
         return EDGE if self.options.exclude_edge and cell.touches_edge else None
 
     def ungrouped(self) -> list[str]:
-        """Fields whose name tells no group."""
+        """Return fields whose name tells no group."""
         if self.options.group_by is None or NO_GROUP not in self.notes:
             return []
         return [name for name in self.names if self.group(name) == NO_GROUP]
 
     def _counted(self, entry: JournalEntry) -> Any:
-        """The record with the cells that the differential is of; it leaves out edges itself."""
+        """Return the record with the cells that the differential is of; it leaves out edges
+        itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
         return entry.result if len(kept) == len(cells) else replace(entry.result, cells=kept)

@@ -1,4 +1,4 @@
-"""White cells that overlapping fields show more than once, each counted once."""
+"""Find white cells that several overlapping fields show, so that each is counted once."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class View:
 
 @dataclass(slots=True)
 class Overlaps:
-    """What dedupe found.
+    """Result of the search for duplicates.
 
     Attributes:
         duplicate_of: cells that are counted in another field, and where.
@@ -85,7 +85,7 @@ def _rank(cell: Cell) -> tuple[bool, float]:
 
 
 def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
-    """Pairs of cell numbers that are one cell, each number at most once."""
+    """Return pairs of cell numbers that are one cell, each number at most once."""
     width, height = first.ground.size
     dx, dy = shift.dx, shift.dy
     frame = (max(0.0, dx), max(0.0, dy), min(width, width + dx), min(height, height + dy))
@@ -121,5 +121,5 @@ class _Groups:
             self._of[key] = first
 
     def groups(self) -> list[list[CellKey]]:
-        """Every group of two or more, in the order in which it was begun."""
-        return list({id(group): group for group in self._of.values()}.values())
+        """Return every group of two or more, in the order in which it was begun."""
+        return list({group[0]: group for group in self._of.values()}.values())

@@ -1,4 +1,4 @@
-"""The header of a journal: what made its results."""
+"""The header of a journal: the models and settings behind its results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class ResumeError(WbcdetError, ValueError):
 
 
 def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) -> dict[str, Any]:
-    """The first line of a journal: what made its results, and of what.
+    """Return the first line of a journal: what made its results, and of what.
 
     Args:
         info: what ``Analyzer.info()`` gives.
@@ -36,7 +36,7 @@ def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) ->
 
 
 def _base(roots: Sequence[Root]) -> str:
-    """The folder that the names of the fields are paths below; of several the first."""
+    """Return the folder that the names of the fields are paths below; of several the first."""
     if not roots:
         return ""
     path, name = roots[0].path, roots[0].name
@@ -44,7 +44,7 @@ def _base(roots: Sequence[Root]) -> str:
 
 
 def roots_of(journal: ReportSource) -> list[Root]:
-    """Where the fields of a journal are, as far as its last run knew."""
+    """Return the roots of the fields of a journal, as its last run knew them."""
     names, paths = (journal.lists.get(key) for key in (_ROOT_NAMES, _ROOT_PATHS))
     if names is not None and paths is not None and len(names) == len(paths):
         return [Root(name, path) for name, path in zip(names, paths, strict=True)]
@@ -64,10 +64,10 @@ def note_roots(journal: ReportSource, roots: Sequence[Root]) -> None:
 
 
 def check_shape(header: Mapping[str, Any]) -> None:
-    """The header of a journal that an earlier run began has all that is read of one.
+    """Check that the header of an earlier run's journal has all keys that are read.
 
     Raises:
-        JournalError: it has not.
+        JournalError: a key is missing.
     """
     try:
         check_line("header", header)
@@ -76,7 +76,7 @@ def check_shape(header: Mapping[str, Any]) -> None:
 
 
 def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
-    """The results in a journal were made as this run would make them.
+    """Check that a journal's results were made with the models and settings of this run.
 
     Raises:
         ResumeError: they were not; the message says what differs.
@@ -91,7 +91,7 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
                 f"{role} {before.get('name')} ({str(before.get('sha256'))[:8]}), "
                 f"now {now['name']} ({now['sha256'][:8]})"
             )
-        # Versions that did not write it down took every card.
+        # Versions that did not record it accepted every card.
         elif before.get("card_sha256") not in (None, now.get("card_sha256")):
             changes.append(f"{role} {now['name']}, now with another card")
     before, now = old.get("settings") or {}, info["settings"]
@@ -105,5 +105,5 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
     if changes:
         raise ResumeError(
             f"was counted otherwise ({'; '.join(changes)}); count as before, choose another --out, "
-            "or begin anew with --restart"
+            "or start over with --restart"
         )

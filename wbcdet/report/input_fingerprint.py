@@ -1,4 +1,4 @@
-"""What is known of an input file, so that the next run sees whether it has changed."""
+"""Fingerprints of input files, so that the next run sees whether they have changed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class InputFingerprints:
         self._last: tuple[Path, int, int, str] | None = None
 
     def take(self, path: Path | str) -> dict[str, Any] | None:
-        """The stamp of a file; None where it cannot be read."""
+        """Return the stamp of a file; None where it cannot be read."""
         if isinstance(path, str):
             return None
         try:
@@ -33,7 +33,8 @@ class InputFingerprints:
         return {"size": key[1], "mtime_ns": key[2], "sha256": self._last[3]}
 
     def same(self, path: Path | str, stamp: Mapping[str, Any] | None) -> bool:
-        """The file is the one that was stamped: same size and time of change, or same bytes."""
+        """Say whether the file is the one that was stamped: same size and time of change, or same
+        bytes."""
         if isinstance(path, str) or stamp is None:
             return False
         try:

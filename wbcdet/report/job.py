@@ -1,4 +1,4 @@
-"""What a report is made of, and the hold on its folder."""
+"""The job behind a report, and the lock on its folder."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MAX_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a run is asked to count.
+    """Task of a run.
 
     Attributes:
         roots: the folders that the fields lie in.
@@ -39,12 +39,12 @@ class Job:
 
     @property
     def title(self) -> str:
-        """What was counted, in a word."""
+        """Name of what was counted."""
         return title_of(self.roots)
 
 
 def title_of(roots: Sequence[Root]) -> str:
-    """The name of the folder that was counted, or the names of several."""
+    """Return the name of the folder that was counted, or the names of several."""
     names = [Path(root.path).name or root.path for root in roots]
     shown = ", ".join(names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
@@ -53,7 +53,7 @@ def title_of(roots: Sequence[Root]) -> str:
 
 @contextmanager
 def opened(job: Job) -> Iterator[Journal]:
-    """The journal of a report, held against other runs.
+    """Yield the journal of a report, held against other runs.
 
     Raises:
         OutputError: the folder is no report of the command.

@@ -1,4 +1,4 @@
-"""The record of a folder run that survives whatever ends it: one JSON line a field.
+"""Crash-safe journal of a run: one JSON line a field.
 
 ``fields.jsonl`` holds a header line and then, in the order of work, one line for every field;
 ``pictures.bin`` holds the small pictures that the lines point into. Both only ever grow. What a
@@ -7,7 +7,7 @@ before the next one is written, or bytes that no line points to, which do no har
 
 Every line ends with a checksum of itself, and every place of a picture has one of the picture: what
 a disk, a copy or a hand has changed is not taken for a result. That is no signature: who changes a
-line on purpose can reckon its checksum too.
+line on purpose can compute its checksum too.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class Journal:
     def start(self, header: Mapping[str, Any]) -> None:
         """Begin again: drop every line and picture of the run before, and write a header."""
         self._places.clear()
-        if self.header is not None:  # else whoever wrote the pictures, it was no journal
+        if self.header is not None:  # else the pictures are of another program: it was no journal
             self._pictures.truncate(0)
         self._lines.truncate(0)
         self._whole = 0
@@ -164,7 +164,7 @@ class Journal:
         return places
 
     def read(self, file: str) -> dict[str, Any]:
-        """The last line of a field.
+        """Return the last line of a field.
 
         Raises:
             KeyError: it has none.
@@ -177,16 +177,16 @@ class Journal:
         return record
 
     def name_damaged(self, file: str) -> None:
-        """A line has its checksum and yet holds no result: its field has no line from now on."""
+        """Mark a line as damaged that has its checksum and yet holds no result."""
         self.damaged.append(_shown(file))
         self._places.pop(file, None)
 
     def pictures(self, record: Mapping[str, Any]) -> list[bytes]:
-        """The pictures of a line."""
+        """Return the pictures of a line."""
         return [self.picture(place) for place in record["pictures"]]
 
     def picture(self, place: Sequence[int]) -> bytes:
-        """One picture, by its place.
+        """Return one picture, by its place.
 
         Raises:
             JournalError: it is not there, or not as it was written.
@@ -200,7 +200,8 @@ class Journal:
         return data
 
     def has_pictures(self, record: Mapping[str, Any]) -> bool:
-        """The pictures of a line are there: a power cut may keep a line and lose them."""
+        """Say whether the pictures of a line are there: a power cut may keep a line and lose
+        them."""
         try:
             for place in record["pictures"]:
                 self.picture(place)
@@ -220,7 +221,7 @@ class Journal:
         self._pictures.close()
 
     def _append_line(self, value: Mapping[str, Any]) -> Place:
-        # What is not the journal's own was refused when it was opened: this is a line cut short.
+        # Files that are not the journal's own were refused when it was opened: this is a cut line.
         if self._lines.seek(0, os.SEEK_END) > self._whole:
             self._lines.truncate(self._whole)
         line = _sealed(json.dumps(value, separators=(",", ":")).encode())
@@ -269,7 +270,7 @@ class Journal:
             self._places.pop(file, None)
 
     def _parse(self, line: bytes) -> Any:
-        """A line's value without its checksum; None where the two do not agree."""
+        """Return a line's value without its checksum; None where the two do not agree."""
         try:
             body = _unsealed(line)
             if body is None and not self.without_checksums:
@@ -297,12 +298,12 @@ class Journal:
 
 
 def _sealed(body: bytes) -> bytes:
-    """A line: a JSON object with a checksum of itself as its last value."""
+    """Return a line: a JSON object with a checksum of itself as its last value."""
     return body[:-1] + _BEFORE + _checksum(body) + _AFTER
 
 
 def _unsealed(line: bytes) -> bytes | None:
-    """The object of a line; None where it has no checksum.
+    """Return the object of a line; None where it has no checksum.
 
     Raises:
         ValueError: the checksum is that of another line.

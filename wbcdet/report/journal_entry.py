@@ -14,13 +14,14 @@ from wbcdet.utils.schemas import SchemaError
 
 @dataclass(frozen=True, slots=True)
 class JournalEntry:
-    """What the journal keeps of a field.
+    """Entry of a field in the journal.
 
     Attributes:
         result: its record.
-        stamp: size, time of change and sha256 of its file (``inputs.Stamps``); None where the file
+        stamp: size, time of change and sha256 of its file (``InputFingerprints``); None where the
+        file
             could not be read.
-        quality: what ``quality.measure`` says of it; None where it could not be read.
+        quality: its ``FieldQuality``; None where it could not be read.
         annotated: its annotated picture, as a path below the report folder.
         ground: it keeps what ``--dedupe`` compares.
         pictures: places of its pictures in the journal: one thumbnail a cell, or one of the field
@@ -36,11 +37,11 @@ class JournalEntry:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong with the quality of the field."""
+        """Problems with the quality of the field."""
         return tuple(self.quality["problems"]) if self.quality else ()
 
     def to_record(self) -> dict[str, Any]:
-        """The entry as the journal takes it; it finds the places of the pictures itself."""
+        """Return the entry as the journal takes it; it finds the places of the pictures itself."""
         return {
             "file": self.result.file,
             "input": self.stamp,
@@ -52,7 +53,7 @@ class JournalEntry:
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> JournalEntry:
-        """The entry of a line of the journal."""
+        """Return the entry of a line of the journal."""
         return cls(
             FieldResult.from_dict(record["result"]),
             record["input"],
@@ -64,12 +65,12 @@ class JournalEntry:
 
     @classmethod
     def checked(cls, file: str, record: Mapping[str, Any], kind: str = "entry") -> JournalEntry:
-        """The entry of a line that this run did not write itself.
+        """Return the entry of a line that this run did not write itself.
 
         Args:
             file: whose line it is.
             record: the line.
-            kind: of line, as of ``schemas.check_line``.
+            kind: of line, as of ``results.schemas.check_line``.
 
         Raises:
             JournalError: the line holds no result of that field.

@@ -1,4 +1,4 @@
-"""Tell whether two fields show the same piece of a slide, and how they are shifted.
+"""Register two fields: whether they show the same piece of a slide, and how they are shifted.
 
 Both pictures are reduced and freed of slow changes of light, so that what is compared is the
 pattern of cells. A shift is looked for with normalised cross-correlation over every possible
@@ -41,7 +41,7 @@ _MARGIN = 6
 
 
 def encode_registration_image(pixels: Pixels, *, colour: bool = False) -> bytes:
-    """A field reduced to what ``RegistrationImage`` needs, as a JPEG file.
+    """Return a field reduced to what ``RegistrationImage`` needs, as a JPEG file.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.
@@ -58,7 +58,7 @@ def encode_registration_image(pixels: Pixels, *, colour: bool = False) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Shift:
-    """How two fields lie.
+    """Shift between two fields.
 
     Attributes:
         dx, dy: what is at ``(x, y)`` in the second is at ``(x + dx, y + dy)`` in the first, in
@@ -96,7 +96,7 @@ class RegistrationImage:
         self._prepare(_pattern(small.astype(np.float32), *_ROUGH))
 
     def with_cells(self, boxes: Sequence[Box]) -> RegistrationImage:
-        """The same field, now that its white cells are known; ``boxes`` as for the class."""
+        """Return the same field, now that its white cells are known; ``boxes`` as for the class."""
         same = copy.copy(self)
         same._boxes = tuple(boxes)
         for name in ("clear", "ground", "_grain"):
@@ -136,7 +136,7 @@ class RegistrationImage:
         return _grain(self.ground)
 
     def shift_to(self, others: Sequence[RegistrationImage]) -> list[Shift | None]:
-        """Where this field, the second, lies on each of the others; None where it does not.
+        """Find where this field, the second, lies on each of the others; None where it does not.
 
         Args:
             others: fields of the same size.
@@ -163,7 +163,7 @@ class RegistrationImage:
         return found
 
     def match_at(self, other: RegistrationImage, shift: Shift, box: Box) -> float:
-        """Correlation of the patterns inside a box of the other (first) field, -1..1."""
+        """Correlate the patterns inside a box of the other (first) field, -1..1."""
         dx, dy = round(shift.dx / self.scale), round(shift.dy / self.scale)
         x0, y0, x1, y1 = _overlap(self._grey.shape, dx, dy)
         left, top = max(x0, int(box[0] / self.scale)), max(y0, int(box[1] / self.scale))
@@ -198,7 +198,7 @@ class RegistrationImage:
         return Shift(dx * self.scale, dy * self.scale, match, sure)
 
     def _prepare(self, small: Floats) -> None:
-        """Transforms of the coarse picture, from which a correlation of two takes one more."""
+        """Return transforms of the coarse picture; a correlation of two takes one more."""
         rows, columns = self._small = small.shape
         self._frame = (_even(2 * rows), _even(2 * columns))
         ones = np.fft.rfft2(np.ones_like(small), self._frame)
@@ -212,7 +212,8 @@ class RegistrationImage:
 
 
 def _pattern(grey: Floats, fine: float, coarse: float) -> Floats:
-    """What is between two sizes (sigma, in pixels) in a picture, with mean 0 and deviation 1."""
+    """Return what is between two sizes (sigma, in pixels) in a picture, with mean 0 and deviation
+    1."""
     band = cv2.GaussianBlur(grey, (0, 0), fine) - _blurred(grey, coarse)
     band -= band.mean()
     result: Floats = (band / max(float(band.std()), 1e-3)).astype(np.float32)
@@ -220,8 +221,8 @@ def _pattern(grey: Floats, fine: float, coarse: float) -> Floats:
 
 
 def _blurred(picture: Floats, sigma: float) -> Floats:
-    """A Gaussian blur; a wide one at a quarter of the size, which is all but the same and takes a
-    tenth of the time."""
+    """Return a Gaussian blur; a wide one at a quarter of the size, which is all but the same and
+    takes a tenth of the time."""
     if sigma < 8:
         near: Floats = cv2.GaussianBlur(picture, (0, 0), sigma).astype(np.float32, copy=False)
         return near
@@ -234,7 +235,8 @@ def _blurred(picture: Floats, sigma: float) -> Floats:
 
 
 def _without(grey: Floats, clear: Pixels) -> Floats:
-    """The picture with what is not clear filled in by the mean of what is clear around it."""
+    """Return the picture with what is not clear filled in by the mean of what is clear around
+    it."""
     seen = clear.astype(np.float32)
     weight = _blurred(seen, _FINE[1])
     mean = float(grey[clear > 0].mean()) if clear.any() else 0.0
@@ -243,8 +245,8 @@ def _without(grey: Floats, clear: Pixels) -> Floats:
 
 
 def _grain(pattern: Floats) -> float:
-    """Pixels of a pattern that vary together: its area over this is its number of independent
-    values, which a correlation is judged by."""
+    """Estimate the number of pixels of a pattern that vary together: its area over this is its
+    number of independent values, which a correlation is judged by."""
     power = np.abs(np.fft.rfft2(pattern)) ** 2
     mean = float(power.mean())
     return float((power**2).mean()) / mean**2 if mean else 1.0

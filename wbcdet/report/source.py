@@ -1,4 +1,4 @@
-"""Where the fields of a report come from."""
+"""Protocol of the source that a report is written from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from wbcdet.report.journal import Place
 
 
 class ReportSource(Protocol):
-    """What a report is written from: the journal of a count or a stream, or a review.
+    """Source of a report: the journal of a count or a stream, or a review.
 
     Attributes:
         header: what made the results; None where no run was begun.

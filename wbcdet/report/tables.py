@@ -91,7 +91,7 @@ def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> 
 
 
 def cell_name(file: str, number: int) -> str:
-    """A cell of another field, as ``duplicate_of`` names it."""
+    """Return a cell of another field, as ``duplicate_of`` names it."""
     return f"{file}#cell{number}"
 
 

@@ -58,7 +58,7 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
 
 
 def table(found: list[Differential]) -> Table:
-    """The differential of one slide, or a line for each of several."""
+    """Return the differential of one slide, or a line for each of several."""
     return _one(found[0]) if len(found) == 1 else _many(found)
 
 
@@ -115,7 +115,7 @@ def _many(found: list[Differential]) -> Table:
 
 
 def _cell(share: Share | None) -> str:
-    """A share with its flag; the number of cells where they have none."""
+    """Return a share with its flag; the number of cells where they have none."""
     if share is None:
         return ""
     said = f"{share.count} cells" if share.percent is None else f"{share.percent:.1f}"
@@ -123,7 +123,8 @@ def _cell(share: Share | None) -> str:
 
 
 def alarms(tally: ReportCounts) -> list[str]:
-    """What must not be overlooked: cells that matter one by one, slides on unknown ground."""
+    """Return what must not be overlooked: cells that matter one by one, slides on unknown
+    ground."""
     lines = []
     for one in tally.differentials:
         warning = tally.notes[one.group].ground.warning()

@@ -1,4 +1,4 @@
-"""The small pictures of cells, and of fields without one: cut in memory, kept in the journal.
+"""Thumbnails of cells, and of fields without one: cut in memory, kept in the journal.
 
 They are kept, not cut again when the report is made, so that the report costs no second reading of
 the fields and shows what was counted even where a file has gone since. One takes about 3 kB.
@@ -28,7 +28,7 @@ _QUALITY = 85
 
 
 def cut_thumbnails(field: Field, cells: Sequence[Cell]) -> list[bytes]:
-    """A thumbnail of every cell, in the order of the cells.
+    """Return a thumbnail of every cell, in the order of the cells.
 
     Raises:
         FieldError: the field's file cannot be read any more.
@@ -40,7 +40,7 @@ def cut_thumbnails(field: Field, cells: Sequence[Cell]) -> list[bytes]:
 
 
 def cut_thumbnail(field: Field, cell: Cell) -> bytes:
-    """A cell in the middle of a JPEG picture of ``SIDE`` pixels.
+    """Return a cell in the middle of a JPEG picture of ``SIDE`` pixels.
 
     Raises:
         FieldError: the field's file cannot be read any more.
@@ -55,7 +55,7 @@ def cut_thumbnail(field: Field, cell: Cell) -> bytes:
 
 
 def cut_overview(field: Field) -> bytes:
-    """A whole field as a JPEG picture of at most ``OVERVIEW_SIDE`` pixels a side.
+    """Return a whole field as a JPEG picture of at most ``OVERVIEW_SIDE`` pixels a side.
 
     Raises:
         FieldError: the field's file cannot be read any more.
@@ -69,7 +69,7 @@ def cut_overview(field: Field) -> bytes:
 
 
 def from_jpeg(data: bytes) -> Pixels:
-    """A thumbnail as (height, width, 3) uint8 BGR."""
+    """Return a thumbnail as (height, width, 3) uint8 BGR."""
     pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     if pixels is None:
         raise JournalError("a thumbnail in the journal is damaged")
@@ -78,11 +78,11 @@ def from_jpeg(data: bytes) -> Pixels:
 
 
 def to_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """Pixels that are no slide, as a JPEG file that says so."""
+    """Encode pixels as a JPEG file, which says that they are no slide."""
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return signed(data.tobytes())
 
 
 def blank_thumbnail() -> bytes:
-    """What stands in for a thumbnail that is lost."""
+    """Return what stands in for a thumbnail that is lost."""
     return to_jpeg(np.full((SIDE, SIDE, 3), 235, np.uint8), 70)

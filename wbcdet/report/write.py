@@ -27,7 +27,7 @@ from wbcdet.utils.text import plural
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """What a report says that the count of a folder does not.
+    """Additions to a report beyond the count of a folder, by a stream or a review.
 
     Attributes:
         title: name of what was counted; None takes that of the folder.
@@ -109,7 +109,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
 
 
 def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
-    """Gives thumbnails; one that a disk has damaged is blank, as the cell still counts."""
+    """Return a function that gives thumbnails; a damaged one is blank, as the cell still counts."""
 
     def picture(place: Place) -> bytes:
         try:
@@ -123,7 +123,7 @@ def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
 def _shots(
     tally: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
 ) -> Iterator[CellPicture]:
-    """The counted cells, in the order of ``cells.csv``."""
+    """Yield the counted cells, in the order of ``cells.csv``."""
     row = 0
     for entry in tally.entries():
         file = entry.result.file
@@ -145,7 +145,7 @@ def _shots(
 
 
 def _empty(tally: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
-    """The fields without a cell, in order."""
+    """Yield the fields without a cell, in order."""
     for entry in tally.entries():
         if entry.result.failure is None and not entry.result.cells:
             yield EmptyField(
@@ -183,7 +183,7 @@ def _sheet_names(section: Section) -> list[str]:
 
 
 def _how(options: CountOptions) -> list[str]:
-    """How the cells were put together, in words."""
+    """Return how the cells were put together, in words."""
     edge = "left out" if options.exclude_edge else "counted"
     bad = "left out" if options.skip_bad else "counted"
     seen = "counted once" if options.dedupe else "not looked for"

@@ -32,7 +32,7 @@ _MAX_SIDE = 16_384
 
 
 def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
-    """A copy of a field with its cells boxed and named.
+    """Return a copy of a field with its cells boxed and named.
 
     Small fields are enlarged so that the labels can be read. Boxes of unclassified cells are
     dashed and name the reason.
@@ -70,7 +70,8 @@ def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
 
 
 def _strokes(boxes: Sequence[Rect], longest: int) -> tuple[int, int]:
-    """Width of lines and height of letters: by the picture, but no larger than small cells bear."""
+    """Return the width of lines and height of letters: by the picture, but no larger than small
+    cells bear."""
     line, font_size = max(2, round(longest / 400)), max(15, round(longest / 50))
     if boxes:
         cell = float(np.median([max(box[2] - box[0], box[3] - box[1]) for box in boxes]))
@@ -82,7 +83,7 @@ def _strokes(boxes: Sequence[Rect], longest: int) -> tuple[int, int]:
 
 
 def label_text(cell: Cell) -> str:
-    """What stands at a cell: label and label score, or the reason it has none."""
+    """Return the text at a cell: label and label score, or the reason it has none."""
     if cell.label is CellType.UNCLASSIFIED:
         return cell.reason or str(cell.label)
     return f"{cell.label} {cell.label_score:.2f}"
@@ -130,7 +131,7 @@ def _dashes(
 
 @lru_cache(maxsize=512)
 def _text_mask(text: str, font_size: int) -> npt.NDArray[np.float32]:
-    """Coverage 0..1 of a line of text on a box with a margin, (height, width, 1)."""
+    """Return coverage 0..1 of a line of text on a box with a margin, (height, width, 1)."""
     font = ImageFont.load_default(font_size)
     _, top, _, bottom = font.getbbox("Ay" + text)
     margin = max(2, font_size // 5)
@@ -148,7 +149,8 @@ def _place(
     placed: npt.NDArray[np.int64],
     limits: tuple[int, int],
 ) -> Rect:
-    """The best place at its box for a label: inside the picture, off other labels and cells."""
+    """Return the best place at its box for a label: inside the picture, off other labels and
+    cells."""
     width, height = size
     x_min, y_min, x_max, y_max = box
     middle = (y_min + y_max - height) // 2
@@ -179,7 +181,7 @@ def _place(
 
 
 def _covered(rect: Rect, others: npt.NDArray[np.int64]) -> float:
-    """Pixels that a rectangle shares with others (N, 4), summed."""
+    """Return pixels that a rectangle shares with others (N, 4), summed."""
     return float(shared_areas(np.array(rect), others).sum())
 
 

@@ -23,7 +23,7 @@ class ResultsError(WbcdetError, ValueError):
 
 
 def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> dict[str, Any]:
-    """The results document of a run.
+    """Return the results document of a run.
 
     Args:
         info: what ``Analyzer.info()`` gives: models, settings and thresholds.
@@ -45,7 +45,7 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
 
 
 def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
-    """``(info, results)`` of a results document.
+    """Parse a results document to ``(info, results)``.
 
     Raises:
         ResultsError: the document is of another format or a record in it is broken.
@@ -78,7 +78,7 @@ def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
 
 
 def roots_in(info: Mapping[str, Any]) -> list[dict[str, str]]:
-    """Where the fields of a document came from (``sources.locate``); empty where it is not said.
+    """Return where the fields of a document came from (``discover.locate``); [] where unknown.
 
     Raises:
         ResultsError: it is said in another way.
@@ -93,7 +93,7 @@ def roots_in(info: Mapping[str, Any]) -> list[dict[str, str]]:
 
 
 def load_document(path: str | Path) -> tuple[dict[str, Any], list[FieldResult]]:
-    """``(info, results)`` of a ``results.json`` file.
+    """Load ``(info, results)`` of a ``results.json`` file.
 
     Raises:
         ResultsError: the file is missing, is not JSON or is not a results document.
@@ -122,5 +122,5 @@ def describe_model(info: Mapping[str, Any]) -> str:
 
 
 def dump(document: Mapping[str, Any]) -> str:
-    """The results document as JSON text, in UTF-8 letters."""
+    """Return the results document as JSON text, in UTF-8 letters."""
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

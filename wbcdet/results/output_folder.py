@@ -1,8 +1,8 @@
 """The folders that wbcdet writes: marked as its own, locked, and never a user's.
 
 A marker file tells an output folder from every other one. It keeps what wbcdet wrote from being
-taken for slides (:mod:`wbcdet.sources`), and what a user keeps from being written over: a command
-writes into a folder that is empty or that the same command wrote, and into no other.
+taken for slides (:mod:`wbcdet.io.discover`), and what a user keeps from being written over: a
+command writes into a folder that is empty or that the same command wrote, and into no other.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _COUNT = (
     "annotated", "cells", "journal", "report.html", "differential.csv", "cells.csv", "fields.csv",
     "results.json",
 )  # fmt: skip
-#: What each command writes, in the order in which it is put in place.
+#: Files and folders that each command writes, in the order in which they are put in place.
 ENTRIES: dict[str, tuple[str, ...]] = {
     "predict": ("annotated", "cells.csv", "fields.csv", "results.json"),
     "demo": ("fields", "annotated", "cells.csv", "fields.csv", "results.json"),
@@ -46,11 +46,11 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "learn": ("classifier.onnx", "classifier.safetensors", "classifier.json"),
     "export": (),
 }
-#: What the folders of these hold, in words.
+#: Contents of the folders of these commands, in words.
 _COUNTS = {"count": "the count of a folder", "stream": "the count of a stream"}
-#: What systems leave in every folder.
+#: Files that operating systems leave in every folder.
 _SYSTEM = frozenset({".ds_store", "thumbs.db", "desktop.ini"})
-#: A user's files that are named in a refusal.
+#: Number of a user's files that a refusal names.
 _MAX_NAMED = 3
 
 
@@ -89,7 +89,7 @@ def mark_new(folder: Path, command: str) -> None:
 
 
 def is_empty(folder: Path) -> bool:
-    """Nothing is in the folder but what the system and wbcdet itself leave in every one."""
+    """Tell whether the folder holds only what systems and wbcdet itself leave in every folder."""
     return all(_is_nobodys(entry.name) for entry in folder.iterdir())
 
 
@@ -215,7 +215,7 @@ class Output:
 
 
 def check_target(path: Path) -> None:
-    """A drawing may be written there: nothing is there, or a drawing.
+    """Check that a drawing may be written to a path: it is free, or holds a drawing.
 
     Raises:
         OutputError: it is a user's file.
@@ -225,12 +225,13 @@ def check_target(path: Path) -> None:
 
 
 def _is_nobodys(name: str) -> bool:
-    """Neither a user's nor a command's: what the system or an ended run leaves."""
+    """Tell whether a name is neither a user's nor a command's: left by the system or an ended
+    run."""
     return name in (LOCK, MARKER) or name.startswith(PART_PREFIX) or name.lower() in _SYSTEM
 
 
 def _is_old_count(out: Path, there: list[str], command: str) -> bool:
-    """The folder is a count that an older version began, and nothing else is in it."""
+    """Say whether the folder is a count that an older version began, and nothing else is in it."""
     known = {*ENTRIES[command], "reviewed", "review.sqlite", "review-log.jsonl"}
     journal = out / "journal" / "fields.jsonl"
     # Of a run that was killed before its first line was whole, too.
@@ -239,7 +240,7 @@ def _is_old_count(out: Path, there: list[str], command: str) -> bool:
 
 
 def _check_pictures(out: Path, command: str) -> None:
-    """Pictures of a user's may have been put among the annotated ones, which are replaced."""
+    """Refuse where a user put pictures among the annotated ones, which would be replaced."""
     for folder, _, names in os.walk(out / "annotated"):
         for name in names:
             path = Path(folder) / name

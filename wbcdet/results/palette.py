@@ -23,12 +23,12 @@ _OTHER = (204, 121, 167)
 
 
 def rgb_of(label: str) -> tuple[int, int, int]:
-    """The colour of any label, red, green, blue."""
+    """Return the colour of any label, red, green, blue."""
     if label in [str(one) for one in COLOURS]:
         return COLOURS[CellType(label)]
     return _GIVEN.get(str(label), _OTHER)
 
 
 def colour_of(label: str) -> str:
-    """The colour of any label, as ``#rrggbb``."""
+    """Return the colour of any label, as ``#rrggbb``."""
     return "#{:02x}{:02x}{:02x}".format(*rgb_of(label))

@@ -1,4 +1,4 @@
-"""The schemas of the documents that runs leave behind."""
+"""Check the documents that runs write against their JSON schemas."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _JOURNAL = Path(__file__).parent / "journal.schema.json"
 
 
 def check_results(document: Any) -> None:
-    """A results document is as ``results.schema.json`` says.
+    """Check a results document against ``results.schema.json``.
 
     Raises:
         SchemaError: it is not.
@@ -21,7 +21,7 @@ def check_results(document: Any) -> None:
 
 
 def check_line(kind: str, line: Any) -> None:
-    """A line of a journal or of a review's log is as ``journal.schema.json`` says.
+    """Check a line of a journal or of a review's log against ``journal.schema.json``.
 
     Args:
         kind: one of the ``$defs`` of that schema, such as ``header`` or ``entry``.

@@ -76,7 +76,7 @@ class Report:
         self._drawing: deque[Future[None]] = deque()
         # One thread draws as fast as six cores analyse.
         self._pool = ThreadPoolExecutor(max(1, cores() // 4), thread_name_prefix="wbcdet-draw")
-        # Finds out before an hour of analysis that the folder cannot be written.
+        # An hour of analysis must not end with the news that the folder cannot be written.
         self._output = Output(self.out, command, replaces=True)
         #: Where the files are written: the folder itself, or one in it until all are there.
         self.folder = self._output.folder
@@ -165,18 +165,19 @@ class Report:
 
 
 def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Where a field came from, by its name; of a picture in a TIFF file, the file."""
+    """Return where a field came from, by its name; of a picture in a TIFF file, the file."""
     return locate(re.sub(r"#[0-9]+$", "", file), roots)
 
 
 class PictureNames:
-    """Names below ``annotated/``, no two of them the same file."""
+    """Unique names of files below ``annotated/``."""
 
     def __init__(self) -> None:
         self._taken: set[str] = set()
 
     def take(self, file: str) -> str:
-        """The name of a field's picture, or the next one numbered; file systems may ignore case."""
+        """Return the name of a field's picture, or the next one numbered; file systems may ignore
+        case."""
         name = free = picture_name(file)
         number = 1
         while free.casefold() in self._taken:
@@ -186,7 +187,7 @@ class PictureNames:
         return free
 
     def keep(self, name: str) -> None:
-        """The name is taken already."""
+        """Reserve a name."""
         self._taken.add(name.casefold())
 
 
@@ -258,7 +259,7 @@ def _reduced(cell: Cell, by: float) -> Cell:
 
 
 def picture_name(file: str) -> str:
-    """The path below ``annotated/`` for a field: its own, made safe on every file system.
+    """Return the path below ``annotated/`` for a field: its own, made safe on every file system.
 
     ``a/x.jpg`` stays ``a/x.jpg``; ``b/x.png`` becomes ``b/x.png.jpg``.
     """

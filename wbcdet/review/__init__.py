@@ -1,1 +1,1 @@
-"""Review a report in the browser: a person has the last word."""
+"""Review a report in the browser: people confirm or correct every cell."""

@@ -1,4 +1,4 @@
-"""What a cell is now, and what may be asked of it."""
+"""The current state of a cell, and the checks of requested changes."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Key = tuple[int, int]
 
 
 class ChangeError(WbcdetError, ValueError):
-    """A change that cannot be made; the message is one line."""
+    """A change cannot be made; the message is one line."""
 
 
 class ConflictError(ChangeError):
@@ -34,13 +34,13 @@ class ConflictError(ChangeError):
 
 @dataclass(slots=True)
 class CellState:
-    """What a cell is now.
+    """Current state of a cell.
 
     Attributes:
         label: its label; None where a person drew it and took that back.
         reviewed: a person has decided.
         box: pixels of the field.
-        seen: number of the last decision on it, 0 where there is none.
+        seen: number of the last decision on it, 0 without one.
         shown: number of the decision that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
         touches_edge: the box reaches the border of the field.
@@ -59,11 +59,11 @@ class CellState:
 
     @property
     def there(self) -> bool:
-        """It is a cell, or was called an artefact; neither deleted nor taken back."""
+        """Whether it is a cell or an artefact: neither deleted nor taken back."""
         return self.label is not None and self.label != DELETED
 
     def state(self) -> dict[str, Any] | None:
-        """As a row keeps it."""
+        """Return the state as a row of the database keeps it."""
         return None if self.label is None else {"label": self.label, "reviewed": self.reviewed}
 
 
@@ -83,7 +83,7 @@ class LabelChange:
 
 
 def checked_label(label: str) -> str:
-    """A label as it is kept: small letters, one line.
+    """Return a label as it is kept: small letters, one line.
 
     Raises:
         ChangeError: it is empty, too long or not printable.
@@ -95,7 +95,7 @@ def checked_label(label: str) -> str:
 
 
 def checked_note(note: str) -> str:
-    """A remark: one line of what can be printed.
+    """Return a remark: one line of what can be printed.
 
     Raises:
         ChangeError: it holds something else.
@@ -107,7 +107,7 @@ def checked_note(note: str) -> str:
 
 
 def checked_name(name: str) -> str:
-    """The name of a person.
+    """Return the name of a person.
 
     Raises:
         ChangeError: it is empty, too long or not printable.

@@ -34,19 +34,19 @@ class _SeenField:
 
 
 def reason_of(standing: CellState) -> str | None:
-    """Why a cell is unclassified; None where it has a name."""
+    """Tell why a cell is unclassified; None where it has a label."""
     if standing.label != UNCLASSIFIED:
         return None
     return (standing.cell.reason if standing.cell else None) or BY_PERSON
 
 
 def reviewed(board: ReviewState, group: str | None = None) -> Differential:
-    """The differential as it is reviewed, of one slide or (None) of all together."""
+    """Return the differential as it is reviewed, of one slide or (None) of all together."""
     return _differential(board, group, _reviewed_fields(board, _of(board, group)))
 
 
 def machine(board: ReviewState, group: str | None = None) -> Differential:
-    """The machine's differential, of one slide or (None) of all together."""
+    """Return the machine's differential, of one slide or (None) of all together."""
     fields = (
         _SeenField(
             one.result.file,
@@ -63,8 +63,8 @@ def machine(board: ReviewState, group: str | None = None) -> Differential:
 
 
 def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
-    """How far the review is: counted cells, those that a person decided on one by one and in bulk,
-    those not reviewed, and those among them that are unclassified."""
+    """Count the progress of the review: counted cells, those decided on one by one and in bulk,
+    those not reviewed, and those of them that are unclassified."""
     cells = unreviewed = open_ = bulk = 0
     for one in _of(board, group):
         for key, standing in board.of_field(one.number):
@@ -83,7 +83,7 @@ def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
 
 
 def side_by_side(board: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
-    """Both differentials as the page shows them.
+    """Return both differentials as the page shows them.
 
     Args:
         board: the cells.
@@ -152,7 +152,7 @@ def _differential(
 
 
 def _none_of(total: int) -> dict[str, Any]:
-    """The share of a type that the machine does not name."""
+    """Return the share of a type that the machine does not name."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
     low, high = clopper_pearson(0, total)

@@ -1,4 +1,4 @@
-"""Where decisions are kept: one SQLite file in the report folder, rows only ever added.
+"""Store decisions in one SQLite file in the report folder; rows are only ever added.
 
 Every change is one transaction that is on the disk before it is answered (write-ahead log,
 ``synchronous=FULL``): a killed server and a power cut lose no decision that the page showed as
@@ -79,7 +79,7 @@ class Decision:
     after: dict[str, Any] | None
 
     def values(self) -> dict[str, Any]:
-        """The row as plain values, JSON in its columns; without the number."""
+        """Return the row as plain values, JSON in its columns; without the number."""
         return {
             "time": self.time,
             "who": self.who,
@@ -135,7 +135,7 @@ class Store:
         folder: the report folder.
 
     Raises:
-        StoreError: the file is none of ours.
+        StoreError: the file is not one of ours.
         OSError: it cannot be written, or is a link.
     """
 
@@ -160,7 +160,7 @@ class Store:
             raise StoreError(f"{self.path}: cannot be used ({error.orig})") from error
 
     def _check_ours(self) -> None:
-        """The file has the tables and triggers of this module, and nothing else."""
+        """Check that the file has the tables and triggers of this module, and nothing else."""
         try:
             with closing(_open_unchanged(self.path)) as connection:
                 found = _schema(connection)
@@ -173,7 +173,7 @@ class Store:
             )
 
     def decisions(self) -> list[Decision]:
-        """All rows, in the order in which they were made.
+        """Return all rows, in the order in which they were made.
 
         Raises:
             StoreError: a row is not as this module writes it.
@@ -213,14 +213,14 @@ class Store:
         return numbers
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
-        """The picture of a cell that a person drew."""
+        """Return the picture of a cell that a person drew."""
         wanted = (_thumbnails.c.file == file) & (_thumbnails.c.cell == cell)
         with self._engine.connect() as connection:
             row = connection.execute(select(_thumbnails.c.jpeg).where(wanted)).first()
         return None if row is None else bytes(row[0])
 
     def note(self, key: str) -> str | None:
-        """What was last set under a key."""
+        """Return what was last set under a key."""
         with self._engine.connect() as connection:
             found = connection.execute(select(_notes.c.value).where(_notes.c.key == key)).first()
         return None if found is None else str(found[0])
@@ -279,13 +279,13 @@ def _open_unchanged(path: Path) -> sqlite3.Connection:
 
 
 def _schema(connection: sqlite3.Connection) -> set[str]:
-    """Everything that a database declares, white space made even."""
+    """Return everything that a database declares, white space made even."""
     rows = connection.execute("SELECT type, name, sql FROM sqlite_master").fetchall()
     return {" ".join(" ".join(map(str, row)).split()) for row in rows}
 
 
 def _own_schema() -> set[str]:
-    """What a database of this module declares."""
+    """Return what a database of this module declares."""
     engine = create_engine("sqlite://", poolclass=StaticPool)
     try:
         _make_tables(engine)
@@ -300,7 +300,7 @@ def _own_schema() -> set[str]:
 def _decision(row: Any) -> Decision:
     box = tuple(float(value) for value in json.loads(row["box"]))
     if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError("its box is none")
+        raise ValueError("its box is invalid")
     before, after = (_state(row[name]) for name in ("before", "after"))
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
@@ -318,7 +318,7 @@ def _state(text: str | None) -> dict[str, Any] | None:
     value = json.loads(text)
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
-        raise ValueError("its label is none")
+        raise ValueError("its label is invalid")
     return {"label": label, "reviewed": reviewed}
 
 

@@ -52,7 +52,7 @@ class Pictures:
     Args:
         board: the cells.
         store: holds thumbnails of cells that a person drew.
-        journal: holds thumbnails of a count; None where there are none.
+        journal: holds thumbnails of a count; None without any.
         folder: the folder, or the one picture, that was analysed, where a person says it.
         roots: where the fields were when they were analysed; empty where it is not known. Only the
             report says so, which may come from somebody else: a picture outside of the report is
@@ -78,16 +78,16 @@ class Pictures:
         self._stamps = InputFingerprints()
 
     def thumbnail(self, key: Key) -> bytes:
-        """A cell as a JPEG of 96 pixels: from the journal, else cut from its field.
+        """Return a cell as a JPEG of 96 pixels: from the journal, else cut from its field.
 
         Raises:
-            PictureError: there is none, and the field cannot be read.
+            PictureError: it is missing, and the field cannot be read.
         """
         with self._turn:
             return self._kept(key) or self._cut_now(key)
 
     def crop(self, key: Key, side: int) -> bytes:
-        """A cell as a larger JPEG, cut from its field; its thumbnail where that has gone.
+        """Return a cell as a larger JPEG, cut from its field; its thumbnail where that has gone.
 
         Raises:
             PictureError: as ``thumbnail``.
@@ -105,7 +105,7 @@ class Pictures:
             return to_jpeg(crop_cell(part, box, side, _PADDING), _QUALITY)
 
     def tile(self, number: int, level: int, column: int, row: int) -> bytes:
-        """A square of a field as a JPEG of at most ``TILE`` pixels a side.
+        """Return a square of a field as a JPEG of at most ``TILE`` pixels a side.
 
         Args:
             number: the field.
@@ -133,7 +133,7 @@ class Pictures:
             return to_jpeg(part, _QUALITY)
 
     def cut_drawn(self, number: int, box: tuple[float, float, float, float]) -> bytes:
-        """The thumbnail of a box that a person drew.
+        """Return the thumbnail of a box that a person drew.
 
         Raises:
             PictureError: the field cannot be read.
@@ -142,7 +142,7 @@ class Pictures:
             return _thumbnail(self.field(number), box)
 
     def field(self, number: int) -> Field:
-        """A field of the report, read again.
+        """Return a field of the report, read again.
 
         Raises:
             PictureError: it has gone, has changed, or cannot be read.
@@ -177,7 +177,7 @@ class Pictures:
         return field
 
     def _check_same(self, one: ReviewField, source: Source) -> None:
-        """The picture is the one that was analysed, as far as that is known.
+        """Check that a picture is the one that was analysed, as far as that is known.
 
         Raises:
             PictureError: it is not, or must be known to be and is not.
@@ -212,7 +212,7 @@ class Pictures:
             raise PictureError(f"{source.name}: has changed since it was analysed")
 
     def _entry(self, file: str) -> JournalEntry | None:
-        """The field in the journal; None where it is not there, or not whole."""
+        """Return the field in the journal; None where it is not there, or not whole."""
         if self._journal is None or file not in self._journal:
             return None
         kind = "view" if (self._journal.header or {}).get("stream") else "entry"
@@ -221,7 +221,7 @@ class Pictures:
         return None
 
     def _kept(self, key: Key) -> bytes | None:
-        """A thumbnail that need not be cut."""
+        """Return a thumbnail that need not be cut."""
         file = self._board.report.fields[key[0]].result.file
         standing = self._board.cells[key]
         if standing.cell is None:
@@ -235,8 +235,8 @@ class Pictures:
         return self._cut.get(key)
 
     def _places_of(self, file: str) -> dict[tuple[int, Box], Place]:
-        """Where the journal has the thumbnails of a field; its line is read once. By number and
-        box, as the journal of a later count may have another cell under the same number."""
+        """Return where the journal has the thumbnails of a field, by number and box; reads its line
+        once, as the journal of a later count may have another cell under the same number."""
         if file not in self._places:
             entry = self._entry(file)
             cells = [(cell.id, cell.box) for cell in entry.result.cells] if entry else []
@@ -259,7 +259,7 @@ class Pictures:
 
 
 def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:
-    """Where a field of a report is read from.
+    """Find where a field of a report is read from.
 
     Args:
         folder: the folder, or the one picture, that was analysed, where a person says it.

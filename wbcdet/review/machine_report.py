@@ -1,4 +1,4 @@
-"""The report under review: what the machine said, with what a count knows beside it."""
+"""The report under review: the machine's results, with the additions of a count."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class ReviewField:
         group: its slide, or ``ALL``.
         left_out: by cell id, why a cell is in no count; cells that count are not in it.
         duplicate_of: by cell id, the cell of another field that is counted instead.
-        quality: measures of the field; None where there are none.
+        quality: measures of the field; None without any.
         sha256: of its file; None where it is not known.
     """
 

@@ -1,4 +1,4 @@
-"""Where the pictures of a report are, as its reader has said; kept outside of the report.
+"""Remember where the pictures of a report are, as its reader said; kept outside of the report.
 
 What stands in a report may come from somebody else, who must not choose which folder of this
 computer is shown.
@@ -26,7 +26,7 @@ def remember_pictures(mark: str, folder: Path) -> None:
 
 
 def remembered_pictures(mark: str) -> Path | None:
-    """Where they are; None where nobody has said so."""
+    """Return the folder of the pictures; None where nobody named one."""
     try:
         said = _place(mark).read_bytes()[:_MAX_LETTERS].decode("utf-8", "surrogateescape")
     except OSError:

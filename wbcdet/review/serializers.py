@@ -1,4 +1,4 @@
-"""What the page is told about the report, in the form in which it is sent."""
+"""Serialise the report for the page."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ KEYS = {
 
 
 def label_row() -> list[dict[str, str]]:
-    """The labels with a key of their own, in the order of the page."""
+    """Return the labels with a key of their own, in the order of the page."""
     return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in KEYS.items()]
 
 
 def cell_row(board: ReviewState, key: Key) -> list[Any]:
-    """A cell: field, number, label, reviewed, last decision, box, the machine's label, the
+    """Return a cell: field, number, label, reviewed, last decision, box, the machine's label, the
     machine's score, reason, why it is left out, who decided."""
     standing = board.cells[key]
     cell = standing.cell
@@ -50,7 +50,7 @@ def cell_row(board: ReviewState, key: Key) -> list[Any]:
 
 
 def report_page(session: Session) -> dict[str, Any]:
-    """What does not change while a report is reviewed."""
+    """Return what does not change while a report is reviewed."""
     report = session.board.report
     groups = report.groups
     return {

@@ -1,4 +1,4 @@
-"""The server of the review page: what it answers, and nothing about how cells are reviewed."""
+"""Web server of the review page: requests and answers, not the rules of reviewing."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ Coordinate = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class CellWish(BaseModel):
-    """One cell to be called something."""
+    """Requested label of one cell."""
 
     field: int
     cell: int
@@ -50,7 +50,7 @@ class CellWish(BaseModel):
 
 
 class Ask(BaseModel):
-    """What every write says: of which report, who, and what the page has and shows."""
+    """Fields of every write: which report, who, and what the page has and shows."""
 
     mark: Annotated[str, Field(max_length=64)]
     who: Name
@@ -74,14 +74,14 @@ class SignAsk(Ask):
 
 
 def build(session: Session) -> FastAPI:
-    """The application for one report."""
+    """Return the application for one report."""
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
     board, pictures = session.board, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
-        """What has changed since a decision, with the differential as it is now."""
+        """Return what has changed since a decision, with the differential as it is now."""
         group = group if group in board.report.groups else None
         with board.turn:
             return {
@@ -232,12 +232,13 @@ def build(session: Session) -> FastAPI:
 
 
 def _text(value: str) -> str:
-    """A text that any answer can hold."""
+    """Return a text that any answer can hold."""
     return value[:200].encode(errors="replace").decode()
 
 
 async def _events(session: Session, request: Request) -> AsyncIterator[str]:
-    """The number of the last decision, whenever it changes; pages fetch the rest themselves."""
+    """Return the number of the last decision, whenever it changes; pages fetch the rest
+    themselves."""
     last = -1
     with session.waiting() as changed:
         while not await request.is_disconnected():

@@ -123,7 +123,7 @@ class Session:
         self._check_pictures()
 
     def _roots(self) -> list[Root]:
-        """Where the fields were when they were analysed, as the report says."""
+        """Return the roots of the fields when they were analysed, as the report says."""
         header = (self.journal.header if self.journal else None) or {}
         # A stream keeps its pictures in the report itself, which may have been moved.
         if header.get("stream") and (self.folder / VIEWS).is_dir():
@@ -133,7 +133,8 @@ class Session:
         return [self._moved_with_report(root) for root in roots_of(self.journal)]
 
     def _moved_with_report(self, root: Root) -> Root:
-        """A folder of fields; where it has gone, the one of its name that lies in the report."""
+        """Return a folder of fields; where it has gone, the one of its name that lies in the
+        report."""
         name = Path(root.path).name
         if name in ("", "..") or Path(root.path).exists() or not (self.folder / name).is_dir():
             return root
@@ -148,10 +149,10 @@ class Session:
         except PictureError as error:
             self.notes.append(f"Fields cannot be shown: {error}.")
             if self.journal is None:
-                self.notes.append("Thumbnails are cut from the fields, so there are none either.")
+                self.notes.append("Thumbnails are cut from the fields, so these are missing too.")
 
     def differential(self, group: str | None) -> dict[str, Any]:
-        """Both differentials of a slide, or of all together."""
+        """Return both differentials of a slide, or of all together."""
         if group is not None and group not in self.board.report.groups:
             group = None
         if group not in self._before:
@@ -168,7 +169,7 @@ class Session:
             return self.board.draw(who, number, box, label, thumbnail)
 
     def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
-        """Sign the review as it stands; as ``signing.sign``.
+        """Sign the review as it stands; as ``sign_off.sign``.
 
         Args:
             name, note: who signs, and a remark.
@@ -181,7 +182,7 @@ class Session:
             return sign(self, self._log, name, note, slide)
 
     def signed(self, slide: str | None = None) -> dict[str, Any] | None:
-        """The last signature of a slide, or of any, and whether it is of the report and the
+        """Return the last signature of a slide, or of any, and whether it is of the report and the
         decisions as they are; for all slides, whether each has one that is."""
         slides = self.board.report.groups if slide is None else [slide]
         entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
@@ -195,20 +196,21 @@ class Session:
         }
 
     def signed_files(self) -> set[str]:
-        """Files of the report that was signed last, by their path in its folder."""
+        """Return files of the report that was signed last, by their path in its folder."""
         return set(self._log.last["files"]) if self._log.last else set()
 
     @property
     def reviewed_folder(self) -> Path:
-        """Where the report stands that was signed last."""
+        """Return the folder of the report that was signed last."""
         return signed_folder(self.folder, self._log)
 
     def log(self) -> list[dict[str, Any]]:
-        """All signatures."""
+        """Return all signatures."""
         return self._log.entries
 
     def counted(self) -> str:
-        """What was analysed, as the heading of the reviewed report: the folder of the count."""
+        """Return what was analysed, as the heading of the reviewed report: the folder of the
+        count."""
         if (
             self.journal is None
             or self.journal.header is None
@@ -219,7 +221,7 @@ class Session:
 
     @contextmanager
     def waiting(self) -> Iterator[asyncio.Event]:
-        """An event, for the running loop, that is set after every decision."""
+        """Yield an event, for the running loop, that is set after every decision."""
         mine = (asyncio.get_running_loop(), asyncio.Event())
         self._waiting.add(mine)
         try:
@@ -237,7 +239,7 @@ class Session:
 
 
 def _slide_notes(report: MachineReport) -> Iterator[str]:
-    """What the report says of its slides that a person should know before they begin."""
+    """Yield what the report says of its slides that a person should know before they begin."""
     empty = sum(len(slide["without_cell"]) for slide in report.slides)
     if empty:
         fields = sum(slide["fields"] for slide in report.slides)

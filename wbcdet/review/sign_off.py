@@ -1,4 +1,4 @@
-"""Sign-off: an append-only log whose lines hold on to each other and to what was signed.
+"""Sign a review: write the signed report, then the line of the signature log.
 
 A signature is made by one step, the line of the log that reaches the disk. Before it the signed
 report is written beside the one that was signed before; after it the two change places. Whatever
@@ -47,7 +47,7 @@ def sign(
 
     Raises:
         SigningError: unclassified cells are still to be looked at, or there is no such slide.
-        ChangeError: the name or the note is none.
+        ChangeError: the name or the note is not allowed.
         OSError: a file cannot be written; nothing is signed.
     """
     board = session.board
@@ -94,7 +94,8 @@ def sign(
 
 
 def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] | None:
-    """The last signature of a slide, if it is of the report and the decisions as they are now."""
+    """Return the last signature of a slide, if it is of the report and the decisions as they are
+    now."""
     for entry in reversed(log.entries):
         if entry.get("slide") in (None, slide):
             same = entry["results_sha256"] == session.board.report.sha256
@@ -123,7 +124,7 @@ def settle(folder: Path, log: SignatureLog) -> None:
 
 
 def signed_folder(folder: Path, log: SignatureLog) -> Path:
-    """Where the report stands that was signed last.
+    """Return the folder of the report that was signed last.
 
     Raises:
         OSError: it is a link.
@@ -135,7 +136,7 @@ def signed_folder(folder: Path, log: SignatureLog) -> Path:
 
 
 def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
-    """A folder is there, and holds just the files of a signature."""
+    """Say whether a folder is there, and holds just the files of a signature."""
     if part.is_symlink() or not part.is_dir():
         return False
     try:
@@ -145,7 +146,7 @@ def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
 
 
 def _files_of(folder: Path) -> dict[str, str]:
-    """sha256 of every file in a folder, by its path there; all of them are on the disk."""
+    """Return sha256 of every file in a folder, by its path there; all of them are on the disk."""
     found = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir():
@@ -178,7 +179,7 @@ def _exchange(one: Path, other: Path) -> bool:
 
 
 def digest(rows: Sequence[Decision]) -> str:
-    """sha256 of decisions, as JSON lines in their order."""
+    """Return sha256 of decisions, as JSON lines in their order."""
     sha = hashlib.sha256()
     for row in rows:
         sha.update(json.dumps([row.id, row.values()], sort_keys=True).encode() + b"\n")
@@ -186,7 +187,7 @@ def digest(rows: Sequence[Decision]) -> str:
 
 
 def check(session: OpenReview) -> list[str]:
-    """What does not agree with the log any more, a line each; empty where all does."""
+    """Find what no longer agrees with the log, a line each; empty where all agrees."""
     log, wrong = SignatureLog(session.folder), []
     rows = session.store.decisions()
     for entry in log.entries:

@@ -1,4 +1,4 @@
-"""Signatures of a report, in an append-only log of chained lines."""
+"""Signatures of a report, in an append-only log of lines that are chained by sha256."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ LOG = "review-log.jsonl"
 _FORMAT = "wbcdet-review-log/1"
 #: How every line begins.
 _START = b'{"format": "wbcdet-review-log/'
-#: What the first line has in place of the sha256 of the line before it.
+#: Stands in the first line in place of the sha256 of the line before.
 _NONE = "0" * 64
 
 
@@ -31,8 +31,8 @@ class SignatureLog:
 
     Every line names the sha256 of the line before it, of the machine's results, of all decisions
     and of the files that were written. That shows a change of any of these afterwards, as long as
-    the last line (or a copy of it) is trusted; it is no electronic signature: whoever can write
-    to the folder can write the whole log anew.
+    the last line (or a copy of it) is trusted; it is no electronic signature: anyone who can write
+    to the folder can write the whole log again.
 
     Args:
         folder: the report folder.

@@ -1,4 +1,4 @@
-"""The report as it is after the review, in a folder of its own beside the machine's."""
+"""Write the report after the review, into a separate folder beside the machine's report."""
 
 from __future__ import annotations
 
@@ -111,10 +111,10 @@ class _Reviewed:
         self._by_file = {one.result.file: one for one in report.fields}
 
     def note(self, key: str, names: Sequence[str]) -> None:
-        """Lists are for a count that goes on; this does not."""
+        """Keep nothing: lists are for a count that goes on, and this does not."""
 
     def read(self, file: str) -> dict[str, Any]:
-        """A field as a line of the journal."""
+        """Return a field as a line of the journal."""
         one = self._by_file[file]
         cells = tuple(_cell(key[1], standing) for key, standing in self._there(one.number))
         result = replace(one.result, cells=cells)
@@ -125,14 +125,14 @@ class _Reviewed:
         return {**entry.to_record(), "pictures": places}
 
     def picture(self, place: Place) -> bytes:
-        """The thumbnail of a cell; an empty one where its field has gone."""
+        """Return the thumbnail of a cell; an empty one where its field has gone."""
         try:
             return self._pictures.thumbnail((place[0], place[1]))
         except PictureError:
             return blank_thumbnail()
 
     def overlaps(self, group: str) -> Overlaps:
-        """The duplicates that the machine has found in a group, not looked for again."""
+        """Return the duplicates that the machine has found in a group, not looked for again."""
         overlaps = Overlaps()
         for one in self.board.report.fields:
             if one.group == group:
@@ -150,8 +150,8 @@ class _Reviewed:
 
 
 def _cell(number: int, standing: CellState) -> Cell:
-    """A cell of the reviewed report. Its label score is what the machine gave the label that it
-    has now, 0 where it gave none; a cell that a person drew was detected for sure."""
+    """Return a cell of the reviewed report. Its label score is the machine's for the label that it
+    has now, else 0; the detection score of a cell that a person drew is 1."""
     label, machine = standing.label or "", standing.cell
     scores = machine.scores if machine else {str(one): 0.0 for one in LABELS}
     score = scores.get(label, 0.0)
@@ -188,7 +188,7 @@ def _changes(board: ReviewState) -> Iterator[dict[str, Any]]:
 
 
 def _marks(board: ReviewState) -> dict[CellKey, str]:
-    """How a person decided on each cell that one has decided on."""
+    """Return how a person decided on each cell that one has decided on."""
     return {
         (board.report.fields[key[0]].result.file, key[1]): (
             IN_BULK if board.in_bulk(key) else ONE_BY_ONE
@@ -199,7 +199,7 @@ def _marks(board: ReviewState) -> dict[CellKey, str]:
 
 
 def _signature(entry: Mapping[str, Any] | None) -> Signature | None:
-    """What the sheet says of a signature."""
+    """Return what the sheet says of a signature."""
     if entry is None:
         return None
     parts = [

@@ -1,4 +1,4 @@
-"""What every cell is called now, and the changes that persons make."""
+"""Current labels of all cells, and the changes that people make to them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from wbcdet.utils.boxes import Box
 
 @dataclass(slots=True)
 class _Made:
-    """What a step has made of a cell: its state and the decision that it shows, then and now."""
+    """Effect of a step on a cell: its state and the decision that it shows, before and after."""
 
     key: Key
     before: dict[str, Any] | None
@@ -87,7 +87,7 @@ class ReviewState:
             self._replay(step)
 
     def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        """The cells of a field, those that a person drew too."""
+        """Yield the cells of a field, those that a person drew too."""
         for cell in self._numbers[number]:
             yield (number, cell), self.cells[number, cell]
 
@@ -96,16 +96,18 @@ class ReviewState:
         self._listeners.append(listener)
 
     def since(self, last: int) -> list[Key]:
-        """Cells with a decision after the one of this number."""
+        """Return cells with a decision after the one of this number."""
         with self.turn:
             return [key for key, standing in self.cells.items() if standing.seen > last]
 
     def in_bulk(self, key: Key) -> bool:
-        """What a person decided on the cell, they decided on others with the same keystroke."""
+        """Say whether what a person decided on the cell, they decided on others with the same
+        keystroke."""
         return self.cells[key].shown in self._bulk
 
     def last_of(self, group: str | None = None) -> int:
-        """Number of the last decision on a cell of a slide, or of all slides together."""
+        """Return the number of the last decision on a cell of a slide, or of all slides
+        together."""
         if group is None:
             return self.last
         with self.turn:
@@ -119,12 +121,12 @@ class ReviewState:
             )
 
     def counts(self, key: Key) -> bool:
-        """The cell is in the count: it is there, and nothing leaves it out."""
+        """Say whether the cell is in the count: it is there, and nothing leaves it out."""
         return self.cells[key].there and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
-        """Why a cell is in no count, by the rules of ``batch.tally``, one that a person drew too;
-        None where nothing leaves it out."""
+        """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
+        that a person drew; None where it counts."""
         options, field = self.report.options, self.report.fields[key[0]]
         if options.skip_bad and (field.quality or {}).get("problems"):
             return BAD_FIELD
@@ -177,7 +179,7 @@ class ReviewState:
             return key
 
     def cut(self, number: int, box: Box) -> Box:
-        """A box inside its field, in tenths of a pixel.
+        """Return a box inside its field, in tenths of a pixel.
 
         Raises:
             ChangeError: less than four pixels of it are, or there is no such field.
@@ -251,7 +253,7 @@ class ReviewState:
             listener()
 
     def _replay(self, rows: Sequence[Decision]) -> None:
-        """A step of an earlier session, without the cells that the report has no more."""
+        """Return a step of an earlier session, without the cells that the report no longer has."""
         known = []
         for row in rows:
             one = self._by_file.get(row.file)
@@ -272,7 +274,7 @@ class ReviewState:
                 return False
             self.cells[key] = self._drawn(one.number, box)
             insort(self._numbers[one.number], row.cell)
-        # A report that was counted anew may have another cell under the same number.
+        # A report that was counted again may have another cell under the same number.
         return key in self.cells and self.cells[key].box == row.box
 
     def _apply(self, rows: Sequence[Decision]) -> None:
@@ -303,7 +305,7 @@ class ReviewState:
 
 
 def _steps(rows: Sequence[Decision]) -> Iterator[list[Decision]]:
-    """Rows of the same step together."""
+    """Yield rows of the same step together."""
     step: list[Decision] = []
     for row in rows:
         if step and row.step != step[0].step:

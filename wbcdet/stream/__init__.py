@@ -1,1 +1,1 @@
-"""A microscope camera watched live, each white cell counted once."""
+"""Count the white cells under a live microscope camera, each once."""

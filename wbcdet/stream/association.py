@@ -1,4 +1,4 @@
-"""Tell which cells of a frame are known already."""
+"""Associate the cells of a frame with those that are known already."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _INSIDE = 0.12
 def match(
     tracks: Sequence[Track], cells: Sequence[Cell], position: Position, size: tuple[int, int]
 ) -> list[Track | None]:
-    """The known cell that each cell of a frame is, or None.
+    """Return the known cell that each cell of a frame is, or None.
 
     Args:
         tracks: the known cells of the island.
@@ -52,17 +52,17 @@ def match(
     return found
 
 
-def likeness(one: Box, other: Box, *, whole: bool) -> float:
-    """How well two boxes of one island agree, 0..1; 0 where they are not one cell.
+def likeness(first: Box, second: Box, *, whole: bool) -> float:
+    """Measure how well two boxes of one island agree, 0..1; 0 where they are not one cell.
 
     Args:
-        one, other: the boxes.
+        first, second: the boxes.
         whole: both are of whole cells; else what they share counts over the smaller of the two.
     """
-    shared = shared_area(one, other)
+    shared = shared_area(first, second)
     if not shared:
         return 0.0
-    areas = area(one), area(other)
+    areas = area(first), area(second)
     iou = shared / (sum(areas) - shared)
     if whole:
         return iou if iou >= _SAME else 0.0
@@ -71,19 +71,19 @@ def likeness(one: Box, other: Box, *, whole: bool) -> float:
 
 
 def apart(cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a frame without boxes that lie around or inside one of higher score.
+    """Return the cells of a frame without boxes that lie around or inside one of higher score.
 
     The detector keeps such a pair where the two differ much in size.
     """
     kept: list[Cell] = []
-    for cell in sorted(cells, key=lambda one: -one.detection_score):
-        if all(part_of_smaller(cell.box, one.box) < _NESTED for one in kept):
+    for cell in sorted(cells, key=lambda cell: -cell.detection_score):
+        if all(part_of_smaller(cell.box, other.box) < _NESTED for other in kept):
             kept.append(cell)
     return kept
 
 
 def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
-    """A frame shows the whole place of a cell, with room to spare."""
+    """Say whether a frame shows the whole place of a cell, with room to spare."""
     x0, y0, x1, y1 = track.box
     rim = _INSIDE * max(x1 - x0, y1 - y0)
     return (
@@ -95,7 +95,7 @@ def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
 
 
 def touches(track: Track, position: Position, size: tuple[int, int]) -> bool:
-    """A frame shows a part of the place of a cell."""
+    """Say whether a frame shows a part of the place of a cell."""
     x0, y0, x1, y1 = track.box
     return (
         x1 > position.x

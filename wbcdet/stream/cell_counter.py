@@ -1,4 +1,4 @@
-"""Take one frame after the other: whether it is worth a look, where it is, which cells are new."""
+"""Count the cells of a stream frame by frame: choose frames, place them, find the new cells."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.stream.store import StreamStore
 
-#: What becomes of a frame.
+#: What a frame can become.
 ANALYSED, BLURRED, STILL = "analysed", "blurred", "still"
-#: What a person calls something that is not a white cell.
+#: Label that a person gives to something that is not a white cell.
 NO_CELL = "no cell"
 
 #: A frame this close to the last analysed one, over its longer side, shows nothing new...
@@ -52,13 +52,13 @@ class SeenCell:
 
 @dataclass(frozen=True, slots=True)
 class FrameResult:
-    """What came of one frame.
+    """Result of one frame.
 
     Attributes:
         frame: the frame.
         became: ``analysed``, ``blurred`` or ``still``.
         position: where it lies; None where that is not known.
-        seen: its cells; of a frame that was not analysed, those known to be there.
+        seen: its cells; of a frame that was not analysed, the known ones there.
     """
 
     frame: Frame
@@ -69,17 +69,17 @@ class FrameResult:
 
 @dataclass(slots=True)
 class Slide:
-    """What is known of the slide under the microscope.
+    """State of the slide under the microscope.
 
     Attributes:
         number: running number, from 1.
-        chart: what was seen of it.
+        slide_map: what was seen of it.
         tracks: its cells.
         sharpest: by keyframe, sharpness of the best frame that was looked at around it.
     """
 
     number: int
-    chart: SlideMap = field(default_factory=SlideMap)
+    slide_map: SlideMap = field(default_factory=SlideMap)
     tracks: list[Track] = field(default_factory=list)
     sharpest: dict[int, float] = field(default_factory=dict)
 
@@ -89,7 +89,7 @@ class CellCounter:
 
     Args:
         analyzer: finds and names the cells of a frame.
-        keeper: writes down what is found; it may hold what an earlier run found.
+        store: writes down what is found; it may hold what an earlier run found.
         live: the stream does not wait.
 
     Attributes:
@@ -97,9 +97,9 @@ class CellCounter:
         empty: analysed frames in which no cell was found.
     """
 
-    def __init__(self, analyzer: Analyzer, keeper: StreamStore, *, live: bool) -> None:
+    def __init__(self, analyzer: Analyzer, store: StreamStore, *, live: bool) -> None:
         self._analyzer = analyzer
-        self._keeper = keeper
+        self._store = store
         self._search = _SEARCH_LIVE if live else None
         confidence = analyzer.settings.confidence
         if confidence is None:
@@ -108,8 +108,8 @@ class CellCounter:
         self._reference = analyzer.info().get("ground")
         self._focus = Focus()
         self._last: tuple[Position, float] | None = None
-        self.offset = keeper.next_frame
-        self.slide = Slide(keeper.slide, SlideMap(keeper.keyframes()), keeper.tracks())
+        self.offset = store.next_frame
+        self.slide = Slide(store.slide, SlideMap(store.keyframes()), store.tracks())
         self.frames: Counter[str] = Counter()
         self.empty = 0
 
@@ -120,14 +120,14 @@ class CellCounter:
         return look
 
     def interrupted(self) -> None:
-        """The signal was lost: the next frame may show another place."""
-        self.slide.chart.lose()
+        """Note that the signal was lost: the next frame may show another place."""
+        self.slide.slide_map.lose()
         self._last = None
 
     def new_slide(self) -> None:
-        """The next frame is of another slide; nothing of this one is met again."""
-        self._keeper.new_slide()
-        self.slide = Slide(self._keeper.slide)
+        """Note that the next frame is of another slide; nothing of this one is met again."""
+        self._store.new_slide()
+        self.slide = Slide(self._store.slide)
         self._focus = Focus()
         self._last = None
 
@@ -137,14 +137,14 @@ class CellCounter:
         Yields:
             how many islands have been compared with all others, of how many.
         """
-        smaller = self.slide.chart.smaller()
+        smaller = self.slide.slide_map.smaller()
         for done, number in enumerate(smaller, 1):
             self._join(number, None)
             yield done, len(smaller)
 
     def ground(self) -> GroundVerdict:
-        """Whether the slide is like what the models were trained on, by the views of its cells."""
-        views = (one for one in self._keeper.views() if one.slide == self.slide.number)
+        """Compare the slide with what the models were trained on, by the views of its cells."""
+        views = (one for one in self._store.views() if one.slide == self.slide.number)
         return compare((view.result() for view in views), self._reference)
 
     def undo(self) -> Track | None:
@@ -154,8 +154,8 @@ class CellCounter:
             return None
         track = max(counted, key=lambda one: one.number)
         track.undone = True
-        self._keeper.changed([track])
-        self._keeper.flush(at_once=True)
+        self._store.changed([track])
+        self._store.flush(at_once=True)
         return track
 
     def relabel(self, cell: int, label: str | None) -> str:
@@ -174,8 +174,8 @@ class CellCounter:
         track.undone = label == NO_CELL
         if label != NO_CELL:
             track.named = label
-        self._keeper.changed([track])
-        self._keeper.flush(at_once=True)
+        self._store.changed([track])
+        self._store.flush(at_once=True)
         return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
 
     def _look(self, frame: Frame) -> FrameResult:
@@ -185,17 +185,17 @@ class CellCounter:
         sharp = self._focus.share(value := sharpness(pixels))
         picture = encode_registration_image(pixels, colour=True)
         ground = RegistrationImage(picture, width, height, [])
-        chart = self.slide.chart
-        position = chart.follow(ground)
+        slide_map = self.slide.slide_map
+        position = slide_map.follow(ground)
         if not self._focus.is_sharp(sharp) and not self._is_best_there(
             sharp, value, position, size
         ):
             return FrameResult(frame, BLURRED, position, self._known(position, size))
         if position is None:
-            position = chart.find(ground, self._search)
+            position = slide_map.find(ground, self._search)
         if position is None:
             # A killed run may leave cells on an island of which it wrote no keyframe.
-            position = chart.begin_island(
+            position = slide_map.begin_island(
                 ground, max((one.island for one in self.slide.tracks), default=0)
             )
         if (
@@ -204,36 +204,38 @@ class CellCounter:
             and self._last[0].away(position) < _STILL * max(size)
             and value < _SHARPER * self._last[1]
         ):
-            if (number := chart.nearest(position, size)) is not None:
+            if (number := slide_map.nearest(position, size)) is not None:
                 self._join(number, _SEARCH_JOIN)
-            return FrameResult(frame, STILL, chart.here, self._known(chart.here, size))
+            return FrameResult(frame, STILL, slide_map.here, self._known(slide_map.here, size))
         self._last = position, value
         result = self._analyzer.analyze(pixels)
         cells = apart(result.cells)
         self.empty += not cells
         seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
-        if chart.wants(position, size):
+        if slide_map.wants(position, size):
             self._add_keyframe(position, picture, ground, cells)
-        if chart.here is not None and (near := chart.nearest(chart.here, size)) is not None:
+        here = slide_map.here
+        if here is not None and (near := slide_map.nearest(here, size)) is not None:
             known = self.slide.sharpest
             known[near] = max(value, known.get(near, 0.0))
-        self._keeper.flush()
-        return FrameResult(frame, ANALYSED, chart.here, seen)
+        self._store.flush()
+        return FrameResult(frame, ANALYSED, slide_map.here, seen)
 
     def _is_best_there(
         self, share: float, value: float, position: Position | None, size: tuple[int, int]
     ) -> bool:
-        """A soft frame is looked at where the slide itself is soft: no sharper one shows the place.
+        """Say whether a soft frame is looked at where the slide itself is soft: no sharper one
+        shows the place.
 
-        Parts of a slide lie higher or lower than others, and a film may be soft all over but for a
-        moment: their cells would be lost.
+        Parts of a slide lie higher or lower than others, and a film may be soft all over except for
+        one moment: their cells would be lost.
         """
         if position is None or self._focus.is_hopeless(share):
             return False
-        near = self.slide.chart.nearest(position, size)
+        near = self.slide.slide_map.nearest(position, size)
         if near is None:
             return True
-        if self.slide.chart.keyframes[near].position.away(position) > _SAME_PLACE * max(size):
+        if self.slide.slide_map.keyframes[near].position.away(position) > _SAME_PLACE * max(size):
             return True
         return value >= _AS_SHARP * self.slide.sharpest.get(near, 0.0)
 
@@ -250,9 +252,9 @@ class CellCounter:
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
         around = [one for one in self.slide.tracks if _there(one, position, size)]
         known = match(around, cells, position, size)
-        found = {id(track) for track in known if track is not None}
+        found = {track for track in known if track is not None}
         for track in around:
-            if id(track) not in found and shown(track, position, size):
+            if track not in found and shown(track, position, size):
                 track.chances += 1
         seen, better = [], []
         for cell, old in zip(cells, known, strict=True):
@@ -266,9 +268,9 @@ class CellCounter:
             track.add(cell, number, seconds)
             track.chances += not cell.touches_edge
             seen.append(SeenCell(cell, track))
-        self._keeper.changed(around)
-        if better or not self._keeper.has_view():
-            self._keeper.view(number, frame.pixels, better, result.stain)
+        self._store.changed(around)
+        if better or not self._store.has_view():
+            self._store.view(number, frame.pixels, better, result.stain)
         self._drop_parts([track for track in better if track.whole])
         return tuple(seen)
 
@@ -276,7 +278,7 @@ class CellCounter:
         self, cell: Cell, position: Position, frame: int, seconds: float, worth: float
     ) -> Track:
         track = Track(
-            self._keeper.next_track(),
+            self._store.next_track(),
             self.slide.number,
             position.island,
             on_island(cell.box, position),
@@ -293,7 +295,7 @@ class CellCounter:
         return track
 
     def _drop_parts(self, whole: Sequence[Track]) -> None:
-        """Parts at the border of a frame that turn out to be of a cell that is known whole."""
+        """Drop parts at the border of a frame that turn out to be of a cell that is known whole."""
         for track in whole:
             for other in list(self.slide.tracks):
                 if (
@@ -307,31 +309,31 @@ class CellCounter:
     def _add_keyframe(
         self, position: Position, picture: bytes, ground: RegistrationImage, cells: Sequence[Cell]
     ) -> None:
-        chart = self.slide.chart
-        number = chart.add(position, picture, ground, [cell.box for cell in cells])
-        self._keeper.chart([chart.keyframes[number]])
+        slide_map = self.slide.slide_map
+        number = slide_map.add(position, picture, ground, [cell.box for cell in cells])
+        self._store.keep_keyframes([slide_map.keyframes[number]])
         self._join(number, _SEARCH_JOIN)
 
     def _join(self, number: int, most: int | None) -> None:
         """See whether a keyframe makes two islands one."""
-        chart = self.slide.chart
-        if len(chart.islands()) < 2 or (joined := chart.join(number, most)) is None:
+        slide_map = self.slide.slide_map
+        if len(slide_map.islands()) < 2 or (joined := slide_map.join(number, most)) is None:
             return
         move, keyframes = joined
         moved = [track for track in self.slide.tracks if track.island == move.island]
         there = [track for track in self.slide.tracks if track.island == move.onto]
         for track in moved:
             track.moved(move)
-        self._keeper.changed(moved)
+        self._store.changed(moved)
         self._unite(moved, there)
         if self._last is not None:
             self._last = move.apply(self._last[0]), self._last[1]
         # Together: cells must not be left on an island whose keyframes lie elsewhere now.
-        self._keeper.chart(keyframes)
-        self._keeper.flush(at_once=True)
+        self._store.keep_keyframes(keyframes)
+        self._store.flush(at_once=True)
 
     def _unite(self, moved: Sequence[Track], there: Sequence[Track]) -> None:
-        """Cells of two islands that are one cell, now that the islands are one."""
+        """Unite cells of two islands that are one cell, now that the islands are one."""
         for track in moved:
             scores = [
                 (likeness(track.box, one.box, whole=track.whole and one.whole), one)
@@ -344,16 +346,16 @@ class CellCounter:
             stays, goes = sorted((track, same), key=lambda one: (not one.whole, -one.worth))
             stays.absorb(goes)
             stays.number = min(stays.number, goes.number)
-            self._keeper.changed([stays])
+            self._store.changed([stays])
             self._forget(goes)
             there = [one for one in there if one is not same]
 
     def _forget(self, track: Track) -> None:
         self.slide.tracks = [one for one in self.slide.tracks if one is not track]
-        self._keeper.forget(track)
+        self._store.forget(track)
 
     def _known(self, position: Position | None, size: tuple[int, int]) -> tuple[SeenCell, ...]:
-        """Cells that are known to be in a frame, where they should be seen."""
+        """Return cells that are known to be in a frame, where they should be seen."""
         if position is None:
             return ()
         here = [one for one in self.slide.tracks if one.real and _there(one, position, size)]

@@ -1,4 +1,4 @@
-"""What happens in a run: said in a line, and written to ``events.csv``."""
+"""Log the events of a run: printed in a line, and written to ``events.csv``."""
 
 from __future__ import annotations
 

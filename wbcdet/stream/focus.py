@@ -1,4 +1,4 @@
-"""How sharp a frame is, compared with the best of its stream."""
+"""Measure the sharpness of frames, compared with the best of their stream."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ _DETAIL, _STRUCTURE = (0.8, 1.6), (3.0, 9.0)
 #: Frames that the best is taken of, and the percentile that stands for it: single frames of high
 #: noise must not raise it.
 _WINDOW, _PERCENTILE = 600, 90
-#: Share of the best below which a frame is blurred, and below which nothing can be made of it.
+#: Share of the best below which a frame is blurred, and below which it is of no use at all.
 _LEAST, _HOPELESS = 0.62, 0.45
 
 
 def sharpness(pixels: Pixels) -> float:
-    """Detail of a picture over its coarse structure: light and contrast do not change it, blur
-    lowers it."""
+    """Return the detail of a picture over its coarse structure: light and contrast do not change
+    it, blur lowers it."""
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     scale = _SIDE / max(grey.shape)
     if scale < 1:
@@ -46,17 +46,18 @@ class Focus:
         self._recent: deque[float] = deque(maxlen=_WINDOW)
 
     def share(self, value: float) -> float:
-        """Sharpness of the next frame over the best so far; about 1 for a sharp frame."""
+        """Return sharpness of the next frame over the best so far; about 1 for a sharp frame."""
         self._recent.append(value)
         best = float(np.percentile(self._recent, _PERCENTILE))
         return value / best if best > 1e-6 else 1.0
 
     @staticmethod
     def is_hopeless(share: float) -> bool:
-        """A frame of that share is worth nothing, even of a place of which there is no better."""
+        """Say whether a frame of that share is worth nothing, even of a place of which there is no
+        better."""
         return share < _HOPELESS
 
     @staticmethod
     def is_sharp(share: float) -> bool:
-        """A frame of that share is sharp enough to be analysed."""
+        """Say whether a frame of that share is sharp enough to be analysed."""
         return share >= _LEAST

@@ -24,7 +24,7 @@ _PAPER = (245, 245, 245)
 def mosaics(
     keyframes: Iterable[tuple[int, Keyframe]], tracks: Sequence[Track]
 ) -> Iterator[tuple[str, bytes]]:
-    """A JPEG picture of every island, ``slide-S-map-I.jpg``.
+    """Yield a JPEG picture of every island, ``slide-S-map-I.jpg``.
 
     Args:
         keyframes: slide and keyframe.
@@ -39,7 +39,8 @@ def mosaics(
 
 
 def compose(keyframes: Sequence[Keyframe], tracks: Sequence[Track]) -> Pixels:
-    """One island: its keyframes laid where they lie, its cells circled in the colour of their name.
+    """Draw one island: its keyframes where they lie, its cells circled in the colour of their
+    label.
 
     Args:
         keyframes: at least one, of one island.

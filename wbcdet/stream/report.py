@@ -11,8 +11,7 @@ from wbcdet.differential.grouping import FOLDER
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.records import FieldResult
-from wbcdet.report.counts import CountOptions as TallyOptions
-from wbcdet.report.counts import ReportCounts
+from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
@@ -26,7 +25,7 @@ from wbcdet.stream.track import Track
 
 CROPS, MOSAICS = "crops", "mosaic"
 
-#: What ``cells.csv`` says of a cell beside what a count says.
+#: Columns of ``cells.csv`` beside those of a count.
 COLUMNS = (
     "cell",
     "first_frame",
@@ -54,8 +53,8 @@ _FILES = "stream-files"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What the report is to hold: reference ranges, the target, and annotated pictures."""
+class ReportOptions:
+    """Options of the report: reference ranges, the target, and annotated pictures."""
 
     ranges: Mapping[str, ReferenceRange]
     target: int | None = None
@@ -65,8 +64,8 @@ class Wanted:
 def finish(
     out: Path,
     journal: Journal,
-    keeper: StreamStore,
-    wanted: Wanted,
+    store: StreamStore,
+    options: ReportOptions,
     tick: Callable[[], None] = lambda: None,
 ) -> ReportCounts:
     """Write all files of the report.
@@ -74,39 +73,39 @@ def finish(
     Args:
         out: the report folder.
         journal: where everything stands.
-        keeper: the same, loaded; nothing in it waits to be written.
-        wanted: what the report is to hold.
+        store: the same, loaded; nothing in it waits to be written.
+        options: what the report is to hold.
         tick: called after every view.
 
     Raises:
         OSError: a file cannot be written.
     """
-    views = [view for view in keeper.views() if view.listed]
+    views = [view for view in store.views() if view.listed]
     made: list[str] = []
     for view in views:
-        made += _pictures(out, view, wanted.annotate)
+        made += _pictures(out, view, options.annotate)
         tick()
     tracks = [track for view in views for track in view.tracks if track.real]
-    for name, picture in mosaics(keeper.all_keyframes(), tracks):
+    for name, picture in mosaics(store.all_keyframes(), tracks):
         made.append(f"{MOSAICS}/{name}")
         write_picture(out, made[-1], picture)
-    options = TallyOptions(
-        group_by=FOLDER if keeper.slide > 1 else None,
+    count_options = CountOptions(
+        group_by=FOLDER if store.slide > 1 else None,
         exclude_edge=True,
-        target=wanted.target,
-        ranges=wanted.ranges,
+        target=options.target,
+        ranges=options.ranges,
     )
-    info = {"stream": keeper.run}
-    title = str(keeper.run.get("source", out.name))
+    info = {"stream": store.run}
+    title = str(store.run.get("source", out.name))
     more: dict[CellKey, Mapping[str, Any]] = {
         (view.name, i): row for view in views for i, row in _rows(view)
     }
     tally = finish_count(
-        Job((), out, annotate=wanted.annotate, command="stream"),
+        Job((), out, annotate=options.annotate, command="stream"),
         [view.name for view in views],
         journal,
-        options,
-        Extra(title, how(keeper.run, wanted.target), info=info, more=(COLUMNS, more)),
+        count_options,
+        Extra(title, how(store.run, options.target), info=info, more=(COLUMNS, more)),
     )
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
@@ -114,10 +113,10 @@ def finish(
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:
-    """Says that many of the pictures could not be used; None where most could.
+    """Warn that many of the pictures could not be used; None where most could.
 
     Args:
-        totals: how many frames became what.
+        totals: number of frames by what they became.
     """
     blurred, damaged = (int(totals.get(key, 0)) for key in ("blurred", "damaged"))
     looked = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
@@ -132,7 +131,7 @@ def unusable(totals: Mapping[str, float]) -> str | None:
 
 
 def how(run: Mapping[str, Any], target: int | None) -> list[str]:
-    """How the cells of a stream were counted, in words."""
+    """Describe how the cells of a stream were counted."""
     totals = run.get("totals", {})
     lines = [
         "Each cell of the slide is counted once, however often it was seen, in its best view; its "
@@ -189,7 +188,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _real(view: View) -> list[Track]:
-    """The cells of a view in the order of its journal entry."""
+    """Return the cells of a view in the order of its journal entry."""
     return sorted((one for one in view.tracks if one.real), key=lambda one: one.number)
 
 

@@ -1,4 +1,4 @@
-"""A report folder that is begun, or found to be one to go on with."""
+"""Begin the report folder of a stream, or resume an earlier one."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool
         restart: forget what an earlier run has counted.
 
     Raises:
-        ResumeError: it holds something else, or was counted otherwise; nothing is changed.
-        JournalError: its header is damaged.
+        ResumeError: it holds something else, or was counted with other settings; nothing is
+        changed. JournalError: its header is damaged.
         OSError: the folder cannot be written.
     """
     old = journal.header

@@ -1,4 +1,4 @@
-"""The run of a stream: frames in, what the user asks for in between, all said and written."""
+"""Run a stream: count its frames, carry out the user's commands, show and write the results."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ DAMAGED = "damaged"
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How a stream is watched.
+    """Options of a stream's run.
 
     Attributes:
         every: of sources that are not live, every n-th frame is looked at.
@@ -58,7 +58,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: ``failure`` says what went wrong with the source, if anything."""
+    """Outcome of a run: ``failure`` says what went wrong with the source, if anything."""
 
     failure: str | None
     frames: int
@@ -70,30 +70,30 @@ class Runner:
     Args:
         source: where frames come from.
         session: counts their cells.
-        keeper: what the session writes to.
+        store: what the session writes to.
         options: how.
-        events: what is said and written of what happens.
+        events: the log of events.
     """
 
     def __init__(
         self,
         source: FrameSource,
         session: CellCounter,
-        keeper: StreamStore,
+        store: StreamStore,
         options: Options,
         events: EventLog,
     ) -> None:
         self._source = source
         self._session = session
-        self._keeper = keeper
+        self._store = store
         self._options = options
-        self._surfaces: Sequence[Display] = ()
+        self._displays: Sequence[Display] = ()
         self._events = events
         self._commands: queue.SimpleQueue[Command] = queue.SimpleQueue()
         self._paused = self._stopping = self._lost = False
         self._reached: set[int] = set()
         self._times: deque[tuple[float, float, float]] = deque(maxlen=_RECENT)
-        self._before = dict(keeper.run)
+        self._before = dict(store.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
         self._warned: set[int] = set()
@@ -107,20 +107,20 @@ class Runner:
         """Do something before the next frame; from any thread."""
         self._commands.put(command)
 
-    def run(self, surfaces: Sequence[Display] = ()) -> Outcome:
+    def run(self, displays: Sequence[Display] = ()) -> Outcome:
         """Watch until the source ends, the target is reached or somebody stops it.
 
         Args:
-            surfaces: what shows it.
+            displays: what shows it.
 
         Raises:
             OSError: the report folder cannot be written any more.
         """
-        self._surfaces = surfaces
+        self._displays = displays
         items = watch(self._source, self._options.reconnect_for, every=self._options.every)
         with ExitStack() as ends:
-            for surface in surfaces:
-                ends.callback(surface.close)
+            for display in displays:
+                ends.callback(display.close)
             ends.callback(lambda: self._write_run(at_once=True))
             ends.callback(items.close)  # ends the thread that reads the source
             with interrupts(lambda: self.ask("stop")):
@@ -169,13 +169,13 @@ class Runner:
             self._dropped += max(0, frame.index - self._index - 1)
         self._index = frame.index
         self._same_size(frame)
-        look = self._session.step(frame)
+        result = self._session.step(frame)
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
-        self._update(look.became)
+        self._update(result.became)
         self._warn()
         self._write_run()
-        self._show(look)
+        self._show(result)
         self._at_target()
 
     def _same_size(self, frame: Frame) -> None:
@@ -278,24 +278,24 @@ class Runner:
                 self._stopping = True
                 break
 
-    def _show(self, look: FrameResult | None) -> None:
+    def _show(self, result: FrameResult | None) -> None:
         if self._lost:
             self.status.state = "no signal"
         elif self._paused:
             self.status.state = "paused"
-        for surface in self._surfaces:
-            surface.show(look, self.status)
+        for display in self._displays:
+            display.show(result, self.status)
 
     def _overview(self) -> Overview:
         slide = self._session.slide
         counted = sorted((one for one in slide.tracks if one.counts), key=lambda one: -one.number)
-        here = slide.chart.here
-        island = here.island if here else max(slide.chart.islands(), default=0)
-        frames = [one for one in slide.chart.keyframes.values() if one.position.island == island]
+        here = slide.slide_map.here
+        island = here.island if here else max(slide.slide_map.islands(), default=0)
+        frames = [f for f in slide.slide_map.keyframes.values() if f.position.island == island]
         return Overview(
             tuple(
                 RecentCell(
-                    one.number, str(one.label), self._keeper.thumbnail(one), one.named is not None
+                    one.number, str(one.label), self._store.thumbnail(one), one.named is not None
                 )
                 for one in counted[:_SHOWN]
             ),
@@ -306,7 +306,7 @@ class Runner:
                 if one.island == island
             )[:_MARKED],
             _corners(here, self._size) if here and self._size else None,
-            len(slide.chart.islands()),
+            len(slide.slide_map.islands()),
         )
 
     def _count(self) -> Differential:
@@ -352,15 +352,15 @@ class Runner:
             key: round(mine.get(key, 0) + before.get("totals", {}).get(key, 0), 1)
             for key in {*mine, *before.get("totals", {})}
         }
-        self._keeper.run = {
+        self._store.run = {
             "source": self._source.name,
             "totals": totals,
             "last_frame": self._session.offset + self._index,
         }
         unread = list(dict.fromkeys([*before.get("unread", []), *self._failures]))[-_KEPT:]
         if unread:
-            self._keeper.run["unread"] = unread
-        self._keeper.flush(at_once=at_once)
+            self._store.run["unread"] = unread
+        self._store.flush(at_once=at_once)
 
 
 def _corners(position: Position, size: tuple[int, int]) -> tuple[float, float, float, float]:
@@ -368,14 +368,14 @@ def _corners(position: Position, size: tuple[int, int]) -> tuple[float, float, f
 
 
 def _failure(texts: Sequence[str]) -> str | None:
-    """What went wrong, in one line."""
+    """Return what went wrong, in one line."""
     more = f" and {len(texts) - _NAMED} more" if len(texts) > _NAMED else ""
     return "; ".join(texts[:_NAMED]) + more if texts else None
 
 
 @contextmanager
 def interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """The first Ctrl-C (or SIGTERM) asks the run to end; a second one ends it at once."""
+    """Let the first Ctrl-C (or SIGTERM) ask the run to end; a second one ends it at once."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

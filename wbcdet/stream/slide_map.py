@@ -1,9 +1,9 @@
-"""Where on the slide a frame is: a map of what was seen, kept as keyframes.
+"""Locate frames on the slide, with a map of keyframes.
 
 A frame is placed by its shift (``wbcdet.report.registration``) against the keyframes around the
 last place, so that errors do not add up from frame to frame; against the frame before, where fast
 movement or blur has left no keyframe in reach; and against all keyframes, when the place was lost.
-A frame that fits nowhere begins a new *island*, a chart of its own; as soon as a keyframe of it
+A frame that fits nowhere begins a new *island*, a separate map; as soon as a keyframe of it
 fits on another island, the two become one.
 """
 
@@ -39,7 +39,7 @@ class Position:
     y: float
 
     def away(self, other: Position) -> float:
-        """Distance of two places on one island, px."""
+        """Return the distance of two places on one island, px."""
         return math.hypot(self.x - other.x, self.y - other.y)
 
 
@@ -51,7 +51,7 @@ class Keyframe:
         number: running number on the slide.
         position: where it lies.
         size: width and height, px.
-        picture: what ``overlap.encode_registration_image`` keeps, in colour.
+        picture: its registration image (``encode_registration_image``), in colour.
         boxes: its white cells, px of the frame.
     """
 
@@ -72,7 +72,7 @@ class Move:
     dy: float
 
     def apply(self, position: Position) -> Position:
-        """Where a place lies now."""
+        """Return where a position lies now."""
         if position.island != self.island:
             return position
         return Position(self.onto, position.x + self.dx, position.y + self.dy)
@@ -133,18 +133,19 @@ class SlideMap:
         return position
 
     def begin_island(self, ground: RegistrationImage, above: int = 0) -> Position:
-        """A new island with this frame as its origin, and a number above one that is in use."""
+        """Return a new island with this frame as its origin, and a number above one that is in
+        use."""
         number = 1 + max([above, *self.islands()])
         position = Position(number, 0.0, 0.0)
         self._stay(position, ground)
         return position
 
     def lose(self) -> None:
-        """The signal was interrupted: the next frame may be anywhere."""
+        """Note that the signal was interrupted: the next frame may be anywhere."""
         self._stay(None, None)
 
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
-        """A frame there would show enough that is new to become a keyframe."""
+        """Say whether a frame there would show enough that is new to become a keyframe."""
         return all(
             _shared(position, one.position, size) < _SHARED
             for one in self.keyframes.values()
@@ -202,18 +203,18 @@ class SlideMap:
         return None
 
     def nearest(self, position: Position, size: tuple[int, int]) -> int | None:
-        """Number of the keyframe that is closest to a place."""
+        """Return the number of the keyframe that is closest to a place."""
         return next((one.number for one in self._near(position, size)), None)
 
     def smaller(self) -> list[int]:
-        """The first keyframe of every island but the largest."""
+        """Return the first keyframe of every island but the largest."""
         of_island: dict[int, list[int]] = {}
         for number, one in self.keyframes.items():
             of_island.setdefault(one.position.island, []).append(number)
         return [min(numbers) for numbers in sorted(of_island.values(), key=len)[:-1]]
 
     def islands(self) -> list[int]:
-        """Numbers of the islands, in order."""
+        """Return numbers of the islands, in order."""
         return sorted({one.position.island for one in self.keyframes.values()})
 
     def _apply(self, move: Move) -> list[Keyframe]:
@@ -241,7 +242,7 @@ class SlideMap:
     def _compare(
         self, ground: RegistrationImage, keyframes: Sequence[Keyframe], most: int | None
     ) -> Iterator[tuple[Keyframe, Shift | None]]:
-        """How a frame lies on keyframes, if at all; those that are ready are looked at first."""
+        """Register a frame on keyframes; those that are ready are tried first."""
         self._searches += 1
         same = [one for one in keyframes if one.size == ground.size]
         same.sort(
@@ -274,7 +275,7 @@ def _moved(position: Position, shift: Shift) -> Position:
 
 
 def _agreed(found: Sequence[tuple[Position, float]], apart: float) -> Position | None:
-    """The place that the surest match and those that agree with it give."""
+    """Return the place that the surest match and those that agree with it give."""
     if not found:
         return None
     best, _ = max(found, key=lambda one: one[1])

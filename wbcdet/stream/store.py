@@ -1,4 +1,4 @@
-"""What a stream has found, kept on disk while it runs: views, tracks and the chart in a journal.
+"""Keep on disk what a stream has found: views, tracks and the slide map, in a journal.
 
 A *view* is a frame that shows some cells best. It is a picture file, and a line of the journal with
 those cells: the field that owns them in the report. New cells are written at most half a second
@@ -35,7 +35,7 @@ VIEWS, ANNOTATED = "views", "annotated"
 #: is: every line of a view has all its cells, which would come to a gigabyte in a day.
 _FLUSH_S, _MORE_S = 0.5, 5.0
 _QUALITY = 95
-#: The journal's lines that are not of views.
+#: Names of the journal's lines that are not of views.
 _MAP, _RUN = "map/", "run"
 
 
@@ -47,7 +47,7 @@ class View:
         name: below ``views/`` and in every table.
         slide: number of its slide.
         size: width and height, px.
-        quality: what ``quality.measure`` says of it.
+        quality: its ``FieldQuality``.
         stain: as of a ``FieldResult``.
         first: the first one of its slide, kept even without a cell: a slide without white cells is
             a result too.
@@ -64,18 +64,20 @@ class View:
 
     @property
     def listed(self) -> bool:
-        """It stands in the report: some cells are its own, or it shows that the slide was seen."""
+        """Whether it is in the report: some cells are its own, or it shows that the slide was
+        seen."""
         return self.first or any(track.real for track in self.tracks)
 
     def result(self) -> FieldResult:
-        """The record of the field that it is in the report: with the cells that are its own."""
+        """Return the record of the field that it is in the report: with the cells that are its
+        own."""
         real = sorted((one for one in self.tracks if one.real), key=lambda one: one.number)
         cells = tuple(track.verdict(number) for number, track in enumerate(real))
         return FieldResult(self.name, *self.size, cells, stain=self.stain)
 
 
 class StreamStore:
-    """Writes down what a session finds.
+    """Writes down what a :class:`~wbcdet.stream.cell_counter.CellCounter` finds.
 
     Args:
         out: the report folder.
@@ -93,7 +95,7 @@ class StreamStore:
         self._out = out
         self._journal = journal
         self._views: dict[str, View] = {}
-        self._by_track: dict[int, View] = {}  # by id(): a track's number may change
+        self._by_track: dict[Track, View] = {}
         self._changed: dict[str, None] = {}
         self._more: dict[str, None] = {}  # changed as well, but it can wait
         self._flushed = self._flushed_all = time.monotonic()
@@ -105,24 +107,24 @@ class StreamStore:
         self._load()
 
     def tracks(self) -> list[Track]:
-        """The cells of the current slide that an earlier run found."""
+        """Return the cells of the current slide that an earlier run found."""
         return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
 
     def keyframes(self) -> list[Keyframe]:
-        """The chart of the current slide that an earlier run made."""
+        """Return the keyframes of the current slide that an earlier run made."""
         return self._keyframes
 
     def views(self) -> list[View]:
-        """All views, by slide and frame."""
+        """Return all views, by slide and frame."""
         return sorted(self._views.values(), key=lambda one: (one.slide, one.name))
 
     def next_track(self) -> int:
-        """A number for a new cell."""
+        """Return a number for a new cell."""
         self._last_track += 1
         return self._last_track
 
     def new_slide(self) -> None:
-        """What comes is of another slide."""
+        """Note that what comes is of another slide."""
         self.slide += 1
         self._keyframes = []
         self.flush(at_once=True)
@@ -134,7 +136,7 @@ class StreamStore:
         tracks: Sequence[Track],
         stain: tuple[float, ...] | None = None,
     ) -> None:
-        """A frame shows these cells better than any before; ``cell`` of each is in its pixels.
+        """Keep a frame that shows cells better than before; ``cell`` of each is in its pixels.
 
         Args:
             frame: its number.
@@ -163,28 +165,28 @@ class StreamStore:
             self._leave(track)
             track.best, track.picture = name, place
             view.tracks.append(track)
-            self._by_track[id(track)] = view
+            self._by_track[track] = view
         self._changed[name] = None
 
     def thumbnail(self, track: Track) -> bytes:
-        """A cell in its best view, as a JPEG file."""
+        """Return a cell in its best view, as a JPEG file."""
         return self._journal.picture(track.picture)
 
     def has_view(self) -> bool:
-        """There is a view of the current slide."""
+        """Tell whether there is a view of the current slide."""
         return any(view.slide == self.slide for view in self._views.values())
 
     def changed(self, tracks: Iterable[Track]) -> None:
-        """More is known of these cells."""
+        """Note that more is known of these cells."""
         for track in tracks:
-            if (view := self._by_track.get(id(track))) is not None:
+            if (view := self._by_track.get(track)) is not None:
                 self._more[view.name] = None
 
     def forget(self, track: Track) -> None:
-        """There is no such cell."""
+        """Drop a cell."""
         self._leave(track)
 
-    def chart(self, keyframes: Iterable[Keyframe]) -> None:
+    def keep_keyframes(self, keyframes: Iterable[Keyframe]) -> None:
         """Write down keyframes that are new or lie elsewhere now."""
         for one in keyframes:
             name = f"{_MAP}{self.slide}/{one.number}"
@@ -228,13 +230,13 @@ class StreamStore:
         self._flushed = time.monotonic()
 
     def all_keyframes(self) -> Iterator[tuple[int, Keyframe]]:
-        """The charts of all slides: slide and keyframe."""
+        """Yield the keyframes of all slides, with the number of the slide."""
         for name in list(self._journal):
             if name.startswith(_MAP) and self._journal.read(name)["pictures"]:
                 yield int(name.split("/")[1]), self._keyframe(name)
 
     def _leave(self, track: Track) -> None:
-        view = self._by_track.pop(id(track), None)
+        view = self._by_track.pop(track, None)
         if view is not None:
             view.tracks = [one for one in view.tracks if one is not track]
             self._changed[view.name] = None
@@ -301,7 +303,7 @@ class StreamStore:
         for number in sorted(newest):
             track, view = newest[number]
             view.tracks.append(track)
-            self._by_track[id(track)] = view
+            self._by_track[track] = view
         self._last_track = max(newest, default=0)
         seen = (int(Path(name).stem) for name in self._views)
         last = max((track.last for track, _ in newest.values()), default=-1)
@@ -311,7 +313,7 @@ class StreamStore:
         self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
 
     def _checked(self, name: str) -> dict[str, Any] | None:
-        """A line of an earlier run; None where it is not as its schema says."""
+        """Return a line of an earlier run; None where it is not as its schema says."""
         kind = "run" if name == _RUN else "keyframe" if name.startswith(_MAP) else "view"
         try:
             record = self._journal.read(name)
@@ -339,6 +341,6 @@ class StreamStore:
 
 
 def read_view(out: Path, name: str) -> Pixels | None:
-    """The picture of a view; None where it is gone."""
+    """Return the picture of a view; None where it is gone."""
     pixels = cv2.imread(str(inside(out, f"{VIEWS}/{name}")), cv2.IMREAD_COLOR)
     return None if pixels is None else pixels.astype("uint8", copy=False)

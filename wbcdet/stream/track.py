@@ -1,4 +1,4 @@
-"""Cells of the slide, each once, with all that its views said of it."""
+"""Tracks: the cells of the slide, each once, with the labels of all its views."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from wbcdet.utils.boxes import Box
 _BETTER = 1.15
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
-    """One white cell of a slide.
+    """One white cell of a slide. Tracks are told apart as objects, as their numbers may change.
 
     Attributes:
         number: running number in the run, from 1.
         slide: number of its slide, from 1.
-        island: the island of the chart that it lies on.
+        island: the island of the slide map that it lies on.
         box: corners on the island, px of the frames; of the best view.
         first, last: number of the first and last frame that showed it.
         first_s, last_s: their times, s.
@@ -68,12 +68,12 @@ class Track:
 
     @property
     def whole(self) -> bool:
-        """It was seen uncut by the border of a frame."""
+        """Whether it was seen whole, not cut by the border of a frame."""
         return self.hits > 0
 
     @property
     def real(self) -> bool:
-        """It is sure enough over all sharp frames that show its place, and not undone.
+        """Whether it is sure enough over all sharp frames that show its place, and not undone.
 
         A place that is seen many times has many chances to be mistaken for a cell once. So it is
         the mean of all frames that decides, those counted as 0 that did not show it. (A cell that
@@ -83,27 +83,27 @@ class Track:
 
     @property
     def counts(self) -> bool:
-        """It is in the count."""
+        """Whether it is in the count."""
         return self.real and self.whole
 
     @property
     def label(self) -> CellType:
-        """What a person called it, else what its sharp views voted for; where every frame cut it,
-        what the best view says."""
+        """The label that a person gave it, else that of its sharp views' vote; where every frame
+        cut it,  that of the best view."""
         if self.named is not None:
             return CellType(self.named)
         return self.voted
 
     @property
     def voted(self) -> CellType:
-        """Its name without what a person said."""
+        """Its label, leaving aside what a person called it."""
         if not self.hits:
             return CellType(self.cell.label)
         return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
 
     @property
     def reason(self) -> str | None:
-        """Why it is unclassified; None where it has a name."""
+        """Reason why it is unclassified; None where it has a label."""
         if self.named is not None:
             return None
         if not self.hits:
@@ -114,7 +114,7 @@ class Track:
 
     @property
     def touches_edge(self) -> bool:
-        """It is cut in its best view."""
+        """Whether it is cut in its best view."""
         return self.cell.touches_edge
 
     def add(self, cell: Cell, frame: int, seconds: float) -> None:
@@ -139,13 +139,14 @@ class Track:
             self.scores[name] = self.scores.get(name, 0.0) + score
 
     def improves(self, cell: Cell, worth: float) -> bool:
-        """A view is better than the best so far: whole instead of cut, or of clearly more worth."""
+        """Say whether a view is better than the best so far: whole instead of cut, or of clearly
+        more worth."""
         if cell.touches_edge != self.cell.touches_edge:
             return self.cell.touches_edge
         return worth > _BETTER * self.worth
 
     def verdict(self, number: int) -> Cell:
-        """The cell in its best view, with the label that all sharp views voted for.
+        """Return the cell in its best view, with the label that all sharp views voted for.
 
         Args:
             number: its number in that view.
@@ -171,7 +172,7 @@ class Track:
             self.box = shifted(self.box, move.dx, move.dy)
 
     def absorb(self, other: Track) -> None:
-        """Another track turned out to be the same cell; its better view must be taken before."""
+        """Merge another track that turned out to be the same cell; take its better view before."""
         if other.first < self.first:
             self.first, self.first_s = other.first, other.first_s
         self.last, self.last_s = max(self.last, other.last), max(self.last_s, other.last_s)
@@ -191,12 +192,12 @@ class Track:
                 mine[name] = mine.get(name, 0) + value
 
     def to_record(self) -> dict[str, Any]:
-        """The track as the journal keeps it."""
+        """Return the track as the journal keeps it."""
         return {**asdict(self), "cell": self.cell.to_dict()}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Track:
-        """The track that ``to_record`` gave."""
+        """Return the track that ``to_record`` gave."""
         values = dict(record)
         x0, y0, x1, y1 = values.pop("box")
         picture = tuple(values.pop("picture"))
@@ -205,7 +206,7 @@ class Track:
 
 
 def vote(cell: Cell) -> float:
-    """What a view is worth for its label, 0..1: the probability of just that."""
+    """Return what a view is worth for its label, 0..1: the probability of just that."""
     if cell.label is not CellType.UNCLASSIFIED:
         return cell.label_score
     if cell.reason == "low-score":
@@ -216,7 +217,7 @@ def vote(cell: Cell) -> float:
 
 
 def on_island(box: Box, position: Position) -> Box:
-    """A box of a frame, in places of the island."""
+    """Return a box of a frame, in places of the island."""
     return shifted(box, position.x, position.y)
 
 

@@ -1,1 +1,1 @@
-"""Data sets, training, evaluation and export. Needs the extra ``wbcdet[train]``."""
+"""Training, fine-tuning and export of the models. Needs the extra ``wbcdet[train]``."""

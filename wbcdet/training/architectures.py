@@ -51,7 +51,7 @@ class EfficientNetLite0(LeucoCyteNet):
         super().__init__(classes, stages=7, head=1280, dropout=DROPOUT)
 
     def train(self, mode: bool = True) -> EfficientNetLite0:
-        """Training mode; the normalisation takes the statistics of each batch in it."""
+        """Set training mode; the normalisation takes the statistics of each batch in it."""
         nn.Module.train(self, mode)
         return self
 
@@ -71,7 +71,7 @@ class VGG16(nn.Module):
         self.classify = nn.Linear(512, classes)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
+        """Map (B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
         result: torch.Tensor = self.classify(self.dropout(self.features(x).mean((2, 3))))
         return result
 
@@ -129,10 +129,10 @@ ARCHITECTURES = {
 
 
 def architecture(name: str) -> Architecture:
-    """The network of this name.
+    """Return the network of this name.
 
     Raises:
-        TrainingError: there is none; the message lists those there are.
+        TrainingError: it is missing; the message lists those there are.
     """
     if name not in ARCHITECTURES:
         raise TrainingError(
@@ -144,7 +144,7 @@ def architecture(name: str) -> Architecture:
 def build(
     name: str, classes: int, imagenet: bool = False, stages: int = 5, head: int = 480
 ) -> nn.Module:
-    """A network ready to be trained.
+    """Return a network ready to be trained.
 
     Args:
         name: in :data:`ARCHITECTURES`.

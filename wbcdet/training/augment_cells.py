@@ -1,4 +1,4 @@
-"""Crops of labelled cells: as at inference, and as other slides, stains and cameras might give."""
+"""Augment crops of labelled cells, as other slides, stains and cameras might give them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch.utils.data import Dataset
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, LabelledCell
+from wbcdet.inference.cards import CropCard, StainCard
 from wbcdet.inference.cell_crop import cell_crop, match_stain, zoom_out
 from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise
 from wbcdet.inference.surroundings import Surroundings
@@ -20,7 +21,7 @@ CROP_SIZE = 112
 CROP_PADDING = 1.5
 #: What every crop's stain is brought to, see :func:`wbcdet.inference.cell_crop.match_stain`; red,
 #: green, blue.
-STAIN: dict[str, Any] = {
+STAIN: StainCard = {
     "nucleus": (0.85, 1.25, 0.55),
     "red_cell": (0.10, 0.34, 0.30),
     "ground": 0.08,
@@ -30,7 +31,7 @@ STAIN: dict[str, Any] = {
 #: neutrophils 2.4, monocytes 2.8 as :mod:`wbcdet.inference.surroundings` measures them.
 LEAST_RED_CELLS = 2.4
 #: What of a card decides how a crop is cut.
-CROP: dict[str, Any] = {
+CROP: CropCard = {
     "input_size": CROP_SIZE,
     "crop_padding": CROP_PADDING,
     "least_red_cells": LEAST_RED_CELLS,
@@ -40,7 +41,7 @@ CROP: dict[str, Any] = {
 #: Shares of the four types in the blood of healthy adults, from the middle of common reference
 #: ranges, rounded.
 BLOOD_SHARES = {"eosinophil": 0.03, "lymphocyte": 0.30, "monocyte": 0.06, "neutrophil": 0.60}
-#: How often the classes that are declined are drawn, beside the roots of these shares (together
+#: Sampling weights of the classes that are declined, beside the roots of these shares (together
 #: 1.7): less than the four, which would lose cells to them.
 DECLINED_WEIGHTS = {
     "basophil": 0.25,
@@ -53,12 +54,12 @@ DECLINED_WEIGHTS = {
 
 
 def plain_crop(cell: LabelledCell) -> np.ndarray:
-    """The crop as at inference, (S, S, 3) uint8 BGR."""
+    """Return the crop as at inference, (S, S, 3) uint8 BGR."""
     return cell_crop(cell.patch, cell.box, CROP)
 
 
 def varied_crop(cell: LabelledCell, rng: np.random.Generator) -> np.ndarray:
-    """The crop as another slide, stain, camera and detector might give it."""
+    """Return the crop as another slide, stain, camera and detector might give it."""
     around = _measured_otherwise(cell.around, rng)
     patch, box = cell.patch, np.array(cell.box)
     side = max(box[2:] - box[:2])
@@ -107,7 +108,7 @@ def _measured_otherwise(around: Surroundings, rng: np.random.Generator) -> Surro
 def _cut_by_border(
     patch: np.ndarray, box: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The patch and the box as if the field's border cut off up to half of the cell."""
+    """Return the patch and the box as if the field's border cut off up to half of the cell."""
     low, high = np.zeros(2), np.array([patch.shape[1], patch.shape[0]], float)
     axis = int(rng.integers(2))
     part = rng.uniform(0.1, 0.5) * (box[2 + axis] - box[axis])
@@ -123,7 +124,7 @@ def _cut_by_border(
 
 
 def _change_cytoplasm(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Another density and hue of the cytoplasm between an even ground and an even nucleus."""
+    """Change density and hue of the cytoplasm, not of the ground and the nucleus."""
     densest, ground = max(STAIN["nucleus"]), STAIN["ground"]
     value = np.maximum(DENSITY[crop] - ground, 0) / densest
     bend = np.exp(rng.normal(0, 0.25) + rng.normal(0, 0.12, 3)).astype(np.float32)

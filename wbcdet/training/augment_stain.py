@@ -1,4 +1,4 @@
-"""Changes of stain, light and optics that a smear meets between two laboratories.
+"""Augment stain, light and optics, as they differ between laboratories.
 
 Colour is changed in optical density (Beer-Lambert), where a stain's amount is a factor and the
 ground's tint an offset, as on a real slide; light, focus, noise and JPEG follow as in a camera.
@@ -15,19 +15,19 @@ Image = np.ndarray  # (H, W, 3) uint8 BGR
 
 
 def density(image: Image) -> np.ndarray:
-    """Optical density, (H, W, 3) float32, 0 for white."""
+    """Return the optical density, (H, W, 3) float32, 0 for white."""
     result: np.ndarray = DENSITY[image]
     return result
 
 
 def from_density(value: np.ndarray) -> Image:
-    """The picture of an optical density; the inverse of :func:`density`."""
+    """Return the picture of an optical density; the inverse of :func:`density`."""
     result: Image = np.clip(np.exp(-value) * 256 - 1, 0, 255).astype(np.uint8)
     return result
 
 
 def change_stain(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
-    """Another laboratory's stain: amounts, hues and ground tint, drawn at random.
+    """Apply another laboratory's stain: amounts, hues and ground tint, drawn at random.
 
     Args:
         image: (H, W, 3) uint8 BGR.
@@ -47,7 +47,7 @@ def change_stain(image: Image, rng: np.random.Generator, strength: float = 1.0) 
 
 
 def change_light(image: Image, rng: np.random.Generator) -> Image:
-    """Uneven light, exposure, contrast and saturation."""
+    """Change light, exposure, contrast and saturation unevenly."""
     out = image.astype(np.float32)
     height, width = out.shape[:2]
     if rng.random() < 0.4:
@@ -68,7 +68,7 @@ def change_light(image: Image, rng: np.random.Generator) -> Image:
 
 
 def change_optics(image: Image, rng: np.random.Generator, largest_blur: float = 1.8) -> Image:
-    """Defocus, movement, coarse sampling, sharpening, noise and JPEG damage.
+    """Apply defocus, movement, coarse sampling, sharpening, noise and JPEG damage.
 
     Args:
         image: (H, W, 3) uint8 BGR.

@@ -1,4 +1,4 @@
-"""From the prepared folder to a trained classifier with its card."""
+"""Run the training of a classifier, from the prepared folder to its card."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, wri
 
 
 def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "auto") -> Run:
-    """A run on the training cells of the prepared folder, new or going on from its checkpoint.
+    """Return a run on the training cells of the prepared folder, new or going on from its
+    checkpoint.
 
     Args:
         prepared: folder of ``wbcdet data prepare``.

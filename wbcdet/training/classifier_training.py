@@ -1,20 +1,17 @@
-"""Training of a classifier, LeucoCyteNet or another; an interrupted run goes on where it was."""
+"""Train a classifier, LeucoCyteNet or another; an interrupted run is resumed."""
 
 from __future__ import annotations
 
 import copy
 import math
 import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import nn
@@ -31,12 +28,13 @@ from wbcdet.training.devices import fast_bfloat16
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, LeucoCyteNet
 from wbcdet.utils.calibration import fit_temperature as most_likely
 from wbcdet.utils.parallel import cores
+from wbcdet.utils.progress import progress
 
 #: The averaged weights follow the trained ones over about this many steps.
 AVERAGE_STEPS = 300
 #: Steps in which the learning rate rises to its highest.
 WARM_UP = 100
-#: What is taught already learns at this part of the rate.
+#: Pretrained layers learn at this fraction of the learning rate.
 TAUGHT_RATE = 0.5
 WEIGHTS = "classifier.safetensors"
 
@@ -53,7 +51,7 @@ class EpochData(Protocol):
 def predict_outputs(
     network: nn.Module, crops: Iterable[np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """What a network says of crops (S, S, 3) uint8 BGR, in single precision.
+    """Return what a network says of crops (S, S, 3) uint8 BGR, in single precision.
 
     Returns:
         logits (N, classes), and of LeucoCyteNet the features (N, F) of its blocks, averaged over
@@ -81,7 +79,7 @@ def predict_outputs(
 
 
 def predict_logits(network: nn.Module, crops: Iterable[np.ndarray]) -> np.ndarray:
-    """Logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
+    """Return logits (N, classes) of crops (S, S, 3) uint8 BGR, in single precision."""
     return predict_outputs(network, crops)[0]
 
 
@@ -151,14 +149,14 @@ class Run:
 
     @property
     def initialisation(self) -> str:
-        """What the weights were before the first step, in words."""
+        """Describe the weights before the first step."""
         if self.recipe.start is not None:
             return "given weights"
         return "ImageNet" if self.taught else "random"
 
     @property
     def computed(self) -> str:
-        """Precision and device of the training steps, in words."""
+        """Describe the precision and device of the training steps."""
         return f"{'bfloat16' if self._bfloat16 else 'float32'} on {self.device.type}"
 
     def _read_checkpoint(self) -> dict[str, Any] | None:
@@ -166,15 +164,15 @@ class Run:
             return None
         try:
             state = torch.load(self.checkpoint, map_location=self.device, weights_only=True)
-        except Exception as error:  # torch has no one error for a file that is none of its own
+        except Exception as error:  # of several kinds, for a file that is not torch's own
             raise TrainingError(
-                f"{self.checkpoint}: cannot be read; delete {self.out} to begin anew"
+                f"{self.checkpoint}: cannot be read; delete {self.out} to start over"
             ) from error
         check_same(self.recipe, state.get("recipe"), self.checkpoint)
         return dict(state)
 
     def _groups(self) -> list[dict[str, Any]]:
-        """New layers learn faster than those that were taught before."""
+        """Have new layers learn faster than those that were taught before."""
         beginnings = architecture(self.recipe.arch).fresh
         fresh: list[nn.Parameter] = []
         taught: list[nn.Parameter] = []
@@ -190,7 +188,7 @@ class Run:
         torch.set_num_threads(cores())
         self.out.mkdir(parents=True, exist_ok=True)
         mark_new(self.out, "train")
-        with _bar(self.steps, self.step) as (console, advance):
+        with progress("train", self.steps, quiet=False, done=self.step) as tick:
             for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch
                 torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole
@@ -203,12 +201,12 @@ class Run:
                 losses, begun = [], time.monotonic()
                 for batch in loader:
                     losses.append(self._learn(batch["crop"], batch["label"]))
-                    advance(float(np.mean(losses)))
+                    tick(f"loss {np.mean(losses):.3f}")
                 self.epoch, self.loss = epoch + 1, float(np.mean(losses))
                 self._save()
                 took = time.monotonic() - begun
                 left = took * (self.recipe.epochs - self.epoch) / 60
-                console.print(
+                tick.print(
                     f"epoch {self.epoch}/{self.recipe.epochs}  loss {self.loss:.4f}  "
                     f"{len(losses) * self.recipe.batch / took:.0f} crops a second, "
                     f"{left:.0f} min left"
@@ -216,8 +214,7 @@ class Run:
         return self.average
 
     def _learn(self, crops: torch.Tensor, labels: torch.Tensor) -> float:
-        progress = self.step / self.steps
-        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * progress))
+        cosine = 0.02 + 0.49 * (1 + math.cos(math.pi * self.step / self.steps))
         rate = self.recipe.rate * min(1.0, self.step / WARM_UP) * cosine
         for group in self.optimizer.param_groups:
             group["lr"] = rate * group["scale"]
@@ -273,19 +270,6 @@ class Run:
         part.replace(self.checkpoint)
 
 
-@contextmanager
-def _bar(total: int, done: int) -> Iterator[tuple[Console, Any]]:
-    """A bar on the terminal with the loss and the time left; yields its console and its step."""
-    console = Console(stderr=True)
-    columns = (
-        "train", BarColumn(), MofNCompleteColumn(), "loss {task.fields[loss]}",
-        TimeRemainingColumn(), "left",
-    )  # fmt: skip
-    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=total, completed=done, loss="-")
-        yield console, lambda loss: bar.update(task, advance=1, loss=f"{loss:.3f}")
-
-
 def load_network(
     path: Path,
     stages: int = 5,
@@ -293,7 +277,7 @@ def load_network(
     arch: str = "leucocytenet",
     classes: int = len(CLASSES),
 ) -> nn.Module:
-    """A trained network from its safetensors, those of a run or the shipped ones.
+    """Return a trained network from its safetensors, those of a run or the shipped ones.
 
     Raises:
         TrainingError: the file cannot be read, or is of another network.
@@ -320,14 +304,15 @@ def load_network(
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray) -> float:
-    """The divisor of the logits that makes their probabilities most likely (Guo et al. 2017)."""
+    """Return the divisor of the logits that makes their probabilities most likely (Guo et al.
+    2017)."""
     return most_likely(logits, labels, np.exp(np.linspace(np.log(0.3), np.log(4), 120)))
 
 
 def validation_logits(
     network: nn.Module, prepared: Path, leave_out: tuple[str, ...]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and labels of the cells that the temperature is fitted on."""
+    """Return logits and labels of the cells that the temperature is fitted on."""
     cells = load_cells(prepared, ("val",), leave_out=leave_out)
     logits = predict_logits(network, [plain_crop(c) for c in cells])
     return logits, np.array([c.label for c in cells])

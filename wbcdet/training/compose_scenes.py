@@ -30,7 +30,8 @@ LETTERBOX_GREY = 114
 def _mirrored(
     source: Source, rng: np.random.Generator, scale: float, blank: bool
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A mirrored copy of a source, or of its blank: image at ``scale``, cells, ignored boxes."""
+    """Return a mirrored copy of a source, or of its blank: image at ``scale``, cells, ignored
+    boxes."""
     image, cells, ignored = source.at_scale(scale, blank), source.cells, source.ignored
     if blank:
         cells, ignored = cells[:0], ignored[:0]
@@ -48,7 +49,8 @@ def _mirrored(
 
 
 def _weights(numbers: list[int]) -> np.ndarray:
-    """Chance of each laboratory: more for large ones, but variety is what an unseen one needs."""
+    """Return the chance of each laboratory: more for large ones, but variety is what an unseen one
+    needs."""
     weight = np.array(numbers, float) ** 0.35
     chances: np.ndarray = weight / max(weight.sum(), 1e-9)
     return chances
@@ -57,7 +59,7 @@ def _weights(numbers: list[int]) -> np.ndarray:
 def _turn(
     image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """A scene in one of the eight ways in which a square can lie."""
+    """Return a scene in one of the eight ways in which a square can lie."""
     size = image.shape[0]
     if rng.random() < 0.5:
         image, boxes = image.transpose(1, 0, 2), boxes[:, [1, 0, 3, 2]]
@@ -137,7 +139,8 @@ class SceneMaker:
         return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-        """A whole field as a telephone sees it through an eyepiece: small cells, round vignette.
+        """Return a whole field as a telephone sees it through an eyepiece: small cells, round
+        vignette.
 
         Stands in for such photographs in evaluation. Returns what :meth:`make` returns.
         """
@@ -155,7 +158,7 @@ class SceneMaker:
         largest: float = 0.95,
         smallest: float = 12.0,
     ) -> tuple[np.ndarray, np.ndarray, float]:
-        """A window on the plane tiled with one laboratory's fields.
+        """Return a window on the plane tiled with one laboratory's fields.
 
         Returns its picture, its boxes, and the diameter of a white cell at its magnification.
         """
@@ -254,7 +257,8 @@ class SceneMaker:
             canvas[y0:y1, x0:x1] = part[y0 - top : y1 - top, x0 - left : x1 - left]
 
     def _visible(self, boxes: np.ndarray, tile: np.ndarray) -> np.ndarray:
-        """Boxes clipped to the scene and to their tile; slivers of a cell are not asked for."""
+        """Return boxes clipped to the scene and to their tile; slivers of a cell are not asked
+        for."""
         low = np.maximum(tile[:2], 0)
         high = np.minimum(tile[2:], self.size)
         clipped = boxes.copy()
@@ -267,7 +271,7 @@ class SceneMaker:
         return result
 
     def _planted(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """Masked cells of one laboratory set into a window of another.
+        """Set masked cells of one laboratory into a window of another.
 
         Returns what :meth:`_window` returns.
         """
@@ -285,7 +289,7 @@ class SceneMaker:
         return image, np.array(found, np.float32).reshape(-1, 4), side
 
     def _crowd(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
-        """Many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
+        """Draw many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
 
         Returns what :meth:`_window` returns.
         """
@@ -308,7 +312,7 @@ class SceneMaker:
         return image, np.array(found, np.float32).reshape(-1, 4), side
 
     def _cutout(self, rng: np.random.Generator, change: float = 0.5) -> np.ndarray:
-        """A masked cell, BGRA, in another stain in ``change`` of all cases."""
+        """Return a masked cell, BGRA, in another stain in ``change`` of all cases."""
         lab = self.cell_laboratories[rng.choice(len(self.cell_laboratories), p=self.cell_weights)]
         cell = self.cutouts[lab][rng.integers(len(self.cutouts[lab]))]
         if rng.random() < change:
@@ -366,7 +370,7 @@ class SceneMaker:
     def _strew(
         self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
     ) -> np.ndarray:
-        """Platelets and their clumps, stain dirt, dust and scratches, away from white cells.
+        """Strew platelets and their clumps, stain dirt, dust and scratches, away from white cells.
 
         ``diameter`` is that of a white cell at this magnification, px.
         """
@@ -404,7 +408,7 @@ class SceneMaker:
     def _eyepiece(
         self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
-        """The round field of an eyepiece as a telephone's camera sees it."""
+        """Return the round field of an eyepiece as a telephone's camera sees it."""
         size = self.size
         radius = rng.uniform(0.36, 0.68) * size
         cx, cy = rng.uniform(0.4, 0.6, 2) * size

@@ -1,4 +1,4 @@
-"""What a training is asked to do, in a form that a checkpoint can be checked against."""
+"""Training recipes, in a form that a checkpoint can be checked against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class TrainingError(WbcdetError, ValueError):
 
 @dataclass(frozen=True, slots=True)
 class ClassifierRecipe:
-    """What decides how a classifier comes out.
+    """Recipe of a classifier: everything that decides how it comes out.
 
     Attributes:
         arch: name in :data:`wbcdet.training.architectures.ARCHITECTURES`.
@@ -49,7 +49,7 @@ class ClassifierRecipe:
 
 @dataclass(frozen=True, slots=True)
 class DetectorRecipe:
-    """What decides how a detector comes out.
+    """Recipe of a detector: everything that decides how it comes out.
 
     Attributes:
         model: network, an ultralytics YAML.
@@ -81,7 +81,7 @@ Recipe = ClassifierRecipe | DetectorRecipe
 
 
 def stamp(recipe: Recipe) -> dict[str, Any]:
-    """The recipe as plain JSON values; a file to start from is named by its content."""
+    """Return the recipe as plain JSON values; a file to start from is named by its content."""
     values = asdict(recipe)
     if recipe.start is not None:
         if not recipe.start.is_file():
@@ -109,12 +109,12 @@ def check_same(recipe: Recipe, written: object, checkpoint: Path) -> None:
         what = ", ".join(f"{n} {written[n]} (asked for: {asked[n]})" for n in differing)
     raise TrainingError(
         f"{checkpoint}: is of a training with {what}; repeat its command to go on with it, give "
-        "another --out, or delete it to begin anew"
+        "another --out, or delete it to start over"
     )
 
 
 def fingerprint(prepared: Path) -> str:
-    """What a training folder holds, in words that change with its tables.
+    """Describe the contents of a training folder, in words that change with its tables.
 
     Raises:
         TrainingError: it is no training folder; the message says how one is made.

@@ -1,4 +1,4 @@
-"""From the prepared folder to a trained detector with its card."""
+"""Run the training of a detector, from the prepared folder to its card."""
 
 from __future__ import annotations
 
@@ -47,14 +47,14 @@ def train_detector(
     """Train a detector to the end, or go on from the checkpoint in ``out``.
 
     Ultralytics keeps checkpoints in half precision: a run that goes on has the scenes and the
-    schedule of one that was never stopped, and its weights but for that rounding.
+    schedule of one that was never stopped, and its weights except for that rounding.
 
     Args:
         prepared: folder of ``wbcdet data prepare``.
         out: folder of the run.
         recipe: how to train; its ``data`` is filled in here.
         device: ``auto``, ``cpu`` or ``cuda``.
-        workers: processes that compose scenes for a GPU; on the processor there are none.
+        workers: processes that compose scenes for a GPU; on the processor none are used.
 
     Returns:
         The card.
@@ -92,7 +92,8 @@ def train_detector(
 
 
 def _laboratories(prepared: Path, leave_out: tuple[str, ...]) -> list[str]:
-    """The laboratory of every field and of every cut-out cell that scenes are composed of."""
+    """Return the laboratory of every field and of every cut-out cell that scenes are composed
+    of."""
     found = []
     for table in ("fields.csv", "cutouts.csv"):
         with (prepared / table).open(encoding="utf-8", newline="") as stream:
@@ -102,7 +103,7 @@ def _laboratories(prepared: Path, leave_out: tuple[str, ...]) -> list[str]:
 
 
 def _model(recipe: DetectorRecipe) -> YOLO:
-    """What ultralytics is to train; safetensors are read by the trainer itself."""
+    """Return what ultralytics is to train; safetensors are read by the trainer itself."""
     stamp(recipe)  # complains of a missing file
     try:
         if recipe.start is None or recipe.start.suffix == ".safetensors":
@@ -119,10 +120,10 @@ def _model(recipe: DetectorRecipe) -> YOLO:
 def _go_on(last: Path, out: Path, places: dict[str, Any]) -> None:
     try:
         model = YOLO(last)
-    except Exception as error:  # torch has no one error for a file that is none of its own
+    except Exception as error:  # of several kinds, for a file that is not torch's own
         raise TrainingError(
             f"{last}: cannot be read; put one of the epoch*.pt beside it in its place, or delete "
-            f"{out} to begin anew"
+            f"{out} to start over"
         ) from error
     model.add_callback("on_fit_epoch_end", _say_time_left)
     try:

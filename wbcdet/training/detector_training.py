@@ -1,4 +1,4 @@
-"""Training of the white cell detector on composed scenes, with ultralytics' trainer."""
+"""Train the white cell detector on composed scenes, with ultralytics' trainer."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ VALIDATION_SCENES = 200
 
 
 def to_float(value: Any) -> Any:
-    """Every tensor in a nested structure as float32."""
+    """Convert every tensor in a nested structure to float32."""
     if isinstance(value, torch.Tensor):
         return value.float() if value.is_floating_point() else value
     if isinstance(value, dict):
@@ -41,7 +41,7 @@ class FastModel(DetectionModel):
     bfloat16 = False
 
     def predict(self, x: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
-        """Forward pass of (B, 3, H, W) pictures in 0..1."""
+        """Run the forward pass of (B, 3, H, W) pictures in 0..1."""
         if not self.training or x.device.type != "cpu":
             return super().predict(x, *args, **kwargs)
         x = x.contiguous(memory_format=torch.channels_last)
@@ -152,12 +152,12 @@ class SceneTrainer(DetectionTrainer):
         return SceneMaker(sources, load_cutouts(self.prepared, self.leave_out), max(self.sizes))
 
     def get_dataset(self) -> dict[str, Any]:
-        """The data description that ultralytics reads from a YAML otherwise."""
+        """Return the data description that ultralytics reads from a YAML otherwise."""
         here = str(self.prepared)
         return {"train": here, "val": here, "nc": 1, "names": {0: "wbc"}, "channels": 3}
 
     def build_dataset(self, img_path: str, mode: str = "train", batch: int | None = None) -> Any:
-        """Scenes from the training fields, or a fixed set from the validation fields."""
+        """Build scenes from the training fields, or a fixed set from the validation fields."""
         if mode == "train":
             return SceneDataset(self.maker, self.scenes, False, self.sizes, batch or 1)
         side = self.args.imgsz
@@ -167,7 +167,7 @@ class SceneTrainer(DetectionTrainer):
     def get_dataloader(
         self, dataset_path: str, batch_size: int = 16, rank: int = 0, mode: str = "train"
     ) -> Any:
-        """A plain loader: the scenes are shuffled already."""
+        """Return a plain loader: the scenes are shuffled already."""
         dataset = self.build_dataset(dataset_path, mode, batch_size)
         return torch.utils.data.DataLoader(
             dataset,
@@ -179,7 +179,7 @@ class SceneTrainer(DetectionTrainer):
         )
 
     def get_model(self, cfg: Any = None, weights: Any = None, verbose: bool = True) -> Any:
-        """The network, in the precision that is faster on this CPU."""
+        """Return the network, in the precision that is faster on this CPU."""
         # Ultralytics leaves one core idle; half of the speed on a machine with two.
         torch.set_num_threads(cores())
         model = FastModel(cfg, nc=1, ch=3, verbose=verbose)
@@ -193,7 +193,7 @@ class SceneTrainer(DetectionTrainer):
         return model
 
     def _scene_batches(self) -> Iterator[torch.Tensor]:
-        """Some hundred scenes as the network's input, from which statistics are taken."""
+        """Yield some hundred scenes as the network's input, from which statistics are taken."""
         data = SceneDataset(self.maker, 112, False, self.sizes, 16)
         for first in range(0, len(data), 16):
             pictures = [data[i]["img"] for i in range(first, first + 16)]
@@ -202,7 +202,7 @@ class SceneTrainer(DetectionTrainer):
     def preprocess_batch(self, batch: dict[str, Any]) -> dict[str, Any]:
         """Move a batch to the device and scale its pixels to 0..1."""
         batch = super().preprocess_batch(batch)
-        # The loader's workers are started anew in each epoch, so they see the new number.
+        # The loader's workers are started over in each epoch, so they see the new number.
         self.train_loader.dataset.epoch = self.epoch + 1
         return batch
 
@@ -220,5 +220,5 @@ class SceneTrainer(DetectionTrainer):
         return
 
     def auto_batch(self, max_num_obj: int = 0) -> int:
-        """The batch size given; scenes cannot be probed."""
+        """Return the batch size given; scenes cannot be probed."""
         return int(self.args.batch)

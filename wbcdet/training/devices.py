@@ -1,4 +1,4 @@
-"""Where a training runs, and in which precision."""
+"""Choose the device and precision of a training."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ DEVICES = ("auto", "cpu", "cuda")
 
 
 def pick_device(wanted: str) -> str:
-    """``auto``, ``cpu`` or ``cuda`` to what is trained on.
+    """Resolve ``auto``, ``cpu`` or ``cuda`` to the device to train on.
 
     Raises:
         TrainingError: it is not one of these, or there is no GPU that torch can use.
@@ -26,6 +26,7 @@ def pick_device(wanted: str) -> str:
 
 
 def fast_bfloat16() -> bool:
-    """Whether this processor computes in bfloat16, so that large networks train faster in it."""
+    """Tell whether this processor computes in bfloat16, so that large networks train faster in
+    it."""
     able = getattr(torch.cpu, "_is_avx512_bf16_supported", None)
     return bool(able and able())

@@ -1,4 +1,4 @@
-"""What the distance of a crop from everything trained on is measured by, fitted to cells."""
+"""Fit the distance of a crop from everything that was trained on."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance
 
 #: Share of the mean variance that is added to every direction, against those with next to none.
 _SHRINKAGE = 0.05
-#: Cells that a laboratory must show of a class for a centre of its own.
+#: Cells that a laboratory must show of a class for a centre in its name.
 _MIN_CELLS = 5
 #: Cells of a laboratory and class that it is fitted to at most.
 _MAX_CELLS = 200
@@ -55,7 +55,7 @@ def fit_distance(
 def training_distance(
     network: nn.Module, prepared: Path, leave_out: tuple[str, ...] = ()
 ) -> FeatureDistance:
-    """The distance from the training cells of the prepared folder.
+    """Return the distance from the training cells of the prepared folder.
 
     Args:
         network: the trained LeucoCyteNet.
@@ -71,7 +71,7 @@ def training_distance(
 def add_centres(
     distance: FeatureDistance, features: np.ndarray, labels: np.ndarray
 ) -> FeatureDistance:
-    """The same distance with centres for the cells of one more laboratory.
+    """Return the same distance with centres for the cells of one more laboratory.
 
     Args:
         features: (N, F), as for :func:`fit_distance`.
@@ -87,7 +87,7 @@ def add_centres(
 
 
 def load_distance(path: Path) -> FeatureDistance | None:
-    """The distance in a ``classifier.safetensors``; None where it has none."""
+    """Return the distance in a ``classifier.safetensors``; None where it has none."""
     tensors = load_file(path)
     names = [DISTANCE_PREFIX + "project", DISTANCE_PREFIX + "centres"]
     if not all(name in tensors for name in names):

@@ -1,4 +1,4 @@
-"""What lies in fields and is no white cell: odd red cells, parasites, pointers, frames, scale bars.
+"""Draw objects that are no white cells: odd red cells, parasites, pointers, frames, scale bars.
 
 Drawn into training scenes so that the detector learns to leave them alone.
 """
@@ -18,7 +18,7 @@ _RED_CELL = (0.42, 0.7)
 def draw_odd_red_cells(
     image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Polychromatic red cells, basophilic stippling, rings and gametocytes of malaria.
+    """Draw polychromatic red cells, basophilic stippling, rings and gametocytes of malaria.
 
     Args:
         image: (S, S, 3) uint8 BGR.
@@ -67,7 +67,7 @@ def draw_odd_red_cells(
 
 
 def draw_marks(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """A scale bar with its text, a pointer, or a dark frame, where they hide no white cell.
+    """Return a scale bar with its text, a pointer, or a dark frame, where they hide no white cell.
 
     Args and result as in :func:`draw_odd_red_cells`.
     """

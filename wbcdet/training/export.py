@@ -1,4 +1,4 @@
-"""Trained networks to the files that ship: ONNX for inference, safetensors for fine-tuning."""
+"""Export trained networks: ONNX for inference, safetensors for fine-tuning."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from wbcdet.training.compose_scenes import LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 
-#: What the shipped models were trained on.
+#: Training data of the shipped models.
 ARCHIVES = (
     "aslan", "bccd", "bcisc", "chula-ee", "pbc", "pbc-boxes", "tecom-cellavision", "txl-pbc"
 )  # fmt: skip
@@ -29,7 +29,7 @@ ARCHIVES = (
 def _save(
     tensors: dict[str, torch.Tensor], path: Path, distance: FeatureDistance | None = None
 ) -> None:
-    """Half precision safetensors that every user of an installed package may read."""
+    """Save half precision safetensors that every user of an installed package may read."""
     kept = {k: v.half().contiguous() for k, v in tensors.items() if v.is_floating_point()}
     if distance is not None:  # its whitening spans more than half precision holds
         kept |= {DISTANCE_PREFIX + k: v.contiguous() for k, v in distance.state_dict().items()}

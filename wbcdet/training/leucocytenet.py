@@ -43,7 +43,7 @@ class ConvNorm(nn.Module):
         self.act = act
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inside, H, W) → (B, out, H / stride, W / stride)."""
+        """Map (B, inside, H, W) → (B, out, H / stride, W / stride)."""
         if self.padding[1]:
             x = functional.pad(x, self.padding)
         x = self.norm(self.conv(x))
@@ -65,7 +65,7 @@ class SeparableBlock(nn.Module):
         self.residual = stride == 1 and inside == out
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, inside, H, W) → (B, out, H / stride, W / stride)."""
+        """Map (B, inside, H, W) → (B, out, H / stride, W / stride)."""
         y = self.layers(x)
         result: torch.Tensor = x + y if self.residual else y
         return result
@@ -100,16 +100,16 @@ class LeucoCyteNet(nn.Module):
         self.classify = nn.Linear(head, classes)
 
     def decide(self, maps: torch.Tensor) -> torch.Tensor:
-        """(B, C, H, W) what the blocks make of crops → (B, classes) logits."""
+        """Map the features of the blocks (B, C, H, W) → (B, classes) logits."""
         result: torch.Tensor = self.classify(self.dropout(self.head(maps).mean((2, 3))))
         return result
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised RGB → (B, classes) logits."""
+        """Map (B, 3, S, S) normalised RGB → (B, classes) logits."""
         return self.decide(self.blocks(self.stem(x)))
 
     def train(self, mode: bool = True) -> LeucoCyteNet:
-        """Training mode; the normalisation's statistics stay fixed in it."""
+        """Return training mode; the normalisation's statistics stay fixed in it."""
         super().train(mode)
         for module in self.modules():
             if isinstance(module, nn.BatchNorm2d):
@@ -122,7 +122,7 @@ DISTANCE_PREFIX = "distance."
 
 
 class FeatureDistance(nn.Module):
-    """How far the features of a crop are from those of all that was trained on.
+    """Distance of the features of a crop from those of the training cells.
 
     The squared Mahalanobis distance to the nearest centre, with one covariance for all, divided by
     the number of dimensions (after Lee et al. 2018, arXiv 1807.03888): 1 is what a cell of a
@@ -142,7 +142,7 @@ class FeatureDistance(nn.Module):
         self.register_buffer("centres", centres)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        """(B, F) features → (B,) distances."""
+        """Map (B, F) features → (B,) distances."""
         white = features @ self.project
         # Written out: one matrix product, no (B, K, D) intermediate.
         apart = (
@@ -162,6 +162,6 @@ class NamedCells(nn.Module):
         self.network, self.distance = network, distance
 
     def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """(B, 3, S, S) normalised RGB → logits (B, classes) and distances (B,)."""
+        """Map (B, 3, S, S) normalised RGB → logits (B, classes) and distances (B,)."""
         maps = self.network.blocks(self.network.stem(x))
         return self.network.decide(maps), self.distance(maps.mean((2, 3)))

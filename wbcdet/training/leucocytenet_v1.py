@@ -14,7 +14,7 @@ the abstract leaves open is chosen here as the plainest network of that kind:
   training; then ReLU (the abstract's "normalisation" may mean the pixels' alone; both are here);
 - the first convolution is separable too;
 - head: global average pooling, dropout of 0.3 (that of our LeucoCyteNet), one dense layer;
-  softmax is left to the loss and to whoever reads the scores;
+  softmax is left to the loss and to those who read the scores;
 - weights: He's at the start (none were published);
 - input, classes, augmentation, optimiser and budget: those of every network compared here.
 """
@@ -63,6 +63,6 @@ class LeucoCyteNetV1(nn.Module):
                 nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """(B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
+        """Map (B, 3, S, S) normalised RGB, S at least 32 → (B, classes) logits."""
         result: torch.Tensor = self.classify(self.dropout(self.blocks(x).mean((2, 3))))
         return result

@@ -1,4 +1,4 @@
-"""The card of a training run: what was trained, how, on what, and how large it is."""
+"""Write and read the card of a training run: network, recipe, data and size."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ CARD = "card.json"
 
 
 def provenance(archives: Iterable[str]) -> list[dict[str, str]]:
-    """Repository, commit and licence of each archive."""
+    """Return repository, commit and licence of each archive."""
     found = [source(name) for name in archives]
     return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
 
 
 def trained_on(laboratories: Iterable[str], column: str) -> dict[str, Any]:
-    """What was trained on, for a card.
+    """Describe the training data, for a card.
 
     Args:
         laboratories: one name a labelled thing.
@@ -52,7 +52,7 @@ def trained_on(laboratories: Iterable[str], column: str) -> dict[str, Any]:
 
 
 def size_of(network: nn.Module, side: int) -> dict[str, int]:
-    """Parameters, and multiply-accumulates for one picture (3, side, side).
+    """Return parameters, and multiply-accumulates for one picture (3, side, side).
 
     Multiplications of convolutions and dense layers count, as is usual; normalisation and
     activation do not.
@@ -86,6 +86,6 @@ def write_card(out: Path, weights: Path, card: dict[str, Any]) -> dict[str, Any]
 
 
 def read_card(out: Path) -> dict[str, Any]:
-    """The card of a run."""
+    """Return the card of a run."""
     card: dict[str, Any] = json.loads((out / CARD).read_text(encoding="utf-8"))
     return card

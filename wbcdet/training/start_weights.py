@@ -1,4 +1,4 @@
-"""Weights of another detector to start a training from: what fits is taken, the rest is fresh."""
+"""Start a training from another detector's weights: those that fit are taken, the rest is fresh."""
 
 from __future__ import annotations
 
@@ -18,7 +18,8 @@ COCO = "coco"
 
 
 def coco_weights(model: str) -> Path:
-    """Ultralytics' checkpoint of a network trained on COCO, downloaded where it is not at hand.
+    """Return ultralytics' checkpoint of a network trained on COCO, downloaded where it is not at
+    hand.
 
     Args:
         model: the network's YAML, such as ``yolo26n.yaml``.
@@ -98,7 +99,7 @@ def start_from(model: nn.Module, path: Path, pictures: Iterable[torch.Tensor]) -
         unfold_normalisation(model, folded, pictures)
     fresh = len(own) - len(fitting)
     return f"{path.name}: {len(fitting)} of {len(own)} tensors taken, {fresh} start fresh" + (
-        f"; statistics of {len(folded)} folded normalisations taken anew" if folded else ""
+        f"; statistics of {len(folded)} folded normalisations taken again" if folded else ""
     )
 
 
@@ -135,6 +136,7 @@ def unfold_normalisation(
     model.train(training)
     for name, module in modules.items():
         assert isinstance(module, nn.BatchNorm2d)
+        assert module.running_mean is not None and module.running_var is not None
         (first, second), number = sums[name], numbers[name]
         mean = first / number
         # A channel that is dead on these scenes must not divide by nothing later.
@@ -142,5 +144,5 @@ def unfold_normalisation(
         scale = module.weight.double() / (1 + module.eps) ** 0.5
         module.bias.add_((scale * mean).to(module.bias.dtype))
         module.weight.copy_(scale * (variance + module.eps).sqrt())
-        module.running_mean.copy_(mean)  # type: ignore[union-attr]
-        module.running_var.copy_(variance)  # type: ignore[union-attr]
+        module.running_mean.copy_(mean)
+        module.running_var.copy_(variance)

@@ -1,1 +1,1 @@
-"""Small parts that know nothing of blood cells."""
+"""General helpers without knowledge of blood cells."""

@@ -1,4 +1,4 @@
-"""The arithmetic of boxes ``x_min, y_min, x_max, y_max``, one by one and as arrays (N, 4)."""
+"""Box arithmetic on ``x_min, y_min, x_max, y_max``: single boxes and arrays (N, 4)."""
 
 from __future__ import annotations
 
@@ -19,35 +19,35 @@ class AnyBox(Protocol):
 
 
 def area(box: AnyBox) -> float:
-    """Give the area of a box; 0 where a side is turned around."""
+    """Give the area of a box; 0 where a side is reversed."""
     return float(max(0.0, box[2] - box[0]) * max(0.0, box[3] - box[1]))
 
 
-def intersect(one: AnyBox, other: AnyBox) -> Box:
-    """Give what lies in both boxes; turned around where nothing does."""
+def intersect(first: AnyBox, second: AnyBox) -> Box:
+    """Give the intersection of two boxes; its sides are reversed where they do not overlap."""
     return (
-        max(one[0], other[0]),
-        max(one[1], other[1]),
-        min(one[2], other[2]),
-        min(one[3], other[3]),
+        max(first[0], second[0]),
+        max(first[1], second[1]),
+        min(first[2], second[2]),
+        min(first[3], second[3]),
     )
 
 
-def shared_area(one: AnyBox, other: AnyBox) -> float:
+def shared_area(first: AnyBox, second: AnyBox) -> float:
     """Give the area that lies in both boxes."""
-    return area(intersect(one, other))
+    return area(intersect(first, second))
 
 
-def iou(one: AnyBox, other: AnyBox) -> float:
+def iou(first: AnyBox, second: AnyBox) -> float:
     """Give intersection over union, 0..1."""
-    shared = shared_area(one, other)
-    return shared / (area(one) + area(other) - shared) if shared else 0.0
+    shared = shared_area(first, second)
+    return shared / (area(first) + area(second) - shared) if shared else 0.0
 
 
-def part_of_smaller(one: AnyBox, other: AnyBox) -> float:
+def part_of_smaller(first: AnyBox, second: AnyBox) -> float:
     """Give what both share as a part of the smaller one, 0..1."""
-    shared = shared_area(one, other)
-    return shared / min(area(one), area(other)) if shared else 0.0
+    shared = shared_area(first, second)
+    return shared / min(area(first), area(second)) if shared else 0.0
 
 
 def areas(boxes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""From a network's logits to probabilities that can be trusted."""
+"""Calibrated probabilities from a network's logits: softmax and temperature."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts in tables, so that no spreadsheet takes one for a formula, whatever a file is called."""
+"""CSV tables whose texts no spreadsheet takes for a formula, whatever a file is called."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ _HARMLESS = re.compile(r"((?:^|[;,\t\r\n\"|])[\s']*?)'(?=[=+\-@\t\r\n＝＋－�
 
 
 def harmless(value: Any) -> Any:
-    """A value of a table, with an apostrophe before whatever a spreadsheet may run as a formula.
+    """Return a value of a table, with an apostrophe before whatever a spreadsheet may run as a
+    formula.
 
     ``=1+1`` becomes ``'=1+1``. Numbers, and all other texts, stay as they are.
     """
@@ -23,7 +24,7 @@ def harmless(value: Any) -> Any:
 
 
 def original(text: str) -> str:
-    """The text that :func:`harmless` was given: without its apostrophes."""
+    """Return the text that :func:`harmless` was given: without its apostrophes."""
     return _HARMLESS.sub(r"\1", text)
 
 

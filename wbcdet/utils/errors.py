@@ -1,5 +1,5 @@
-"""The base of every error that wbcdet raises on purpose."""
+"""Base class of all errors that wbcdet raises deliberately."""
 
 
 class WbcdetError(Exception):
-    """Something that wbcdet cannot do; the message is one line that names the remedy."""
+    """Base class of wbcdet's errors; the message is one line that names the remedy."""

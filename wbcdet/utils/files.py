@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically: they appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def atomic_write(path: Path, data: bytes) -> None:
 
 @contextmanager
 def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """A file to write a piece at a time, that takes its name when all is written."""
+    """Yield a file to write a piece at a time, that takes its name when all is written."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".part")
     part = Path(name)
     try:

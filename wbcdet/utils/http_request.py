@@ -1,4 +1,4 @@
-"""Ask an address of the web, and no other."""
+"""Open http and https addresses, and no other kind."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from urllib.parse import urlsplit
 
 
 def open_url(request: urllib.request.Request, timeout: float) -> HTTPResponse:
-    """The answer to a request over http or https; the proxies of the environment are honoured.
+    """Open an http or https request; the proxies of the environment are honoured.
 
-    A redirect is followed to http and https alone, and from https to https alone: whoever answers
-    may not choose another way than the user did.
+    A redirect is followed to http and https alone, and from https to https alone, so that a server
+    cannot choose a less safe way than the user did.
 
     Raises:
         OSError, ValueError, http.client.HTTPException: as ``urllib.request.urlopen``.
@@ -38,4 +38,5 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         before, after = (urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
         if after != "https" and not (before == after == "http"):
             raise URLError(f"the server redirects from {before} to {after or 'nothing'}")
+        # Typeshed wants an HTTPMessage, which is what the library hands over.
         return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]

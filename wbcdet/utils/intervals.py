@@ -13,7 +13,7 @@ _NORMAL = 1.959963984540054
 
 
 def wilson(hits: float, total: float) -> tuple[float, float]:
-    """95 % Wilson interval of a proportion; (0, 1) for no trials.
+    """Return 95 % Wilson interval of a proportion; (0, 1) for no trials.
 
     Neither number need be whole: cells that have much in common are worth fewer trials.
     """
@@ -40,7 +40,7 @@ class Groups:
 
     @property
     def method(self) -> str:
-        """How the interval of a proportion is made, in words."""
+        """Describe how the interval of a proportion is computed."""
         return "Wilson" + (
             "" if self.single else f", widened by a bootstrap over {self.count} groups"
         )
@@ -52,7 +52,7 @@ class Groups:
         return out
 
     def draws(self, values: np.ndarray) -> np.ndarray:
-        """Sums over all cells in each resample of whole groups, (RESAMPLES, ...)."""
+        """Return sums over all cells in each resample of whole groups, (RESAMPLES, ...)."""
         by_group = self.sums(values)
         rng = np.random.default_rng(0)
         parts = []
@@ -66,7 +66,8 @@ class Groups:
     def spread(
         self, values: np.ndarray, figure: Callable[[np.ndarray], np.ndarray]
     ) -> tuple[float, float] | None:
-        """95 % bootstrap interval of a figure; None where it has no width or no resample a figure.
+        """Return 95 % bootstrap interval of a figure; None where it has no width or no resample a
+        figure.
 
         Args:
             values: (N, ...) counts of each cell.
@@ -84,11 +85,13 @@ class Groups:
         return (float(low), float(high)) if high > low else None
 
     def share(self, hits: np.ndarray, of: np.ndarray) -> tuple[float, float]:
-        """95 % interval of a proportion: Wilson's, widened to that of a bootstrap over the groups.
+        """Return 95 % interval of a proportion: Wilson's, widened to that of a bootstrap over the
+        groups.
 
         With few errors a bootstrap alone is too narrow. Where all cells of the proportion are hits,
-        or none is, or all are of one group, it has no width: nothing says then how much the cells
-        of a group have in common, and Wilson's interval is for as many trials as there are groups.
+        or none are, or all belong to one group, it has no width: nothing says then how much the
+        cells of a group have in common, and Wilson's interval is for as many trials as there are
+        groups.
 
         Args:
             hits: (N,) which cells count as hits.
@@ -110,7 +113,7 @@ _LEVEL = 0.95
 
 
 def clopper_pearson(count: int, total: int, level: float = _LEVEL) -> tuple[float, float]:
-    """Exact interval of a binomial share (Clopper and Pearson 1934), as fractions 0..1.
+    """Return the exact interval of a binomial share (Clopper and Pearson 1934), as fractions 0..1.
 
     Args:
         count: cells of the type, 0..total.

@@ -1,4 +1,4 @@
-"""One writer at a time on an output folder."""
+"""Lock an output folder, so that one process at a time writes to it."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def locked(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        # While it is still held: whoever waits for it sees that the file has gone, and makes a
+        # While the lock is still held: a waiting process sees that the file has gone, and makes a #
         # new one. (Windows keeps open files; there the library removes it.)
         with suppress(OSError):
             (folder / LOCK).unlink()

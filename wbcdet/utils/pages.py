@@ -1,4 +1,4 @@
-"""Pages from templates."""
+"""Render HTML pages from Jinja templates."""
 
 from __future__ import annotations
 

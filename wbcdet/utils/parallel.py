@@ -1,4 +1,4 @@
-"""Work on the next items of a sequence while the last one is being used."""
+"""Work ahead in threads: the next items are processed while the last one is being used."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ R = TypeVar("R")
 
 
 def work_ahead(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: int) -> Iterator[R]:
-    """``map``, in order, with the next calls under way in threads.
+    """Yield ``map``, in order, with the next calls under way in threads.
 
     Args:
         work: called in the threads; what it raises is raised where its result is due.
@@ -37,7 +37,7 @@ def work_ahead(work: Callable[[T], R], items: Iterable[T], threads: int, ahead: 
 
 
 def cores() -> int:
-    """Processor cores that this process may use."""
+    """Return processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

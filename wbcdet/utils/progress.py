@@ -1,56 +1,93 @@
-"""What a long run shows on the terminal: fields per second, cells so far, time left."""
+"""Progress bars on the terminal: what is done, how fast, and the time that is left."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import TYPE_CHECKING
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+class Ticker:
+    """Moves a progress bar; does nothing where none is shown."""
+
+    def __init__(self, console: Console, advance: Callable[[str], None] | None = None) -> None:
+        self._console = console
+        self._advance = advance
+
+    def __call__(self, note: str = "") -> None:
+        """Count one more piece of work, and show a note behind the numbers."""
+        if self._advance is not None:
+            self._advance(note)
+
+    def print(self, line: str) -> None:
+        """Print a line above the bar, also where no bar is shown."""
+        self._console.print(line)
 
 
 @contextmanager
-def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar; yields what to call with the number of cells of every field done.
+def progress(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Ticker]:
+    """Show a progress bar on standard error; yields what to call after every piece of work.
 
     Args:
-        total: fields in all.
-        done: fields that an earlier run has counted; they are not part of the speed.
-        cells: cells in those.
-        quiet: show nothing. Nothing is shown either where nobody watches (a pipe, a file).
+        what: stands before the bar.
+        total: pieces of work in all.
+        quiet: show no bar. Nor is one shown where standard error is no terminal.
+        done: pieces that an earlier run has done.
     """
     from rich.console import Console
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield lambda _: None
+        yield Ticker(console)
         return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-    from rich.progress import TimeRemainingColumn as TimeLeft
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+    )
 
     bar = Progress(
-        "Counting",
+        what,
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]:.1f} fields/s"),
-        TextColumn("{task.fields[cells]} cells"),
-        TimeLeft(),
+        TextColumn("{task.fields[note]}"),
+        TimeRemainingColumn(),
         TextColumn("left"),
         console=console,
     )
-    start = time.monotonic()
     with bar:
-        task = bar.add_task("", total=total, completed=done, cells=cells, speed=0.0)
-        so_far = [done, cells]
+        task = bar.add_task("", total=total, completed=done, note="")
+        yield Ticker(console, lambda note: bar.update(task, advance=1, note=note))
 
-        def tick(more: int) -> None:
-            so_far[0] += 1
-            so_far[1] += more
-            speed = (so_far[0] - done) / max(time.monotonic() - start, 1e-3)
-            bar.update(task, advance=1, cells=so_far[1], speed=speed)
 
-        yield tick
+@contextmanager
+def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar; yields a function to call with the number of cells of each field done.
+
+    Args:
+        total: fields in all.
+        done: fields that an earlier run has counted; they are not part of the speed.
+        cells: cells in those.
+        quiet: as of :func:`progress`.
+    """
+    start = time.monotonic()
+    fields = 0
+
+    with progress("Counting", total, quiet, done) as tick:
+
+        def count(more: int) -> None:
+            nonlocal fields, cells
+            fields, cells = fields + 1, cells + more
+            speed = fields / max(time.monotonic() - start, 1e-3)
+            tick(f"{speed:.1f} fields/s {cells} cells")
+
+        yield count
 
 
 @contextmanager
@@ -64,20 +101,3 @@ def finishing(quiet: bool) -> Iterator[None]:
         return
     with console.status("Writing the report"):
         yield
-
-
-@contextmanager
-def progress(what: str, total: int, quiet: bool) -> Iterator[Callable[[], None]]:
-    """A progress bar on the terminal; yields what to call after every piece of work."""
-    from rich.console import Console
-
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield lambda: None
-        return
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
-
-    bar = Progress(what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), console=console)
-    with bar:
-        task = bar.add_task("", total=total)
-        yield lambda: bar.advance(task)

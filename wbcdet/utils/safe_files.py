@@ -1,4 +1,4 @@
-"""Paths that come from a report, and files that a report holds: nothing outside is ever reached.
+"""Resolve paths and open files of a report so that nothing outside of its folder is reached.
 
 A report may come from somebody else, and a folder may hold more than this program wrote there. So a
 name from a report is resolved below the folder that it belongs to and never followed out by a link,
@@ -24,7 +24,7 @@ class OutsideError(WbcdetError, OSError):
 
 
 def inside(folder: Path, name: str) -> Path:
-    """The path of a name below a folder, whether it exists or not.
+    """Return the path of a name below a folder, whether it exists or not.
 
     Args:
         folder: trusted; it may itself be a link.
@@ -48,7 +48,8 @@ def inside(folder: Path, name: str) -> Path:
 
 
 def is_below(path: Path, folder: Path) -> bool:
-    """No link on the way to a path leads out of a folder; False where that cannot be told."""
+    """Tell whether no link on the way to a path leads out of a folder; False where that is
+    unknown."""
     try:
         return _leads_into(path, folder)
     except (OSError, RuntimeError, ValueError):
@@ -60,7 +61,7 @@ def _leads_into(path: Path, folder: Path) -> bool:
 
 
 def own_folder(folder: Path, name: str) -> Path:
-    """A folder in a report, whether it exists or not.
+    """Return a folder in a report, whether it exists or not.
 
     Raises:
         OutsideError: it is a link or no folder.
@@ -74,7 +75,7 @@ def own_folder(folder: Path, name: str) -> Path:
 
 
 def own_file(folder: Path, name: str) -> Path:
-    """A file that a report holds, whether it exists or not.
+    """Return a file that a report holds, whether it exists or not.
 
     Raises:
         OutsideError: it is a link, a folder, a device or a pipe.
@@ -116,7 +117,7 @@ def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
 
 
 def read_own(folder: Path, name: str) -> bytes:
-    """All bytes of a file that a report holds.
+    """Return all bytes of a file that a report holds.
 
     Raises:
         OSError: it cannot be read; ``OutsideError`` as of :func:`open_own`.
@@ -126,7 +127,7 @@ def read_own(folder: Path, name: str) -> bytes:
 
 
 def make_private(path: Path) -> None:
-    """A file, made where it does not exist, that no other account of this computer can read."""
+    """Let no other account of this computer read a file; create it where it does not exist."""
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     try:
         if hasattr(os, "fchmod"):

@@ -1,4 +1,4 @@
-"""Documents are checked against their schema before anything in them is used."""
+"""Check documents against their JSON schema before anything in them is used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class SchemaError(WbcdetError, ValueError):
 
 
 def parse_json(data: bytes | str) -> Any:
-    """JSON as the standard has it: no NaN, no infinity, no endless nesting.
+    """Parse JSON as the standard has it: no NaN, no infinity, no endless nesting.
 
     Raises:
         ValueError: it is not; the message is one line.
@@ -30,7 +30,7 @@ def parse_json(data: bytes | str) -> Any:
 def check_schema(
     value: Any, schema: Path, kind: str | None = None, definitions: Path | None = None
 ) -> None:
-    """A value is as a schema says.
+    """Check a value against a schema.
 
     Args:
         value: what JSON can hold.

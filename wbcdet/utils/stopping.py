@@ -1,4 +1,4 @@
-"""Ctrl-C while there is nothing to lose yet."""
+"""End the program at Ctrl-C while there is nothing to lose yet."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ _INTERRUPTED = 130
 
 @contextmanager
 def stops_at_once() -> Iterator[None]:
-    """Within this, Ctrl-C ends the program with one line.
+    """Let Ctrl-C end the program with one line.
 
     For the time while programs and models are loaded: an interrupt in the middle of an import comes
     out as any error, or is lost, and nothing has been done that could be kept.
     """
     before = signal.getsignal(signal.SIGINT)
-    # A job in the background ignores Ctrl-C, and only the main thread may say what it does.
+    # A background job ignores Ctrl-C, and only the main thread may set a signal's handler.
     if before is not signal.default_int_handler or (
         threading.current_thread() is not threading.main_thread()
     ):

@@ -1,10 +1,10 @@
-"""Names and numbers as text on one line."""
+"""Format names and numbers as text on one line."""
 
 from __future__ import annotations
 
 
 def one_line(name: str) -> str:
-    """A file name that cannot break the table: control characters are shown as escapes."""
+    """Return a file name that cannot break the table: control characters are shown as escapes."""
     return "".join(
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in name
@@ -12,5 +12,5 @@ def one_line(name: str) -> str:
 
 
 def plural(number: int, noun: str) -> str:
-    """``1 cell``, ``2 cells``."""
+    """Return ``1 cell``, ``2 cells``."""
     return f"{number} {noun}{'s' * (number != 1)}"

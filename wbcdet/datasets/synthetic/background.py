@@ -1,4 +1,4 @@
-"""What lies between the white cells: red cells, platelets, a little dirt; and where each lies."""
+"""Draw what lies between the white cells: red cells, platelets, a little dirt."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _DRAWINGS = 72
 
 
 class Crowd:
-    """Discs on a field, found again by place: "what is near (x, y)?" without asking all."""
+    """Discs on a field, indexed by place, so that neighbours are found without asking all."""
 
     def __init__(self, bucket: float) -> None:
         """``bucket``: side of a square of the index, px; at least the widest disc's radius."""
@@ -29,7 +29,8 @@ class Crowd:
         self._discs.setdefault(key, []).append((x, y, radius))
 
     def near(self, x: float, y: float) -> list[tuple[float, float, float]]:
-        """All discs that a disc of up to the bucket's size at (x, y) could touch, and some more."""
+        """Return all discs that a disc of up to the bucket's size at (x, y) could touch, and some
+        more."""
         i, j = int(x // self._bucket), int(y // self._bucket)
         found: list[tuple[float, float, float]] = []
         for column in range(i - 2, i + 3):
@@ -50,7 +51,7 @@ def stamp(target: Map, sprite: Map, x: float, y: float) -> None:
 
 
 def _red_drawing(rng: np.random.Generator, scale: float, pallor: float, spread: float) -> Map:
-    """Thickness of one red cell, 1 at its usual rim."""
+    """Return thickness of one red cell, 1 at its usual rim."""
     radius = RED_RADIUS * float(np.exp(rng.normal(0, spread)))
     grid = Grid.around(radius * 1.25 + 0.8, scale)
     turn, oval = rng.uniform(0, np.pi), 1 - abs(rng.normal(0, 0.09))
@@ -76,7 +77,7 @@ def red_cells(
     share: float,
     white: Crowd,
 ) -> Map:
-    """Thickness of all red cells of a field, (H, W); 1 is one cell's rim, overlaps add up.
+    """Return thickness of all red cells of a field, (H, W); 1 is one cell's rim, overlaps add up.
 
     Args:
         rng: source of chance.
@@ -124,7 +125,7 @@ def red_cells(
 def platelets(
     rng: np.random.Generator, size: tuple[int, int], scale: float, count: int, white: Crowd
 ) -> tuple[Map, Map]:
-    """Pale bodies and dark grains of all platelets, each (H, W): shares of nucleus stain."""
+    """Return pale bodies and dark grains of all platelets, each (H, W): shares of nucleus stain."""
     width, height = size
     body = np.zeros((height, width), np.float32)
     grain = np.zeros((height, width), np.float32)
@@ -162,7 +163,7 @@ def platelets(
 
 
 def density(thickness: Map, body: Map, grain: Map, stain: Stain) -> npt.NDArray[np.float32]:
-    """Optical density of the ground, (H, W, 3; B, G, R)."""
+    """Return the optical density of the ground, (H, W, 3; B, G, R)."""
     total = np.empty((*thickness.shape, 3), np.float32)
     for channel in range(3):
         total[..., channel] = thickness * np.float32(stain.red[channel])

@@ -208,7 +208,7 @@ def _place(
     *,
     strict: bool,
 ) -> tuple[list[tuple[str, float, float, float]], Crowd]:
-    """Where each white cell lies: (label, radius in µm, x, y), and the same as a crowd, px.
+    """Place the white cells: (label, radius in µm, x, y), and the same as a crowd, px.
 
     Unless ``strict``, cells for which there is no room are left out.
     """
@@ -239,7 +239,7 @@ def _place(
         raise ValueError(
             f"no room for {len(labels)} white cells in {width}x{height} px at this cell size"
         )
-    # Red cells may lie close to the cytoplasm: they heed the mean outline, not the reach.
+    # Red cells may lie close to the cytoplasm: they keep to the mean outline, not the reach.
     rims = Crowd(largest + 4 * scale)
     for _, radius, x, y in places:
         rims.add(x, y, radius * scale)

@@ -22,10 +22,10 @@ from wbcdet.datasets.synthetic.shapes import (
 )
 from wbcdet.datasets.synthetic.stain import Stain
 
-#: The labels that a smear can show. A basophil is none of the product's four, on purpose.
+#: The labels that a smear can show. A basophil is not one of the product's four, on purpose.
 SMEAR_LABELS = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "basophil")
 
-#: How far a cell may reach beyond its mean radius.
+#: Reach of a cell beyond its mean radius, as a factor.
 MAX_REACH = 1.18
 
 # A cell is never drawn coarser than this (pixels per µm): smaller ones are drawn so and shrunk,
@@ -34,7 +34,7 @@ _FINEST_GRAIN = 7.0
 
 
 def draw_radius(rng: np.random.Generator, label: str) -> float:
-    """Mean radius of a cell of this label, µm."""
+    """Draw the mean radius of a cell of this label, µm."""
     if label == "lymphocyte" and rng.random() < 0.3:
         return float(rng.uniform(5.6, 6.6))  # a large lymphocyte
     low, high = {
@@ -81,7 +81,8 @@ def _layer(
 
 
 def _chromatin(rng: np.random.Generator, grid: Grid, depth: Map, clump: float) -> Map:
-    """Density of a dark clumped nucleus: clumps, pale channels between them, a dark rim."""
+    """Return the density of a dark clumped nucleus: clumps, pale channels between them, a dark
+    rim."""
     coarse, fine = grid.noise(rng, 1.1), grid.noise(rng, 0.5)
     texture = 1 + clump * np.tanh(1.4 * coarse) + 0.09 * fine
     texture -= 1.6 * clump * np.maximum(0, -coarse - 1.1)
@@ -91,7 +92,7 @@ def _chromatin(rng: np.random.Generator, grid: Grid, depth: Map, clump: float) -
 
 
 def _lace(rng: np.random.Generator, grid: Grid, depth: Map) -> Map:
-    """Density of a monocyte's nucleus: paler, fine strands and folds, a thin rim."""
+    """Return the density of a monocyte's nucleus: paler, fine strands and folds, a thin rim."""
     strands = np.exp(-((grid.noise(rng, 1.0) / 0.55) ** 2))
     folds = np.exp(-((grid.noise(rng, 4.5) / 0.16) ** 2))
     texture = 0.68 + 0.2 * strands + 0.13 * folds + 0.09 * grid.noise(rng, 0.55)
@@ -106,7 +107,8 @@ def _lobes(
     axes: tuple[float, float],
     bridge: float,
 ) -> Map:
-    """Oval lobes strung along ``middles``, each lying along the string, joined by bridges."""
+    """Return oval lobes strung along ``middles``, each lying along the string, joined by
+    bridges."""
     parts: list[Map] = []
     for i, (cx, cy) in enumerate(middles):
         before, after = middles[max(0, i - 1)], middles[min(len(middles) - 1, i + 1)]
@@ -121,7 +123,7 @@ def _lobes(
 def _arc(
     rng: np.random.Generator, count: int, radius: float, step: float, wander: float
 ) -> list[tuple[float, float]]:
-    """``count`` points on an arc, ``step`` radians apart, each straying by ``wander`` µm."""
+    """Return ``count`` points on an arc, ``step`` radians apart, each straying by ``wander`` µm."""
     start = rng.uniform(0, 2 * np.pi)
     points = []
     for i in range(count):

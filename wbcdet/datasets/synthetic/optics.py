@@ -1,4 +1,4 @@
-"""From optical density to a photograph: lamp, lens, sensor."""
+"""Turn optical density into a photograph: lamp, lens, sensor."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ROWS = 512
 
 
 def eyepiece_radius(width: int, height: int) -> float:
-    """Radius in px of the lit disc that a phone sees through an eyepiece."""
+    """Return radius in px of the lit disc that a phone sees through an eyepiece."""
     return 0.47 * min(width, height)
 
 
@@ -73,7 +73,7 @@ def photograph(
 
 
 def _disc(width: int, height: int, low: int, high: int, blur: float) -> npt.NDArray[np.float32]:
-    """Rows ``low`` to ``high`` of the eyepiece's lit disc, 0..1."""
+    """Return rows ``low`` to ``high`` of the eyepiece's lit disc, 0..1."""
     x = np.arange(width, dtype=np.float32)[None] - (width - 1) / 2
     y = np.arange(low, high, dtype=np.float32)[:, None] - (height - 1) / 2
     radius = eyepiece_radius(width, height)

@@ -24,18 +24,20 @@ class Grid:
 
     @classmethod
     def around(cls, reach: float, scale: float) -> Grid:
-        """The grid that shows ``reach`` µm to each side at ``scale`` pixels per µm."""
+        """Return the grid that shows ``reach`` µm to each side at ``scale`` pixels per µm."""
         n = 2 * int(np.ceil(reach * scale)) + 1
         line = ((np.arange(n) - n // 2) / scale).astype(np.float32)
         x, y = np.meshgrid(line, line)
         return cls(x, y, scale)
 
     def noise(self, rng: np.random.Generator, grain: float) -> Map:
-        """Smooth noise of mean about 0 and deviation 1 whose blobs are about ``grain`` µm wide."""
+        """Return smooth noise of mean about 0 and deviation 1 whose blobs are about ``grain``
+        µm wide."""
         return noise(rng, self.x.shape, grain * self.scale)
 
     def warped(self, rng: np.random.Generator, grain: float, amount: float) -> Grid:
-        """The same grid bent by about ``amount`` µm, so that drawn outlines lose their ruler."""
+        """Return the same grid bent by about ``amount`` µm, so that drawn outlines lose their
+        ruler."""
         dx, dy = self.noise(rng, grain), self.noise(rng, grain)
         return Grid(self.x + amount * dx, self.y + amount * dy, self.scale)
 
@@ -56,7 +58,8 @@ class Grid:
 
 
 def noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Map:
-    """Smooth noise of deviation about 1, blobs about ``grain`` pixels wide, (rows, columns)."""
+    """Return smooth noise of deviation about 1, blobs about ``grain`` pixels wide, (rows,
+    columns)."""
     # Coarse noise is drawn small and enlarged: the time does not grow with the grain.
     step = max(1, int(grain / 4))
     rows, cols = shape[0] // step + 5, shape[1] // step + 5
@@ -69,17 +72,18 @@ def noise(rng: np.random.Generator, shape: tuple[int, ...], grain: float) -> Map
 
 
 def cover(depth: npt.NDArray[np.floating], soft: float) -> Map:
-    """How much of each pixel a shape covers, 0..1, its edge ``soft`` µm wide."""
+    """Return how much of each pixel a shape covers, 0..1, its edge ``soft`` µm wide."""
     return np.asarray(1 / (1 + np.exp(np.clip(-4 / soft * depth, -30, 30))), np.float32)
 
 
 def band(depth: npt.NDArray[np.floating], at: float, width: float) -> Map:
-    """A soft line that follows an outline ``at`` µm inside it."""
+    """Return a soft line that follows an outline ``at`` µm inside it."""
     return np.asarray(np.exp(-(((depth - at) / width) ** 2)), np.float32)
 
 
 def wobbly(grid: Grid, rng: np.random.Generator, radius: float, waves: list[float]) -> Map:
-    """A disc whose outline swings by ``waves[i]`` (share of the radius) i + 2 times a turn."""
+    """Return a disc whose outline swings by ``waves[i]`` (share of the radius) i + 2 times a
+    turn."""
     angle = np.arctan2(grid.y, grid.x)
     reach = np.ones_like(angle)
     for turns, amount in enumerate(waves, 2):
@@ -88,7 +92,7 @@ def wobbly(grid: Grid, rng: np.random.Generator, radius: float, waves: list[floa
 
 
 def ellipse(grid: Grid, cx: float, cy: float, a: float, b: float, turn: float) -> Map:
-    """An ellipse with half axes ``a`` and ``b`` µm, turned by ``turn`` radians."""
+    """Return an ellipse with half axes ``a`` and ``b`` µm, turned by ``turn`` radians."""
     dx, dy = grid.x - cx, grid.y - cy
     u = dx * np.cos(turn) + dy * np.sin(turn)
     v = dy * np.cos(turn) - dx * np.sin(turn)
@@ -96,7 +100,8 @@ def ellipse(grid: Grid, cx: float, cy: float, a: float, b: float, turn: float) -
 
 
 def rod(grid: Grid, start: tuple[float, float], end: tuple[float, float], radius: float) -> Map:
-    """A line from ``start`` to ``end``, ``radius`` µm thick to each side, with round ends."""
+    """Return a line from ``start`` to ``end``, ``radius`` µm thick to each side, with round
+    ends."""
     dx, dy = end[0] - start[0], end[1] - start[1]
     px, py = grid.x - start[0], grid.y - start[1]
     along = np.clip((px * dx + py * dy) / (dx * dx + dy * dy + 1e-9), 0, 1)
@@ -104,14 +109,15 @@ def rod(grid: Grid, start: tuple[float, float], end: tuple[float, float], radius
 
 
 def joined(parts: list[Map], soft: float) -> Map:
-    """The union of shapes, its inner corners rounded over about ``soft`` µm."""
+    """Return the union of shapes, its inner corners rounded over about ``soft`` µm."""
     top = np.max(parts, axis=0)
     total = np.sum([np.exp((part - top) / soft) for part in parts], axis=0)
     return np.asarray(top + soft * np.log(total), np.float32)
 
 
 def packed(rng: np.random.Generator, reach: float, spacing: float) -> npt.NDArray[np.float64]:
-    """Points (k, 2) that fill a square of ``reach`` µm to each side, about ``spacing`` apart."""
+    """Return points (k, 2) that fill a square of ``reach`` µm to each side, about ``spacing``
+    apart."""
     line = np.arange(-reach, reach, spacing)
     x, y = np.meshgrid(line, line)
     x[1::2] += spacing / 2

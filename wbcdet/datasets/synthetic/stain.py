@@ -11,7 +11,7 @@ Bgr = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Stain:
-    """How one laboratory's slides look.
+    """Colours of one laboratory's slides.
 
     Every colour but the ground is an optical density per channel (B, G, R; natural logarithm) at
     usual thickness: a layer of density d lets exp(-d) of the light through.
@@ -120,7 +120,7 @@ STAINS: tuple[Stain, ...] = (
 
 
 def vary(stain: Stain, rng: np.random.Generator) -> Stain:
-    """One slide of a laboratory: its look with the spread of staining time, pH and lamp.
+    """Vary a stain as slides of one laboratory do, with staining time, pH and lamp.
 
     Args:
         stain: the usual look.

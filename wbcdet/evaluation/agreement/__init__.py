@@ -1,1 +1,1 @@
-"""Agreement of wbcdet's differential with a manual one, after the idea of CLSI H20."""
+"""Agreement of wbcdet's differential with a manual one, modelled on CLSI H20."""

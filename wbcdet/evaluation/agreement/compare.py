@@ -1,4 +1,4 @@
-"""Two sides of a differential, compared class by class."""
+"""Compare two sides of a differential class by class."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Pair:
 
     @property
     def inside(self) -> bool | None:
-        """The difference is within its binomial limit; None without one."""
+        """Whether the difference is within its binomial limit; None without one."""
         return None if self.limit is None else abs(self.difference) <= self.limit + 1e-9
 
 
 @dataclass(frozen=True, slots=True)
 class ClassAgreement:
-    """How one label compares over all groups.
+    """Comparison of one label over all groups.
 
     Attributes:
         label: the cell type.
@@ -86,12 +86,12 @@ class ClassAgreement:
 
     @property
     def limited(self) -> int:
-        """Groups that have a binomial limit."""
+        """Number of groups that have a binomial limit."""
         return sum(pair.limit is not None for pair in self.pairs)
 
     @property
     def inside(self) -> int:
-        """Groups within their binomial limit."""
+        """Number of groups within their binomial limit."""
         return sum(bool(pair.inside) for pair in self.pairs)
 
     @property
@@ -103,7 +103,7 @@ class ClassAgreement:
 
 @dataclass(frozen=True, slots=True)
 class CellAgreement:
-    """How the names of single cells compare.
+    """Comparison of the labels of single cells.
 
     Attributes:
         categories: the four labels and ``unclassified`` (everything else).
@@ -194,9 +194,9 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
 
 
 def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, str]]:
-    """Pairs of group names that mean the same, in our order.
+    """Return pairs of group names that mean the same, in our order.
 
-    Names match but for capitals; else our folder's last name matches, where only one of ours
+    Names match except for capitals; else our folder's last name matches, where only one of ours
     has it.
     """
     theirs = {name.casefold(): name for name in manual}
@@ -222,7 +222,7 @@ def _only(side: Side, keys: Set[CellKey], by: str | None) -> Side:
 def _shared_labels(
     ours: Iterable[Counted], manual: Iterable[Counted]
 ) -> tuple[list[str], list[str]]:
-    """The four labels and whatever else both sides count; the rest in a note."""
+    """Return the four labels and whatever else both sides count; the rest in a note."""
     mine, theirs = (
         {label for one in side for label, share in one.percent.items() if share}
         for side in (ours, manual)

@@ -1,4 +1,4 @@
-"""Differentials as the comparison sees them, and wbcdet's side of it."""
+"""Differentials to compare, and the reader of wbcdet's side."""
 
 from __future__ import annotations
 
@@ -34,12 +34,13 @@ class Counted:
 
     @classmethod
     def of(cls, counts: Mapping[str, float]) -> Counted:
-        """The differential of counts by label; their sum must be more than 0."""
+        """Return the differential of counts by label; their sum must be more than 0."""
         total = sum(counts.values())
         return cls({label: 100 * count / total for label, count in counts.items()}, total)
 
     def among(self, labels: Iterable[str]) -> Counted | None:
-        """The shares among some labels only, as 100 percent; None where there is none of them."""
+        """Return the shares among some labels only, as 100 percent; None without one of
+        them."""
         part = {label: self.percent.get(label, 0.0) for label in labels}
         total = sum(part.values())
         if total <= 0:
@@ -66,7 +67,7 @@ class Side:
 
 
 def read_ours(path: str | Path, by: str | None = None) -> Side:
-    """wbcdet's differentials.
+    """Read wbcdet's differentials.
 
     Args:
         path: a report folder, or its ``results.json``, ``cells.csv`` or ``differential.csv``.
@@ -74,7 +75,7 @@ def read_ours(path: str | Path, by: str | None = None) -> Side:
             ``differential.csv`` where there is one, else ``folder``.
 
     Raises:
-        tables.TableError: nothing can be read there.
+        TableError: nothing can be read there.
         grouping.GroupingError: ``by`` is not usable.
     """
     path = Path(path)
@@ -99,7 +100,7 @@ def read_ours(path: str | Path, by: str | None = None) -> Side:
 
 
 def group_cells(names: Mapping[CellKey, str], by: str | None) -> dict[str, Counted]:
-    """Differentials of single cells; groups without a classified cell are left out.
+    """Compute the differentials of single cells; groups without a classified cell are left out.
 
     Raises:
         grouping.GroupingError: ``by`` is not usable.
@@ -113,7 +114,7 @@ def group_cells(names: Mapping[CellKey, str], by: str | None) -> dict[str, Count
 
 
 def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
-    """Labels and manual labels by cell, of a table with ``file``, ``id`` and one of both.
+    """Return labels and manual labels by cell, of a table with ``file``, ``id`` and one of both.
 
     Cells that a count left out are not among them.
 
@@ -140,7 +141,7 @@ def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
 
 
 def has_cells(table: Table) -> bool:
-    """The table has a row for every cell."""
+    """Say whether the table has a row for every cell."""
     header = {name.casefold() for name in table.header}
     return {"file", "id"} <= header and bool({"label", "manual"} & header)
 
@@ -209,5 +210,5 @@ def _plain(label: str) -> str:
 
 
 def category(label: str) -> str:
-    """One of the four labels, else ``unclassified``: what both sides can say of a cell."""
+    """Reduce a label to one of the four or ``unclassified``, which both sides can give."""
     return label if label in _OWN else CellType.UNCLASSIFIED.value

@@ -1,4 +1,4 @@
-"""What the columns of a manual count are called, matched generously."""
+"""Match the column names of manual counts generously."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ _PARTS = ("seg", "band", "stab", "rod")
 
 @dataclass(frozen=True, slots=True)
 class Heading:
-    """What one column of a wide table, or one label of a long one, is.
+    """Meaning of one column of a wide table, or of one label of a long one.
 
     Attributes:
         role: ``label``, ``part`` (of the neutrophils), ``group``, ``total``, or empty where it is
@@ -64,7 +64,7 @@ class Heading:
 
 
 def heading(text: str) -> Heading:
-    """What a column is, told from its name."""
+    """Return what a column is, told from its name."""
     word, percent = _word(text)
     if word in _GROUP:
         return Heading("group")
@@ -78,7 +78,7 @@ def heading(text: str) -> Heading:
 
 
 def cell_type(text: str) -> Heading:
-    """The cell type that a word names; an empty role where it names none."""
+    """Return the cell type that a word names; an empty role where it names none."""
     word, _ = _word(text)
     if word.startswith(_PARTS) or (word.startswith("neut") and any(p in word for p in _PARTS)):
         return Heading("part", "neutrophil")
@@ -95,7 +95,8 @@ def cell_type(text: str) -> Heading:
 
 
 def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | None:
-    """``(group, label, value, total)`` columns of a long table; None where it is a wide one."""
+    """Return ``(group, label, value, total)`` columns of a long table; None where it is a wide
+    one."""
     words = [_word(name)[0] for name in header]
     label = _first(words, _LABEL)
     group = _first(words, _GROUP)
@@ -106,7 +107,7 @@ def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | 
 
 
 def says_percent(text: str) -> bool:
-    """The name of a column says that its numbers are percentages."""
+    """Say whether the name of a column says that its numbers are percentages."""
     return _word(text)[1]
 
 
@@ -115,7 +116,7 @@ def _first(words: list[str], wanted: set[str], start: int = 0) -> int | None:
 
 
 def _word(text: str) -> tuple[str, bool]:
-    """A name in small letters without signs, and whether it says percent."""
+    """Return a name in small letters without signs, and whether it says percent."""
     plain = unicodedata.normalize("NFKD", text.casefold())
     word = re.sub(r"[\W\d_]", "", plain)
     bare = re.sub("percentage|percent|pct|prozent", "", word)

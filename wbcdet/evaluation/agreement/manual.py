@@ -1,4 +1,4 @@
-"""Manual counts, as laboratories write them down: one row a slide, or one row a slide and type."""
+"""Read manual counts of laboratories: one row a slide, or one row a slide and type."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class _Row:
 
 
 def read_manual(path: str | Path, by: str | None = None) -> Side:
-    """Manual differentials of a CSV file.
+    """Read the manual differentials of a CSV file.
 
     A wide table has a column for the slide and one for each cell type, a long one the columns
     ``group, label`` and ``count`` or ``percent``; a column ``n`` or ``total`` may say how many
@@ -95,7 +95,7 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
 
 
 def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
-    """The columns that are compared, with their label; all four labels have one."""
+    """Return the columns that are compared, with their label; all four labels have one."""
     whole = {one.label for one in headings if one.role == "label"}
     used: dict[int, str] = {}
     for place, one in enumerate(headings):
@@ -142,7 +142,7 @@ def _read_long(
 
 
 def _are_percentages(rows: list[_Row], marked: bool) -> tuple[bool, list[str]]:
-    """Whether the numbers are percentages, and what was assumed to tell."""
+    """Tell whether the numbers are percentages, and what was assumed."""
     totals = [row.total for row in rows if row.total is not None]
     whole = all(value == int(value) for row in rows for value in row.values.values())
     small = all(row.sum <= _HUNDRED for row in rows)

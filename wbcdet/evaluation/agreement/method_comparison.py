@@ -1,4 +1,4 @@
-"""The statistics of a method comparison; arrays in, plain numbers out."""
+"""Statistics of a method comparison; arrays in, plain numbers out."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Kappa:
 
 
 def bland_altman(manual: Floats, ours: Floats) -> Differences:
-    """Bias and limits of agreement (Bland and Altman 1986).
+    """Compute bias and limits of agreement (Bland and Altman 1986).
 
     Args:
         manual, ours: (N,) pairs, N at least 1.
@@ -73,7 +73,7 @@ def bland_altman(manual: Floats, ours: Floats) -> Differences:
 
 
 def binomial_limit(manual: Floats, ours: Floats, manual_cells: Floats, our_cells: Floats) -> Floats:
-    """How far two counts of one smear may lie apart by chance, 95 %.
+    """Compute how far two counts of one smear may lie apart by chance, 95 %.
 
     The standard error of a difference of two binomial shares with the pooled share of both.
 
@@ -90,7 +90,8 @@ def binomial_limit(manual: Floats, ours: Floats, manual_cells: Floats, our_cells
 
 
 def passing_bablok(manual: Floats, ours: Floats) -> Line | None:
-    """The line of Passing and Bablok (1983), made for errors in both methods and for outliers.
+    """Return the line of Passing and Bablok (1983), made for errors in both methods and for
+    outliers.
 
     Args:
         manual, ours: (N,) pairs.
@@ -131,7 +132,7 @@ def passing_bablok(manual: Floats, ours: Floats) -> Line | None:
 
 
 def cohen_kappa(table: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Kappa | None:
-    """Cohen's kappa of a confusion table (Cohen 1960, 1968).
+    """Compute Cohen's kappa of a confusion table (Cohen 1960, 1968).
 
     The standard error is the one of Fleiss, Cohen and Everitt (1969).
 
@@ -162,7 +163,7 @@ def cohen_kappa(table: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> K
 
 
 def confusion(pairs: Sequence[tuple[str, str]], categories: Sequence[str]) -> npt.NDArray[np.int64]:
-    """(K, K) counts of ``(down, across)`` pairs, in the order of the categories."""
+    """Return (K, K) counts of ``(down, across)`` pairs, in the order of the categories."""
     place = {name: number for number, name in enumerate(categories)}
     table = np.zeros((len(categories), len(categories)), dtype=np.int64)
     for down, across in pairs:

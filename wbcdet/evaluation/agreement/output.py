@@ -1,4 +1,4 @@
-"""The comparison as a table on the terminal, as CSV and as JSON."""
+"""Write the comparison as a table on the terminal, as CSV and as JSON."""
 
 from __future__ import annotations
 
@@ -54,17 +54,17 @@ GROUP_COLUMNS: tuple[str, ...] = (
 
 
 def class_rows(agreement: Agreement) -> list[dict[str, Any]]:
-    """One row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
-    return [_class_row(one) for one in agreement.classes]
+    """Return one row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
+    return [_class_row(compared) for compared in agreement.classes]
 
 
 def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
-    """One row a group and label under ``GROUP_COLUMNS``."""
-    for one in agreement.classes:
-        for pair in one.pairs:
+    """Yield one row a group and label under ``GROUP_COLUMNS``."""
+    for compared in agreement.classes:
+        for pair in compared.pairs:
             values = (
                 pair.group,
-                one.label,
+                compared.label,
                 _rounded(pair.manual),
                 _rounded(pair.manual_cells),
                 _rounded(pair.ours),
@@ -77,7 +77,7 @@ def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
 
 
 def to_json(agreement: Agreement, ours: str, manual: str) -> str:
-    """The whole comparison as JSON text."""
+    """Return the whole comparison as JSON text."""
     document = {
         "format": FORMAT,
         "info": {"wbcdet": __version__, "notice": NOTICE, "ours": ours, "manual": manual},
@@ -98,20 +98,22 @@ def print_agreement(console: Console, agreement: Agreement) -> None:
             table.add_column(name, justify="right", no_wrap=True)
         for name in ("within\nbinomial", "slope", "intercept"):
             table.add_column(name, justify="right", no_wrap=True)
-        for one in agreement.classes:
-            table.add_row(one.label, *cells_of(one))
+        for compared in agreement.classes:
+            table.add_row(compared.label, *cells_of(compared))
         console.print(table)
     for line in sentences(agreement):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def cells_of(one: ClassAgreement) -> list[str]:
-    """The figures of one label as they are printed, ``-`` where there is none."""
-    found, line = one.differences, one.line
-    within = f"{one.inside} of {one.limited} (±{one.typical_limit:.1f})" if one.limited else "-"
+def cells_of(compared: ClassAgreement) -> list[str]:
+    """Return the figures of one label as they are printed, ``-`` without one."""
+    found, line = compared.differences, compared.line
+    within = "-"
+    if compared.limited:
+        within = f"{compared.inside} of {compared.limited} (±{compared.typical_limit:.1f})"
     return [
-        f"{one.manual_mean:.1f}",
-        f"{one.our_mean:.1f}",
+        f"{compared.manual_mean:.1f}",
+        f"{compared.our_mean:.1f}",
         _with(found.bias, found.bias_low, found.bias_high, 1, sign=True),
         "-" if found.limit_low is None else f"{found.limit_low:+.1f} to {found.limit_high:+.1f}",
         within,
@@ -123,22 +125,23 @@ def cells_of(one: ClassAgreement) -> list[str]:
 
 
 def sentences(agreement: Agreement) -> list[str]:
-    """What stands below the table: groups, kappa, what is missing, notes and the notice."""
+    """Return the sentences below the table: groups, kappa, missing figures, notes and the
+    notice."""
     lines = []
     if agreement.classes:
         count = agreement.groups
         lines.append(f"{count} group{'s' * (count != 1)} compared, ours minus manual.")
     if agreement.cells and agreement.cells.cells:
         lines += kappa_sentences(agreement.cells)
-    for text in dict.fromkeys(text for one in agreement.classes for text in one.missing):
-        those = [one.label for one in agreement.classes if text in one.missing]
+    for text in dict.fromkeys(text for compared in agreement.classes for text in compared.missing):
+        those = [compared.label for compared in agreement.classes if text in compared.missing]
         who = "" if len(those) == len(agreement.classes) else f" ({', '.join(those)})"
         lines.append(f"Not computed{who}: {text}.")
     return [*lines, *(f"Note: {note}." for note in agreement.notes), NOTICE]
 
 
 def kappa_sentences(cells: CellAgreement) -> list[str]:
-    """Agreement cell by cell in words."""
+    """Return the agreement cell by cell in words."""
     start = f"{cells.same} of {cells.cells} cells have the same name on both sides"
     if cells.kappa is None or cells.weighted is None:
         return [f"{start}; kappa is not defined where both sides always say the same one name."]
@@ -148,17 +151,17 @@ def kappa_sentences(cells: CellAgreement) -> list[str]:
     ]
 
 
-def _class_row(one: ClassAgreement) -> dict[str, Any]:
-    found, line = one.differences, one.line
+def _class_row(compared: ClassAgreement) -> dict[str, Any]:
+    found, line = compared.differences, compared.line
     figures = (
-        one.manual_mean,
-        one.our_mean,
+        compared.manual_mean,
+        compared.our_mean,
         found.bias,
         found.bias_low,
         found.bias_high,
         found.limit_low,
         found.limit_high,
-        one.typical_limit,
+        compared.typical_limit,
     )
     of_line = (
         (None,) * 6
@@ -173,13 +176,13 @@ def _class_row(one: ClassAgreement) -> dict[str, Any]:
         )
     )
     values = (
-        one.label,
-        len(one.pairs),
+        compared.label,
+        len(compared.pairs),
         *map(_rounded, figures),
-        one.inside if one.limited else None,
-        one.limited,
+        compared.inside if compared.limited else None,
+        compared.limited,
         *map(_rounded, of_line),
-        "; ".join(one.missing) or None,
+        "; ".join(compared.missing) or None,
     )
     return dict(zip(CLASS_COLUMNS, values, strict=True))
 

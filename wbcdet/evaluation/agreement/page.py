@@ -1,4 +1,4 @@
-"""The comparison as one self-contained HTML page that prints on A4."""
+"""Write the comparison as one self-contained HTML page that prints on A4."""
 
 from __future__ import annotations
 

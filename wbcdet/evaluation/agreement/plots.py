@@ -12,30 +12,31 @@ from matplotlib.figure import Figure
 from wbcdet.evaluation.agreement.compare import ClassAgreement
 from wbcdet.evaluation.agreement.method_comparison import binomial_limit
 
-#: Okabe and Ito's palette, as in ``draw.py``: told apart with every form of colour blindness.
+#: Okabe and Ito's palette, as in ``results.palette``: told apart with every form of colour
+#: blindness.
 _POINT, _LINE, _BAND, _GREY = "#0072B2", "#D55E00", "#E69F00", "#555555"
 
 
-def plot_class(one: ClassAgreement) -> bytes:
-    """SVG of one cell type: scatter with the Passing-Bablok line, and Bland-Altman plot."""
+def plot_class(compared: ClassAgreement) -> bytes:
+    """Plot one cell type as SVG: scatter with the Passing-Bablok line, and Bland-Altman plot."""
     # Names of parts are drawn from a fixed salt: the same data give the same bytes.
     with matplotlib.rc_context({"svg.hashsalt": "wbcdet", "font.size": 9}):
         figure = Figure(figsize=(7.2, 3.1), layout="constrained")
         left, right = figure.subplots(1, 2)
-        _scatter(left, one)
-        _bland_altman(right, one)
+        _scatter(left, compared)
+        _bland_altman(right, compared)
         data = io.BytesIO()
         figure.savefig(data, format="svg", metadata={"Date": None, "Creator": None})
     return data.getvalue()
 
 
-def _scatter(axes: Axes, one: ClassAgreement) -> None:
-    manual, ours = _arrays(one)
+def _scatter(axes: Axes, compared: ClassAgreement) -> None:
+    manual, ours = _arrays(compared)
     most = max(5.0, 1.08 * float(max(manual.max(), ours.max())))
     ends = np.array([0.0, most])
     axes.plot(ends, ends, color=_GREY, lw=1, ls=":", label="equal")
-    if one.line is not None:
-        slope, intercept = one.line.slope, one.line.intercept
+    if compared.line is not None:
+        slope, intercept = compared.line.slope, compared.line.intercept
         axes.plot(ends, intercept + slope * ends, color=_LINE, lw=1.4, label="Passing-Bablok")
     _points(axes, manual, ours)
     axes.set(xlim=(0, most), ylim=(0, most), xlabel="manual, %", ylabel="wbcdet, %")
@@ -44,15 +45,15 @@ def _scatter(axes: Axes, one: ClassAgreement) -> None:
     _clean(axes)
 
 
-def _bland_altman(axes: Axes, one: ClassAgreement) -> None:
-    manual, ours = _arrays(one)
+def _bland_altman(axes: Axes, compared: ClassAgreement) -> None:
+    manual, ours = _arrays(compared)
     mean, difference = (manual + ours) / 2, ours - manual
     most = max(5.0, 1.08 * float(mean.max()))
-    if one.limited:
+    if compared.limited:
         # One band for all groups, at their median numbers of cells.
         shares = np.linspace(0.0, min(100.0, most), 200)
         cells = [
-            np.full_like(shares, np.median([getattr(pair, side) for pair in one.pairs]))
+            np.full_like(shares, np.median([getattr(pair, side) for pair in compared.pairs]))
             for side in ("manual_cells", "our_cells")
         ]
         limit = binomial_limit(shares, shares, *cells)
@@ -60,7 +61,7 @@ def _bland_altman(axes: Axes, one: ClassAgreement) -> None:
             shares, -limit, limit, color=_BAND, alpha=0.25, lw=0, label="binomial 95 %"
         )
     axes.axhline(0, color=_GREY, lw=1, ls=":")
-    found = one.differences
+    found = compared.differences
     axes.axhline(found.bias, color=_LINE, lw=1.4, label=f"mean {found.bias:+.1f}")
     if found.limit_low is not None and found.limit_high is not None:
         name = f"limits {found.limit_low:+.1f} to {found.limit_high:+.1f}"
@@ -79,10 +80,10 @@ def _points(axes: Axes, across: np.ndarray, up: np.ndarray) -> None:
     axes.plot(across, up, "o", color=_POINT, ms=4, alpha=0.75, mec="white", mew=0.4, clip_on=False)
 
 
-def _arrays(one: ClassAgreement) -> tuple[np.ndarray, np.ndarray]:
+def _arrays(compared: ClassAgreement) -> tuple[np.ndarray, np.ndarray]:
     return (
-        np.array([pair.manual for pair in one.pairs]),
-        np.array([pair.ours for pair in one.pairs]),
+        np.array([pair.manual for pair in compared.pairs]),
+        np.array([pair.ours for pair in compared.pairs]),
     )
 
 

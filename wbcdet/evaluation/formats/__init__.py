@@ -1,4 +1,4 @@
-"""Which layout a labelled folder has, and the reader of each."""
+"""Recognise the layout of a labelled folder, and read it."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ READERS: dict[str, Callable[[LabelFolder], list[LabelledField]]] = {
 
 
 def recognise(reading: LabelFolder) -> str:
-    """The layout of a folder, by what lies in it.
+    """Return the layout of a folder, by what lies in it.
 
     Raises:
-        LabelledError: it is none of the four, or more than one.
+        LabelledError: it is not one of the four, or more than one.
     """
     seen = []
     if any(coco_document(path) is not None for path in reading.files.get(".json", [])):
@@ -55,7 +55,7 @@ def recognise(reading: LabelFolder) -> str:
 
 
 def _folders(reading: LabelFolder) -> str:
-    """Names of the folders with pictures, which may be classes that nobody understands."""
+    """Return names of the folders with pictures, which may be classes that nobody understands."""
     names = Counter(source.name.split("/")[-2] for source in reading.pictures if "/" in source.name)
     if not names:
         return ""

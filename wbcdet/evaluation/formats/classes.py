@@ -10,7 +10,7 @@ from wbcdet.evaluation.label_reader import NEUTRAL, SPLITS, LabelFolder
 
 
 def read_classes(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures that lie in a folder named by a cell type, in parts such as ``test`` or not."""
+    """Read all pictures in folders named by a cell type, in parts such as ``test`` or not."""
     fields = []
     for folder in sorted(path for path in reading.root.rglob("*") if path.is_dir()):
         if standard_type(folder.name, reading.mapping) is not None:
@@ -38,12 +38,13 @@ def read_classes(reading: LabelFolder) -> list[LabelledField]:
 
 
 def has_classes(reading: LabelFolder) -> bool:
-    """Some picture lies in a folder named by a cell type."""
+    """Say whether some picture lies in a folder named by a cell type."""
     return any(_level(source.name, reading) for source in reading.pictures)
 
 
 def _level(name: str, reading: LabelFolder) -> int:
-    """Which folder on a picture's path names its class, from 1; 0 where none has a known name."""
+    """Tell which folder on a picture's path names its class, from 1; 0 where none has a known
+    name."""
     folders = name.split("/")[:-1]
     for level in range(len(folders), 0, -1):
         if standard_type(folders[level - 1], reading.mapping) is not None:

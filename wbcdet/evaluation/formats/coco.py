@@ -22,7 +22,7 @@ Entry = dict[str, Any]
 
 
 def read_coco(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures that the folder's COCO files list.
+    """Read all pictures that the folder's COCO files list.
 
     Raises:
         LabelledError: a category number stands for two classes.
@@ -75,7 +75,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
 
 
 def coco_document(path: Path) -> dict[str, Any] | None:
-    """A COCO file's content; None for any other JSON."""
+    """Return a COCO file's content; None for any other JSON."""
     try:
         document = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
@@ -89,7 +89,7 @@ def coco_document(path: Path) -> dict[str, Any] | None:
 
 
 def _categories(reading: LabelFolder, path: Path, document: dict[str, Any]) -> dict[Any, str]:
-    """Class names by number."""
+    """Return class names by number."""
     names: dict[Any, str] = {}
     said = {a.get("category_id") for a in document["annotations"]}
     for category in document["categories"]:
@@ -107,7 +107,7 @@ def _categories(reading: LabelFolder, path: Path, document: dict[str, Any]) -> d
 
 
 def _shared_ids(images: list[Entry]) -> dict[Any, set[str]]:
-    """Ids that more than one picture has, with the names of these."""
+    """Return ids that more than one picture has, with the names of these."""
     files: dict[Any, set[str]] = defaultdict(set)
     for image in images:
         files[image.get("id")].add(str(image.get("file_name")))

@@ -18,12 +18,12 @@ _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 
 
 def read_voc(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures with an XML file."""
+    """Read all pictures with an XML file."""
     return reading.paired([p for p in reading.files.get(".xml", []) if is_voc(p)], _objects)
 
 
 def is_voc(path: Path) -> bool:
-    """The file is, or was meant to be, a VOC annotation."""
+    """Say whether the file is, or was meant to be, a VOC annotation."""
     return "<annotation" in read_text(path)[:2000]
 
 

@@ -24,7 +24,7 @@ _PERCENT = 100.0
 
 
 def read_yolo(reading: LabelFolder) -> list[LabelledField]:
-    """All pictures with a text file; an empty file says that there is no cell."""
+    """Read all pictures with a text file; an empty file says that there is no cell."""
     names = _names(reading)
     for name in names.values():
         reading.class_of(name)
@@ -32,7 +32,7 @@ def read_yolo(reading: LabelFolder) -> list[LabelledField]:
 
 
 def label_texts(reading: LabelFolder) -> list[Path]:
-    """Text files that may be labels."""
+    """Return text files that may be labels."""
     return [
         path
         for path in reading.files.get(".txt", [])
@@ -41,7 +41,8 @@ def label_texts(reading: LabelFolder) -> list[Path]:
 
 
 def _names(reading: LabelFolder) -> dict[int, str]:
-    """Class names by number, from the data set's own file, below the folder or just above it.
+    """Return class names by number, from the data set's own file, below the folder or just above
+    it.
 
     Raises:
         LabelledError: two files name the classes differently.
@@ -65,7 +66,7 @@ def _names(reading: LabelFolder) -> dict[int, str]:
 
 
 def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[int, str]]]:
-    """The files that name classes, below the folder or just above it."""
+    """Return the files that name classes, below the folder or just above it."""
     import yaml
 
     above = reading.root.resolve().parent

@@ -1,4 +1,4 @@
-"""A model's graph on this machine: one small interface over the programs that can run it."""
+"""Backends: one small interface over the runtimes that run a model's graph."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ class Backend(Protocol):
         ...
 
     def run(self, tensor: np.ndarray) -> np.ndarray:
-        """The first output of the graph for one input tensor, C-contiguous float32."""
+        """Return the first output of the graph for one input tensor, C-contiguous float32."""
 
     def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
-        """The named outputs of the graph for one input tensor, each C-contiguous float32."""
+        """Return the named outputs of the graph for one input tensor, each C-contiguous float32."""
 
 
 def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
@@ -48,7 +48,7 @@ def open_backend(model: Model, device: str, threads: int = 1) -> Backend:
 
 
 def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]) -> None:
-    """What a model gives for an empty picture is what its card promises.
+    """Check that a model's output for an empty picture is what its card promises.
 
     Args:
         model: the model.
@@ -71,8 +71,3 @@ def check_output(model: Model, output: np.ndarray, shape: tuple[int | None, ...]
             f"{model.path}: is not the model of its card: it gives {output.shape}, or no numbers, "
             f"where the card promises {wanted}; reinstall wbcdet"
         )
-
-
-def one_line(error: Exception) -> str:
-    """What a runtime says, short: it writes of its own source files, and over many lines."""
-    return " ".join(str(error).split())[:200] or type(error).__name__

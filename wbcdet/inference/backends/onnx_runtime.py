@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wbcdet.inference.backends import one_line
+from wbcdet.inference.backends.messages import one_line
 from wbcdet.inference.weights import Model, WeightsError
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from wbcdet.inference.backends import one_line
+from wbcdet.inference.backends.messages import one_line
 from wbcdet.inference.weights import Model, WeightsError
 from wbcdet.utils.parallel import cores
 
@@ -64,7 +64,7 @@ class OpenVinoBackend:
         request = getattr(self._own, "request", None)
         if request is None:
             request = self._own.request = self._compiled.create_infer_request()
-        # Two threads that wrap their arrays at the same time can wait for each other for ever.
+        # Two threads that wrap their arrays at the same time can wait for each other forever.
         with _WRAPPING:
             request.set_input_tensor(0, self._tensor(tensor, shared_memory=True))
         try:

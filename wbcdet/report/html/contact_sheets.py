@@ -19,14 +19,14 @@ _QUALITY = 82
 
 
 def sheets_for(cells: int) -> int:
-    """How many sheets so many cells take."""
+    """Return how many sheets so many cells take."""
     return -(-cells // (COLUMNS * ROWS))
 
 
 def contact_sheets(
     shots: Sequence[CellPicture], title: str, picture: Callable[[Place], bytes]
 ) -> Iterator[bytes]:
-    """JPEG pictures of all cells, with score and row in ``cells.csv`` below each.
+    """Yield JPEG pictures of all cells, with score and row in ``cells.csv`` below each.
 
     Args:
         shots: the cells, in order.

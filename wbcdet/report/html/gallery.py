@@ -1,4 +1,4 @@
-"""Which cells the page shows, and in which order."""
+"""Choose and order the cells that the page shows."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ class Section:
 
 
 def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[Section]:
-    """The gallery: sections in order of group and label, and what fits of each.
+    """Return the gallery: sections in order of group and label, and what fits of each.
 
     Args:
         shots: the counted cells, in the order of the groups.
@@ -86,8 +86,8 @@ def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[S
 
 
 def share_out(sizes: Sequence[int], most: int) -> list[int]:
-    """How many of each part are shown when only so many fit in all: the same for each, and what
-    small parts do not need goes to the others."""
+    """Share out ``most`` places among parts: the same number each; places that small parts do not
+    need go to the others."""
     given = [0] * len(sizes)
     left = min(most, sum(sizes))
     while left:

@@ -24,7 +24,7 @@ from wbcdet.utils.text import one_line
 _MAX_LISTED = 200
 #: Pictures of fields without a cell.
 _MAX_EMPTY_SHOWN = 60
-#: What stands below a thumbnail of a cell that a person decided on.
+#: Text below the thumbnail of a cell that a person decided on.
 _MARKS = {"": "", ONE_BY_ONE: "✓", IN_BULK: "≡"}
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MAX_STRIPS = 6, 20
@@ -39,7 +39,7 @@ class EmptyField:
 
     Attributes:
         file: its name.
-        place: where its picture is; None where there is none.
+        place: where its picture is; None without one.
         link: its annotated picture, as a path below the report folder, or None.
     """
 
@@ -50,7 +50,7 @@ class EmptyField:
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a page shows.
+    """Contents of a page.
 
     Attributes:
         title: name of what was counted.
@@ -76,7 +76,7 @@ class Content:
 
 
 def render(content: Content, picture: Picture) -> str:
-    """The page as HTML.
+    """Return the page as HTML.
 
     Args:
         content: what it shows.
@@ -114,12 +114,12 @@ def render(content: Content, picture: Picture) -> str:
 
 
 def style() -> str:
-    """The style sheet of all pages of results."""
+    """Return the style sheet of all pages of results."""
     return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
 def _strip(differential: Differential, content: Content, picture: Picture) -> list[dict[str, Any]]:
-    """What the printed sheet shows of a slide's cells."""
+    """Return what the printed sheet shows of a slide's cells."""
     if len(content.differentials) > _MAX_STRIPS:
         return []
     return [
@@ -158,7 +158,7 @@ def _made(content: Content) -> list[str]:
 
 
 def thresholds_text(info: Mapping[str, Any]) -> str:
-    """The thresholds in force, as numbers.
+    """Return the thresholds in force, as numbers.
 
     Args:
         info: of a run; one of an older version may name only what was asked for.
@@ -184,7 +184,7 @@ def thresholds_text(info: Mapping[str, Any]) -> str:
 
 
 def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, Any]:
-    """The fields without a cell: pictures of the first, then names."""
+    """Return the fields without a cell: pictures of the first, then names."""
     seen = [one for one in empty if one.place is not None][:_MAX_EMPTY_SHOWN]
     shown = [
         {

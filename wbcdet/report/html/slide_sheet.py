@@ -1,4 +1,4 @@
-"""What stands on the sheet of a slide, as text ready to print."""
+"""The contents of a slide's sheet, as text ready to print."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """Who has signed a slide after a review.
+    """Signature of a slide after a review.
 
     Attributes:
         name, time: who, and when.
@@ -109,7 +109,7 @@ def make_sheet(
     signature: Signature | None = None,
     reviewed: bool = False,
 ) -> Sheet:
-    """The sheet of a slide.
+    """Return the sheet of a slide.
 
     Args:
         number: which slide of the page, from 0.
@@ -248,7 +248,7 @@ def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
 
 
 def _ground(notes: GroupNotes) -> str | None:
-    """How the slide compares with the training; None where it was not compared."""
+    """Return how the slide compares with the training; None where it was not compared."""
     verdict = notes.ground.verdict
     if verdict == NOT_COMPARED:
         return None
@@ -257,7 +257,7 @@ def _ground(notes: GroupNotes) -> str | None:
 
 
 def listed(names: Sequence[str]) -> str:
-    """The first few names, and how many more there are."""
+    """Return the first few names, and how many more there are."""
     shown = ", ".join(_short(name) for name in names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
     return f"{shown} and {more} more" if more > 0 else shown
@@ -288,7 +288,7 @@ def _fields(number: int) -> str:
 
 
 def overview_labels(found: Sequence[Differential]) -> tuple[str, ...]:
-    """Labels whose shares the overview shows: the four, and those that a review has added to any
-    slide, as the shares of a line are to add up to 100 %."""
+    """Return labels whose shares the overview shows: the four, and those that a review has added to
+    any slide, as the shares of a line are to add up to 100 %."""
     four = tuple(str(label) for label in LABELS)
     return (*four, *sorted({label for one in found for label in one.counts} - set(four)))

@@ -1,1 +1,1 @@
-"""Results in the formats of other programs: one small writer each."""
+"""Export results to the formats of other programs, one writer each."""

@@ -1,4 +1,4 @@
-"""What every format starts from: the fields that were read, under names that cannot collide."""
+"""Common base of all export formats: the fields that were read, under unique names."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Item:
 
     Attributes:
         result: its record, without a failure.
-        stem: name for a file of its own, without ending and folders, unique but for capitals.
+        stem: name for a separate file, without ending and folders, unique except for capitals.
         name: what the format calls the picture: the copy's name, or the field's own name where
             no picture goes along.
         placed: the picture lies in the export.
@@ -47,18 +47,18 @@ class Item:
 
 
 class Writer(Protocol):
-    """What writes one format: a module or any object with this function.
+    """Protocol of an export format: a module or any object with this function.
 
     It may also have ``PICTURES``, the folder in the export that pictures go to (``images``).
     """
 
     def write(self, items: Sequence[Item], out: Path) -> None:
-        """Write all fields into a folder that exists and is empty but for the pictures."""
+        """Write all fields into a folder that exists and is empty except for the pictures."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pictures:
-    """Where the pictures are and whether they are copied or linked into the export.
+    """Source of the pictures, and whether they are copied or linked into the export.
 
     Attributes:
         folder: the folder that was analysed, or the working folder of the run.
@@ -74,7 +74,7 @@ class Pictures:
 def make_items(
     results: Iterable[FieldResult], target: Path, pictures: Pictures | None
 ) -> tuple[list[Item], list[str]]:
-    """The fields that were read, with their pictures placed in the export.
+    """Return the fields that were read, with their pictures placed in the export.
 
     Args:
         results: the records of a run; those with a failure are left out.
@@ -109,13 +109,14 @@ def make_items(
 
 
 def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
-    """Class names in the order of every format: ``CLASSES``, then what only a person has given."""
+    """Return class names in the order of every format: ``CLASSES``, then what only a person has
+    given."""
     found = {str(cell.label) for item in items for cell in item.result.cells}
     return (*CLASSES, *sorted(found - set(CLASSES)))
 
 
 def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
-    """The cells of a field with ``class_id`` as index into the classes."""
+    """Return the cells of a field with ``class_id`` as index into the classes."""
     import numpy as np
 
     detections = result.detections
@@ -127,7 +128,7 @@ def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
 def find_picture(
     folder: Path, result: FieldResult, roots: Sequence[Mapping[str, str]] = ()
 ) -> tuple[Path | None, str]:
-    """The picture of a field below a folder, or None and why not.
+    """Return the picture of a field below a folder, or None and why not.
 
     A picture of another size is not taken: many slides have a ``1.jpg``. Nor is one that a link
     leads to out of the folder: the name comes from the report.
@@ -152,7 +153,7 @@ def find_picture(
 
 
 def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
-    """The closing line of an export."""
+    """Return the closing line of an export."""
     cells = sum(len(item.result.cells) for item in items)
     count = len(items)
     line = f"{count} field{'s' * (count != 1)} with {cells} cells written to {out} as {kind}"
@@ -163,7 +164,7 @@ def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
 
 
 def _free_stem(file: str, taken: set[str]) -> tuple[str, str]:
-    """A stem that no other field has, and the ending of the picture."""
+    """Return a stem that no other field has, and the ending of the picture."""
     safe = picture_name(file).removesuffix(".jpg").replace("/", "__")
     suffix = PurePosixPath(file).suffix
     if suffix.lower() not in SUFFIXES:
@@ -183,7 +184,7 @@ def _free_stem(file: str, taken: set[str]) -> tuple[str, str]:
 
 
 def _header_size(path: Path) -> tuple[int, int] | None:
-    """Width and height as the file's header says, or None where Pillow cannot tell."""
+    """Return width and height as the file's header says, or None where Pillow cannot tell."""
     from PIL import Image
 
     try:
@@ -191,7 +192,7 @@ def _header_size(path: Path) -> tuple[int, int] | None:
             warnings.simplefilter("ignore")
             with Image.open(path) as picture:
                 return picture.size
-    # Pillow's plugins raise nearly anything; whoever reads the export will say what is wrong.
+    # Pillow's plugins raise nearly anything; those who read the export will say what is wrong.
     except Exception:
         return None
 

@@ -60,7 +60,7 @@ function since() {
 
 const refresh = async () => take(await get(`/api/changes?${new URLSearchParams(since())}`));
 
-// The server may have been started anew for another report meanwhile: that is another page.
+// The server may have been started over for another report meanwhile: that is another page.
 const ours = (news) => news.mark === report.mark || location.reload();
 
 // Shows what the server says has changed; an answer may come after a later one.
@@ -193,7 +193,7 @@ async function send(path, make) {
   }
 }
 
-// Asks for the name of the person where there is none yet.
+// Asks for the name of the person where it is not known yet.
 async function named() {
   if (who()) return true;
   const name = await ask("Your name, as it is kept with every decision");

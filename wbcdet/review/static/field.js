@@ -63,7 +63,7 @@ export class FieldView {
     this.tiles.clear();
   }
 
-  // The first readable field of the slide, -1 where there is none.
+  // The first readable field of the slide, -1 without one.
   first() {
     return this.model.fields.findIndex((_, number) => this.#readable(number));
   }

@@ -1,1 +1,1 @@
-"""What shows a stream while it runs."""
+"""Displays of a running stream."""

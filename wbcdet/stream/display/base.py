@@ -1,4 +1,4 @@
-"""What shows a stream while it runs, and what it is told."""
+"""The protocol of displays, and the commands and status that they share with a stream."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ class Overview:
 
 @dataclass(slots=True)
 class Status:
-    """What can be said at any moment; one object, changed in place.
+    """Status of the stream; one object, changed in place.
 
     Attributes:
         slide: number of the slide.
@@ -85,12 +85,12 @@ class Status:
 
 
 class Display(Protocol):
-    """Something that shows a stream while it runs."""
+    """Protocol of what shows a stream while it runs."""
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
         """Show a frame with its cells; None where there is no new one."""
         ...
 
     def close(self) -> None:
-        """The stream has ended."""
+        """Close, as the stream has ended."""
         ...

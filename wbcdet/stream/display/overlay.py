@@ -17,29 +17,29 @@ class Overlay:
     """Draws a frame when it is first asked for, and keeps it until the next."""
 
     def __init__(self) -> None:
-        self._look: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._picture: Pixels | None = None
 
-    def of(self, look: FrameResult) -> Pixels:
-        """A frame with its cells: those that count by the name that their views voted for.
+    def of(self, result: FrameResult) -> Pixels:
+        """Return a frame with its cells: those that count by the name that their views voted for.
 
         Returns:
-            (height, width, 3) uint8 BGR, as ``draw.annotate`` makes it; a blurred frame, which is
-            not counted, has a grey rim.
+            (height, width, 3) uint8 BGR, as ``results.annotate`` makes it; a blurred frame, which
+            is not counted, has a grey rim.
         """
-        if self._picture is None or self._look is not look:
-            self._look, self._picture = look, _draw(look)
+        if self._picture is None or self._result is not result:
+            self._result, self._picture = result, _draw(result)
         return self._picture
 
 
-def _draw(look: FrameResult) -> Pixels:
+def _draw(result: FrameResult) -> Pixels:
     cells = [
         replace(seen.track.verdict(seen.track.number), box=seen.cell.box)
-        for seen in look.seen
+        for seen in result.seen
         if seen.track.real
     ]
-    picture = annotate(look.frame.pixels, cells)
-    if look.became == BLURRED:
+    picture = annotate(result.frame.pixels, cells)
+    if result.became == BLURRED:
         height, width = picture.shape[:2]
         line = max(4, width // 80)
         cv2.rectangle(picture, (0, 0), (width - 1, height - 1), _GREY, line)

@@ -1,4 +1,4 @@
-"""What a stream shows on the terminal: a status line while it runs, the differential at its end."""
+"""Terminal output of a stream: a status line while it runs, the differential at its end."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ class StatusLine:
         self._status.start()
         self._shown = 0.0
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+    def show(self, result: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if now - self._shown < _PAUSE_S:
             return
@@ -44,7 +44,7 @@ class StatusLine:
 
 
 def describe(status: Status) -> str:
-    """A status in one line."""
+    """Return a status in one line."""
     found = status.differential
     goal = f" of {found.target}" if found.target else ""
     unclassified = sum(found.unclassified.values())

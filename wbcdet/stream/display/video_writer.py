@@ -47,13 +47,13 @@ class VideoWriter:
         self._size: tuple[int, int] | None = None
         self._last = -1
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
-        if look is None:
+    def show(self, result: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Display`."""
+        if result is None:
             return
         import av
 
-        picture = self._overlay.of(look)
+        picture = self._overlay.of(result)
         if self._size is None:
             height, width = picture.shape[:2]
             self._size = width - width % 2, height - height % 2
@@ -62,7 +62,7 @@ class VideoWriter:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         frame = av.VideoFrame.from_ndarray(picture, format="bgr24")
         # Times must rise, whatever the clock of the source does.
-        self._last = max(self._last + 1, round(look.frame.seconds * 1000))
+        self._last = max(self._last + 1, round(result.frame.seconds * 1000))
         frame.pts, frame.time_base = self._last, _MILLI
         self._container.mux(self._stream.encode(frame))
 

@@ -33,20 +33,20 @@ _QUALITY = 85
 
 
 class Ask(BaseModel):
-    """What a button of the page says."""
+    """Command that a button of the page sends."""
 
     command: Steer
 
 
 class Name(BaseModel):
-    """What a person calls a cell; nothing takes that back."""
+    """Label that a person gives to a cell; null restores wbcdet's own."""
 
     cell: int = Field(ge=1, lt=1 << 31)
     label: Literal["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell"] | None = None
 
 
 class Server:
-    """Serves the page from a thread of its own until the stream ends.
+    """Serves the page from a separate thread until the stream ends.
 
     Any number of tabs may look and steer.
 
@@ -67,7 +67,7 @@ class Server:
         self._title = title
         self._overlay = overlay
         self._jpeg = b""
-        self._look: FrameResult | None = None
+        self._result: FrameResult | None = None
         self._drawn = self._wanted = self._overviewed = 0.0
         self._overview: dict[str, Any] = {}
         self._thumbnails: dict[int, bytes] = {}
@@ -81,8 +81,8 @@ class Server:
         )
         self._thread.start()
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+    def show(self, result: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         now = time.monotonic()
         if (
             status.overview is not None
@@ -96,14 +96,14 @@ class Server:
         self._status = {
             **to_json(status), "title": self._title, "notice": NOTICE, "overview": self._overview,
         }  # fmt: skip
-        self._look = look or self._look  # for whoever opens the page when no new frame comes
+        self._result = result or self._result  # for those who open the page when no new frame comes
         # Nothing is drawn where nobody looks.
-        if self._look is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
+        if self._result is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
             return
-        look, self._look = self._look, None
+        result, self._result = self._result, None
         self._drawn = now
         options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
-        done, data = cv2.imencode(".jpg", self._overlay.of(look), options)
+        done, data = cv2.imencode(".jpg", self._overlay.of(result), options)
         if done:
             self._jpeg = signed(data.tobytes())
 
@@ -115,21 +115,21 @@ class Server:
         self._thread.join(timeout=3.0)
 
     def status(self) -> dict[str, Any]:
-        """What the page shows beside the picture."""
+        """Return the status that the page shows beside the picture."""
         return self._status
 
     def thumbnail(self, cell: int) -> bytes:
-        """A recent cell as a JPEG file; empty where it is none."""
+        """Return a recent cell as a JPEG file; empty where there is no such picture."""
         return self._thumbnails.get(cell, b"")
 
     def picture(self) -> bytes:
-        """The live picture as a JPEG file; empty before the first."""
+        """Return the live picture as a JPEG file; empty before the first."""
         self._wanted = time.monotonic()
         return self._jpeg
 
 
 def to_json(status: Status) -> dict[str, Any]:
-    """A status as the page takes it."""
+    """Return a status as the page takes it."""
     found = status.differential
     return {
         "slide": status.slide,
@@ -162,7 +162,7 @@ def _share(share: Share) -> dict[str, Any]:
 
 
 def overview_to_json(overview: Overview) -> dict[str, Any]:
-    """The slide so far as the page takes it; corners and centres in pixels of the frames."""
+    """Return the slide so far as the page takes it; corners and centres in pixels of the frames."""
     return {
         "recent": [
             {
@@ -181,7 +181,7 @@ def overview_to_json(overview: Overview) -> dict[str, Any]:
 
 
 def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
-    """The page's requests."""
+    """Return the application that answers the page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
 
     @app.get("/")

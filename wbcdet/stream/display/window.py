@@ -1,4 +1,4 @@
-"""The live picture in a window of its own (OpenCV)."""
+"""Show the live picture in a window (OpenCV)."""
 
 from __future__ import annotations
 
@@ -52,14 +52,14 @@ class Window:
         self._closed = False
         cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
 
-    def show(self, look: FrameResult | None, status: Status) -> None:
-        """See :class:`~wbcdet.stream.display.base.Surface`."""
+    def show(self, result: FrameResult | None, status: Status) -> None:
+        """See :class:`~wbcdet.stream.display.base.Display`."""
         if self._closed:
             return
-        if look is not None:
-            self._picture = self._overlay.of(look)
+        if result is not None:
+            self._picture = self._overlay.of(result)
         said = describe(status)
-        if self._picture is not None and (look is not None or said != self._said):
+        if self._picture is not None and (result is not None or said != self._said):
             self._said = said
             picture = cv2.copyMakeBorder(self._picture, 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT)
             for number, text in enumerate((said, _KEYS)):
@@ -100,7 +100,7 @@ class Window:
         return keys.get(key)
 
     def _gone(self) -> bool:
-        """The user has closed the window; OpenCV raises where no window is left."""
+        """Say whether the user has closed the window; OpenCV raises where no window is left."""
         try:
             visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
         except cv2.error:

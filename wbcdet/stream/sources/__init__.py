@@ -1,1 +1,1 @@
-"""Where frames come from: cameras, videos, folders."""
+"""Sources of frames: cameras, videos, folders."""

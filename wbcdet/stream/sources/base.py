@@ -1,4 +1,4 @@
-"""What every source of frames is made of."""
+"""The protocol of frame sources, and what they give."""
 
 from __future__ import annotations
 
@@ -44,12 +44,12 @@ class Damaged:
     """A picture of a live source that came, but cannot be decoded whole."""
 
 
-#: What a source gives; a text says that a part of it cannot be read, None that it waits.
+#: Items of a source; a text says that a part of it cannot be read, None that it waits.
 Item = Frame | Note | Damaged | str | None
 
 
 class FrameSource(Protocol):
-    """What gives frames.
+    """Protocol of a source of frames.
 
     Attributes:
         name: what the user calls it.

@@ -27,7 +27,7 @@ _MIN_DETAIL = 0.5
 
 
 def is_combed(pixels: Pixels) -> bool:
-    """A picture shows two fields of a moving slide.
+    """Say whether a picture shows two fields of a moving slide.
 
     Args:
         pixels: (H, W, 3) uint8.

@@ -1,4 +1,4 @@
-"""Frames as they are worked off: of a live source only the newest, opened again when it is lost."""
+"""Read frames in time: of a live source only the newest, opened again when it is lost."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Notice:
 def watch(
     source: FrameSource, reconnect_for: float, *, every: int = 1
 ) -> Generator[Frame | Notice | None, None, None]:
-    """The frames of a source and what happens to it; None where there is nothing new.
+    """Yield the frames of a source and what happens to it; None where there is nothing new.
 
     Args:
         source: where frames come from.
@@ -81,7 +81,8 @@ def try_out(source: FrameSource) -> None:
 
 
 def _frames(source: FrameSource) -> Generator[Item, None, None]:
-    """What a source gives. Drivers and third parties may raise anything: it becomes one line."""
+    """Yield the items of a source. Drivers and third parties may raise anything: it becomes one
+    line."""
     try:
         yield from source.frames()
     except SourceError:
@@ -172,7 +173,7 @@ class _LatestFrame:
                             frame.pixels, number, seconds + frame.seconds, frame.arrived
                         )
                         self._ready.notify()
-                break  # it came to an end of its own
+                break  # it ended by itself
             except SourceError as error:
                 now = time.monotonic()
                 if started is None:

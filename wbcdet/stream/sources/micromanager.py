@@ -98,7 +98,7 @@ class MicroManager:
 
 
 def to_bgr(picture: np.ndarray, bits: int) -> Pixels:
-    """A camera's picture as 8 bit BGR.
+    """Return a camera's picture as 8 bit BGR.
 
     Args:
         picture: (H, W) or (H, W, 3) RGB, uint8 or uint16, as pymmcore-plus gives it.
@@ -115,7 +115,7 @@ def to_bgr(picture: np.ndarray, bits: int) -> Pixels:
 
 
 def find_configurations() -> list[AvailableSource]:
-    """What ``mm:`` can open here."""
+    """Return what ``mm:`` can open here."""
     from wbcdet.stream.sources.base import AvailableSource
 
     try:
@@ -133,7 +133,8 @@ def find_configurations() -> list[AvailableSource]:
 
 
 def _adapters() -> str | None:
-    """Folder of the device adapters: Micro-Manager's own, or those of ``mm-test-adapters``."""
+    """Return the folder of the device adapters: Micro-Manager's own, or those of
+    ``mm-test-adapters``."""
     from pymmcore_plus import find_micromanager
 
     found = find_micromanager()

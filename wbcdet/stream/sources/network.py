@@ -1,4 +1,4 @@
-"""Cameras and films behind an address."""
+"""Cameras and films behind a network address."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class NetworkStream:
 
     @property
     def live(self) -> bool:
-        """It is no film: its address is opened to find out."""
+        """Whether it is a camera, no film; its address is opened to find out."""
         if self._live is None:
             self._live = True
             if self._scheme in _FILMS:
@@ -113,7 +113,7 @@ class NetworkStream:
         self._closed = True
 
     def _watch(self, container: av.container.InputContainer) -> Iterator[Item]:
-        """The frames of a camera."""
+        """Yield the frames of a camera."""
         begun, self._begun = self._begun, []
         whole, number = time.monotonic(), 0
         for item in Pictures(container, self.name, live=True, begun=begun).items():
@@ -135,7 +135,8 @@ class NetworkStream:
             yield item
 
     def _again(self, first: Frame) -> bool:
-        """A server begins the same film from its start: no camera gives one picture twice."""
+        """Say whether a server begins the same film from its start: no camera gives one picture
+        twice."""
         if self._scheme not in _FILMS:
             return False
         begins = hashlib.sha256(first.pixels.tobytes()).digest()
@@ -143,7 +144,8 @@ class NetworkStream:
         return again
 
     def _is_film(self, container: Any, opening: float) -> bool:
-        """What the server gives has an end: its length is known, or it comes too fast for a camera.
+        """Say whether what the server gives has an end: its length is known, or it comes too fast
+        for a camera.
 
         Args:
             container: just opened.
@@ -153,7 +155,7 @@ class NetworkStream:
 
         if (container.duration or 0) > 0:
             return True
-        # A playlist has a size of its own.
+        # A playlist has its own size.
         if container.format.name in ("mpjpeg", "hls", "dash"):
             return False
         if (container.size or 0) > 0:
@@ -222,7 +224,7 @@ class NetworkStream:
 
 def _fetch(url: str) -> Path | None:
     """Fetch an MP4 film whole, as its index may be at the end and the server may give it from front
-    to back only; None where it is none."""
+    to back only; None where it is not one."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "wbcdet"})
         with urllib.request.urlopen(request, timeout=_OPEN_S) as answer:
@@ -240,7 +242,7 @@ def _fetch(url: str) -> Path | None:
 
 
 def _without_password(url: str) -> str:
-    """The address as it may be printed and written down.
+    """Return the address as it may be printed and written down.
 
     Not by a parser of addresses: passwords hold what should be escaped (``#``, ``/``, ``?``), and
     cameras also take them in the path.

@@ -1,4 +1,4 @@
-"""Where frames come from: the one interface of all sources, and how one is chosen.
+"""Open the source of frames that a user names, built-in or of a third party.
 
 A third party adds a source without touching this package: a function that takes the address
 (what stands behind ``NAME:``) and returns a :class:`FrameSource`, under the entry point group
@@ -29,7 +29,7 @@ def register(scheme: str, opener: Opener) -> None:
 
 
 def schemes() -> dict[str, Opener | None]:
-    """Schemes that third parties have added; None where it is not loaded yet."""
+    """Find the openers of third parties by scheme; None for one that is not loaded yet."""
     declared: dict[str, Opener | None] = {point.name: None for point in _declared()}
     return {**declared, **_registered}
 
@@ -41,7 +41,7 @@ def _declared() -> list[EntryPoint]:
 def open_source(
     text: str, *, idle_stop: float | None = None, transport: str = "auto"
 ) -> FrameSource:
-    """The source that a user names.
+    """Return the source that a user names.
 
     Args:
         text: a camera number, ``mm:demo``, ``mm:FILE.cfg``, an address, a folder, a video file, or
@@ -93,7 +93,7 @@ def _load(scheme: str) -> Opener:
 
 
 def find_cameras() -> list[AvailableSource]:
-    """The cameras of this computer: by number, of Micro-Manager, of third parties."""
+    """Return the cameras of this computer: by number, of Micro-Manager, of third parties."""
     from wbcdet.stream.sources.micromanager import find_configurations
     from wbcdet.stream.sources.open import schemes
 

@@ -1,5 +1,4 @@
-"""The pictures of a film or video stream as they are to be looked at: whole, one moment each, with
-square pixels, upright."""
+"""Decode the pictures of a film or video stream: whole, one moment each, square pixels, upright."""
 
 from __future__ import annotations
 
@@ -35,7 +34,7 @@ _MAX_RETRIES = 1000
 
 @dataclass(slots=True)
 class Extent:
-    """How much of a film there is, and how much of it was read.
+    """Extent of a film, and how much of it was read.
 
     Attributes:
         expected_s: duration by the header, s; None where it does not say.
@@ -72,7 +71,7 @@ class Extent:
         return max(self.expected_s or 0.0, self.end_s)
 
     def passed(self, step: float, hole: int) -> None:
-        """The next packet is ``step`` seconds after the last, with ``hole`` bytes in between."""
+        """Note a packet ``step`` seconds after the last, with ``hole`` bytes in between."""
         if hole > _HOLE and step > max(_LEAP_S, 3 * self.step_s):
             self.lost_s += step - self.step_s
         elif step > 0:
@@ -116,7 +115,7 @@ class Pictures:
         self._position: int | None = None
 
     def items(self) -> Iterator[Frame | Note | Damaged]:
-        """The frames in their order; ``Damaged`` for every piece that cannot be decoded.
+        """Yield the frames in their order; ``Damaged`` for every piece that cannot be decoded.
 
         Raises:
             av.error.FFmpegError, OSError: it cannot be read on.
@@ -152,7 +151,7 @@ class Pictures:
                 yield Damaged()
 
     def _packets(self) -> Iterator[av.Packet[Any]]:
-        """All packets; how much of the film they cover is measured on the way."""
+        """Yield all packets; how much of the film they cover is measured on the way."""
         import av
 
         retries, last = 0, None
@@ -179,7 +178,7 @@ class Pictures:
                 raise
 
     def _end(self) -> av.Packet[Any]:
-        """The packet without data at which the decoder gives all that it still holds."""
+        """Return the packet without data at which the decoder gives all that it still holds."""
         import av
 
         packet: av.Packet[Any] = av.Packet()
@@ -210,7 +209,7 @@ class Pictures:
         return now
 
     def _duration(self) -> float | None:
-        """Seconds that the header promises, on the clock of the packets."""
+        """Return seconds that the header promises, on the clock of the packets."""
         if not _TELL_DURATION & set(self._container.format.name.split(",")):
             return None
         stream = self._stream
@@ -253,7 +252,7 @@ class Pictures:
             yield Note(f"{self._name}: {text}")
 
     def _pixel_shape(self) -> Fraction:
-        """Width of a pixel over its height."""
+        """Return the width of a pixel over its height."""
         stream = self._stream
         ratio = stream.sample_aspect_ratio or stream.codec_context.sample_aspect_ratio
         if not ratio or not Fraction(1, _MAX_STRETCHED) <= ratio <= _MAX_STRETCHED:
@@ -261,14 +260,14 @@ class Pictures:
         return Fraction(ratio)
 
     def _time(self, frame: av.VideoFrame) -> float:
-        """When a frame is shown, s; from the rate where the stream has no times."""
+        """Return when a frame is shown, s; from the rate where the stream has no times."""
         if frame.time is None:
             return self._number / float(self._stream.average_rate or 25)
         return float(frame.time)
 
 
 def _square(pixels: Pixels, ratio: Fraction) -> Pixels:
-    """The picture with square pixels; the shorter side of a pixel is stretched."""
+    """Return the picture with square pixels; the shorter side of a pixel is stretched."""
     height, width = pixels.shape[:2]
     if ratio > 1:
         width = round(width * ratio)

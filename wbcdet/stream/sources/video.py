@@ -55,7 +55,7 @@ def film(
     closed: Callable[[], bool],
     begun: Sequence[av.Packet[Any]] = (),
 ) -> Iterator[Item]:
-    """The frames of a film, from its beginning to where it ends or cannot be read on.
+    """Yield the frames of a film, from its beginning to where it ends or cannot be read on.
 
     Args:
         container: opened by PyAV.
@@ -95,7 +95,7 @@ def film(
 
 
 def _not_read(extent: Extent, pictures: int) -> str | None:
-    """What of a film could not be read, in words; None where nothing is missing."""
+    """Return what of a film could not be read, in words; None where nothing is missing."""
     missing = extent.missing_s
     parts = []
     if extent.error and missing <= 0:
@@ -113,7 +113,7 @@ def _not_read(extent: Extent, pictures: int) -> str | None:
 
 
 def in_words(error: Exception) -> str:
-    """What an error of FFmpeg says, without its number and the address."""
+    """Return what an error of FFmpeg says, without its number and the address."""
     import av
 
     if isinstance(error, av.error.ExitError):
@@ -124,7 +124,7 @@ def in_words(error: Exception) -> str:
 
 
 def _unfinished(path: Path) -> str | None:
-    """What is wrong with an MP4 file that cannot be opened, where that can be told."""
+    """Return what is wrong with an MP4 file that cannot be opened, where that can be told."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -1,4 +1,4 @@
-"""A folder that fills while we watch: every new picture is a frame."""
+"""Watch a folder: every new picture in it is a frame."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Folder:
 
     Args:
         folder: the folder; its subfolders are not looked at.
-        idle_stop: seconds without a new picture after which it ends; None watches for ever.
+        idle_stop: seconds without a new picture after which it ends; None watches forever.
     """
 
     live = False
@@ -103,7 +103,7 @@ class Folder:
 
     @staticmethod
     def _settled(path: Path, sizes: dict[Path, int]) -> bool:
-        """The file did not grow since the last look."""
+        """Say whether the file did not grow since the last look."""
         try:
             size = path.stat().st_size
         except OSError:

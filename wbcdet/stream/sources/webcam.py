@@ -86,7 +86,7 @@ def probe(number: int) -> AvailableSource | None:
 
 
 def _hush() -> None:
-    """OpenCV prints a warning for every number without a camera; our own line says it better."""
+    """Silence OpenCV, which prints a warning for every number without a camera."""
     import cv2
 
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)

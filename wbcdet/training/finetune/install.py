@@ -1,4 +1,4 @@
-"""Learned classifiers on this computer: kept, put in use, and taken out of use again."""
+"""Install learned classifiers on this computer, and take them out of use again."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class InstallError(WbcdetError, ValueError):
 
 
 def check_name(name: str) -> str:
-    """The name of a learned classifier.
+    """Return the name of a learned classifier.
 
     Raises:
         InstallError: it is not fit for a folder.
@@ -71,7 +71,7 @@ def restore() -> tuple[str, str]:
 
 
 def history() -> list[str]:
-    """Names of the learned classifiers that were put in use, the present one last."""
+    """Return names of the learned classifiers that were put in use, the present one last."""
     try:
         return (learned_home() / IN_USE).read_text(encoding="utf-8").split()
     except OSError:
@@ -79,8 +79,8 @@ def history() -> list[str]:
 
 
 def learned_reports() -> dict[str, str]:
-    """Names of the reports that the learned classifier in use comes from, by the sha256 of their
-    results; none where it is the shipped one."""
+    """Return names of the reports that the learned classifier in use comes from, by the sha256 of
+    their results; none where it is the shipped one."""
     names = history()
     if not names:
         return {}
@@ -88,7 +88,7 @@ def learned_reports() -> dict[str, str]:
         card = json.loads((learned_home() / names[-1] / "classifier.json").read_bytes())
         return dict(card["learned"]["reports"])
     except (OSError, ValueError, KeyError, TypeError):
-        return {}  # a damaged one is no loss
+        return {}  # a damaged one does no harm
 
 
 def _write(names: list[str]) -> None:

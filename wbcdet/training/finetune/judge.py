@@ -17,9 +17,9 @@ from wbcdet.utils.intervals import Groups
 
 #: Parts of the cross-validation; the cells of a field are always in one part.
 FOLDS = 5
-#: How sure it must be that a gain is none of chance, and that a loss of a type is none.
+#: Significance level of the tests for a gain, and for a loss of a type.
 ALPHA = 0.05
-#: How far (standard deviation of the logarithm) the temperature strays without evidence.
+#: Prior of the temperature: standard deviation of its logarithm.
 _TEMPERATURE_SPREAD = 0.3
 
 _FOUR = tuple(str(label) for label in LABELS)
@@ -44,7 +44,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """The table, and what follows from it.
+    """The table, and the decision that follows from it.
 
     Attributes:
         rows: one a type that has cells, then all together.
@@ -60,7 +60,7 @@ class Judgement:
 
 
 def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
-    """The part of each cell, (N,): whole groups, each type spread over the parts.
+    """Return the part of each cell, (N,): whole groups, each type spread over the parts.
 
     Groups are dealt out one by one, the largest first, each to the part that has the fewest cells
     of the group's rarest type, then the fewest cells.
@@ -88,7 +88,7 @@ def cross_validated(
     groups: Sequence[str],
     labels: np.ndarray,
 ) -> np.ndarray:
-    """Logits (N, classes) of every cell by a network that has not learnt from its field.
+    """Return logits (N, classes) of every cell by a network that has not learnt from its field.
 
     Args:
         logits: tunes on the cells of the first index and gives logits of those of the second.
@@ -104,7 +104,7 @@ def cross_validated(
 
 
 def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> float:
-    """The divisor of the logits: that of the shipped card, moved by what the cells say."""
+    """Return the divisor of the logits: that of the shipped card, moved by what the cells say."""
 
     def moved(temperature: float) -> float:
         return (math.log(temperature / start) / _TEMPERATURE_SPREAD) ** 2 / 2
@@ -116,7 +116,8 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> flo
 def is_right(
     logits: np.ndarray, labels: np.ndarray, temperature: float, least: float
 ) -> np.ndarray:
-    """(N,) whether each verdict is right, unclassified counted as wrong for the four types."""
+    """Tell for each cell (N,) whether its verdict is right; unclassified is wrong for the four
+    types."""
     right = []
     for row, label in zip(softmax(logits / temperature), labels, strict=True):
         named = str(decide(row, CLASSES, least).label)
@@ -128,7 +129,7 @@ def is_right(
 def judge(
     before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: Sequence[str]
 ) -> Judgement:
-    """The table and the decision.
+    """Return the table and the decision.
 
     Better means: more cells right than before, a gain that chance would give with a probability
     of at most ``ALPHA`` (exact one-sided sign test over the cells that differ), and no type of
@@ -163,7 +164,7 @@ def judge(
 
 
 def sign_test(more: int, fewer: int) -> float:
-    """Probability of so many or more of one kind by the toss of a coin; 1 for none."""
+    """Return the probability of so many or more of one kind by the toss of a coin; 1 for none."""
     tosses = more + fewer
     result: float = sum(math.comb(tosses, k) for k in range(more, tosses + 1)) / 2**tosses
     return result

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from wbcdet.datasets.cells import CLASSES, REACH, LabelledCell, cut_patch
+from wbcdet.datasets.cells import CLASSES, LabelledCell, cut_patch
+from wbcdet.inference.surroundings import REACH
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
@@ -24,13 +25,13 @@ MAX_CELLS = 2000
 
 @dataclass(slots=True)
 class Reviewed:
-    """What reports give to learn from.
+    """Cells of reports to learn from.
 
     Attributes:
         cells: the reviewed cells whose label the classifier knows.
         unknown: reviewed cells with other labels, by label; they are not learnt.
         missing: why fields could not be read, a line each.
-        offered: how many there were to choose from, ``MAX_CELLS`` of them by chance.
+        offered: number of cells before ``MAX_CELLS`` of them were drawn at random.
         reports: names of the reports that the cells come from, by the sha256 of their results.
     """
 
@@ -41,13 +42,13 @@ class Reviewed:
     reports: dict[str, str] = field(default_factory=dict)
 
     def by_class(self) -> dict[str, int]:
-        """Number of cells of each class, in the order of the classes."""
+        """Return the number of cells of each class, in the order of the classes."""
         found = Counter(CLASSES[cell.label] for cell in self.cells)
         return {name: found[name] for name in CLASSES}
 
 
 def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
-    """The reviewed cells of reports, cut from their fields.
+    """Return the reviewed cells of reports, cut from their fields.
 
     A box that a person took away is an artefact to the classifier. Cells that are in no count
     because an overlapping field shows them too are passed over: they must not stand on both sides
@@ -82,7 +83,7 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
 
 
 def report_name(folder: Path) -> str:
-    """The name of a report, as the cells' laboratory."""
+    """Return the name of a report, as the cells' laboratory."""
     return folder.resolve().name
 
 

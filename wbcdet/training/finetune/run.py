@@ -1,4 +1,4 @@
-"""From reviewed reports to a judged, and where it is better installed, classifier."""
+"""Fine-tune a classifier on reviewed reports, judge it, and export it."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from safetensors.torch import save_file
 
+from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.weights import Model, sealed
 from wbcdet.results.document import dump
 from wbcdet.training.classifier_training import load_network
@@ -42,7 +43,7 @@ MIN_CELLS, MIN_OF_A_TYPE = 50, 5
 
 @dataclass(frozen=True, slots=True)
 class Learned:
-    """A fine-tuned classifier and what it is worth.
+    """A fine-tuned classifier and the judgement on it.
 
     Attributes:
         network: learnt from all cells.
@@ -59,7 +60,7 @@ class Learned:
 
 
 def check_cells(found: Reviewed) -> None:
-    """There is enough to learn from.
+    """Check that there are enough cells to learn from.
 
     Raises:
         TrainingError: there is not; the message says what is missing.
@@ -94,7 +95,7 @@ def learn(model: Model, found: Reviewed, *, quiet: bool) -> Learned:
     Raises:
         TrainingError: there are no weights to start from.
     """
-    card = model.card
+    card = cast("ClassifierCard", model.card)
     path = model.path.with_name(card.get("training_file", "classifier.safetensors"))
     network = load_network(path, card.get("stages", 5), card.get("head", 320))
     assert isinstance(network, LeucoCyteNet)
@@ -140,7 +141,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
     Raises:
         OSError: it cannot be written.
     """
-    card = model.card
+    card = cast("ClassifierCard", model.card)
     out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         weights = Path(folder) / "tuned.safetensors"
@@ -183,7 +184,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
 
 
 def table_rows(judgement: Judgement) -> Sequence[dict[str, Any]]:
-    """The table as text: type, cells, right before and after with their intervals."""
+    """Return the table as text: type, cells, right before and after with their intervals."""
 
     def share(hits: int, of: int, interval: tuple[float, float]) -> str:
         low, high = (100 * end for end in interval)

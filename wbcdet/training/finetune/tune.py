@@ -1,4 +1,4 @@
-"""Fine-tuning: the head of the classifier, held close to where it came from.
+"""Fine-tune the head of the classifier, held close to its old weights (L2-SP).
 
 A few dozen cells of one laboratory say how its cells look, not how cells look in general. So the
 blocks stay as they are, and the head, a 1x1 convolution and the dense layer, is pulled back to
@@ -34,7 +34,7 @@ _WARM_UP = 10
 
 
 class Features:
-    """What the blocks of a network make of every cell and its variations.
+    """Features of every cell and its variations: the output of the network's blocks.
 
     Args:
         network: the classifier to start from.
@@ -65,18 +65,18 @@ class Features:
         self.views = torch.cat(made)
 
     def averaged(self) -> np.ndarray:
-        """(N, channels) of the plain crops, averaged over each."""
+        """Return (N, channels) of the plain crops, averaged over each."""
         return np.asarray(self.views[:, 0].mean((2, 3)).numpy())
 
     def logits(self, network: LeucoCyteNet, which: np.ndarray) -> np.ndarray:
-        """Logits (n, classes) of the plain crops of some cells, by a tuned network."""
+        """Return logits (n, classes) of the plain crops of some cells, by a tuned network."""
         network.eval()
         with torch.no_grad():
             return np.asarray(_head(network, self.views[torch.from_numpy(which), 0]).numpy())
 
 
 def tune(network: LeucoCyteNet, features: Features, which: np.ndarray) -> LeucoCyteNet:
-    """A copy of a network, fine-tuned on some of the cells.
+    """Return a copy of a network, fine-tuned on some of the cells.
 
     Args:
         network: the classifier to start from.
@@ -114,7 +114,8 @@ def _head(network: LeucoCyteNet, x: torch.Tensor) -> torch.Tensor:
 
 
 def _odds(labels: np.ndarray) -> np.ndarray:
-    """How often each cell is drawn: half way between all cells alike and all types alike."""
+    """Return the sampling weight of each cell: half way between all cells alike and all types
+    alike."""
     count = np.bincount(labels, minlength=len(CLASSES))
     weights = 1 / np.sqrt(count[labels])
     return np.asarray(weights / weights.sum())

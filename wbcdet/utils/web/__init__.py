@@ -1,1 +1,1 @@
-"""A page that a command serves: where it listens, and whom it answers."""
+"""Serve a page from a command: listening, access and the browser."""

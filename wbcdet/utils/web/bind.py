@@ -1,4 +1,4 @@
-"""Where a page listens, and the address that opens it."""
+"""Bind the socket of a page, and build the address that opens it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from wbcdet.utils.errors import WbcdetError
 
-#: Where a page listens unless told otherwise: on this computer alone, on a port that is tried
+#: Default address of a page: on this computer alone, on a port that is tried
 #: first, so that the address is the same every day.
 HOST, PORT = "127.0.0.1", 8765
 
@@ -89,7 +89,8 @@ def _describe(opened: socket.socket) -> BoundAddress:
 
 
 def _reached_at(family: int) -> str | None:
-    """The address that others reach this computer at: a tablet often cannot resolve its name."""
+    """Return the address that others reach this computer at: a tablet often cannot resolve its
+    name."""
     there = "2001:db8::1" if family == socket.AF_INET6 else "192.0.2.1"  # of documentation
     with socket.socket(family, socket.SOCK_DGRAM) as way, suppress(OSError):
         way.connect((there, 9))  # sends nothing: only the route is looked up

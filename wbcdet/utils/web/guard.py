@@ -1,4 +1,4 @@
-"""Whom a page answers: requests from other sites, hosts and persons are refused, and large ones."""
+"""Guard a page: refuse requests from other sites, hosts and persons, and large ones."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNLESS_GIVEN = (
 
 #: Largest body of a request, in bytes; 20,000 cells in one change take 1.5 MB.
 MAX_BYTES = 4 << 20
-#: Bytes of a larger one that are read and forgotten, so that who sent it hears why it is refused.
+#: Bytes of a larger one that are read and dropped, so that the sender learns why it is refused.
 _MAX_FORGOTTEN = 512 << 20
 
 
@@ -110,17 +110,17 @@ class Guard:
         return secrets.compare_digest(given.encode(errors="replace"), self._token.encode())
 
     def _cookie(self) -> tuple[bytes, bytes]:
-        # Strict would refuse who follows the address from a mail; writes are guarded above.
+        # Strict would refuse people who follow the address from a mail; writes are guarded above.
         value = f"{self._name}={self._token}; HttpOnly; SameSite=Lax; Path=/"
         return b"set-cookie", value.encode()
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """The body of a request; None where it is too large, of which nothing is kept."""
+    """Return the body of a request; None where it is too large, of which nothing is kept."""
     body, length = bytearray(), 0
     while length <= _MAX_FORGOTTEN:
         message = await receive()
-        if message["type"] != "http.request":  # whoever asked has gone
+        if message["type"] != "http.request":  # the client has disconnected
             break
         part = message.get("body", b"")
         length += len(part)

@@ -1,4 +1,4 @@
-"""The server behind a page."""
+"""Build the web server behind a page."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from wbcdet.utils.web.guard import Guard
 
 
 def make_server(app: ASGIApp, kind: str, listening: BoundAddress) -> uvicorn.Server:
-    """A guarded server, to be run on ``listening.socket``.
+    """Return a guarded server, to be run on ``listening.socket``.
 
     Args:
         app: answers the requests.
