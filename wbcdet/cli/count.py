@@ -38,6 +38,9 @@ from wbcdet.cli.options import (
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wbcdet.differential.identifiers import Identifiers
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.io.discover import Source
     from wbcdet.report.counts import CountOptions, ReportCounts
@@ -84,6 +87,27 @@ def count(
         typer.Option("--dedupe", help="Find overlapping fields; count the cells they share once."),
     ] = False,
     ranges: Ranges = None,
+    patient: Annotated[
+        str, typer.Option(metavar="TEXT", help="Patient identifier for the sheet.")
+    ] = "",
+    order: Annotated[
+        str, typer.Option(metavar="TEXT", help="Order identifier for the sheet.")
+    ] = "",
+    slide: Annotated[
+        str, typer.Option(metavar="TEXT", help="Slide identifier for the sheet.")
+    ] = "",
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The same for several slides: CSV with group, patient, order, slide.",
+            show_default=False,
+        ),
+    ] = None,
+    pdf: Annotated[
+        bool,
+        typer.Option("--pdf", help="Print report.pdf too; needs Chromium, Chrome or Edge."),
+    ] = False,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
     confidence: Confidence = None,
@@ -100,7 +124,8 @@ def count(
     """Count the white blood cells of your slides: a differential to sign.
 
     Writes OUT/report.html (prints on one A4 page a slide), differential.csv, cells.csv,
-    fields.csv, results.json, OUT/annotated/ and OUT/cells/ (all cells on contact sheets).
+    fields.csv, the three as report.xlsx, results.json, OUT/annotated/ and OUT/cells/ (all cells
+    on contact sheets).
     OUT/journal/ keeps what is done, field by field.
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
@@ -108,6 +133,9 @@ def count(
     settings = build_settings(confidence, min_score, device, tile, careful, memory, timeout)
     settings = replace(settings, fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
+    options = replace(options, identifiers=_identifiers(group_by, patient, order, slide, ids))
+    if pdf:
+        _check_browser()  # before an hour of counting
 
     from wbcdet.report.job import Job
     from wbcdet.results.output_folder import check_output
@@ -120,7 +148,9 @@ def count(
         done = _run(job, options, found.fields, analyzer, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
-    _report(done, quiet=quiet, json=json)
+    if pdf:
+        _print_pdf(out)
+    _report(done, quiet=quiet, json=json, pdf=pdf)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +182,46 @@ def _options(
         return CountOptions(group_by, exclude_edge, skip_bad, dedupe, target, read_ranges(ranges))
     except (GroupingError, TableError) as error:
         stop(str(error))
+
+
+def _identifiers(
+    group_by: str | None, patient: str, order: str, slide: str, ids: Path | None
+) -> Mapping[str, Identifiers]:
+    from wbcdet.differential.csv_table import TableError
+    from wbcdet.differential.differential import ALL
+    from wbcdet.differential.identifiers import Identifiers, read_identifiers
+
+    try:
+        one = Identifiers(patient.strip(), order.strip(), slide.strip())
+        if ids is None and not one:
+            return {}
+        if one and (group_by is not None or ids is not None):
+            stop("--patient, --order and --slide are of one slide; name several with --ids FILE")
+        if ids is None:
+            return {ALL: one}
+        if group_by is None:
+            stop("--ids names several slides: say with --group-by which field is of which")
+        return read_identifiers(ids)
+    except (TableError, ValueError) as error:
+        stop(str(error))
+
+
+def _check_browser() -> None:
+    from wbcdet.report.pdf import PdfError, find_chromium
+
+    try:
+        find_chromium()
+    except PdfError as error:
+        stop(f"--pdf: {error}")
+
+
+def _print_pdf(out: Path) -> None:
+    from wbcdet.report.pdf import PdfError, print_pdf
+
+    try:
+        print_pdf(out / "report.html", out / "report.pdf")
+    except (PdfError, OSError) as error:
+        stop(f"the report is in {out}, without report.pdf: {error}", EXIT_SOME_FAILED)
 
 
 def _run(
@@ -194,7 +264,7 @@ def _run(
     return _Done(job, tally, sum(len(notes.failures) for notes in tally.notes.values()))
 
 
-def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
+def _report(done: _Done, *, quiet: bool, json: bool, pdf: bool) -> NoReturn:
     """Print what was asked for and end with the run's exit code."""
     out = done.job.out
     try:
@@ -204,7 +274,7 @@ def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
         elif not quiet:
             from wbcdet.report.terminal import print_count
 
-            print_count(done.tally, out, annotated=done.job.annotate)
+            print_count(done.tally, out, annotated=done.job.annotate, pdf=pdf)
         sys.stdout.flush()
     except BrokenPipeError:
         from wbcdet.cli.options import close_pipe

@@ -90,7 +90,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
     assert journal.header is not None
     sources = [root.to_dict() for root in tally.roots]
     info = {**journal.header, "sources": sources, **extra.info}
-    write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
+    write_tables(job.out, tally, str(info["created"]), annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", tally, info)
     shots = _shots(tally, extra.marks, annotated=job.annotate)
     sections = _with_sheets(job.out, make_sections(shots), journal)
@@ -104,6 +104,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         sections=sections,
         empty=list(_empty(tally, annotated=job.annotate)),
         signatures=extra.signatures,
+        identifiers=tally.options.identifiers,
     )
     atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
 
