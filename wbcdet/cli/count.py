@@ -143,14 +143,19 @@ def count(
     try:
         writing(out, lambda: check_output(out, "count"))
         found = search_fields(sources, out, quiet=quiet)
-        job = Job(tuple(found.roots), out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
+        job = Job(
+            tuple(found.roots),
+            out,
+            annotate=not no_annotate,
+            dedupe=dedupe,
+            restart=restart,
+            pdf=pdf,
+        )
         analyzer = load_analyzer(settings, weights=weights)
         done = _run(job, options, found.fields, analyzer, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
-    if pdf:
-        _print_pdf(out)
-    _report(done, quiet=quiet, json=json, pdf=pdf)
+    _report(done, quiet=quiet, json=json)
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,15 +220,6 @@ def _check_browser() -> None:
         stop(f"--pdf: {error}")
 
 
-def _print_pdf(out: Path) -> None:
-    from wbcdet.report.pdf import PdfError, print_pdf
-
-    try:
-        print_pdf(out / "report.html", out / "report.pdf")
-    except (PdfError, OSError) as error:
-        stop(f"the report is in {out}, without report.pdf: {error}", EXIT_SOME_FAILED)
-
-
 def _run(
     job: Job, options: CountOptions, sources: list[Source], analyzer: Analyzer, *, quiet: bool
 ) -> _Done:
@@ -232,6 +228,7 @@ def _run(
     from wbcdet.report.header import ResumeError
     from wbcdet.report.job import opened
     from wbcdet.report.journal import JournalError
+    from wbcdet.report.pdf import PdfError
     from wbcdet.report.write import finish
     from wbcdet.results.output_folder import OutputError
     from wbcdet.utils.lock import LockedError
@@ -254,6 +251,8 @@ def _run(
         stop(f"stopped; {kept}; the same command goes on from there", EXIT_INTERRUPTED)
     except (LockedError, OutputError) as error:
         stop(str(error))
+    except PdfError as error:
+        stop(f"the report is in {job.out}, without report.pdf: {error}", EXIT_SOME_FAILED)
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:
@@ -264,7 +263,7 @@ def _run(
     return _Done(job, tally, sum(len(notes.failures) for notes in tally.notes.values()))
 
 
-def _report(done: _Done, *, quiet: bool, json: bool, pdf: bool) -> NoReturn:
+def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
     """Print what was asked for and end with the run's exit code."""
     out = done.job.out
     try:
@@ -274,7 +273,7 @@ def _report(done: _Done, *, quiet: bool, json: bool, pdf: bool) -> NoReturn:
         elif not quiet:
             from wbcdet.report.terminal import print_count
 
-            print_count(done.tally, out, annotated=done.job.annotate, pdf=pdf)
+            print_count(done.tally, out, annotated=done.job.annotate, pdf=done.job.pdf)
         sys.stdout.flush()
     except BrokenPipeError:
         from wbcdet.cli.options import close_pipe

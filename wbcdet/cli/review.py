@@ -64,7 +64,7 @@ def review(
         bool,
         typer.Option(
             "--pdf",
-            help="Only print the report that was signed last as REPORT/reviewed.pdf, where "
+            help="Only print the report that was signed last as REPORT/reviewed-NUMBER.pdf, where "
             "Chromium, Chrome or Edge is found.",
         ),
     ] = False,
@@ -145,7 +145,7 @@ def _print_pdf(session: Session) -> None:
     log = SignatureLog(session.folder)
     if log.last is None:
         stop(f"{session.folder}: nothing is signed yet; sign on the review page first")
-    pdf = session.folder / "reviewed.pdf"
+    pdf = session.folder / f"reviewed-{log.last['number']}.pdf"
     try:
         print_pdf(signed_folder(session.folder, log) / "report.html", pdf)
         pdf.chmod(0o600)

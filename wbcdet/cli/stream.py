@@ -280,6 +280,7 @@ def _settle(analyzer: Analyzer, keeper: StreamStore, *, quiet: bool) -> None:
 
 
 def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: StreamStore) -> Outcome:
+    from wbcdet.report.html.page import thresholds_text
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
     from wbcdet.stream.display.overlay import Overlay
@@ -297,6 +298,7 @@ def _watch(wish: _Wish, source: FrameSource, analyzer: Analyzer, keeper: StreamS
         session = CellCounter(analyzer, keeper, live=source.live)
         runner = Runner(source, session, keeper, wish.options, events)
         runner.status.report = str((wish.out / "report.html").resolve())
+        runner.status.thresholds = thresholds_text(analyzer.info())
         if wish.display:
             from wbcdet.stream.display.window import Window, WindowError
 
