@@ -92,8 +92,8 @@ def to_json(agreement: Agreement, ours: str, manual: str) -> str:
 def print_agreement(console: Console, agreement: Agreement) -> None:
     """Print the comparison, one row a label."""
     if agreement.classes:
-        header = ("percentage\npoints", "manual", "ours", "difference", "limits of\nagreement")
-        header += ("within\nbinomial", "slope", "intercept")
+        header = ["percentage\npoints", "manual", "ours", "difference", "limits of\nagreement"]
+        header += ["within\nbinomial", "slope", "intercept"]
         rows = [Row((one.label, *cells_of(one))) for one in agreement.classes]
         print_table(console, header, rows)
     for line in sentences(agreement):
