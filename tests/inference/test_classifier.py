@@ -245,7 +245,7 @@ def write_model(folder: Path, **changes: object) -> None:
     graph = helper.make_graph(
         nodes,
         "made-up",
-        [helper.make_tensor_value_info("crops", kinds.FLOAT, ["n", 3, 8, 8])],
+        [helper.make_tensor_value_info("crops", kinds.FLOAT, ["n", 3, 16, 16])],
         [
             helper.make_tensor_value_info("logits", kinds.FLOAT, ["n", len(TEN)]),
             helper.make_tensor_value_info("distance", kinds.FLOAT, ["n"]),
@@ -262,7 +262,7 @@ def write_model(folder: Path, **changes: object) -> None:
         "file": "classifier.onnx",
         "classes": TEN,
         "reasons": REASONS_OF_TEN,
-        "input_size": 8,
+        "input_size": 16,
         "crop_padding": 1.5,
         "stain": None,
         "mean": [0.0, 0.0, 0.0],
@@ -279,7 +279,7 @@ def write_model(folder: Path, **changes: object) -> None:
 
 
 def colour(red: int, green: int, blue: int) -> np.ndarray:
-    return np.full((8, 8, 3), (blue, green, red), np.uint8)
+    return np.full((16, 16, 3), (blue, green, red), np.uint8)
 
 
 def test_a_model_with_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

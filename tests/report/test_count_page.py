@@ -181,7 +181,7 @@ def test_a_sheet_with_all_that_can_be_said() -> None:
     text = " ".join(read.text.split())
     white = 80 + sum(every.values()) - every["artefact"]
     for part in (
-        f"Unclassified, % of all {white} white cells (artefacts are none):",
+        f"Unclassified, % of all {white} white cells (without artefacts):",
         f"blast-like 1 {100 / white:.1f} 0.0 – ",
         "● look at each",
         "1 blast-like, 2 immature-like, 3 erythroblast-like: look at each of these cells first.",

@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from wbcdet.differential.differential import ALL, differential_of
 from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
 from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
 from wbcdet.report.terminal import print_some
+from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.text import one_line
 
 #: Fields shown one by one; a longer run shows its first ones and the rest is in fields.csv.
@@ -34,20 +33,15 @@ def print_summary(
     """
     read = [result for result in results if result.failure is None]
     failed = [result for result in results if result.failure is not None]
-    table = Table(box=None, pad_edge=False, collapse_padding=True, header_style="bold")
-    table.add_column("field", overflow="fold")
-    table.add_column("cells", justify="right")
-    for label in LABELS:
-        table.add_column(str(label), justify="right", no_wrap=True)
-    table.add_column("un-\nclassified", justify="right", no_wrap=True)
-    for result in read[:_MAX_ROWS]:
-        table.add_row(escape(one_line(result.file)), *_figures([result]))
+    rows = [
+        Row((one_line(one.file), *_figures([one], shares=len(read) == 1)))
+        for one in read[:_MAX_ROWS]
+    ]
     if len(read) > _MAX_ROWS:
-        table.add_row(f"… and {len(read) - _MAX_ROWS} more in fields.csv")
+        rows.append(Row((f"… and {len(read) - _MAX_ROWS} more in fields.csv",)))
     if len(read) != 1:
-        table.add_section()
-        table.add_row("in all", *_figures(read), style="bold")
-    console.print(table)
+        rows.append(Row(("in all", *_figures(read)), "bold"))
+    print_table(console, ("field", "cells", *map(str, LABELS), "un-\nclassified"), rows)
     for line, style in [*_reasons(read), *_notes(read, slides)]:
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     notes = [f"note: {one_line(one.file)}: {'; '.join(one.remarks)}" for one in read if one.remarks]
@@ -88,12 +82,15 @@ def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> li
     return lines
 
 
-def _figures(results: Sequence[FieldResult]) -> list[str]:
+def _figures(results: Sequence[FieldResult], *, shares: bool = True) -> list[str]:
+    """Return counts, with shares where there is more than one cell to share among."""
     counts = count_labels(results)
     classified = sum(counts[label] for label in LABELS)
-    shares = [
-        f"{counts[label]} ({counts[label] / classified:.0%})" if classified else "0"
+    said = [
+        f"{counts[label]} ({counts[label] / classified:.0%})"
+        if shares and classified > 1
+        else str(counts[label])
         for label in LABELS
     ]
     total = classified + counts[CellType.UNCLASSIFIED]
-    return [str(total), *shares, str(counts[CellType.UNCLASSIFIED])]
+    return [str(total), *said, str(counts[CellType.UNCLASSIFIED])]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -59,6 +58,7 @@ def agree(
     from wbcdet.evaluation.agreement.counts import read_ours
     from wbcdet.evaluation.agreement.manual import read_manual
     from wbcdet.evaluation.agreement.output import print_agreement
+    from wbcdet.utils.tables import terminal
 
     try:
         if group_by is not None:
@@ -70,9 +70,7 @@ def agree(
         names = [path.resolve().name for path in (ours, manual)]
         writing(out, lambda: _write(found, out, *names))
 
-    from rich.console import Console
-
-    print_agreement(Console() if sys.stdout.isatty() else Console(width=200), found)
+    print_agreement(terminal(), found)
     if out is not None:
         typer.echo(
             f"Files in {out}: agreement.html, agreement.csv, agreement_groups.csv, agreement.json"

@@ -62,7 +62,6 @@ Try it without a picture of your own: wbcdet demo
 
 Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -92,7 +91,7 @@ def _options(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version.", is_eager=True, callback=_print_version
+            "--version", "-V", help="Print the version.", is_eager=True, callback=_print_version
         ),
     ] = False,
 ) -> None:

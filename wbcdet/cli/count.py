@@ -30,6 +30,9 @@ from wbcdet.cli.options import (
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wbcdet.differential.identifiers import Identifiers
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.io.discover import Source
     from wbcdet.report.counts import CountOptions, ReportCounts
@@ -76,6 +79,27 @@ def count(
         typer.Option("--dedupe", help="Find overlapping fields; count the cells they share once."),
     ] = False,
     ranges: Ranges = None,
+    patient: Annotated[
+        str, typer.Option(metavar="TEXT", help="Patient identifier for the sheet.")
+    ] = "",
+    order: Annotated[
+        str, typer.Option(metavar="TEXT", help="Order identifier for the sheet.")
+    ] = "",
+    slide: Annotated[
+        str, typer.Option(metavar="TEXT", help="Slide identifier for the sheet.")
+    ] = "",
+    ids: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The same for several slides: CSV with group, patient, order, slide.",
+            show_default=False,
+        ),
+    ] = None,
+    pdf: Annotated[
+        bool,
+        typer.Option("--pdf", help="Print report.pdf too; needs Chromium, Chrome or Edge."),
+    ] = False,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
     settings: FieldSettings = DEFAULTS,
@@ -86,13 +110,17 @@ def count(
     """Count the white blood cells of your slides: a differential to sign.
 
     Writes OUT/report.html (prints on one A4 page a slide), differential.csv, cells.csv,
-    fields.csv, results.json, OUT/annotated/ and OUT/cells/ (all cells on contact sheets).
+    fields.csv, the three as report.xlsx, results.json, OUT/annotated/ and OUT/cells/ (all cells
+    on contact sheets).
     OUT/journal/ keeps what is done, field by field.
     """
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
     settings = replace(settings, fields_per_batch=1)
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
+    options = replace(options, identifiers=_identifiers(group_by, patient, order, slide, ids))
+    if pdf:
+        _check_browser()  # before an hour of counting
 
     from wbcdet.report.job import Job
     from wbcdet.results.output_folder import check_output
@@ -100,7 +128,14 @@ def count(
     try:
         writing(out, lambda: check_output(out, "count"))
         found = search_fields(sources, out, quiet=quiet)
-        job = Job(tuple(found.roots), out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
+        job = Job(
+            tuple(found.roots),
+            out,
+            annotate=not no_annotate,
+            dedupe=dedupe,
+            restart=restart,
+            pdf=pdf,
+        )
         analyzer = load_analyzer(settings, weights=weights)
         done = _run(job, options, found.fields, analyzer, quiet=quiet)
     except KeyboardInterrupt:
@@ -139,6 +174,37 @@ def _options(
         stop(str(error))
 
 
+def _identifiers(
+    group_by: str | None, patient: str, order: str, slide: str, ids: Path | None
+) -> Mapping[str, Identifiers]:
+    from wbcdet.differential.csv_table import TableError
+    from wbcdet.differential.differential import ALL
+    from wbcdet.differential.identifiers import Identifiers, read_identifiers
+
+    try:
+        one = Identifiers(patient.strip(), order.strip(), slide.strip())
+        if ids is None and not one:
+            return {}
+        if one and (group_by is not None or ids is not None):
+            stop("--patient, --order and --slide are of one slide; name several with --ids FILE")
+        if ids is None:
+            return {ALL: one}
+        if group_by is None:
+            stop("--ids names several slides: say with --group-by which field is of which")
+        return read_identifiers(ids)
+    except (TableError, ValueError) as error:
+        stop(str(error))
+
+
+def _check_browser() -> None:
+    from wbcdet.report.pdf import PdfError, find_chromium
+
+    try:
+        find_chromium()
+    except PdfError as error:
+        stop(f"--pdf: {error}")
+
+
 def _run(
     job: Job, options: CountOptions, sources: list[Source], analyzer: Analyzer, *, quiet: bool
 ) -> _Done:
@@ -147,6 +213,7 @@ def _run(
     from wbcdet.report.header import ResumeError
     from wbcdet.report.job import opened
     from wbcdet.report.journal import JournalError
+    from wbcdet.report.pdf import PdfError
     from wbcdet.report.write import finish
     from wbcdet.results.output_folder import OutputError
     from wbcdet.utils.lock import LockedError
@@ -169,6 +236,8 @@ def _run(
         stop(f"stopped; {kept}; the same command goes on from there", EXIT_INTERRUPTED)
     except (LockedError, OutputError) as error:
         stop(str(error))
+    except PdfError as error:
+        stop(f"the report is in {job.out}, without report.pdf: {error}", EXIT_SOME_FAILED)
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:
@@ -189,7 +258,7 @@ def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
         elif not quiet:
             from wbcdet.report.terminal import print_count
 
-            print_count(done.tally, out, annotated=done.job.annotate)
+            print_count(done.tally, out, annotated=done.job.annotate, pdf=done.job.pdf)
         sys.stdout.flush()
     except BrokenPipeError:
         from wbcdet.cli.options import close_pipe

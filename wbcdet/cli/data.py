@@ -48,16 +48,11 @@ def list_archives(into: _Folder = None) -> None:
     An archive is "present" when every file that wbcdet uses has the right checksum, "damaged" when
     some are missing or differ (fetch it again), else "absent".
     """
-    from rich.console import Console
-    from rich.table import Table
-
     from wbcdet.datasets.archives import default_folder, fault_line, faults, listed_files, sources
+    from wbcdet.utils.tables import Row, print_table, terminal
 
     folder = into or default_folder()
-    table = Table(title=f"Archives in {folder}", title_justify="left")
-    for column in ("name", "licence", "size", "state", "what it holds"):
-        table.add_column(column, justify="right" if column == "size" else "left")
-    notes = []
+    rows, notes = [], []
     for item in sources().values():
         path = folder / f"{item.name}.zip"
         megabytes = sum(listed.bytes for listed in listed_files(item.name)) / 1e6
@@ -67,9 +62,10 @@ def list_archives(into: _Folder = None) -> None:
             state = "damaged" if wrong else "present"
             if wrong:
                 notes.append(f"{item.name}: {fault_line(wrong)}")
-        table.add_row(item.name, item.licence, f"{megabytes:.0f} MB", state, item.holds)
-    console = Console()
-    console.print(table)
+        rows.append(Row((item.name, item.licence, f"{megabytes:.0f} MB", state, item.holds)))
+    console = terminal()
+    console.print(f"Archives in {folder}", markup=False, highlight=False, soft_wrap=True)
+    print_table(console, ("name", "licence", "size", "state", "what it holds"), rows, left=5)
     for note in notes:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 

@@ -64,7 +64,14 @@ def export(
             show_default=False,
         ),
     ],
-    out: Annotated[Path, typer.Option(help="A new folder for the export.", show_default=False)],
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="A new folder for the export. Default: REPORT-FORMAT in the working folder, as in "
+            "report-coco.",
+            show_default=False,
+        ),
+    ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -102,7 +109,9 @@ def export(
         stop(str(error))
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
-    problems = writing(out, lambda: _write(results, writer, to, out, place))
+    folder = (report if report.is_dir() else report.parent).resolve()
+    target = Path(f"{folder.name or 'report'}-{to}") if out is None else out
+    problems = writing(target, lambda: _write(results, writer, to, target, place))
     for problem in problems[:_MAX_NAMED]:
         typer.echo(f"wbcdet: picture left out: {' '.join(problem.split())}", err=True)
     if len(problems) > _MAX_NAMED:

@@ -211,19 +211,15 @@ def _say_cells(found: Reviewed, model: Model, *, quiet: bool) -> None:
 
 
 def _print_table(judgement: Judgement) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
     from wbcdet.training.finetune.run import table_rows
+    from wbcdet.utils.tables import Row, print_table, terminal
 
-    table = Table(box=None, pad_edge=False, header_style="bold")
     heads = ("type", "cells", "right before (95 %)", "right after (95 %)", "gained", "lost")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="right" if number else "left", no_wrap=True)
-    for row in table_rows(judgement):
-        table.add_row(*row.values(), style="bold" if row["type"] == "all" else None)
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table)
+    rows = [
+        Row([str(value) for value in row.values()], "bold" if row["type"] == "all" else "")
+        for row in table_rows(judgement)
+    ]
+    print_table(terminal(), heads, rows)
     print(
         "On held-back fields (cross-validation); basophils and artefacts are right when they are "
         "left unclassified."

@@ -89,18 +89,15 @@ def finish_run(
             # Bytes: the terminal's own encoding may lack a letter of a file name.
             sys.stdout.buffer.write(dump(done.document).encode())
         elif not quiet:
-            from rich.console import Console
-
             from wbcdet.batch.summary import print_summary
             from wbcdet.differential.slide_summary import summarise
+            from wbcdet.utils.tables import terminal
 
-            # In a pipe or file nothing is folded to a terminal's width.
-            console = Console() if sys.stdout.isatty() else Console(width=200)
             info = done.document["info"]
             # Drawn fields, which come with further lines, are not compared with laboratories.
             reference = None if lines else info.get("ground")
             slides = summarise(done.results, reference, info.get("sources", ()))
-            print_summary(console, done.results, out, annotated=annotated, slides=slides)
+            print_summary(terminal(), done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)
         sys.stdout.flush()

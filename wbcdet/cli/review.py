@@ -60,6 +60,14 @@ def review(
             "--check", help="Only check that signatures, decisions and files still agree."
         ),
     ] = False,
+    pdf: Annotated[
+        bool,
+        typer.Option(
+            "--pdf",
+            help="Only print the report that was signed last as REPORT/reviewed-NUMBER.pdf, where "
+            "Chromium, Chrome or Edge is found.",
+        ),
+    ] = False,
 ) -> None:
     """Look at every cell of a report in the browser, and have the last word.
 
@@ -73,6 +81,8 @@ def review(
     try:
         if check:
             _check(session)
+        elif pdf:
+            _print_pdf(session)
         else:
             _serve(session, host, port, browser=not no_browser)
     finally:
@@ -125,6 +135,25 @@ def _check(session: Session) -> None:
         f"{session.folder}: {signatures} signature{'s' * (signatures != 1)}, decisions and files "
         f"agree; last by {last['name']}, {last['time']}{later}"
     )
+
+
+def _print_pdf(session: Session) -> None:
+    from wbcdet.report.pdf import PdfError, print_pdf
+    from wbcdet.review.sign_off import signed_folder
+    from wbcdet.review.signature_log import SignatureLog
+
+    log = SignatureLog(session.folder)
+    if log.last is None:
+        stop(f"{session.folder}: nothing is signed yet; sign on the review page first")
+    pdf = session.folder / f"reviewed-{log.last['number']}.pdf"
+    try:
+        print_pdf(signed_folder(session.folder, log) / "report.html", pdf)
+        pdf.chmod(0o600)
+    except PdfError as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"{pdf}: cannot be written: {error.strerror or error}")
+    print(f"{pdf}: as signed last by {log.last['name']}, {log.last['time']}")
 
 
 def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> None:

@@ -275,6 +275,7 @@ def _settle(analyzer: Analyzer, store: StreamStore, *, quiet: bool) -> None:
 
 
 def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamStore) -> Outcome:
+    from wbcdet.report.html.page import thresholds_text
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
     from wbcdet.stream.display.overlay import Overlay
@@ -292,6 +293,7 @@ def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamSt
         session = CellCounter(analyzer, store, live=source.live)
         runner = Runner(source, session, store, task.options, events)
         runner.status.report = str((task.out / "report.html").resolve())
+        runner.status.thresholds = thresholds_text(analyzer.info())
         if task.display:
             from wbcdet.stream.display.window import Window, WindowError
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table as RichTable
 
 from wbcdet.evaluation import label_issues as problems
 from wbcdet.evaluation import tables
@@ -22,6 +19,7 @@ from wbcdet.records import NOTICE
 from wbcdet.results.document import dump
 from wbcdet.results.output_folder import Output as OutputFolder
 from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line
 from wbcdet.utils.version import __version__
 
@@ -104,8 +102,7 @@ class Output:
 
     def print_tables(self) -> None:
         """Print the short tables, what is wrong with the labels, and where the files are."""
-        # In a pipe or file nothing is folded to a terminal's width.
-        console = Console() if sys.stdout.isatty() else Console(width=200)
+        console = terminal()
         for table in tables.overview(self.judged):
             _print_table(console, table)
         for one in self.judged:
@@ -118,19 +115,16 @@ class Output:
 
 
 def _print_table(console: Console, table: tables.Table) -> None:
-    shown = RichTable(
-        title=table.title, title_justify="left", title_style="bold", box=None, pad_edge=False,
-        header_style="bold",
-    )  # fmt: skip
-    for number, name in enumerate(table.header):
-        if number:
-            shown.add_column(name, justify="right")
-        else:
-            shown.add_column(name, overflow="fold")
-    for row in table.rows:
-        shown.add_row(
-            escape(one_line(row[0].text)),
-            *(f"{e.text} ({e.interval})" if e.interval else e.text for e in row[1:]),
+    if table.title:
+        console.print(table.title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    rows = [
+        Row(
+            (
+                one_line(row[0].text),
+                *(f"{e.text} ({e.interval})" if e.interval else e.text for e in row[1:]),
+            )
         )
-    console.print(shown)
+        for row in table.rows
+    ]
+    print_table(console, table.header, rows)
     console.print()

@@ -9,6 +9,7 @@ from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import NO_GROUP, group_of
+from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
@@ -35,6 +36,7 @@ class CountOptions:
         dedupe: count a cell once that overlapping fields of a group show.
         target: number of classified cells asked for in each group.
         ranges: reference ranges by label.
+        identifiers: what the laboratory calls the slides, by group.
     """
 
     group_by: str | None = None
@@ -43,6 +45,7 @@ class CountOptions:
     dedupe: bool = False
     target: int | None = None
     ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
+    identifiers: Mapping[str, Identifiers] = field(default_factory=dict)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as they stand in ``results.json``."""
@@ -56,6 +59,11 @@ class CountOptions:
                 label: {"low": one.low, "high": one.high, "source": one.source}
                 for label, one in self.ranges.items()
             },
+            **(
+                {"identifiers": {group: one.to_dict() for group, one in self.identifiers.items()}}
+                if self.identifiers
+                else {}
+            ),
         }
 
 

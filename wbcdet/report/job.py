@@ -28,6 +28,7 @@ class Job:
         dedupe: keep what ``--dedupe`` compares.
         restart: drop what an earlier run has counted.
         command: which command counts.
+        pdf: print the page as a PDF file too.
     """
 
     roots: tuple[Root, ...]
@@ -36,6 +37,7 @@ class Job:
     dedupe: bool = False
     restart: bool = False
     command: str = "count"
+    pdf: bool = False
 
     @property
     def title(self) -> str:

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
+from wbcdet.differential.identifiers import IDENTIFIERS, Identifiers
 from wbcdet.inference.quality import FieldQuality
 from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.workbook import write_workbook
 from wbcdet.results.writer import FIELD_COLUMNS, path_of
 from wbcdet.utils.csv_text import write_rows
 from wbcdet.utils.files import open_atomic
@@ -40,24 +42,43 @@ COUNT_FIELD_COLUMNS: tuple[str, ...] = (
 )
 
 
-def write_tables(out: Path, tally: ReportCounts, *, annotated: bool, more: More = ((), {})) -> None:
-    """Write ``cells.csv``, ``fields.csv`` and ``differential.csv``.
+def write_tables(
+    out: Path, tally: ReportCounts, created: str, *, annotated: bool, more: More = ((), {})
+) -> None:
+    """Write ``cells.csv``, ``fields.csv``, ``differential.csv``, and all three as ``report.xlsx``.
 
     Args:
         out: the report folder.
         tally: the counts.
+        created: when the count was begun.
         annotated: there are annotated pictures.
         more: what ``cells.csv`` says beside what it always does.
 
     Raises:
         OSError: a file cannot be written.
     """
-    rows = (row for one in tally.differentials for row in one.rows())
-    _write_csv(out / "differential.csv", DIFFERENTIAL_COLUMNS, rows)
     columns, values = more
-    _write_csv(out / "cells.csv", (*COUNT_CELL_COLUMNS, *columns), _cell_rows(tally, values))
-    rows = (_field_row(tally, entry, annotated) for entry in tally.entries())
-    _write_csv(out / "fields.csv", COUNT_FIELD_COLUMNS, rows)
+    called = IDENTIFIERS if tally.options.identifiers else ()
+    tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, Any]]]]] = {
+        "differential": ((*DIFFERENTIAL_COLUMNS, *called), lambda: _differential_rows(tally)),
+        "cells": ((*COUNT_CELL_COLUMNS, *columns), lambda: _cell_rows(tally, values)),
+        "fields": (
+            COUNT_FIELD_COLUMNS,
+            lambda: (_field_row(tally, entry, annotated) for entry in tally.entries()),
+        ),
+    }
+    for name, (header, rows) in tables.items():
+        _write_csv(out / f"{name}.csv", header, rows())
+    sheets = {name: (header, rows()) for name, (header, rows) in tables.items()}
+    write_workbook(out / "report.xlsx", sheets, created)
+
+
+def _differential_rows(tally: ReportCounts) -> Iterator[dict[str, Any]]:
+    for one in tally.differentials:
+        called = tally.options.identifiers.get(one.group, Identifiers())
+        more = called.to_dict() if tally.options.identifiers else {}
+        for row in one.rows():
+            yield {**row, **more}
 
 
 def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> None:

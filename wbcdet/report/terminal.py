@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from wbcdet.differential.differential import ALL, Differential, Share
 from wbcdet.differential.grouping import no_group_warning
 from wbcdet.differential.slide_summary import empty_line
 from wbcdet.records import LABELS, NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
+from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line, plural
 
 #: Slides shown one by one, and fields that could not be read; the rest is in the files.
@@ -30,14 +28,15 @@ def print_some(console: Console, lines: Sequence[str], style: str) -> None:
         console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
 
 
-def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
+def print_count(tally: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
-    # In a pipe or file nothing is folded to a terminal's width.
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table(tally.differentials))
+    console = terminal()
+    print_differentials(console, tally.differentials)
     for line in alarms(tally):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    for line in _notes(tally):
+    unknown = sorted(set(tally.options.identifiers) - set(tally.notes))
+    lines = [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
+    for line in [*lines, *_notes(tally)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     remarks = [
         f"note: {one_line(file)}: {'; '.join(what)}"
@@ -51,75 +50,75 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool) -> None:
         for file, why in notes.failures
     ]
     print_some(console, failures, "red")
-    files = "report.html, differential.csv, cells.csv, fields.csv, results.json, cells/"
+    files = "report.html, " + "report.pdf, " * pdf
+    files += "report.xlsx, differential.csv, cells.csv, fields.csv, results.json, cells/"
     files += ", annotated/" * annotated
     for line in (NOTICE, f"Files in {out}: {files}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def table(found: list[Differential]) -> Table:
-    """Return the differential of one slide, or a line for each of several."""
-    return _one(found[0]) if len(found) == 1 else _many(found)
+def print_differentials(console: Console, found: list[Differential]) -> None:
+    """Print the differential of one slide, or a line for each of several."""
+    if len(found) == 1:
+        _print_one(console, found[0])
+    else:
+        _print_many(console, found)
 
 
-def _one(differential: Differential) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("cell type")
-    for name in ("cells", "%", "95 % interval", "reference"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("flag")
-    for share in differential.shares():
-        known = f"{share.range.low:g} - {share.range.high:g}" if share.range else ""
-        percent = "" if share.percent is None else f"{share.percent:.1f}"
-        interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
-        table.add_row(share.label, str(share.count), percent, interval, known, share.flag)
-    table.add_row("classified", str(differential.classified), style="bold")
+def _print_one(console: Console, differential: Differential) -> None:
+    rows = [Row(_figures(share)) for share in differential.shares()]
+    rows.append(Row(("classified", str(differential.classified)), "bold"))
     unclassified = sum(differential.unclassified.values())
-    of = f", % of all {differential.white_cells} white cells" if unclassified else ""
-    table.add_row(f"unclassified{of}", str(unclassified))
+    rows.append(Row(("unclassified", str(unclassified))))
     for share in differential.reasons():
-        percent = "" if share.percent is None else f"{share.percent:.1f}"
-        interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
-        style = "bold yellow" if share.flag else ""
-        table.add_row(
-            f"  {share.label}", str(share.count), percent, interval, "", share.flag, style=style
-        )
-    return table
+        rows.append(Row(_figures(share, "  "), "bold yellow" if share.flag else ""))
+    if unclassified:
+        rows.append(Row((f"  (% of all {differential.white_cells} white cells)",)))
+    header = ("cell type", "cells", "%", "95 % interval", "reference", "flag")
+    print_table(console, header, rows)
 
 
-def _many(found: list[Differential]) -> Table:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    table.add_column("slide", overflow="fold")
-    table.add_column("classified", justify="right")
-    for label in LABELS:
-        table.add_column(f"{label} %", justify="right", no_wrap=True)
-    table.add_column("unclassified", justify="right")
+def _figures(share: Share, indent: str = "") -> tuple[str, ...]:
+    known = f"{share.range.low:g} - {share.range.high:g}" if share.range else ""
+    percent = "" if share.percent is None else f"{share.percent:.1f}"
+    interval = "" if share.ci_low is None else f"{share.ci_low:.1f} - {share.ci_high:.1f}"
+    return f"{indent}{share.label}", str(share.count), percent, interval, known, share.flag
+
+
+def _print_many(console: Console, found: list[Differential]) -> None:
     reasons = [r for r in REASONS if any(r in one.unclassified for one in found)]
-    for reason in reasons:
-        table.add_column(f"{reason} %", justify="right")
+    header = ("slide", "classified", *(f"{label}\n%" for label in LABELS), "un-\nclassified")
+    header += tuple(f"{reason}\ncells (%)" for reason in reasons)
+    rows = []
     for one in found[:_MAX_ROWS]:
-        shares = {share.label: share for share in [*one.shares(), *one.reasons()]}
-        table.add_row(
-            escape(one_line(one.group)),
+        shares = {share.label: share for share in one.shares()}
+        why = {share.label: share for share in one.reasons()}
+        cells = (
+            one_line(one.group),
             str(one.classified),
-            *(
-                "" if shares[str(label)].percent is None else _cell(shares[str(label)])
-                for label in LABELS
-            ),
+            *(_percent(shares[str(label)]) for label in LABELS),
             str(sum(one.unclassified.values())),
-            *(_cell(shares.get(reason)) for reason in reasons),
+            *(_counted(why.get(reason)) for reason in reasons),
         )
+        rows.append(Row(cells))
     if len(found) > _MAX_ROWS:
-        table.add_row(f"… and {len(found) - _MAX_ROWS} more in differential.csv")
-    return table
+        rows.append(Row((f"… and {len(found) - _MAX_ROWS} more in differential.csv",)))
+    print_table(console, header, rows)
+    if reasons:
+        console.print("(% of reasons: of all white cells)", highlight=False, soft_wrap=True)
 
 
-def _cell(share: Share | None) -> str:
-    """Return a share with its flag; the number of cells where they have none."""
+def _percent(share: Share) -> str:
+    return "" if share.percent is None else f"{share.percent:.1f} {share.flag}".strip()
+
+
+def _counted(share: Share | None) -> str:
+    """Return the cells of a reason, their share of all white cells, which artefacts lack, and a
+    flag."""
     if share is None:
         return ""
-    said = f"{share.count} cells" if share.percent is None else f"{share.percent:.1f}"
-    return f"{said} {share.flag}".strip()
+    percent = "" if share.percent is None else f" ({share.percent:.1f})"
+    return f"{share.count}{percent} {share.flag}".strip()
 
 
 def alarms(tally: ReportCounts) -> list[str]:

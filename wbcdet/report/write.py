@@ -16,6 +16,7 @@ from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.report.layout import CELLS, SHEETS
+from wbcdet.report.pdf import print_pdf
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
@@ -68,6 +69,7 @@ def finish(
 
     Raises:
         OutputError: a user's file is in the place of one of them.
+        PdfError: the page is written, and not printed.
         OSError: a file cannot be written.
     """
     tally = ReportCounts(names, journal, options)
@@ -85,12 +87,13 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         extra: what else is said.
 
     Raises:
+        PdfError: the page is written, and not printed.
         OSError: a file cannot be written.
     """
     assert journal.header is not None
     sources = [root.to_dict() for root in tally.roots]
     info = {**journal.header, "sources": sources, **extra.info}
-    write_tables(job.out, tally, annotated=job.annotate, more=extra.more)
+    write_tables(job.out, tally, str(info["created"]), annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", tally, info)
     shots = _shots(tally, extra.marks, annotated=job.annotate)
     sections = _with_sheets(job.out, make_sections(shots), journal)
@@ -104,8 +107,13 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         sections=sections,
         empty=list(_empty(tally, annotated=job.annotate)),
         signatures=extra.signatures,
+        identifiers=tally.options.identifiers,
     )
+    # One of an earlier run would say something else than the page; nobody else's is ever there.
+    (job.out / "report.pdf").unlink(missing_ok=True)
     atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
+    if job.pdf:
+        print_pdf(job.out / "report.html", job.out / "report.pdf")
 
 
 def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.differential.differential import ALL
+from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
 from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
@@ -121,4 +122,8 @@ def _options(count: Mapping[str, Any] | None) -> CountOptions:
         for label, one in count["ranges"].items()
     }
     names = ("group_by", "exclude_edge", "skip_bad", "dedupe", "target")
-    return CountOptions(**{name: count[name] for name in names}, ranges=ranges)
+    try:
+        called = {group: Identifiers(**one) for group, one in count.get("identifiers", {}).items()}
+    except ValueError as error:
+        raise ResultsError(f"is not as its schema says: {error}") from error
+    return CountOptions(**{name: count[name] for name in names}, ranges=ranges, identifiers=called)

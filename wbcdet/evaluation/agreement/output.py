@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
 from wbcdet.evaluation.agreement.method_comparison import Kappa
 from wbcdet.records import NOTICE
+from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.version import __version__
 
 FORMAT = "wbcdet-agreement/1"
@@ -92,15 +92,10 @@ def to_json(agreement: Agreement, ours: str, manual: str) -> str:
 def print_agreement(console: Console, agreement: Agreement) -> None:
     """Print the comparison, one row a label."""
     if agreement.classes:
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        table.add_column("percentage points", no_wrap=True)
-        for name in ("manual", "ours", "difference", "limits of\nagreement"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for name in ("within\nbinomial", "slope", "intercept"):
-            table.add_column(name, justify="right", no_wrap=True)
-        for compared in agreement.classes:
-            table.add_row(compared.label, *cells_of(compared))
-        console.print(table)
+        header = ["percentage\npoints", "manual", "ours", "difference", "limits of\nagreement"]
+        header += ["within\nbinomial", "slope", "intercept"]
+        rows = [Row((one.label, *cells_of(one))) for one in agreement.classes]
+        print_table(console, header, rows)
     for line in sentences(agreement):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 

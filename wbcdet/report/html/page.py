@@ -10,6 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from wbcdet.differential.differential import Differential
+from wbcdet.differential.identifiers import Identifiers
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import GroupNotes
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE, CellPicture, Section
@@ -62,6 +63,7 @@ class Content:
         sections: the gallery.
         empty: fields in which no cell was found.
         signatures: of a reviewed report: by group, who signed it; None where nobody has.
+        identifiers: by group, what the laboratory calls it.
     """
 
     title: str
@@ -73,6 +75,7 @@ class Content:
     sections: Sequence[Section]
     empty: Sequence[EmptyField] = ()
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
+    identifiers: Mapping[str, Identifiers] = field(default_factory=dict)
 
 
 def render(content: Content, picture: Picture) -> str:
@@ -82,7 +85,7 @@ def render(content: Content, picture: Picture) -> str:
         content: what it shows.
         picture: gives the JPEG thumbnail at a place.
     """
-    found = content.differentials
+    found, made = content.differentials, _made(content)
     sheets = [
         make_sheet(
             number,
@@ -93,6 +96,8 @@ def render(content: Content, picture: Picture) -> str:
             last=one is found[-1],
             signature=content.signatures.get(one.group),
             reviewed=one.group in content.signatures,
+            identifiers=content.identifiers.get(one.group, Identifiers()),
+            made=made,
         )
         for number, one in enumerate(found)
     ]
@@ -103,7 +108,7 @@ def render(content: Content, picture: Picture) -> str:
         "labels": overview_labels(found),
         "reviewed": bool(content.signatures),
         "sheets": sheets,
-        "made": _made(content),
+        "made": made,
         "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
         "cells": sum(len(one.shots) for one in content.sections),
         "shown": sum(one.shown for one in content.sections),
@@ -226,6 +231,7 @@ def _cell(shot: CellPicture, picture: Picture) -> dict[str, Any]:
         "row": shot.row,
         "mark": _MARKS[shot.mark],
         "file": file,
+        "leaf": file.rsplit("/", 1)[-1],
     }
 
 

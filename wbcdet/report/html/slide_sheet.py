@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
+from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.slide_summary import empty_line
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.records import LABELS
@@ -24,6 +25,9 @@ _MARKS = {
 }
 #: Share of the counted cells from which the unclassified ones are warned of.
 _MANY_UNCLASSIFIED = 0.1
+#: Height of a page, and of what has the same size on every sheet: heading, numbers, signature.
+_PAGE_MM, _FIXED_MM = 270.0, 70.0
+_LEAST_SCALE = 0.5
 #: Names in a list on the sheet, which must stay on one page.
 _MAX_NAMED = 3
 
@@ -78,6 +82,7 @@ class Sheet:
 
     ``signature`` is whose the sheet is after a review, None where it is signed by hand, on paper;
     ``reviewed`` tells that there was a review, and a sheet without a signature is not signed.
+    ``scale`` is how much smaller its tables and texts are printed, to stay on one page.
     """
 
     anchor: str
@@ -96,6 +101,8 @@ class Sheet:
     last: bool
     signature: Signature | None
     reviewed: bool
+    identifiers: list[tuple[str, str]]
+    scale: float
 
 
 def make_sheet(
@@ -108,6 +115,8 @@ def make_sheet(
     last: bool,
     signature: Signature | None = None,
     reviewed: bool = False,
+    identifiers: Identifiers | None = None,
+    made: Sequence[str] = (),
 ) -> Sheet:
     """Return the sheet of a slide.
 
@@ -119,28 +128,63 @@ def make_sheet(
         strip: a few cells of each label, for the printed sheet.
         last: no sheet follows.
         signature, reviewed: as of ``Sheet``.
+        identifiers: what the laboratory calls it.
+        made: the lines on how the report was made.
     """
     unclassified = sum(differential.unclassified.values())
     warnings = _warnings(differential, notes, unclassified)
     shares = [_line(share) for share in differential.shares()]
+    reasons = [_line(share) for share in differential.reasons()]
+    apart = _apart(differential, notes, unclassified)
+    quality = _quality(differential, notes)
+    named = (identifiers or Identifiers()).to_dict()
+    called = [(name, text) for name, text in named.items() if text]
+    beside = (apart, quality)
     return Sheet(
         anchor=f"slide-{number}",
         name=one_line(name),
         differential=differential,
         notes=notes,
         shares=shares,
-        reasons=[_line(share) for share in differential.reasons()],
+        reasons=reasons,
         has_ranges=any(share.range for share in shares),
         unclassified=unclassified,
         warnings=warnings,
-        apart=_apart(differential, notes, unclassified),
-        quality=_quality(differential, notes),
+        apart=apart,
+        quality=quality,
         remarks=_remarks(differential, notes, unclassified),
         strip=strip,
         last=last,
         signature=signature,
         reviewed=reviewed,
+        identifiers=called,
+        scale=_scale(len(shares), len(reasons), warnings, beside, made, signature, called),
     )
+
+
+def _scale(
+    shares: int,
+    reasons: int,
+    warnings: Sequence[str],
+    beside: tuple[Sequence[str], Sequence[str]],
+    made: Sequence[str],
+    signature: Signature | None,
+    called: Sequence[tuple[str, str]],
+) -> float:
+    """How much smaller tables and texts are printed, so that a sheet is one page of A4."""
+    note = signature.note if signature else ""
+    fixed = _FIXED_MM + 6 * bool(called) + 5 * _rows([note], 95) * bool(note)
+    table = 18 + 8.3 * shares + (6 + 5.2 * reasons) * bool(reasons)
+    box = (11 + 5 * _rows(warnings, 88)) * bool(warnings)
+    columns = 12 + 5 * max(_rows(one, 42) for one in beside)
+    text = 6 + 4 * _rows(made, 115)
+    room = (_PAGE_MM - fixed) / (table + box + columns + text)
+    return round(max(_LEAST_SCALE, min(1.0, room)), 2)
+
+
+def _rows(lines: Sequence[str], letters: int) -> int:
+    """How many rows lines take where so many letters fit in one."""
+    return sum(max(1, -(-len(line) // letters)) for line in lines)
 
 
 def _line(share: Share) -> Line:

@@ -36,9 +36,15 @@ export function post(path, make) {
 }
 
 // Calls back with the number of the last decision whenever it changes, and with the state of the line.
+// `line` takes true, false where the server does not answer, and null where it knows this tab no more: the
+// token is new with every start, and the tab asks again until its browser has opened the new address.
 export function listen(news, line) {
   const source = new EventSource("/api/events");
   source.onmessage = (event) => news(Number(event.data));
   source.onopen = () => line(true);
-  source.onerror = () => line(false);
+  source.onerror = () => {
+    const refused = source.readyState === EventSource.CLOSED;
+    line(refused ? null : false);
+    if (refused) setTimeout(() => listen(news, line), 3000);
+  };
 }

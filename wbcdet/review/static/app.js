@@ -41,7 +41,10 @@ let down = false;
 
 // After a break everything is asked for again: what was shown at once may not have been kept.
 async function line(up) {
-  banner(up ? report.notes.join(" ") : "The server does not answer: nothing is kept now. Start wbcdet review again; this page goes on by itself.");
+  const said = up === null
+    ? "wbcdet review was started again, with a new token: open the address that it has printed, then this page goes on by itself. Nothing is kept from here until then."
+    : "The server does not answer: nothing is kept now. Start wbcdet review again, and open the address that it prints.";
+  banner(up ? report.notes.join(" ") : said);
   if (up && down) {
     const now = await get("/api/report");
     if (!ours(now)) return;

@@ -65,6 +65,7 @@ class Status:
         lag_s: seconds from a frame's arrival to its result.
         processing_s: seconds that working off a frame takes.
         message: what happened last, in a line.
+        thresholds: those in force, in words.
         ground: warning that the slide is unlike what the models were trained on; None without.
         warning: what is wrong with the pictures, as long as it is.
         overview: the slide so far, made when it is asked for, in the thread of the run.
@@ -79,6 +80,7 @@ class Status:
     processing_s: float = 0.0
     message: str = ""
     ground: str | None = None
+    thresholds: str = ""
     warning: str = ""
     overview: Callable[[], Overview] | None = None
     report: str = ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,10 +11,11 @@ from rich.console import Console
 
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import ReportCounts
-from wbcdet.report.terminal import alarms, table
+from wbcdet.report.terminal import alarms, print_differentials
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Status
 from wbcdet.stream.report import unusable
+from wbcdet.utils.tables import terminal
 from wbcdet.utils.text import plural
 
 #: Seconds between two changes of the status line.
@@ -69,8 +69,8 @@ def print_stream(tally: ReportCounts, out: Path, run: Mapping[str, Any]) -> None
         out: the report folder.
         run: the counters of the stream.
     """
-    console = Console() if sys.stdout.isatty() else Console(width=200)
-    console.print(table(tally.differentials))
+    console = terminal()
+    print_differentials(console, tally.differentials)
     cut = sum(one.edge for one in tally.differentials)
     for line in alarms(tally):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)

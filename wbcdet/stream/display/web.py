@@ -144,6 +144,7 @@ def to_json(status: Status) -> dict[str, Any]:
         "unclassified": sum(found.unclassified.values()),
         "white_cells": found.white_cells,
         "ground": status.ground,
+        "thresholds": status.thresholds,
         "shares": [_share(share) | {"colour": colour_of(share.label)} for share in found.shares()],
         "reasons": [_share(share) for share in found.reasons()],
     }

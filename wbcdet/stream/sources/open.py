@@ -95,11 +95,19 @@ def _load(scheme: str) -> Opener:
 def find_cameras() -> list[AvailableSource]:
     """Return the cameras of this computer: by number, of Micro-Manager, of third parties."""
     from wbcdet.stream.sources.micromanager import find_configurations
-    from wbcdet.stream.sources.open import schemes
 
     found = [probe(number) for number in camera_numbers()]
     return [
         *(one for one in found if one is not None),
         *find_configurations(),
-        *(AvailableSource(f"{scheme}:", "source of another package") for scheme in schemes()),
+        *(_available(scheme) for scheme in schemes()),
     ]
+
+
+def _available(scheme: str) -> AvailableSource:
+    """Return a source of another package, with what keeps it from being loaded."""
+    try:
+        _registered.get(scheme) or _load(scheme)
+    except SourceError as error:
+        return AvailableSource(f"{scheme}:", "source of another package", str(error))
+    return AvailableSource(f"{scheme}:", "source of another package")

@@ -41,6 +41,7 @@ function show(status) {
   at("progress").max = status.target || 1;
   at("progress").value = Math.min(status.classified, status.target || 0);
   at("speed").textContent = `${status.fps} frames a second, lag ${status.lag_s} s`;
+  at("thresholds").textContent = `Thresholds in force: ${status.thresholds}.`;
   const rows = status.shares.map((share) => {
     const row = document.createElement("tr");
     const name = cell(row, share.label);
