@@ -32,7 +32,8 @@ def label_row() -> list[dict[str, str]]:
 
 def cell_row(board: ReviewState, key: Key) -> list[Any]:
     """A cell: field, number, label, reviewed, last decision, box, the machine's label, the
-    machine's score, reason, why it is left out, who decided."""
+    machine's score, reason, why it is left out, who decided, number in its slide, whether its box
+    was moved."""
     standing = board.cells[key]
     cell = standing.cell
     return [
@@ -46,6 +47,8 @@ def cell_row(board: ReviewState, key: Key) -> list[Any]:
         reason_of(standing),
         board.left_out(key),
         standing.who,
+        standing.number,
+        int(standing.moved),
     ]
 
 
@@ -53,6 +56,11 @@ def report_page(session: Session) -> dict[str, Any]:
     """What does not change while a report is reviewed."""
     report = session.board.report
     groups = report.groups
+    unlike = {
+        slide["group"]: ", ".join(slide["ground"]["reasons"])
+        for slide in report.slides
+        if slide["ground"]["reasons"]
+    }
     return {
         "title": session.title,
         "who": session.who,
@@ -66,6 +74,7 @@ def report_page(session: Session) -> dict[str, Any]:
                 "group": groups.index(one.group),
                 "failure": one.result.failure,
                 "problems": (one.quality or {}).get("problems", []),
+                "unlike": unlike.get(one.group, ""),
             }
             for one in report.fields
         ],
