@@ -10,8 +10,8 @@ from rich.console import Console
 from rich.table import Table
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
-from wbcdet.evaluation.agreement.method_comparison import Kappa
 from wbcdet.records import NOTICE
+from wbcdet.utils.kappa import Kappa
 from wbcdet.utils.version import __version__
 
 FORMAT = "wbcdet-agreement/1"
