@@ -7,10 +7,10 @@ export const ARTEFACT = "artefact";
 export const keyOf = (field, cell) => `${field}/${cell}`;
 
 function fromRow(row) {
-  const [field, id, label, reviewed, seen, box, machine, score, reason, left, who] = row;
+  const [field, id, label, reviewed, seen, box, machine, score, reason, left, who, number, moved] = row;
   return {
     key: keyOf(field, id), field, id, label, reviewed: Boolean(reviewed), seen, box, machine,
-    score, reason, left, who,
+    score, reason, left, who, number, moved: Boolean(moved),
   };
 }
 
@@ -61,6 +61,12 @@ export class Model {
   // The address of a picture; with the mark of the report, as the browser keeps pictures by address.
   picture(path) {
     return `${path}?mark=${this.mark}`;
+  }
+
+  // The address of a cell's picture; another one once its box was moved.
+  cellPicture(cell, kind, side = "") {
+    const moved = cell.moved ? `&box=${cell.box.join()}` : "";
+    return `${this.picture(`/${kind}/${cell.key}${side}`)}${moved}`;
   }
 
   colour(label) {
