@@ -14,6 +14,9 @@ from wbcdet.records import NOTICE
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wbcdet.results.corrected import CorrectedField
     from wbcdet.review.session import Session
 
 #: Conflicts of an import that are named; the rest are counted.
@@ -110,14 +113,15 @@ def review(
         stop("--delete-missing goes with --import FILE")
     if pictures is not None and not pictures.exists():
         stop(f"--pictures {pictures}: there is no such folder")
+    corrected = None if brought is None else _corrected(brought)
     session = open_session(report, pictures, reviewer, second=second)
     try:
         if check:
             _check(session)
         elif agreement:
             _agreement(session)
-        elif brought is not None:
-            _bring_back(session, brought, delete_missing=delete_missing)
+        elif corrected is not None:
+            _bring_back(session, corrected, delete_missing=delete_missing)
         else:
             _serve(session, host, port, browser=not no_browser)
     finally:
@@ -148,16 +152,23 @@ def open_session(
         stop(f"cannot write to {folder}: {error.strerror or error}")
 
 
-def _bring_back(session: Session, path: Path, *, delete_missing: bool) -> None:
+def _corrected(path: Path) -> list[CorrectedField]:
     from wbcdet.results.corrected import CorrectedError, read_corrected
+
+    try:
+        return read_corrected(path)
+    except CorrectedError as error:
+        stop(str(error))
+
+
+def _bring_back(
+    session: Session, corrected: Sequence[CorrectedField], *, delete_missing: bool
+) -> None:
     from wbcdet.review.bring_back import bring_back
     from wbcdet.review.cell_state import ChangeError
 
     try:
-        corrected = read_corrected(path)
         done = bring_back(session.board, session.who, corrected, delete_missing=delete_missing)
-    except CorrectedError as error:
-        stop(str(error))
     except ChangeError as error:
         stop(f"--reviewer: {error}")
     except OSError as error:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
+from wbcdet.io.ownership import MARKER
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.schemas import parse_json
@@ -53,7 +54,11 @@ def read_corrected(path: Path) -> list[CorrectedField]:
     """
     if not path.is_dir():
         return _read_file(path)
-    files = sorted(one for one in path.rglob("*") if one.suffix.lower() in _SUFFIXES)
+    files = sorted(
+        one
+        for one in path.rglob("*")
+        if one.suffix.lower() in _SUFFIXES and one.name != MARKER and one.is_file()
+    )
     if not files:
         raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
     return [field for file in files for field in _read_file(file)]

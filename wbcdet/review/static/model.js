@@ -75,7 +75,9 @@ export class Model {
 
   letter(label) {
     if (label === DELETED) return "✕";
-    return this.keys.get(label) || (label || "?")[0].toUpperCase();
+    // Two letters of an added type, so that a blast is told from a basophil.
+    const name = label || "?";
+    return this.keys.get(label) || name[0].toUpperCase() + name.slice(1, 2);
   }
 
   inGroup(cell) {
