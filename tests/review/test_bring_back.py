@@ -214,7 +214,8 @@ def test_a_task_that_nobody_has_annotated(report: Path) -> None:
     "content",
     [
         "", "{}", "[]", "[1]", "null", "[[[", "not json", "<a/>",
-        "<annotations><image></annotations>", "<annotations><track/></annotations>", "[" * 100_000, '{"images": []}',
+        "<annotations><image></annotations>", "<annotations><track/></annotations>", "[" * 100_000,
+        '{"images": []}',
         '{"images": [{"id": 1}], "annotations": [], "categories": []}',
         '{"images": [], "annotations": [{"image_id": 3}], "categories": []}',
         '{"images": [{"id": 1, "file_name": "a"}], "categories": [{"id": 1, "name": 5}],'

@@ -280,7 +280,8 @@ def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Ser
 def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> None:
     results = report / "results.json"
     document = json.loads(results.read_text())
-    document["fields"][3]["cells"] = []
+    (bare,) = (one for one in document["fields"] if one["file"].endswith("boris/field 003.png"))
+    bare["cells"] = []
     document["fields"][5]["quality"] = {"problems": ["blurred"]}
     document["fields"][6] |= {"failure": "cut off", "cells": []}
     document.pop("slides", None)
@@ -389,7 +390,10 @@ def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
     for number in (0, 1, 3):
         page.tab.locator(".tile").nth(number).tap()
     page.shot("tablet")
-    cut = "node => node.scrollWidth > node.clientWidth + 1 || node.getBoundingClientRect().right > 820"
+    cut = (
+        "node => node.scrollWidth > node.clientWidth + 1"
+        " || node.getBoundingClientRect().right > 820"
+    )
     for button in page.tab.locator("button:visible").all():
         assert not button.evaluate(cut), button.inner_text()
     page.tab.locator("#actions [data-label='basophil']").tap()

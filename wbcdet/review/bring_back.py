@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -223,7 +223,8 @@ class _Names:
         return None, "is no field of this report"
 
 
-_FORMS = (
+#: The forms of a name that are looked up at each level.
+_FORMS: tuple[Callable[[str], list[str]], ...] = (
     lambda name: [name],
     lambda name: [PurePosixPath(name).name, PurePosixPath(name).stem],
     lambda name: [PurePosixPath(name).name],
