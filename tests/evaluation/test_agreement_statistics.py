@@ -10,9 +10,9 @@ import pytest
 from wbcdet.evaluation.agreement.method_comparison import (
     binomial_limit,
     bland_altman,
-    cohen_kappa,
     passing_bablok,
 )
+from wbcdet.utils.kappa import cohen_kappa
 
 #: Fifty pairs of the test case "TD15" of the R package mcr 1.3 (unit tests, runit.mcPaBa.R).
 TD15 = np.fromstring(

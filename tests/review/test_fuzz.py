@@ -241,6 +241,8 @@ REQUESTS = [
     ("GET", "/api/log"),
     ("POST", "/api/change"),
     ("POST", "/api/draw"),
+    ("POST", "/api/move"),
+    ("POST", "/api/readers"),
     ("POST", "/api/undo"),
     ("POST", "/api/redo"),
     ("POST", "/api/sign"),
@@ -274,11 +276,15 @@ def test_every_request_is_tried(session: Session) -> None:
         for path, methods in build(session).openapi()["paths"].items()
         for method in methods
     }
-    assert described == {*REQUESTS, ("GET", "/"), ("GET", "/api/events")}
+    assert described == {
+        *REQUESTS, ("GET", "/"), ("GET", "/readers"), ("GET", "/api/events"),
+    }  # fmt: skip
 
 
 @given(body=odd | st.dictionaries(st.sampled_from(["mark", "who", "group", "cells", "note"]), odd))
-@pytest.mark.parametrize("path", ["/api/change", "/api/draw", "/api/undo", "/api/sign"])
+@pytest.mark.parametrize(
+    "path", ["/api/change", "/api/draw", "/api/move", "/api/readers", "/api/undo", "/api/sign"]
+)
 @quick
 def test_bodies(session: Session, path: str, body: Any) -> None:
     """What no schema describes: NaN, lone surrogates, numbers without end."""

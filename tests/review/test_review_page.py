@@ -277,6 +277,109 @@ def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Ser
     page.close()
 
 
+def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> None:
+    results = report / "results.json"
+    document = json.loads(results.read_text())
+    (bare,) = (one for one in document["fields"] if one["file"].endswith("boris/field 003.png"))
+    bare["cells"] = []
+    document["fields"][5]["quality"] = {"problems": ["blurred"]}
+    document["fields"][6] |= {"failure": "cut off", "cells": []}
+    document.pop("slides", None)
+    results.write_text(json.dumps(document))
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(browser, server.url)
+    tab = page.tab
+    page.press("f", "n")  # what is typed here is a name, and names no cell
+    cards = tab.locator("#fields-list .card")
+    assert tab.locator("#fields-search").input_value() == "n"
+    tab.fill("#fields-search", "boris 003")
+    assert cards.count() == 1 and "no cell" in cards.inner_text()
+    tab.fill("#fields-search", "")
+    assert tab.locator("#fields-count").inner_text() == f"{FIELDS} fields"
+    page.shot("fields")
+    assert tab.locator("[data-filter=unlike]").is_hidden()
+    tab.click("[data-filter=unread]")
+    assert cards.count() == 1 and cards.is_disabled()
+    tab.click("[data-filter=unread]")
+    tab.click("[data-filter=quality]")
+    assert cards.count() == 1 and "blurred" in cards.inner_text()
+    tab.click("[data-filter=empty]")  # both
+    assert cards.count() == 0 and "No field" in tab.locator("#fields-list").inner_text()
+    tab.click("[data-filter=quality]")
+    cards.first.click()
+    sync_api.expect(tab.locator("#field-name")).to_contain_text("field 003.png")
+    page.press("d", "b")
+    page.says("Missed cell added: basophil")
+    page.press("Escape")
+    sync_api.expect(cards).to_have_count(0)  # it has a cell now
+    page.press("Escape")
+    assert tab.locator("#gallery").is_visible()
+
+    # The box of a cell, by mouse and by key; undone and left as it was.
+    page.press("Home", "Enter", "r")
+    label = tab.locator("#field-says")
+    x0, y0, x1, y1 = (float(tab.locator("#boxes .shaped").get_attribute(n)) for n in
+                      ("x", "y", "width", "height"))  # fmt: skip
+    view = tab.locator("#view").bounding_box()
+    tab.mouse.move(view["x"] + x0 + x1 - 2, view["y"] + y0 + y1 - 2)  # its lower right corner
+    tab.mouse.down()
+    tab.mouse.move(view["x"] + x0 + x1 + 30, view["y"] + y0 + y1 + 20, steps=3)
+    tab.mouse.up()
+    assert float(tab.locator("#boxes .shaped").get_attribute("width")) == pytest.approx(x1 + 32)
+    page.press("Enter")
+    page.says("Box of cell")
+    sync_api.expect(label).to_contain_text("box moved")
+    page.press("Control+z")
+    page.says("Undone: 1 cell")
+    sync_api.expect(label).not_to_contain_text("box moved")
+    page.press("r", "ArrowLeft", "Shift+ArrowDown", "Escape")
+    assert tab.locator("#boxes .shaped").count() == 0 and tab.locator("#view").is_visible()
+    page.press("r", "ArrowLeft", "n")  # a name keeps the box too
+    page.says("1 cell: neutrophil")
+    sync_api.expect(label).to_contain_text("box moved")
+
+    # Light changes what is seen, here and in the gallery, until it is put back.
+    tab.click("#light-button")
+    tab.fill("#brightness", "150")
+    look = "getComputedStyle(document.querySelector('#tiles')).filter"
+    assert "brightness(1.5)" in tab.evaluate(look)
+    tab.reload()
+    tab.wait_for_selector(".tile.focus")
+    assert "brightness(1.5)" in tab.evaluate(
+        "getComputedStyle(document.querySelector('.tile img')).filter"
+    )
+    tab.click("#light-button")
+    tab.click("#light-reset")
+    assert tab.evaluate("getComputedStyle(document.querySelector('.tile img')).filter") == "none"
+    page.close()
+
+
+def test_the_page_of_two_readers(report: Path, browser: Any, serve: Serve) -> None:
+    first = serve(report, "--reviewer", "Ann")
+    second = serve(report, "--second", "--reviewer", "Bob")
+    first.call("monocyte", (0, 0), (0, 1))
+    second.call("monocyte", (0, 0), who="Bob")
+    second.call("blast", (0, 1), who="Bob")
+    second.ask("/api/draw", {"who": "Bob", "field": 1, "box": [3, 3, 30, 30], "label": "blast"})
+    blind = Page(browser, second.url)
+    assert blind.tab.locator("#second").is_visible()
+    assert blind.tab.locator("#sign-button").is_hidden()
+    assert blind.tab.locator("#readers-link").is_hidden()
+    blind.close()
+    page = Page(browser, first.url, viewport={"width": 820, "height": 1180})
+    page.tab.click("#readers-link")
+    cards = page.tab.locator(".differs")
+    sync_api.expect(cards).to_have_count(2)
+    kappa = page.tab.locator(".figure b").nth(2).inner_text()
+    assert page.tab.evaluate("document.documentElement.scrollWidth") <= 820
+    cards.nth(0).get_by_role("button", name="blast").click()
+    sync_api.expect(cards.nth(0)).to_contain_text("✓ in the report: blast")
+    assert page.tab.locator(".figure b").nth(2).inner_text() == kappa
+    cards.nth(0).get_by_role("link").click()
+    sync_api.expect(page.tab.locator("#field-says")).to_contain_text("blast; machine")
+    page.close()
+
+
 def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
     server = serve(report, "--reviewer", "Ann")
     page = Page(
@@ -287,6 +390,12 @@ def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
     for number in (0, 1, 3):
         page.tab.locator(".tile").nth(number).tap()
     page.shot("tablet")
+    cut = (
+        "node => node.scrollWidth > node.clientWidth + 1"
+        " || node.getBoundingClientRect().right > 820"
+    )
+    for button in page.tab.locator("button:visible").all():
+        assert not button.evaluate(cut), button.inner_text()
     page.tab.locator("#actions [data-label='basophil']").tap()
     page.says("3 cells: basophil")
     assert page.count("basophil") == 3

@@ -18,7 +18,7 @@ from wbcdet.records import NOTICE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wbcdet.records import FieldResult
+    from wbcdet.records import Cell, FieldResult
     from wbcdet.results.export.base import Item, Pictures, Writer
 
 EPILOG = f"Exit code: 0 all written, 1 some pictures not found, 2 nothing to export. {NOTICE}"
@@ -36,6 +36,13 @@ FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
 
 #: Entry point group of packages that add a format: the name, and what has a ``write``.
 ENTRY_POINTS = "wbcdet.export_formats"
+
+
+class Kind(str, Enum):
+    """Cells that an export may leave out."""
+
+    ARTEFACTS = "artefacts"
+    UNCLASSIFIED = "unclassified"
 
 
 class Images(str, Enum):
@@ -88,6 +95,14 @@ def export(
             show_default=False,
         ),
     ] = None,
+    without: Annotated[
+        list[Kind] | None,
+        typer.Option(
+            help="Leave out cells: artefacts, or unclassified ones (their artefacts too). May be "
+            "given twice.",
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
     """Write a report in the format of another program, to look at it or to correct it there."""
     from wbcdet.results.document import ResultsError, load_document, roots_in
@@ -107,17 +122,43 @@ def export(
             place = replace(place, roots=roots_in(info))
     except ResultsError as error:
         stop(str(error))
+    results, left_out = _without(results, without or [])
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
     folder = (report if report.is_dir() else report.parent).resolve()
     target = Path(f"{folder.name or 'report'}-{to}") if out is None else out
     problems = writing(target, lambda: _write(results, writer, to, target, place))
+    if without:
+        kinds = " and ".join(dict.fromkeys(one.value for one in without))
+        typer.echo(f"Without {kinds}: {left_out} cell{'s' * (left_out != 1)} left out.")
     for problem in problems[:_MAX_NAMED]:
         typer.echo(f"wbcdet: picture left out: {' '.join(problem.split())}", err=True)
     if len(problems) > _MAX_NAMED:
         typer.echo(f"wbcdet: and {len(problems) - _MAX_NAMED} more, see fields.csv", err=True)
     sys.stdout.flush()
     raise typer.Exit(EXIT_SOME_FAILED if problems else 0)
+
+
+def _without(
+    results: Sequence[FieldResult], kinds: Sequence[Kind]
+) -> tuple[list[FieldResult], int]:
+    """Return the records without the cells of some kinds, and how many these were."""
+    from wbcdet.records import CellType
+
+    def stays(cell: Cell) -> bool:
+        # The machine has no type for them: it leaves the cell unclassified and says why.
+        artefact = "artefact" in (cell.label, cell.reason)
+        unclassified = cell.label == CellType.UNCLASSIFIED.value
+        return not (
+            (Kind.ARTEFACTS in kinds and artefact) or (Kind.UNCLASSIFIED in kinds and unclassified)
+        )
+
+    kept = [
+        replace(result, cells=tuple(cell for cell in result.cells if stays(cell)))
+        for result in results
+    ]
+    before, after = (sum(len(one.cells) for one in some) for some in (results, kept))
+    return kept, before - after
 
 
 def _open_writer(name: str) -> Writer:

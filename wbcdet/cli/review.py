@@ -9,12 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcdet.cli.options import Host, Port, stop
+from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Port, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wbcdet.results.corrected import CorrectedField
     from wbcdet.review.session import Session
+
+#: Conflicts of an import that are named; the rest are counted.
+_MAX_NAMED = 50
 
 EPILOG = (
     "Every decision is on the disk before the page shows it: close the page or stop the server at "
@@ -49,6 +55,31 @@ def review(
             show_default=False,
         ),
     ] = None,
+    brought: Annotated[
+        Path | None,
+        typer.Option(
+            "--import",
+            metavar="FILE",
+            help="Take over labels that were corrected in Label Studio, CVAT, QuPath or a COCO "
+            "editor: a file, or a folder of them.",
+            show_default=False,
+        ),
+    ] = None,
+    delete_missing: Annotated[
+        bool,
+        typer.Option(
+            "--delete-missing", help="With --import: a cell that its field lacks there is no cell."
+        ),
+    ] = False,
+    second: Annotated[
+        bool,
+        typer.Option(
+            "--second", help="Read as the second reader, without seeing the first one's decisions."
+        ),
+    ] = False,
+    agreement: Annotated[
+        bool, typer.Option("--agreement", help="Only say how far both readers agree.")
+    ] = False,
     host: Host = HOST,
     port: Port = None,
     no_browser: Annotated[
@@ -75,21 +106,44 @@ def review(
     as they are; REPORT/reviewed/ gets the signed report, REPORT/review.sqlite all decisions and
     REPORT/review-log.jsonl the signatures.
     """
+    only = [
+        name
+        for name, given in (
+            ("--check", check),
+            ("--pdf", pdf),
+            ("--agreement", agreement),
+            ("--import", brought is not None),
+        )
+        if given
+    ]
+    if len(only) > 1:
+        stop(f"{only[0]} and {only[1]} are two things; give one of them")
+    if second and (check or pdf or agreement):
+        stop(f"--second goes with a reading, not with {only[0]}")
+    if delete_missing and brought is None:
+        stop("--delete-missing goes with --import FILE")
     if pictures is not None and not pictures.exists():
         stop(f"--pictures {pictures}: there is no such folder")
-    session = open_session(report, pictures, reviewer)
+    corrected = None if brought is None else _corrected(brought)
+    session = open_session(report, pictures, reviewer, second=second)
     try:
         if check:
             _check(session)
         elif pdf:
             _print_pdf(session)
+        elif agreement:
+            _agreement(session)
+        elif corrected is not None:
+            _bring_back(session, corrected, delete_missing=delete_missing)
         else:
             _serve(session, host, port, browser=not no_browser)
     finally:
         session.close()
 
 
-def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> Session:
+def open_session(
+    report: Path, pictures: Path | None, reviewer: str | None, *, second: bool = False
+) -> Session:
     """Return a session on a report; ends the program with one line where there can be none."""
     from wbcdet.report.journal import JournalError
     from wbcdet.results.document import ResultsError
@@ -102,13 +156,77 @@ def open_session(report: Path, pictures: Path | None, reviewer: str | None) -> S
     folder = report.parent if report.name == "results.json" else report
     who = (reviewer or _user())[:MAX_LETTERS]
     try:
-        return Session(folder, pictures, who, named=reviewer is not None)
+        return Session(folder, pictures, who, named=reviewer is not None, second=second)
     except (ResultsError, StoreError, JournalError, SigningError) as error:
         stop(str(error))
     except LockedError:
         stop(f"{folder}: a review or a count has this report open; end it, or use its page")
     except OSError as error:
         stop(f"cannot write to {folder}: {error.strerror or error}")
+
+
+def _corrected(path: Path) -> list[CorrectedField]:
+    from wbcdet.results.corrected import CorrectedError, read_corrected
+
+    try:
+        return read_corrected(path)
+    except CorrectedError as error:
+        stop(str(error))
+
+
+def _bring_back(
+    session: Session, corrected: Sequence[CorrectedField], *, delete_missing: bool
+) -> None:
+    from wbcdet.review.bring_back import bring_back
+    from wbcdet.review.cell_state import ChangeError
+
+    try:
+        done = bring_back(session.board, session.who, corrected, delete_missing=delete_missing)
+    except ChangeError as error:
+        stop(f"--reviewer: {error}")
+    except OSError as error:
+        stop(f"{session.folder}: cannot be written: {error.strerror or error}")
+    for line in done.conflicts[:_MAX_NAMED]:
+        typer.echo(f"wbcdet: {line}", err=True)
+    if len(done.conflicts) > _MAX_NAMED:
+        typer.echo(f"wbcdet: and {len(done.conflicts) - _MAX_NAMED} more", err=True)
+    print(f"{done.summary()}. Undo on the page, as {session.who}, takes all of it back.")
+    if done.missing and not delete_missing:
+        print(
+            f"{done.missing} cells of these fields are not in the file and stay; with "
+            "--delete-missing they are no cells."
+        )
+    if done.conflicts:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _agreement(session: Session) -> None:
+    from wbcdet.review.decision_store import StoreError
+
+    try:
+        found = session.readers()
+    except (StoreError, OSError) as error:
+        stop(str(error))
+    if found.share is None:
+        stop(
+            f"{session.folder}: no cell has been decided on by both readers yet; the second one "
+            "reads with --second"
+        )
+    share, low, high = (100 * value for value in found.share)
+    print(
+        f"{len(found.cells)} cells read by both: {found.same} called the same, {share:.1f} % "
+        f"(95 % interval {low:.1f} to {high:.1f})"
+    )
+    if found.kappa is None:
+        print("kappa is not defined: both always say the same one thing")
+    else:
+        print(
+            f"Cohen's kappa {found.kappa.value:.3f} "
+            f"(95 % interval {found.kappa.low:.3f} to {found.kappa.high:.3f})"
+        )
+    print(f"read by the first alone {found.only_first}, by the second alone {found.only_second}")
+    for one, count in found.confused():
+        print(f"  {count:5} {one[0]} / {one[1]} (first / second)")
 
 
 def _user() -> str:
@@ -139,21 +257,19 @@ def _check(session: Session) -> None:
 
 def _print_pdf(session: Session) -> None:
     from wbcdet.report.pdf import PdfError, print_pdf
-    from wbcdet.review.sign_off import signed_folder
-    from wbcdet.review.signature_log import SignatureLog
 
-    log = SignatureLog(session.folder)
-    if log.last is None:
+    log = session.log()
+    if not log:
         stop(f"{session.folder}: nothing is signed yet; sign on the review page first")
-    pdf = session.folder / f"reviewed-{log.last['number']}.pdf"
+    pdf = session.folder / f"reviewed-{log[-1]['number']}.pdf"
     try:
-        print_pdf(signed_folder(session.folder, log) / "report.html", pdf)
+        print_pdf(session.reviewed_folder / "report.html", pdf)
         pdf.chmod(0o600)
     except PdfError as error:
         stop(str(error))
     except OSError as error:
         stop(f"{pdf}: cannot be written: {error.strerror or error}")
-    print(f"{pdf}: as signed last by {log.last['name']}, {log.last['time']}")
+    print(f"{pdf}: as signed last by {log[-1]['name']}, {log[-1]['time']}")
 
 
 def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> None:

@@ -25,7 +25,7 @@ from wbcdet.io.ownership import (
 )
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
-from wbcdet.utils.lock import LOCK, locked
+from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
 
 #: Where new files wait until all are there, where old ones wait to be removed, and where the new
 #: ones wait once all old ones are out of the way.
@@ -114,7 +114,8 @@ def check_output(out: Path, command: str) -> None:
     if owner != command:
         what = _COUNTS.get(str(owner), f"what wbcdet {owner} wrote")
         raise OutputError(f"{out}: holds {what}, which stays; choose another --out")
-    if (out / "review.sqlite").exists() and command not in ("count", "stream"):
+    reviews = ("review.sqlite", "review-second.sqlite")
+    if any((out / name).exists() for name in reviews) and command not in ("count", "stream"):
         raise OutputError(f"{out}: has been reviewed, which stays; choose another --out")
     own = marker.get("entries")
     own = set(own) if isinstance(own, list) else set()
@@ -225,14 +226,23 @@ def check_target(path: Path) -> None:
 
 
 def _is_nobodys(name: str) -> bool:
-    """Tell whether a name is neither a user's nor a command's: left by the system or an ended
-    run."""
-    return name in (LOCK, MARKER) or name.startswith(PART_PREFIX) or name.lower() in _SYSTEM
+    """Neither a user's nor a command's: what the system or an ended run leaves."""
+    return (
+        name in (LOCK, SECOND_LOCK, MARKER)
+        or name.startswith(PART_PREFIX)
+        or name.lower() in _SYSTEM
+    )
 
 
 def _is_old_count(out: Path, there: list[str], command: str) -> bool:
     """Say whether the folder is a count that an older version began, and nothing else is in it."""
-    known = {*ENTRIES[command], "reviewed", "review.sqlite", "review-log.jsonl"}
+    known = {
+        *ENTRIES[command],
+        "reviewed",
+        "review.sqlite",
+        "review-second.sqlite",
+        "review-log.jsonl",
+    }
     journal = out / "journal" / "fields.jsonl"
     # Of a run that was killed before its first line was whole, too.
     begun = is_journal(journal) or (journal.is_file() and not journal.stat().st_size)

@@ -40,6 +40,8 @@ class CellState:
         label: its label; None where a person drew it and took that back.
         reviewed: a person has decided.
         box: pixels of the field.
+        origin: the box as the machine found it or a person drew it; it tells the cell from others.
+        number: of the cell in its slide, from 1; it never changes.
         seen: number of the last decision on it, 0 without one.
         shown: number of the decision that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
@@ -50,6 +52,8 @@ class CellState:
     label: str | None
     reviewed: bool
     box: Box
+    origin: Box
+    number: int = 0
     seen: int = 0
     shown: int = 0
     cell: Cell | None = None
@@ -62,9 +66,17 @@ class CellState:
         """Whether it is a cell or an artefact: neither deleted nor taken back."""
         return self.label is not None and self.label != DELETED
 
+    @property
+    def moved(self) -> bool:
+        """A person has moved or resized the box."""
+        return self.box != self.origin
+
     def state(self) -> dict[str, Any] | None:
-        """Return the state as a row of the database keeps it."""
-        return None if self.label is None else {"label": self.label, "reviewed": self.reviewed}
+        """As a row keeps it; with the box where that is not the first one any more."""
+        if self.label is None:
+            return None
+        box = {"box": list(self.box)} if self.moved else {}
+        return {"label": self.label, "reviewed": self.reviewed, **box}
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +92,23 @@ class LabelChange:
     key: Key
     seen: int
     label: str
+
+
+@dataclass(frozen=True, slots=True)
+class BroughtLabel:
+    """One cell as another program brings it back.
+
+    Attributes:
+        field: number of its field.
+        label: what it is called there.
+        box: its box there, pixels of the field.
+        key: the cell that it is; None where it is a new one.
+    """
+
+    field: int
+    label: str
+    box: Box
+    key: Key | None
 
 
 def checked_label(label: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import math
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,8 +40,8 @@ from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import make_private, own_file
 
-#: The file in the report folder.
-DATABASE = "review.sqlite"
+#: The file in the report folder, and the one of the second reader.
+DATABASE, SECOND_DATABASE = "review.sqlite", "review-second.sqlite"
 
 _FORMAT = "wbcdet-review/1"
 
@@ -62,8 +62,9 @@ class Decision:
         kind: ``change``, ``undo`` or ``redo``.
         of: the step that is undone or redone, else None.
         file, cell: the cell, by its field's name and its number there.
-        box: its box in pixels of the field.
-        before, after: ``{"label": ..., "reviewed": ...}``; None where the cell is not there.
+        box: the box in pixels of the field by which it is known again: as it was found or drawn.
+        before, after: ``{"label": ..., "reviewed": ...}``, with ``"box"`` where a person has moved
+            it; None where the cell is not there.
     """
 
     id: int
@@ -133,18 +134,15 @@ class Store:
 
     Args:
         folder: the report folder.
+        name: of the file.
 
     Raises:
         StoreError: the file is not one of ours.
         OSError: it cannot be written, or is a link.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.path = own_file(folder, DATABASE)
-        for beside in ("-wal", "-shm", "-journal"):
-            own_file(folder, DATABASE + beside)
-        if self.path.exists() and self.path.stat().st_size:
-            self._check_ours()
+    def __init__(self, folder: Path, name: str = DATABASE) -> None:
+        self.path = _checked(folder, name)
         make_private(self.path)
         self._engine = create_engine(f"sqlite:///{self.path}")
         event.listen(self._engine, "connect", _set_pragmas)
@@ -159,19 +157,6 @@ class Store:
         except DatabaseError as error:
             raise StoreError(f"{self.path}: cannot be used ({error.orig})") from error
 
-    def _check_ours(self) -> None:
-        """Check that the file has the tables and triggers of this module, and nothing else."""
-        try:
-            with closing(_open_unchanged(self.path)) as connection:
-                found = _schema(connection)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be used ({error})") from error
-        # Killed while it was made, it has a part of them.
-        if not found <= _own_schema():
-            raise StoreError(
-                f"{self.path}: cannot be used: it is a database of something else; move it away"
-            )
-
     def decisions(self) -> list[Decision]:
         """Return all rows, in the order in which they were made.
 
@@ -180,13 +165,7 @@ class Store:
         """
         with self._engine.connect() as connection:
             rows = connection.execute(select(_decisions).order_by(_decisions.c.id)).all()
-        found = []
-        for row in rows:
-            try:
-                found.append(_decision(row._mapping))
-            except (ValueError, KeyError, TypeError, RecursionError) as error:
-                raise StoreError(f"{self.path}: decision {row.id} is damaged ({error})") from error
-        return found
+        return _decisions_of(self.path, (row._mapping for row in rows))
 
     def add(self, rows: Sequence[Decision], thumbnail: bytes | None = None) -> list[int]:
         """Add the rows of one step, all or none; they are on the disk when this returns.
@@ -249,6 +228,60 @@ class Store:
         self._engine.dispose()
 
 
+def read_decisions(folder: Path, name: str) -> list[Decision]:
+    """Read all rows of a database that another process may be adding to; nothing is written.
+
+    Args:
+        folder: the report folder.
+        name: of the file; without one there are no rows.
+
+    Raises:
+        StoreError: the file is not one of ours, or a row is not as this module writes it.
+        OSError: it is a link.
+    """
+    path = _checked(folder, name)
+    if not path.exists() or not path.stat().st_size:
+        return []
+    try:
+        with closing(_open_unchanged(path)) as connection:
+            connection.row_factory = sqlite3.Row
+            rows = connection.execute("SELECT * FROM decisions ORDER BY id").fetchall()
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used ({error})") from error
+    return _decisions_of(path, rows)
+
+
+def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
+    found = []
+    for row in rows:
+        try:
+            found.append(_decision(row))
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise StoreError(f"{path}: decision {row['id']} is damaged ({error})") from error
+    return found
+
+
+def _checked(folder: Path, name: str) -> Path:
+    """Return the path of a database that is not there yet, or has the tables and triggers of this
+    module and nothing else."""
+    path = own_file(folder, name)
+    for beside in ("-wal", "-shm", "-journal"):
+        own_file(folder, name + beside)
+    if not path.exists() or not path.stat().st_size:
+        return path
+    try:
+        with closing(_open_unchanged(path)) as connection:
+            found = _schema(connection)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: cannot be used ({error})") from error
+    # Killed while it was made, it has a part of them.
+    if not found <= _own_schema():
+        raise StoreError(
+            f"{path}: cannot be used: it is a database of something else; move it away"
+        )
+    return path
+
+
 def _set_pragmas(connection: Any, _record: Any) -> None:
     cursor = connection.cursor()
     cursor.execute("PRAGMA trusted_schema=OFF")
@@ -298,9 +331,7 @@ def _own_schema() -> set[str]:
 
 
 def _decision(row: Any) -> Decision:
-    box = tuple(float(value) for value in json.loads(row["box"]))
-    if len(box) != 4 or not all(map(math.isfinite, box)):
-        raise ValueError("its box is invalid")
+    box = _box(json.loads(row["box"]))
     before, after = (_state(row[name]) for name in ("before", "after"))
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
@@ -319,7 +350,15 @@ def _state(text: str | None) -> dict[str, Any] | None:
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
         raise ValueError("its label is invalid")
-    return {"label": label, "reviewed": reviewed}
+    moved = {"box": list(_box(value["box"]))} if "box" in value else {}
+    return {"label": label, "reviewed": reviewed, **moved}
+
+
+def _box(values: Any) -> Box:
+    box = tuple(float(value) for value in values)
+    if len(box) != 4 or not all(map(math.isfinite, box)):
+        raise ValueError("its box is invalid")
+    return box
 
 
 def _json(value: Any) -> str | None:

@@ -73,7 +73,7 @@ class Pictures:
         self.folder = folder
         self._turn = threading.RLock()
         self._fields: OrderedDict[int, Field] = OrderedDict()
-        self._cut: OrderedDict[Key, bytes] = OrderedDict()
+        self._cut: OrderedDict[tuple[Key, Box], bytes] = OrderedDict()
         self._places: dict[str, dict[tuple[int, Box], Place]] = {}
         self._stamps = InputFingerprints()
 
@@ -84,7 +84,15 @@ class Pictures:
             PictureError: it is missing, and the field cannot be read.
         """
         with self._turn:
-            return self._kept(key) or self._cut_now(key)
+            if kept := self._kept(key):
+                return kept
+            try:
+                return self._cut_now(key)
+            except PictureError:
+                # Of a box that was moved the old thumbnail still shows which cell it is.
+                if self._board.cells[key].moved and (first := self._kept_first(key)):
+                    return first
+                raise
 
     def crop(self, key: Key, side: int) -> bytes:
         """Return a cell as a larger JPEG, cut from its field; its thumbnail where that has gone.
@@ -222,17 +230,24 @@ class Pictures:
 
     def _kept(self, key: Key) -> bytes | None:
         """Return a thumbnail that need not be cut."""
+        standing = self._board.cells[key]
+        if not standing.moved and (kept := self._kept_first(key)) is not None:
+            return kept
+        return self._cut.get((key, standing.box))
+
+    def _kept_first(self, key: Key) -> bytes | None:
+        """Return the thumbnail of a cell as it was found or drawn, where one was kept."""
         file = self._board.report.fields[key[0]].result.file
         standing = self._board.cells[key]
         if standing.cell is None:
             return self._store.thumbnail(file, key[1])
-        place = self._places_of(file).get((key[1], standing.box))
+        place = self._places_of(file).get((key[1], standing.origin))
         if place is not None:
             assert self._journal is not None
             # Cut short by a power cut: the field has the cell still.
             with suppress(JournalError):
                 return self._journal.picture(place)
-        return self._cut.get(key)
+        return None
 
     def _places_of(self, file: str) -> dict[tuple[int, Box], Place]:
         """Return where the journal has the thumbnails of a field, by number and box; reads its line
@@ -252,10 +267,10 @@ class Pictures:
         if len(cells) > _MAX_AT_ONCE:
             cells = {key: cells[key]}
         for other, standing in cells.items():
-            self._cut[other] = _thumbnail(field, standing.box)
+            self._cut[other, standing.box] = _thumbnail(field, standing.box)
         while len(self._cut) > _MAX_CUT:
             self._cut.popitem(last=False)
-        return self._cut[key]
+        return self._cut[key, self._board.cells[key].box]
 
 
 def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:

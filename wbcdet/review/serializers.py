@@ -10,6 +10,7 @@ from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Key
 from wbcdet.review.counts import reason_of
+from wbcdet.review.reader_agreement import ReaderAgreement
 from wbcdet.review.state import ReviewState
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def label_row() -> list[dict[str, str]]:
 
 def cell_row(board: ReviewState, key: Key) -> list[Any]:
     """Return a cell: field, number, label, reviewed, last decision, box, the machine's label, the
-    machine's score, reason, why it is left out, who decided."""
+    machine's score, reason, why it is left out, who decided, number in its slide, whether its box
+    was moved."""
     standing = board.cells[key]
     cell = standing.cell
     return [
@@ -46,6 +48,8 @@ def cell_row(board: ReviewState, key: Key) -> list[Any]:
         reason_of(standing),
         board.left_out(key),
         standing.who,
+        standing.number,
+        int(standing.moved),
     ]
 
 
@@ -53,10 +57,16 @@ def report_page(session: Session) -> dict[str, Any]:
     """Return what does not change while a report is reviewed."""
     report = session.board.report
     groups = report.groups
+    unlike = {
+        slide["group"]: ", ".join(slide["ground"]["reasons"])
+        for slide in report.slides
+        if slide["ground"]["reasons"]
+    }
     return {
         "title": session.title,
         "who": session.who,
         "given": session.given,
+        "second": session.second,
         "groups": [] if groups in ([], [ALL]) else groups,
         "fields": [
             {
@@ -66,6 +76,7 @@ def report_page(session: Session) -> dict[str, Any]:
                 "group": groups.index(one.group),
                 "failure": one.result.failure,
                 "problems": (one.quality or {}).get("problems", []),
+                "unlike": unlike.get(one.group, ""),
             }
             for one in report.fields
         ],
@@ -75,4 +86,35 @@ def report_page(session: Session) -> dict[str, Any]:
             if isinstance(report.info.get(role), dict)
         ],
         "notes": session.notes,
+    }
+
+
+def readers_page(board: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
+    """Return the agreement of two readers, and every cell that they call differently."""
+    kappa = found.kappa
+    return {
+        "cells": len(found.cells),
+        "same": found.same,
+        "share": found.share,
+        "kappa": None if kappa is None else [kappa.value, kappa.low, kappa.high],
+        "only_first": found.only_first,
+        "only_second": found.only_second,
+        "labels": found.labels,
+        "table": found.table,
+        "differing": [
+            {
+                "field": one.field,
+                "file": board.report.fields[one.field].result.file,
+                "cell": one.key[1] if one.key else None,
+                "number": board.cells[one.key].number if one.key else None,
+                "box": one.box,
+                "first": one.first,
+                "second": one.second,
+                "by_first": one.by_first,
+                "by_second": one.by_second,
+                "now": board.cells[one.key].label if one.key else None,
+                "seen": board.cells[one.key].seen if one.key else 0,
+            }
+            for one in found.differing
+        ],
     }

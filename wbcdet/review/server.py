@@ -16,8 +16,10 @@ from pydantic import BaseModel, Field
 
 from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import ChangeError, ConflictError, Key, LabelChange
+from wbcdet.review.decision_store import StoreError
 from wbcdet.review.images import CROP_SIDES, TILE, PictureError
-from wbcdet.review.serializers import cell_row, label_row, report_page
+from wbcdet.review.reader_agreement import note_shown
+from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SigningError
 
@@ -28,6 +30,7 @@ _MAX_CELLS, _MAX_LEVEL = 20_000, 16
 #: Seconds after which a quiet stream of events says that it is alive.
 _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
+_NOT_SECOND = "the second reader sees nothing of the first one's reading"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
 #: The regenerated report has no script, and its style inside.
 _REPORT_POLICY = (
@@ -66,6 +69,17 @@ class DrawAsk(Ask):
     field: int
     box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
     label: Name
+
+
+class MoveAsk(Ask):
+    field: int
+    cell: int
+    seen: int
+    box: tuple[Coordinate, Coordinate, Coordinate, Coordinate]
+
+
+class ReadersAsk(BaseModel):
+    mark: Annotated[str, Field(max_length=64)]
 
 
 class SignAsk(Ask):
@@ -135,6 +149,10 @@ def build(session: Session) -> FastAPI:
     def no_picture(_request: Request, error: Exception) -> Response:
         return Response(str(error), 404, media_type="text/plain; charset=utf-8")
 
+    @app.exception_handler(StoreError)
+    def no_reading(_request: Request, error: Exception) -> Response:
+        return JSONResponse({"error": str(error)}, 409)
+
     @app.exception_handler(OSError)
     def no_disk(_request: Request, error: Exception) -> Response:
         why = getattr(error, "strerror", None) or str(error)
@@ -176,6 +194,12 @@ def build(session: Session) -> FastAPI:
         key = session.draw(ask.who, ask.field, ask.box, ask.label)
         return news(ask.since, ask.group, drawn=key)
 
+    @app.post("/api/move")
+    def move(ask: MoveAsk) -> dict[str, Any]:
+        written(ask)
+        board.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
+        return news(ask.since, ask.group)
+
     @app.post("/api/undo")
     def undo(ask: Ask) -> dict[str, Any]:
         written(ask)
@@ -193,6 +217,25 @@ def build(session: Session) -> FastAPI:
         written(ask)
         entry = session.sign(ask.who, ask.note, ask.since, ask.slide)
         return news(ask.since, ask.group, entry=entry)
+
+    @app.get("/readers")
+    def readers_html() -> Response:
+        if session.second:
+            raise PictureError(_NOT_SECOND)
+        return FileResponse(_STATIC / "readers.html", headers={"Cache-Control": "no-cache"})
+
+    # A write: what is shown here counts from now on as known to the first reader.
+    @app.post("/api/readers")
+    def readers(ask: ReadersAsk) -> dict[str, Any]:
+        if session.second:
+            raise PictureError(_NOT_SECOND)
+        if ask.mark != session.mark:
+            raise ConflictError(_OTHER_REPORT)
+        with board.turn:
+            shown = readers_page(board, session.readers())
+            if shown["differing"]:
+                note_shown(session.store, board.last)
+            return shown
 
     @app.get("/api/log")
     def log() -> list[dict[str, Any]]:

@@ -19,18 +19,20 @@ from wbcdet.report.layout import JOURNAL
 from wbcdet.results.document import roots_in
 from wbcdet.review import counts
 from wbcdet.review.cell_state import Key
-from wbcdet.review.decision_store import Store
+from wbcdet.review.decision_store import DATABASE, SECOND_DATABASE, Store
 from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.machine_report import MachineReport, load_report
+from wbcdet.review.reader_agreement import ReaderAgreement, readers_of
 from wbcdet.review.remembered import remember_pictures, remembered_pictures
 from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
 from wbcdet.review.signature_log import SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box
-from wbcdet.utils.lock import locked
+from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
 from wbcdet.utils.safe_files import own_folder
 from wbcdet.utils.text import one_line
 
+_SECOND_SIGNS = "the second reader does not sign; the first one does, after both have read"
 #: Folder of the fields that a stream keeps, in its report.
 VIEWS = "views"
 
@@ -44,6 +46,8 @@ class Session:
         who: name that the page begins with.
         named: the person has given that name for this review, so it goes before one that the
             browser remembers.
+        second: this is the second reader, who has decisions of their own, sees none of the first
+            reader's, and signs nothing.
 
     Attributes:
         mark: tells this report, in this place, from all others.
@@ -65,8 +69,9 @@ class Session:
         who: str = "",
         *,
         named: bool = False,
+        second: bool = False,
     ) -> None:
-        self.folder, self.who = folder, who
+        self.folder, self.who, self.second = folder, who, second
         self.given = secrets.token_hex(8) if named else None
         self.title = folder.resolve().name
         self.notes: list[str] = []
@@ -83,7 +88,7 @@ class Session:
         report = load_report(folder)
         own_folder(folder, JOURNAL)
         own_folder(folder, REVIEWED)
-        self._closing.enter_context(locked(folder))
+        self._closing.enter_context(locked(folder, SECOND_LOCK if self.second else LOCK))
         journal = None
         if all((folder / JOURNAL / name).exists() for name in (LINES, PICTURES)):
             journal = Journal(folder / JOURNAL, read_only=True)
@@ -97,17 +102,19 @@ class Session:
                     "from the fields. Count again to mend it."
                 )
         self.journal = journal
-        self.store = Store(folder)
+        self.store = Store(folder, SECOND_DATABASE if self.second else DATABASE)
         self._closing.callback(self.store.close)
         self.board = ReviewState(report, self.store)
-        mark = f"{report.sha256} {folder.resolve()}"
-        self.mark = hashlib.sha256(mark.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+        here = f"{report.sha256} {folder.resolve()}"
+        self.mark = _mark(f"{here} second" if self.second else here)
         if pictures is not None:
-            remember_pictures(self.mark, pictures)
-        place = remembered_pictures(self.mark)
+            remember_pictures(_mark(here), pictures)
+        place = remembered_pictures(_mark(here))
         self.pictures = Pictures(self.board, self.store, journal, place, self._roots())
-        self._log = SignatureLog(folder)
-        settle(folder, self._log)
+        # The second reader neither signs nor sees what was signed.
+        self._log = None if self.second else SignatureLog(folder)
+        if self._log is not None:
+            settle(folder, self._log)
         self.board.listen(self._tell)
         if self.board.strays:
             self.notes.append(
@@ -176,6 +183,8 @@ class Session:
             seen: the last decision that they had seen.
             slide: the one that is signed; None signs all of them.
         """
+        if self._log is None:
+            raise SigningError(_SECOND_SIGNS)
         with self.board.turn:
             if seen != self.board.last:
                 raise SigningError("a cell was changed meanwhile; look again, then sign")
@@ -184,6 +193,8 @@ class Session:
     def signed(self, slide: str | None = None) -> dict[str, Any] | None:
         """Return the last signature of a slide, or of any, and whether it is of the report and the
         decisions as they are; for all slides, whether each has one that is."""
+        if self._log is None:
+            return None
         slides = self.board.report.groups if slide is None else [slide]
         entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
         if not entries:
@@ -192,21 +203,30 @@ class Session:
         return {
             **{name: last[name] for name in ("number", "name", "time", "decisions")},
             "slide": last.get("slide"),
-            "current": all(valid(self, self._log, one) for one in slides),
+            "current": all(valid(self, self._log, group) for group in slides),
         }
 
     def signed_files(self) -> set[str]:
-        """Return files of the report that was signed last, by their path in its folder."""
-        return set(self._log.last["files"]) if self._log.last else set()
+        """Files of the report that was signed last, by their path in its folder."""
+        return set(self._log.last["files"]) if self._log and self._log.last else set()
 
     @property
     def reviewed_folder(self) -> Path:
-        """Return the folder of the report that was signed last."""
+        """Where the report stands that was signed last."""
+        assert self._log is not None
         return signed_folder(self.folder, self._log)
 
     def log(self) -> list[dict[str, Any]]:
-        """Return all signatures."""
-        return self._log.entries
+        """All signatures."""
+        return self._log.entries if self._log else []
+
+    def readers(self) -> ReaderAgreement:
+        """Compute how far both readers agree.
+
+        Raises:
+            StoreError: the second reader's decisions cannot be read.
+        """
+        return readers_of(self.board.report, self.store, self.folder)
 
     def counted(self) -> str:
         """Return what was analysed, as the heading of the reviewed report: the folder of the
@@ -236,6 +256,10 @@ class Session:
     def close(self) -> None:
         """Close its files."""
         self._closing.close()
+
+
+def _mark(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
 
 def _slide_notes(report: MachineReport) -> Iterator[str]:

@@ -26,10 +26,11 @@ from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.text import plural
 
-#: Header of ``changes.csv``: every cell that a person has decided on.
+#: Header of ``changes.csv``: every cell that a person has decided on, or whose box they moved.
 CHANGE_COLUMNS = (
     "file",
     "id",
+    "number",
     "x_min",
     "y_min",
     "x_max",
@@ -39,6 +40,7 @@ CHANGE_COLUMNS = (
     "by",
     "time",
     "how",
+    "box",
 )
 
 
@@ -172,27 +174,31 @@ def _cell(number: int, standing: CellState) -> Cell:
 
 def _changes(board: ReviewState) -> Iterator[dict[str, Any]]:
     for key, standing in board.cells.items():
-        if not standing.reviewed:
+        if not (standing.reviewed or standing.moved):
             continue
         values = (
             board.report.fields[key[0]].result.file,
             key[1],
+            standing.number,
             *standing.box,
             str(standing.cell.label) if standing.cell else None,
             standing.label,
             standing.who,
             standing.time,
-            IN_BULK if board.in_bulk(key) else ONE_BY_ONE,
+            _how(board, key) if standing.reviewed else None,
+            "drawn" if standing.cell is None else "moved" if standing.moved else None,
         )
         yield dict(zip(CHANGE_COLUMNS, values, strict=True))
+
+
+def _how(board: ReviewState, key: Key) -> str:
+    return IN_BULK if board.in_bulk(key) else ONE_BY_ONE
 
 
 def _marks(board: ReviewState) -> dict[CellKey, str]:
     """Return how a person decided on each cell that one has decided on."""
     return {
-        (board.report.fields[key[0]].result.file, key[1]): (
-            IN_BULK if board.in_bulk(key) else ONE_BY_ONE
-        )
+        (board.report.fields[key[0]].result.file, key[1]): (_how(board, key))
         for key, standing in board.cells.items()
         if standing.reviewed
     }

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import threading
 from bisect import insort
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, Protocol
 
 from wbcdet.report.counts import BAD_FIELD, EDGE
 from wbcdet.review.cell_state import (
     MAX_NUMBER,
+    BroughtLabel,
     CellState,
     ChangeError,
     ConflictError,
@@ -20,7 +22,7 @@ from wbcdet.review.cell_state import (
     checked_label,
     checked_name,
 )
-from wbcdet.review.decision_store import Decision, Store
+from wbcdet.review.decision_store import Decision
 from wbcdet.review.machine_report import MachineReport, ReviewField
 from wbcdet.utils.boxes import Box
 
@@ -50,6 +52,18 @@ class _History:
     undone: list[_Step] = field(default_factory=list)
 
 
+class DecisionLog(Protocol):
+    """Where decisions come from and go to."""
+
+    def decisions(self) -> list[Decision]:
+        """Give all decisions so far, in their order."""
+        ...
+
+    def add(self, rows: Sequence[Decision], thumbnail: bytes | None = None) -> list[int]:
+        """Keep the decisions of one step, all or none; give their numbers."""
+        ...
+
+
 class ReviewState:
     """All cells of a report as they stand; threads take turns.
 
@@ -61,7 +75,7 @@ class ReviewState:
         strays: decisions on cells that the report does not have (any more); they are not applied.
     """
 
-    def __init__(self, report: MachineReport, store: Store) -> None:
+    def __init__(self, report: MachineReport, store: DecisionLog) -> None:
         self.report = report
         self.turn = threading.RLock()
         self.last = 0
@@ -73,18 +87,26 @@ class ReviewState:
         self._listeners: list[Callable[[], None]] = []
         self.cells: dict[Key, CellState] = {
             (one.number, cell.id): CellState(
-                str(cell.label), False, cell.box, cell=cell, touches_edge=cell.touches_edge
+                str(cell.label),
+                False,
+                cell.box,
+                cell.box,
+                cell=cell,
+                touches_edge=cell.touches_edge,
             )
             for one in report.fields
             for cell in one.result.cells
         }
-        # Numbers of the cells of each field: a report may leave out any number of them.
+        self._in_slide: Counter[str] = Counter()
+        for key in self.cells:
+            self._give_number(key)
         self._bulk: set[int] = set()
+        # Numbers of the cells of each field: a report may leave out any number of them.
         self._numbers = {
             one.number: sorted(cell.id for cell in one.result.cells) for one in report.fields
         }
-        for step in _steps(store.decisions()):
-            self._replay(step)
+        for step in steps_of(store.decisions()):
+            self.replay(step)
 
     def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
         """Yield the cells of a field, those that a person drew too."""
@@ -130,8 +152,11 @@ class ReviewState:
         options, field = self.report.options, self.report.fields[key[0]]
         if options.skip_bad and (field.quality or {}).get("problems"):
             return BAD_FIELD
-        edge = options.exclude_edge and self.cells[key].touches_edge
-        return field.left_out.get(key[1]) or (EDGE if edge else None)
+        by_machine = field.left_out.get(key[1])
+        # Whether a box reaches the border is told from where it is now.
+        if by_machine not in (None, EDGE):
+            return by_machine
+        return EDGE if options.exclude_edge and self.cells[key].touches_edge else None
 
     def change(self, who: str, wishes: Sequence[LabelChange]) -> None:
         """Call cells something else, or the same: they are reviewed then.
@@ -146,8 +171,71 @@ class ReviewState:
                     raise ChangeError("there is no such cell")
                 if self.cells[wish.key].seen != wish.seen:
                     raise ConflictError("changed by somebody else meanwhile; nothing was changed")
-            after = [(w.key, {"label": checked_label(w.label), "reviewed": True}) for w in wishes]
+            after = [
+                (wish.key, self._named(wish.key, wish.label, self.cells[wish.key].box))
+                for wish in wishes
+            ]
             self._make(checked_name(who), "change", None, after)
+
+    def move(self, who: str, key: Key, seen: int, box: Box) -> None:
+        """Move or resize the box of a cell; its name, and whether it is reviewed, stay as they are.
+
+        Args:
+            who: name of the person.
+            key: the cell.
+            seen: the last decision on it that they had seen.
+            box: pixels of the field; it is cut to it.
+
+        Raises:
+            ConflictError: it has changed since it was seen.
+            ChangeError: there is no such cell, or the box is too small.
+        """
+        with self.turn:
+            if key not in self.cells or not self.cells[key].there:
+                raise ChangeError("there is no such cell")
+            standing = self.cells[key]
+            if standing.seen != seen:
+                raise ConflictError("changed by somebody else meanwhile; nothing was changed")
+            box = self.cut(key[0], box)
+            if box == standing.box:
+                return
+            after = self._named(key, str(standing.label), box) | {"reviewed": standing.reviewed}
+            self._make(checked_name(who), "change", None, [(key, after)])
+
+    def bring(self, who: str, brought: Sequence[BroughtLabel]) -> list[Key]:
+        """Take over names and boxes from another program, as one step.
+
+        Returns:
+            the cells.
+
+        Raises:
+            ChangeError: a label or a box cannot be taken, or there is no such field; nothing is
+                changed then.
+        """
+        with self.turn:
+            who = checked_name(who)
+            new: list[Key] = []
+            wanted: list[tuple[Key, dict[str, Any] | None]] = []
+            try:
+                for one in brought:
+                    box = self.cut(one.field, one.box)
+                    key = one.key or self._add(one.field, box)
+                    if one.key is None:
+                        new.append(key)
+                    wanted.append((key, self._named(key, one.label, box)))
+                if wanted:
+                    self._make(who, "change", None, wanted)
+            except BaseException:
+                for key in reversed(new):
+                    self._take_back(key)
+                raise
+            return [key for key, _ in wanted]
+
+    def _named(self, key: Key, label: str, box: Box) -> dict[str, Any]:
+        """Return what a row keeps of a cell that a person has named; its box where that was
+        moved."""
+        moved = {} if box == self.cells[key].origin else {"box": list(box)}
+        return {"label": checked_label(label), "reviewed": True, **moved}
 
     def draw(self, who: str, number: int, box: Box, label: str, thumbnail: bytes | None) -> Key:
         """Add a cell that the machine has missed.
@@ -163,20 +251,41 @@ class ReviewState:
             ChangeError: the box is too small, or there is no such field or label.
         """
         with self.turn:
-            drawn = self._drawn(number, self.cut(number, box))
-            numbers = self._numbers[number]
-            key = (number, numbers[-1] + 1 if numbers else 0)
-            if key[1] > MAX_NUMBER:
-                raise ChangeError("this field has no number left for another cell")
-            self.cells[key] = drawn
-            state = {"label": checked_label(label), "reviewed": True}
+            key = self._add(number, self.cut(number, box))
             try:
-                self._make(checked_name(who), "change", None, [(key, state)], thumbnail)
+                after = self._named(key, label, self.cells[key].box)
+                self._make(checked_name(who), "change", None, [(key, after)], thumbnail)
             except BaseException:
-                del self.cells[key]
+                self._take_back(key)
                 raise
-            numbers.append(key[1])
             return key
+
+    def _add(self, number: int, box: Box) -> Key:
+        """Return a cell that no decision is on yet."""
+        numbers = self._numbers[number]
+        key = (number, numbers[-1] + 1 if numbers else 0)
+        if key[1] > MAX_NUMBER:
+            raise ChangeError("this field has no number left for another cell")
+        self._put_drawn(key, box)
+        return key
+
+    def _put_drawn(self, key: Key, box: Box) -> None:
+        edge = self._at_edge(key[0], box)
+        self.cells[key] = CellState(None, False, box, box, touches_edge=edge)
+        insort(self._numbers[key[0]], key[1])
+        self._give_number(key)
+
+    def _take_back(self, key: Key) -> None:
+        """Remove the last cell that was added, of which nothing was kept."""
+        del self.cells[key]
+        self._numbers[key[0]].remove(key[1])
+        self._in_slide[self.report.fields[key[0]].group] -= 1
+
+    def _give_number(self, key: Key) -> None:
+        """Machine's cells first, then drawn ones as they come, so that no number ever changes."""
+        group = self.report.fields[key[0]].group
+        self._in_slide[group] += 1
+        self.cells[key].number = self._in_slide[group]
 
     def cut(self, number: int, box: Box) -> Box:
         """Return a box inside its field, in tenths of a pixel.
@@ -193,13 +302,12 @@ class ReviewState:
             raise ChangeError("the box is too small; draw it around the whole cell")
         return x_min, y_min, x_max, y_max
 
-    def _drawn(self, number: int, box: Box) -> CellState:
+    def _at_edge(self, number: int, box: Box) -> bool:
         result = self.report.fields[number].result
-        edge = min(box[0], box[1], result.width - box[2], result.height - box[3]) < 1.0
-        return CellState(None, False, box, touches_edge=edge)
+        return min(box[0], box[1], result.width - box[2], result.height - box[3]) < 1.0
 
     def undo(self, who: str) -> list[Key]:
-        """Take back the last step of a person; returns its cells, none where there is no step.
+        """Take back the last step of a person; returns its cells, none without a step.
 
         Raises:
             ConflictError: somebody else has changed one of its cells since.
@@ -243,7 +351,7 @@ class ReviewState:
             file = self.report.fields[key[0]].result.file
             rows.append(
                 Decision(
-                    0, now, who, self._step + 1, kind, of, file, key[1], standing.box,
+                    0, now, who, self._step + 1, kind, of, file, key[1], standing.origin,
                     standing.state(), after,
                 )
             )  # fmt: skip
@@ -252,8 +360,8 @@ class ReviewState:
         for listener in self._listeners:
             listener()
 
-    def _replay(self, rows: Sequence[Decision]) -> None:
-        """Return a step of an earlier session, without the cells that the report no longer has."""
+    def replay(self, rows: Sequence[Decision]) -> None:
+        """Show a step of an earlier session, without the cells that the report has no more."""
         known = []
         for row in rows:
             one = self._by_file.get(row.file)
@@ -267,15 +375,33 @@ class ReviewState:
 
     def _has(self, one: ReviewField, row: Decision) -> bool:
         key = (one.number, row.cell)
-        if key not in self.cells and row.before is None:
-            try:
-                box = self.cut(one.number, row.box)
-            except ChangeError:
-                return False
-            self.cells[key] = self._drawn(one.number, box)
-            insort(self._numbers[one.number], row.cell)
+        try:
+            for state in (row.before, row.after):
+                if (
+                    state
+                    and "box" in state
+                    and self.cut(one.number, state["box"]) != tuple(state["box"])
+                ):
+                    return False
+            if key not in self.cells and row.before is None:
+                self._put_drawn(key, self.cut(one.number, row.box))
+        except ChangeError:
+            return False
         # A report that was counted again may have another cell under the same number.
-        return key in self.cells and self.cells[key].box == row.box
+        return key in self.cells and self.cells[key].origin == row.box
+
+    def _place(self, key: Key, moved: Sequence[float] | None) -> None:
+        """Put the box where a person has moved it; None puts it back."""
+        standing = self.cells[key]
+        if moved is not None:
+            standing.box = (moved[0], moved[1], moved[2], moved[3])
+            standing.touches_edge = self._at_edge(key[0], standing.box)
+        elif standing.moved:
+            standing.box = standing.origin
+            cell = standing.cell
+            standing.touches_edge = (
+                cell.touches_edge if cell else self._at_edge(key[0], standing.box)
+            )
 
     def _apply(self, rows: Sequence[Decision]) -> None:
         step = _Step(rows[0].step, [])
@@ -284,6 +410,7 @@ class ReviewState:
             standing = self.cells[key]
             standing.label = row.after["label"] if row.after else None
             standing.reviewed = bool(row.after and row.after["reviewed"])
+            self._place(key, (row.after or {}).get("box"))
             standing.seen, standing.who, standing.time = row.id, row.who, row.time
             step.rows.append(_Made(key, row.before, row.after, standing.shown, row.id))
             standing.shown = row.id
@@ -304,8 +431,8 @@ class ReviewState:
                 self.cells[made.key].shown = made.shown_after
 
 
-def _steps(rows: Sequence[Decision]) -> Iterator[list[Decision]]:
-    """Yield rows of the same step together."""
+def steps_of(rows: Sequence[Decision]) -> Iterator[list[Decision]]:
+    """Rows of the same step together."""
     step: list[Decision] = []
     for row in rows:
         if step and row.step != step[0].step:

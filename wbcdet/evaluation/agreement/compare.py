@@ -11,15 +11,13 @@ from wbcdet.differential.csv_table import TableError
 from wbcdet.evaluation.agreement.counts import CellKey, Counted, Side, category, group_cells
 from wbcdet.evaluation.agreement.method_comparison import (
     Differences,
-    Kappa,
     Line,
     binomial_limit,
     bland_altman,
-    cohen_kappa,
-    confusion,
     passing_bablok,
 )
 from wbcdet.records import ALL_LABELS, LABELS
+from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
 
 #: Groups named in one sentence; the rest are counted.
 _MAX_NAMED = 8

@@ -9,8 +9,8 @@ from typing import Any
 from rich.console import Console
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
-from wbcdet.evaluation.agreement.method_comparison import Kappa
 from wbcdet.records import NOTICE
+from wbcdet.utils.kappa import Kappa
 from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.version import __version__
 

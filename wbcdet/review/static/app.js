@@ -2,15 +2,17 @@
 
 import { Refused, get, listen, post } from "./api.js";
 import { FieldView } from "./field.js";
+import { FieldList } from "./fields.js";
 import { Gallery } from "./gallery.js";
 import { setUpKeys } from "./keys.js";
+import { setUpLight } from "./light.js";
 import { DELETED, Model, UNCLASSIFIED } from "./model.js";
 import { showClasses, showDifferential } from "./panel.js";
 import { setUpSigning } from "./sign.js";
 
 const part = (id) => document.getElementById(id);
 const MOST_AT_ONCE = 20000;
-let model, gallery, field, report, signing;
+let model, gallery, field, fields, report, signing;
 let differential = null;
 
 async function start() {
@@ -23,6 +25,7 @@ async function start() {
   model = new Model(report);
   gallery = new Gallery(model, part("gallery"), { selected: showTargets, open: openField });
   field = new FieldView(model, report.tile, { focused: showTargets, drawn: () => field.draw() });
+  fields = new FieldList(model, report.tile, { open: openListed });
   signing = setUpSigning({
     ask: () => ({ mark: report.mark, last: model.last, group: groupName() }),
     who, take, showOpen, slides: report.groups, slide: groupName,
@@ -30,9 +33,19 @@ async function start() {
   setUpSlides();
   setUpActions();
   setUpButtons();
-  setUpKeys({ gallery, field, call, callOther, back, toggleDrawing, openField, closeField, stepClass, showTargets });
+  setUpLight();
+  setUpKeys({
+    gallery, field, fields, call, callOther, back, toggleDrawing, toggleShaping, keepShape, toggleFields, closeFields,
+    openField, closeField, stepClass, showTargets,
+  });
+  part("second").hidden = !report.second;
+  part("sign-button").hidden = report.second;
+  part("readers-link").hidden = report.second;
+  part("signed").hidden = report.second;
   take(report);
   gallery.element.focus();
+  openAddressed();
+  window.addEventListener("hashchange", openAddressed);
   if (report.notes.length) banner(report.notes.join(" "));
   listen((last) => last > model.last && refresh(), line);
 }
@@ -86,6 +99,7 @@ function show(news) {
   if (news && "signed" in news) signing.show(news.signed);
   gallery.rebuild();
   showClasses(model, gallery.sections, gallery.only, { only: showOnly, drop: (label) => call(label) });
+  fields.draw();
   if (field.open) field.show(field.number, field.focus && model.cells.get(field.focus).label !== DELETED ? field.focus : null);
   showTargets();
 }
@@ -119,6 +133,7 @@ function banner(text) {
 
 // The cells that a key acts on.
 function targets() {
+  if (fields.open) return [];
   if (field.open) {
     const cell = field.focus && model.cells.get(field.focus);
     return cell && cell.label !== DELETED && cell.label !== null ? [cell] : [];
@@ -128,6 +143,7 @@ function targets() {
 
 // Calls the selected cells something; null confirms each as it is.
 async function call(label) {
+  if (field.open && field.shaping) await keepShape();
   if (field.open && field.drawing) return label === null || label === DELETED ? undefined : draw(label);
   const cells = targets().filter((cell) => label !== null || cell.label !== DELETED);
   if (!cells.length) return;
@@ -159,6 +175,16 @@ async function call(label) {
   if (done) say(label === null ? `${count} confirmed` : `${count}: ${label}`);
   else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
   if (!done) show();
+}
+
+async function keepShape() {
+  const cell = model.cells.get(field.shaping), box = field.box;
+  if (!cell || !(await named())) return;
+  field.stopShaping();
+  if (box.every((value, at) => value === cell.box[at])) return;
+  const done = await send("/api/move", () => ({ field: cell.field, cell: cell.id, seen: cell.seen, box }));
+  if (done) say(`Box of cell ${cell.number} changed`);
+  showTargets();
 }
 
 async function draw(label) {
@@ -225,6 +251,7 @@ async function callOther() {
 }
 
 function showOnly(label) {
+  fields.hide();
   gallery.only = label;
   gallery.chosen.clear();
   gallery.focus = null;
@@ -248,21 +275,80 @@ function openField(key) {
   // Where there is no cell there may be missed ones.
   const number = cell ? cell.field : field.first();
   if (number < 0) return;
+  openNumber(number, cell ? cell.key : null);
+}
+
+function openNumber(number, key) {
   part("gallery").hidden = true;
-  field.show(number, cell ? cell.key : null);
+  fields.hide();
+  field.show(number, key);
   part("view").focus();
+  showTargets();
+}
+
+// A field of the list; the steps to the next one stay within the list as it was.
+function openListed(number) {
+  const first = model.ofField(number)[0];
+  openNumber(number, first ? first.key : null);
+  field.list = [...fields.numbers];
+  document.getElementById("field-close").firstChild.textContent = "← Fields ";
+}
+
+// What the page of two readers leads to.
+function openAddressed() {
+  const [kind, where] = location.hash.slice(1).split("=");
+  if (kind === "cell" && model.cells.get(where)?.label != null) openNumber(model.cells.get(where).field, where);
+  else if (kind === "field" && model.fields[where]?.failure === null) openNumber(Number(where), null);
+  if (location.hash) history.replaceState(null, "", "/");
+}
+
+function toggleFields() {
+  if (fields.open) return closeFields();
+  field.list = null;
+  closeField();
+  part("gallery").hidden = true;
+  fields.show();
+  part("fields-button").setAttribute("aria-pressed", "true");
+  showTargets();
+  return part("fields-search").focus();
+}
+
+function closeFields() {
+  if (!fields.open) return;
+  fields.hide();
+  showGallery();
+}
+
+function showGallery() {
+  part("fields-button").setAttribute("aria-pressed", "false");
+  part("gallery").hidden = false;
+  gallery.layout();
+  gallery.reveal();
+  gallery.element.focus();
   showTargets();
 }
 
 function closeField() {
   if (!field.open) return;
-  const key = field.focus;
+  const key = field.focus, listed = field.list !== null, number = field.number;
   field.close();
-  part("gallery").hidden = false;
-  gallery.layout();
+  document.getElementById("field-close").firstChild.textContent = "← Gallery ";
+  if (listed) {
+    fields.show();
+    fields.list.querySelector(`[data-field="${number}"]`)?.focus();
+    return showTargets();
+  }
+  showGallery();
   if (key && gallery.places.has(key)) gallery.go(key);
-  else gallery.reveal();
-  gallery.element.focus();
+  return undefined;
+}
+
+function toggleShaping() {
+  if (!field.open) openField();
+  if (!field.open) return;
+  if (field.shaping) field.stopShaping();
+  else if (!field.startShaping()) say("Choose a cell first: click its box");
+  part("view").focus();
   showTargets();
 }
 
@@ -287,7 +373,8 @@ function setUpSlides() {
     gallery.focus = null;
     gallery.chosen.clear();
     gallery.element.scrollTop = 0;
-    closeField();
+    const listed = fields.open;
+    if (!listed) closeField();
     await refresh();
   });
 }
@@ -338,6 +425,10 @@ function setUpButtons() {
   on("field-back", () => field.step(-1));
   on("field-next", () => field.step(1));
   on("field-draw", toggleDrawing);
+  on("field-shape", toggleShaping);
+  on("shape-keep", keepShape);
+  on("fields-button", toggleFields);
+  on("fields-close", closeFields);
   on("field-boxes", () => field.toggleBoxes());
   on("field-in", () => field.zoom(1.4));
   on("field-out", () => field.zoom(1 / 1.4));
@@ -353,7 +444,11 @@ function setUpButtons() {
 
 function showTargets() {
   const cells = targets();
-  part("count").textContent = field.drawing
+  part("shape-keep").hidden = !field.shaping;
+  for (const node of part("actions").querySelectorAll("button")) node.disabled = fields.open;
+  part("count").textContent = fields.open
+    ? "choose a field"
+    : field.drawing
     ? "missed cell:"
     : cells.length > 1 ? `${cells.length} selected:` : cells.length ? `${cells[0].label}:` : "nothing selected";
   part("zoom").value = gallery.size;

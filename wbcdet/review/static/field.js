@@ -19,7 +19,9 @@ export class FieldView {
     this.number = null;
     this.focus = null;
     this.drawing = false;
-    this.box = null; // the box that is being drawn, pixels of the field
+    this.box = null; // the box that is being drawn or moved, pixels of the field
+    this.shaping = null; // the cell whose box is being moved
+    this.list = null; // fields to step through; null steps through all
     this.boxes = true;
     this.pointers = new Map();
     new ResizeObserver(() => this.#resized()).observe(this.view);
@@ -39,6 +41,7 @@ export class FieldView {
     this.number = number;
     this.focus = key;
     this.section.hidden = false;
+    if (this.shaping && (other || this.shaping !== key)) this.stopShaping();
     if (other) {
       this.tiles.clear();
       this.stopDrawing();
@@ -59,6 +62,8 @@ export class FieldView {
   close() {
     this.number = null;
     this.section.hidden = true;
+    this.list = null;
+    this.stopShaping();
     this.stopDrawing();
     this.tiles.clear();
   }
@@ -70,12 +75,24 @@ export class FieldView {
 
   // The next field with something to see: cells or not, but readable.
   step(by) {
-    let next = this.number + by;
-    while (this.model.fields[next] && !this.#readable(next)) next += by;
-    if (!this.model.fields[next]) return;
+    const next = this.list ? this.#nextInList(by) : this.#next(by);
+    if (next === undefined) return;
     const first = this.model.ofField(next)[0];
     this.show(next, first ? first.key : null);
     this.does.focused(this.focus);
+  }
+
+  #next(by) {
+    let next = this.number + by;
+    while (this.model.fields[next] && !this.#readable(next)) next += by;
+    return this.model.fields[next] ? next : undefined;
+  }
+
+  // A field that has left the list, since a cell was marked in it, still has its place.
+  #nextInList(by) {
+    return by > 0
+      ? this.list.find((number) => number > this.number)
+      : this.list.findLast((number) => number < this.number);
   }
 
   #readable(number) {
@@ -125,6 +142,7 @@ export class FieldView {
 
   // Begins with a box of a cell's size in the middle, for the keyboard; a drag draws another one.
   startDrawing() {
+    this.stopShaping();
     this.drawing = true;
     document.getElementById("field-draw").setAttribute("aria-pressed", "true");
     this.view.classList.add("drawing");
@@ -145,6 +163,58 @@ export class FieldView {
     if (this.open) this.draw();
   }
 
+  // The box of the cell in focus, to be moved by its middle and resized by its corners and sides.
+  startShaping() {
+    const cell = this.focus && this.model.cells.get(this.focus);
+    if (!cell) return false;
+    this.stopDrawing();
+    this.shaping = cell.key;
+    this.box = [...cell.box];
+    this.view.classList.add("shaping");
+    document.getElementById("field-shape").setAttribute("aria-pressed", "true");
+    this.draw();
+    return true;
+  }
+
+  stopShaping() {
+    if (this.shaping === null) return;
+    this.shaping = null;
+    this.box = null;
+    this.view.classList.remove("shaping");
+    document.getElementById("field-shape").setAttribute("aria-pressed", "false");
+    if (this.open) this.draw();
+  }
+
+  // Which sides of the box a pointer holds: -1 and 1 are the sides, 0 neither, null is beside it.
+  #grip([x, y]) {
+    const [x0, y0, x1, y1] = this.box, reach = 14 / this.scale;
+    if (x < x0 - reach || x > x1 + reach || y < y0 - reach || y > y1 + reach) return null;
+    const side = (at, low, high) => {
+      const near = Math.min(reach, (high - low) / 4);
+      return at < low + near ? -1 : at > high - near ? 1 : 0;
+    };
+    return [side(x, x0, x1), side(y, y0, y1)];
+  }
+
+  #shape(pointer, [x, y]) {
+    if (!pointer.grip) return;
+    const { width, height } = this.model.fields[this.number];
+    const dx = x - pointer.inField[0], dy = y - pointer.inField[1], [h, v] = pointer.grip;
+    const box = [...pointer.box];
+    if (!h && !v) {
+      const within = (move, low, high, size) => Math.min(Math.max(move, -low), size - high);
+      const right = within(dx, box[0], box[2], width), down = within(dy, box[1], box[3], height);
+      this.box = [box[0] + right, box[1] + down, box[2] + right, box[3] + down];
+      return;
+    }
+    const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
+    if (h < 0) box[0] = clamp(box[0] + dx, 0, box[2] - 6);
+    if (h > 0) box[2] = clamp(box[2] + dx, box[0] + 6, width);
+    if (v < 0) box[1] = clamp(box[1] + dy, 0, box[3] - 6);
+    if (v > 0) box[3] = clamp(box[3] + dy, box[1] + 6, height);
+    this.box = box;
+  }
+
   moveBox(dx, dy, resize) {
     const step = 8 / this.scale, box = this.box;
     if (resize) {
@@ -162,7 +232,9 @@ export class FieldView {
     this.tiles.draw(this);
     this.#drawBoxes();
     const cell = this.focus && this.model.cells.get(this.focus);
-    this.says.textContent = this.drawing
+    this.says.textContent = this.shaping
+      ? "Box of the cell: drag it, its corners or sides, or use the arrows (Shift: size). Enter keeps it, Esc leaves it as it was."
+      : this.drawing
       ? "Missed cell: draw a box around it, or move this one with the arrows (Shift: size); then press the key of its type."
       : cell ? describe(cell) : "";
   }
@@ -175,10 +247,19 @@ export class FieldView {
       const seen = this.model.ofField(this.number).filter(
         ({ box }) => box[2] > this.x && box[0] < right && box[3] > this.y && box[1] < bottom,
       );
-      for (const cell of seen) parts.push(...this.#boxOf(cell, seen.length <= MOST_NAMED));
+      for (const cell of seen) if (cell.key !== this.shaping) parts.push(...this.#boxOf(cell, seen.length <= MOST_NAMED));
     }
-    if (this.box) parts.push(this.#rect(this.box, "new"));
+    if (this.box) parts.push(this.#rect(this.box, this.shaping ? "new shaped" : "new"));
+    if (this.shaping) parts.push(...this.#handles());
     this.svg.replaceChildren(...parts);
+  }
+
+  #handles() {
+    const [x0, y0, x1, y1] = this.box, size = 9 / this.scale;
+    const xs = [x0, (x0 + x1) / 2, x1], ys = [y0, (y0 + y1) / 2, y1];
+    return xs.flatMap((x, h) => ys.map((y, v) => [x, y, h, v]))
+      .filter(([, , h, v]) => h !== 1 || v !== 1)
+      .map(([x, y]) => this.#rect([x - size / 2, y - size / 2, x + size / 2, y + size / 2], "handle"));
   }
 
   #boxOf(cell, named) {
@@ -191,7 +272,7 @@ export class FieldView {
     const text = document.createElementNS(SVG, "text");
     text.setAttribute("x", (cell.box[0] - this.x) * this.scale);
     text.setAttribute("y", (cell.box[1] - this.y) * this.scale - 6);
-    text.textContent = `${this.model.letter(cell.label)}${cell.reviewed ? " ✓" : ""}`;
+    text.textContent = `${this.model.letter(cell.label)} ${cell.number}${cell.reviewed ? " ✓" : ""}`;
     return [rim, line, text];
   }
 
@@ -257,7 +338,8 @@ export class FieldView {
       if (event.button !== 0) return;
       this.view.setPointerCapture(event.pointerId);
       this.view.focus({ preventScroll: true });
-      this.pointers.set(event.pointerId, { x, y, start: [x, y], inField });
+      const hold = this.shaping ? { grip: this.#grip(inField), box: [...this.box] } : {};
+      this.pointers.set(event.pointerId, { x, y, start: [x, y], inField, ...hold });
       return;
     }
     const pointer = this.pointers.get(event.pointerId);
@@ -268,6 +350,8 @@ export class FieldView {
         const before = Math.hypot(pointer.x - others[0].x, pointer.y - others[0].y);
         const now = Math.hypot(x - others[0].x, y - others[0].y);
         if (before > 0) this.zoom(now / before, (x + others[0].x) / 2, (y + others[0].y) / 2);
+      } else if (this.shaping && pointer.grip) {
+        this.#shape(pointer, inField);
       } else if (this.drawing) {
         this.box = [...pointer.inField, ...inField];
       } else {
@@ -287,7 +371,7 @@ export class FieldView {
         Math.max(this.box[0], this.box[2]), Math.max(this.box[1], this.box[3]),
       ];
       if (!still) this.does.drawn();
-    } else if (still && event.type === "pointerup") {
+    } else if (still && event.type === "pointerup" && !this.shaping) {
       this.#choose(inField);
     }
   }
@@ -319,5 +403,6 @@ function describe(cell) {
     : `machine: ${cell.machine}${cell.reason && cell.label === cell.machine ? ` (${cell.reason})` : ""}, best score ${cell.score.toFixed(2)}`;
   const left = cell.left ? `; in no count (${cell.left})` : "";
   const by = cell.reviewed ? `; reviewed by ${cell.who}` : "; not reviewed";
-  return `Cell ${cell.id}: ${cell.label}; ${machine}${by}${left}`;
+  const box = cell.moved ? "; box moved" : "";
+  return `Cell ${cell.number}: ${cell.label}; ${machine}${by}${box}${left}`;
 }

@@ -133,17 +133,21 @@ export class Gallery {
       this.shown.set(cell.key, node);
     }
     const pixels = side * (window.devicePixelRatio || 1);
-    const path = pixels <= 120 ? `/thumb/${cell.key}` : `/crop/${cell.key}/${pixels <= 220 ? 192 : 384}`;
-    const wanted = this.model.picture(path);
+    const wanted = pixels <= 120
+      ? this.model.cellPicture(cell, "thumb")
+      : this.model.cellPicture(cell, "crop", pixels <= 220 ? "/192" : "/384");
     const [picture, badge, caption] = node.children;
-    if (picture.getAttribute("src") !== wanted) picture.src = wanted;
+    if (picture.getAttribute("src") !== wanted) {
+      node.classList.remove("blank");
+      picture.src = wanted;
+    }
     node.style.width = `${side}px`;
     node.style.transform = `translate(${GAP + column * (side + GAP)}px, ${top}px)`;
     picture.style.width = picture.style.height = `${side}px`;
     badge.textContent = this.model.letter(cell.label) + (cell.reviewed ? " ✓" : "");
     badge.style.borderColor = this.model.colour(cell.label);
     const says = captionOf(cell);
-    caption.textContent = says;
+    caption.replaceChildren(Object.assign(document.createElement("i"), { textContent: cell.number }), says);
     const chosen = this.chosen.has(cell.key), focused = cell.key === this.focus;
     node.classList.toggle("chosen", chosen);
     node.classList.toggle("focus", focused);
@@ -152,8 +156,8 @@ export class Gallery {
     node.setAttribute("aria-posinset", this.places.get(cell.key).at + 1);
     node.setAttribute("aria-setsize", this.flat.length);
     const state = cell.reviewed ? "reviewed" : "not reviewed";
-    node.setAttribute("aria-label", `${cell.label}, ${says}, ${state}`);
-    node.title = `${this.model.fields[cell.field].file}, cell ${cell.id}: ${cell.label}, ${says}`;
+    node.setAttribute("aria-label", `cell ${cell.number}, ${cell.label}, ${says}, ${state}`);
+    node.title = `${this.model.fields[cell.field].file}, cell ${cell.number}: ${cell.label}, ${says}${cell.moved ? ", box moved" : ""}`;
   }
 
   // The cells that a key acts on.

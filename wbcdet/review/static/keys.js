@@ -14,6 +14,14 @@ function onKey(event, does) {
   // Brackets take AltGr on some keyboards, which is no Ctrl and no Alt.
   const typed = event.getModifierState("AltGraph"), control = (event.ctrlKey || event.metaKey) && !typed;
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+  if (does.fields.open && !control) {
+    const plain = { Escape: does.closeFields, f: does.toggleFields, "?": () => document.getElementById("help").showModal() }[key];
+    if (plain) {
+      event.preventDefault();
+      plain();
+    }
+    return;
+  }
   const act = control ? controlKey(key, event, does) : event.altKey && !typed ? null : plainKey(key, event, does);
   if (!act) return;
   event.preventDefault();
@@ -23,7 +31,7 @@ function onKey(event, does) {
 function controlKey(key, event, { field, gallery, back }) {
   if (key === "z" && !event.shiftKey) return () => back("/api/undo", "Undone:");
   if (key === "y" || key === "z") return () => back("/api/redo", "Redone:");
-  if (key === "a" && !field.open) return () => gallery.chooseAll();
+  if (key === "a" && !field.open && document.getElementById("fields").hidden) return () => gallery.chooseAll();
   return null;
 }
 
@@ -34,6 +42,8 @@ function plainKey(key, event, does) {
   const common = {
     o: does.callOther,
     d: does.toggleDrawing,
+    r: does.toggleShaping,
+    f: does.toggleFields,
     "?": () => document.getElementById("help").showModal(),
     Delete: () => call(DELETED),
     Backspace: () => call(DELETED),
@@ -63,15 +73,21 @@ function galleryKey(key, event, onButton, { gallery, stepClass, openField }) {
   return keys[key];
 }
 
-function fieldKey(key, event, { field, closeField, showTargets }) {
+function fieldKey(key, event, { field, closeField, showTargets, keepShape }) {
   const [dx, dy] = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[key] || [0, 0];
   if (dx || dy) {
-    if (field.drawing) return () => field.moveBox(dx, dy, event.shiftKey);
+    if (field.drawing || field.shaping) return () => field.moveBox(dx, dy, event.shiftKey);
     if (event.shiftKey) return () => field.pan(dx, dy);
     return dx ? () => field.cellStep(dx) : () => field.step(dy);
   }
   const keys = {
-    Escape: () => (field.drawing ? (field.stopDrawing(), showTargets()) : closeField()),
+    Escape: () => {
+      if (field.shaping) field.stopShaping();
+      else if (field.drawing) field.stopDrawing();
+      else return closeField();
+      return showTargets();
+    },
+    ...(field.shaping && !event.target.matches("button, a") ? { Enter: keepShape } : {}),
     "+": () => field.zoom(1.4),
     "-": () => field.zoom(1 / 1.4),
     0: () => field.fit(),

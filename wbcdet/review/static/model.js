@@ -7,10 +7,10 @@ export const ARTEFACT = "artefact";
 export const keyOf = (field, cell) => `${field}/${cell}`;
 
 function fromRow(row) {
-  const [field, id, label, reviewed, seen, box, machine, score, reason, left, who] = row;
+  const [field, id, label, reviewed, seen, box, machine, score, reason, left, who, number, moved] = row;
   return {
     key: keyOf(field, id), field, id, label, reviewed: Boolean(reviewed), seen, box, machine,
-    score, reason, left, who,
+    score, reason, left, who, number, moved: Boolean(moved),
   };
 }
 
@@ -63,13 +63,21 @@ export class Model {
     return `${path}?mark=${this.mark}`;
   }
 
+  // The address of a cell's picture; another one once its box was moved.
+  cellPicture(cell, kind, side = "") {
+    const moved = cell.moved ? `&box=${cell.box.join()}` : "";
+    return `${this.picture(`/${kind}/${cell.key}${side}`)}${moved}`;
+  }
+
   colour(label) {
     return this.colours.get(label) || "#cc79a7";
   }
 
   letter(label) {
     if (label === DELETED) return "✕";
-    return this.keys.get(label) || (label || "?")[0].toUpperCase();
+    // Two letters of an added type, so that a blast is told from a basophil.
+    const name = label || "?";
+    return this.keys.get(label) || name[0].toUpperCase() + name.slice(1, 2);
   }
 
   inGroup(cell) {

@@ -1,0 +1,242 @@
+"""Corrected labels of other programs, matched with the cells of a review."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from wbcdet.results.corrected import CorrectedField
+from wbcdet.results.export.base import make_items
+from wbcdet.review.cell_state import DELETED, BroughtLabel, ChangeError, Key, checked_label
+from wbcdet.review.machine_report import MachineReport
+from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import Box, iou
+
+#: A box that comes back is the same cell from this intersection over union on.
+SAME_IOU = 0.5
+#: Pixels by which a side may differ, as formats round it, and the box was not moved.
+_ROUNDING = 0.6
+#: What Label Studio puts before the name of a picture that was uploaded.
+_UPLOADED = re.compile(r"^[0-9a-f]{8}-")
+
+
+@dataclass(slots=True)
+class BroughtBack:
+    """What came back.
+
+    Attributes:
+        fields: fields of the report that the file has.
+        renamed, moved, added, deleted: numbers of cells that have changed here.
+        same: cells that came back as they stand; nobody is taken to have looked at them.
+        missing: cells that stand here and not in the file.
+        conflicts: what was not taken, a line each.
+    """
+
+    fields: int = 0
+    renamed: int = 0
+    moved: int = 0
+    added: int = 0
+    deleted: int = 0
+    same: int = 0
+    missing: int = 0
+    conflicts: list[str] = field(default_factory=list)
+
+    def summary(self) -> str:
+        """Say in one line what has changed."""
+        counts = [
+            (self.renamed, "renamed"),
+            (self.moved, "with another box"),
+            (self.added, "added"),
+            (self.deleted, "deleted"),
+            (self.same, "as they were"),
+        ]
+        said = ", ".join(f"{number} {what}" for number, what in counts)
+        return f"{self.fields} field{'s' * (self.fields != 1)}: cells {said}"
+
+
+def bring_back(
+    board: ReviewState, who: str, corrected: Sequence[CorrectedField], *, delete_missing: bool
+) -> BroughtBack:
+    """Take over corrected labels as one step, which one undo takes back.
+
+    What a person has decided here stays where the file says something else. A cell that came back
+    as the machine had it is not taken to be reviewed.
+
+    Args:
+        board: the review.
+        who: whose decisions they are.
+        corrected: what came back.
+        delete_missing: a cell that a field of the file does not have is no cell.
+
+    Raises:
+        ChangeError: ``who`` is no name.
+        OSError: nothing can be written; nothing is changed.
+    """
+    done, changes = BroughtBack(), list[BroughtLabel]()
+    names = _Names(board.report)
+    with board.turn:
+        seen: set[int] = set()
+        for one in corrected:
+            number, problem = names.find(one.names)
+            if number is None:
+                done.conflicts.append(f"{_line(one.names)}: {problem}")
+                continue
+            file = board.report.fields[number].result.file
+            done.conflicts += [f"{file}: {_line((text,))}" for text in one.problems]
+            if number in seen:
+                done.conflicts.append(
+                    f"{file}: stands in the file more than once; the first counts"
+                )
+                continue
+            if any("no annotation yet" in text for text in one.problems):
+                continue
+            result = board.report.fields[number].result
+            if one.size is not None and one.size != (result.width, result.height):
+                width, height = one.size
+                done.conflicts.append(
+                    f"{file}: is {width:g} x {height:g} pixels in the file and {result.width} x "
+                    f"{result.height} in the report; this is another picture"
+                )
+                continue
+            seen.add(number)
+            done.fields += 1
+            changes += _field(board, number, one, done, delete_missing=delete_missing)
+        board.bring(who, changes)
+    return done
+
+
+def _field(
+    board: ReviewState,
+    number: int,
+    corrected: CorrectedField,
+    done: BroughtBack,
+    *,
+    delete_missing: bool,
+) -> list[BroughtLabel]:
+    file = board.report.fields[number].result.file
+    here = {key: one for key, one in board.of_field(number) if one.label is not None}
+    cells: list[tuple[str, Box]] = []
+    for label, box in corrected.cells:
+        try:
+            cells.append((checked_label(label), board.cut(number, box)))
+        except ChangeError as error:
+            done.conflicts.append(f"{file}: {_line((label,))} {_at(box)}: {error}")
+    pairs = _pairs([(key, one.box) for key, one in here.items()], [box for _, box in cells])
+    changes = []
+    for at, (label, box) in enumerate(cells):
+        key = pairs.get(at)
+        if key is None:
+            over = max(
+                (iou(box, other) for n, (_, other) in enumerate(cells) if n < at), default=0.0
+            )
+            if over >= SAME_IOU or any(iou(box, one.box) >= SAME_IOU for one in here.values()):
+                done.conflicts.append(
+                    f"{file}: {label} {_at(box)} lies over another cell; it is not added"
+                )
+                continue
+            done.added += 1
+            changes.append(BroughtLabel(number, label, box, None))
+            continue
+        standing = here[key]
+        moved = max(abs(a - b) for a, b in zip(box, standing.box, strict=True)) > _ROUNDING
+        if standing.label == label and not moved:
+            done.same += 1
+            continue
+        name = f"{file}: cell {key[1]}"
+        if standing.reviewed and standing.label != label:
+            done.conflicts.append(
+                f"{name} is {standing.label} by {standing.who} here and {label} in the file; "
+                "it stays"
+            )
+        elif standing.moved and moved:
+            done.conflicts.append(f"{name}: its box was moved here and in the file; it stays")
+        else:
+            done.renamed += standing.label != label
+            done.moved += moved
+            changes.append(BroughtLabel(number, label, box if moved else standing.box, key))
+    for key in here.keys() - set(pairs.values()):
+        standing = here[key]
+        if standing.label == DELETED:
+            continue
+        done.missing += 1
+        if delete_missing and standing.reviewed:
+            done.conflicts.append(
+                f"{file}: cell {key[1]} is not in the file, and {standing.label} by "
+                f"{standing.who} here; it stays"
+            )
+        elif delete_missing:
+            done.deleted += 1
+            changes.append(BroughtLabel(number, DELETED, standing.box, key))
+    return changes
+
+
+def _pairs(here: Sequence[tuple[Key, Box]], boxes: Sequence[Box]) -> dict[int, Key]:
+    """Return the cell of each box that comes back, the best pairs first, each cell once."""
+    found = sorted(
+        (
+            (-same, at, key)
+            for at, box in enumerate(boxes)
+            for key, other in here
+            if (same := iou(box, other)) >= SAME_IOU
+        ),
+    )
+    pairs: dict[int, Key] = {}
+    taken: set[Key] = set()
+    for _, at, key in found:
+        if at not in pairs and key not in taken:
+            pairs[at] = key
+            taken.add(key)
+    return pairs
+
+
+class _Names:
+    """The fields of a report by the names that they may come back under."""
+
+    def __init__(self, report: MachineReport) -> None:
+        self._levels: list[dict[str, set[int]]] = [defaultdict(set) for _ in range(4)]
+        items, _ = make_items([one.result for one in report.fields], Path(), None)
+        numbers = [one.number for one in report.fields if one.result.failure is None]
+        for number, item in zip(numbers, items, strict=True):
+            file = item.result.file
+            own, name, base, stem = self._levels
+            own[file].add(number)
+            name[item.stem].add(number)
+            base[PurePosixPath(file).name].add(number)
+            stem[PurePosixPath(file).stem].add(number)
+
+    def find(self, names: Sequence[str]) -> tuple[int | None, str]:
+        """Return the number of a field, or None and why not."""
+        several = False
+        tries = [name.replace("\\", "/") for name in names]
+        tries += [_UPLOADED.sub("", PurePosixPath(name).name) for name in tries]
+        for level, forms in zip(self._levels, _FORMS, strict=True):
+            for name in tries:
+                found = {n for form in forms(name) for n in level.get(form, ())}
+                if len(found) == 1:
+                    return found.pop(), ""
+                several = several or len(found) > 1
+        if several:
+            return None, "is one of several fields of the report; keep the folders in its name"
+        return None, "is no field of this report"
+
+
+#: The forms of a name that are looked up at each level.
+_FORMS: tuple[Callable[[str], list[str]], ...] = (
+    lambda name: [name],
+    lambda name: [PurePosixPath(name).name, PurePosixPath(name).stem],
+    lambda name: [PurePosixPath(name).name],
+    lambda name: [PurePosixPath(name).name, PurePosixPath(name).stem],
+)
+
+
+def _at(box: Box) -> str:
+    return f"at {box[0]:.0f}, {box[1]:.0f}"
+
+
+def _line(names: Sequence[str]) -> str:
+    """Return a text of a file on one line."""
+    text = " ".join(str(names[0]).split()) if names else "?"
+    return "".join(c if c.isprintable() else "?" for c in text)[:200] or "?"

@@ -1,0 +1,244 @@
+"""How far two readers of a report agree, cell by cell.
+
+What is compared is what each said without knowing of the other. The second reader never sees the
+first one's decisions. The first reader does once they look at the cells that differ, so each of
+their decisions counts as it was when it was first shown there; what they settle afterwards goes
+into the report, and not into kappa.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wbcdet.results.export.base import CLASSES
+from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, CellState, Key
+from wbcdet.review.decision_store import SECOND_DATABASE, Decision, Store, read_decisions
+from wbcdet.review.machine_report import MachineReport
+from wbcdet.review.state import ReviewState, steps_of
+from wbcdet.utils.boxes import Box, iou
+from wbcdet.utils.intervals import wilson
+from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
+
+#: What a reader says of a box that they took away, or of a cell that only the other one drew.
+NO_CELL = "no cell"
+#: Boxes that two readers drew are the same cell from this intersection over union on.
+SAME_IOU = 0.5
+
+#: Note of the store: numbers of the last decision whenever the cells that differ were shown.
+_SHOWN = "differences-shown"
+_MAX_SHOWN = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class ReadCell:
+    """A cell that both readers have decided on.
+
+    Attributes:
+        field: number of its field.
+        key: the cell in the first reader's review; None where only the second one drew it.
+        box: as the first reader has it, else the second.
+        first, second: what each calls it.
+        by_first, by_second: their names; empty where one did not mark the cell.
+    """
+
+    field: int
+    key: Key | None
+    box: Box
+    first: str
+    second: str
+    by_first: str
+    by_second: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderAgreement:
+    """Two readings of one report.
+
+    Attributes:
+        cells: what both have decided on, in the order of the report.
+        only_first, only_second: cells that one of them alone has decided on so far.
+        labels: every name that was given, in order.
+        table: cells by the first reader's name (down) and the second's (across).
+        kappa: None where it is not defined.
+    """
+
+    cells: tuple[ReadCell, ...]
+    only_first: int
+    only_second: int
+    labels: tuple[str, ...]
+    table: tuple[tuple[int, ...], ...]
+    kappa: Kappa | None
+
+    @property
+    def same(self) -> int:
+        """Cells that both call the same."""
+        return sum(one.first == one.second for one in self.cells)
+
+    @property
+    def share(self) -> tuple[float, float, float] | None:
+        """Part of the cells that both call the same, with its 95 % interval."""
+        total = len(self.cells)
+        return (self.same / total, *wilson(self.same, total)) if total else None
+
+    @property
+    def differing(self) -> list[ReadCell]:
+        """Cells that the readers call differently."""
+        return [one for one in self.cells if one.first != one.second]
+
+    def confused(self) -> list[tuple[tuple[str, str], int]]:
+        """Give the pairs of names that differ, first reader's first, and how often."""
+        return Counter((one.first, one.second) for one in self.differing).most_common()
+
+
+def readers_of(report: MachineReport, first: Store, folder: Path) -> ReaderAgreement:
+    """Compare the readings that a report folder holds.
+
+    Raises:
+        StoreError: the second reader's decisions cannot be read.
+        OSError: their file is a link.
+    """
+    second = read_decisions(folder, SECOND_DATABASE)
+    return compare_readers(report, first.decisions(), second, _shown(first))
+
+
+def note_shown(store: Store, last: int) -> None:
+    """Keep that the cells that differ were shown after this decision of the first reader.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    shown = _shown(store)
+    if last not in shown:
+        store.set_note(_SHOWN, json.dumps(sorted({*shown, last})[:_MAX_SHOWN]))
+
+
+def _shown(store: Store) -> list[int]:
+    try:
+        found = json.loads(store.note(_SHOWN) or "[]")
+    except (ValueError, RecursionError):
+        return []
+    if not isinstance(found, list):
+        return []
+    return sorted(n for n in found if isinstance(n, int) and not isinstance(n, bool))[:_MAX_SHOWN]
+
+
+def compare_readers(
+    report: MachineReport,
+    first: Sequence[Decision],
+    second: Sequence[Decision],
+    shown: Sequence[int] = (),
+) -> ReaderAgreement:
+    """Compare two readings.
+
+    Args:
+        report: what both have read.
+        first, second: their decisions, in order.
+        shown: numbers of the first reader's last decision when they saw what differs, in order.
+    """
+    ours, theirs = _reading(report, first, shown), _reading(report, second, ())
+    cells = [
+        ReadCell(
+            key[0], key, ours[key].box, _said(ours[key]), _said(theirs[key]),
+            ours[key].who, theirs[key].who,
+        )
+        for key in ours.keys() & theirs.keys()
+        if ours[key].cell is not None and theirs[key].cell is not None
+    ]  # fmt: skip
+    if ours and theirs:
+        cells += _drawn_pairs(ours, theirs)
+    cells.sort(key=lambda one: (one.field, one.box[1], one.box[0]))
+    found = {name for one in cells for name in (one.first, one.second)}
+    order = (*CLASSES[:-1], BASOPHIL, CLASSES[-1], ARTEFACT)
+    rest = sorted(found - {*order, NO_CELL})
+    labels = tuple(name for name in (*order, *rest, NO_CELL) if name in found)
+    table = confusion([(one.first, one.second) for one in cells], labels)
+    machine = [{key for key, one in reading.items() if one.cell} for reading in (ours, theirs)]
+    return ReaderAgreement(
+        tuple(cells),
+        len(machine[0] - machine[1]),
+        len(machine[1] - machine[0]),
+        labels,
+        tuple(tuple(int(count) for count in row) for row in table),
+        cohen_kappa(table) if cells else None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """A log that holds nothing: the steps are replayed one after the other."""
+
+    def decisions(self) -> list[Decision]:
+        return []
+
+    def add(self, rows: Sequence[Decision], thumbnail: bytes | None = None) -> list[int]:
+        raise NotImplementedError("a reading is only looked at")
+
+
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """A cell that a reader has decided on, as they had it."""
+
+    label: str
+    box: Box
+    who: str
+    cell: object | None
+
+
+def _reading(
+    report: MachineReport, rows: Sequence[Decision], shown: Sequence[int]
+) -> Mapping[Key, _Read]:
+    board, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
+    for step in steps_of(rows):
+        if ends and step[0].id > ends[0]:
+            fixed = {**_decided(board), **fixed}
+            while ends and step[0].id > ends[0]:
+                del ends[0]
+        board.replay(step)
+    return {**_decided(board), **fixed}
+
+
+def _decided(board: ReviewState) -> dict[Key, _Read]:
+    return {
+        key: _Read(standing.label, standing.box, standing.who, standing.cell)
+        for key, standing in board.cells.items()
+        if standing.reviewed and standing.label is not None and not _undrawn(standing)
+    }
+
+
+def _undrawn(standing: CellState) -> bool:
+    """Say whether a person drew it and took it away again."""
+    return standing.cell is None and standing.label == DELETED
+
+
+def _said(one: _Read) -> str:
+    return NO_CELL if one.label == DELETED else one.label
+
+
+def _drawn_pairs(ours: Mapping[Key, _Read], theirs: Mapping[Key, _Read]) -> Iterator[ReadCell]:
+    """Cells that persons drew: the same one where the boxes lie over each other."""
+    drawn: dict[int, tuple[list[Key], list[Key]]] = defaultdict(lambda: ([], []))
+    for side, reading in enumerate((ours, theirs)):
+        for key, one in reading.items():
+            if one.cell is None:
+                drawn[key[0]][side].append(key)
+    for field, (mine, others) in drawn.items():
+        pairs = sorted(
+            ((iou(ours[a].box, theirs[b].box), a, b) for a in mine for b in others), reverse=True
+        )
+        free_mine, free_others = set(mine), set(others)
+        for same, a, b in pairs:
+            if same >= SAME_IOU and a in free_mine and b in free_others:
+                free_mine.remove(a)
+                free_others.remove(b)
+                one, other = ours[a], theirs[b]
+                yield ReadCell(field, a, one.box, one.label, other.label, one.who, other.who)
+        for key in free_mine:
+            one = ours[key]
+            yield ReadCell(field, key, one.box, one.label, NO_CELL, one.who, "")
+        for key in free_others:
+            other = theirs[key]
+            yield ReadCell(field, None, other.box, NO_CELL, other.label, "", other.who)
