@@ -27,7 +27,7 @@ from wbcdet.utils.text import plural
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class ReportAdditions:
     """Additions to a report beyond the count of a folder, by a stream or a review.
 
     Attributes:
@@ -54,7 +54,7 @@ def finish(
     names: Sequence[str],
     journal: ReportSource,
     options: CountOptions,
-    extra: Extra | None = None,
+    extra: ReportAdditions | None = None,
 ) -> ReportCounts:
     """Write the files of a report from its journal.
 
@@ -73,11 +73,13 @@ def finish(
         OSError: a file cannot be written.
     """
     tally = ReportCounts(names, journal, options)
-    write_report(job, tally, journal, extra or Extra())
+    write_report(job, tally, journal, extra or ReportAdditions())
     return tally
 
 
-def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Extra) -> None:
+def write_report(
+    job: Job, tally: ReportCounts, journal: ReportSource, extra: ReportAdditions
+) -> None:
     """Write the files of a report from its counts.
 
     Args:

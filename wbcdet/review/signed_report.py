@@ -16,7 +16,7 @@ from wbcdet.report.job import Job
 from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.thumbnails import blank_thumbnail
-from wbcdet.report.write import Extra, write_report
+from wbcdet.report.write import ReportAdditions, write_report
 from wbcdet.results.output_folder import mark
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
@@ -89,7 +89,7 @@ def write_reviewed(
         list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
     )
     job = Job((), folder, annotate=False)
-    extra = Extra(
+    extra = ReportAdditions(
         title=session.counted(),
         remarks=[f"Machine results: sha256 {signature['results_sha256'][:16]}."],
         signatures={group: _signature(slides.get(group)) for group in counts.notes},

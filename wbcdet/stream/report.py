@@ -16,7 +16,7 @@ from wbcdet.report.duplicates import CellKey
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.thumbnails import to_jpeg
-from wbcdet.report.write import Extra
+from wbcdet.report.write import ReportAdditions
 from wbcdet.report.write import finish as finish_count
 from wbcdet.results.writer import remove_pictures, write_annotated, write_picture
 from wbcdet.stream.mosaic import mosaics
@@ -105,7 +105,7 @@ def finish(
         [view.name for view in views],
         journal,
         count_options,
-        Extra(title, how(store.run, options.target), info=info, more=(COLUMNS, more)),
+        ReportAdditions(title, how(store.run, options.target), info=info, more=(COLUMNS, more)),
     )
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
