@@ -25,19 +25,21 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from PIL import Image
 
 COMMAND = [sys.executable, "-m", "wbcdet"]
 #: Everything in a report that a run opens or writes below.
 ENTRIES = ("annotated", "cells", "journal", "journal/fields.jsonl", "journal/pictures.bin")
 ENTRIES += (".wbcdet.lock", "results.json", "review.sqlite", "review-log.jsonl", "reviewed")
+ENTRIES += (".wbcdet-second.lock", "review-second.sqlite")
 
 
 class Page:
     """The review server of a report, and requests to it."""
 
-    def __init__(self, report: Path) -> None:
+    def __init__(self, report: Path, *options: str) -> None:
         self.process = subprocess.Popen(
-            [*COMMAND, "review", str(report), "--no-browser", "--port", "0"],
+            [*COMMAND, "review", str(report), *options, "--no-browser", "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
         )  # fmt: skip
         assert self.process.stdout is not None
@@ -79,8 +81,8 @@ class Page:
 
 
 @contextmanager
-def served(report: Path) -> Iterator[Page]:
-    page = Page(report)
+def served(report: Path, *options: str) -> Iterator[Page]:
+    page = Page(report, *options)
     try:
         yield page
     finally:
@@ -127,9 +129,20 @@ def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
     return kills, signed, whole
 
 
+def second_reader(report: Path) -> None:
+    """Start the second reader's page, which writes into files of its own, and stop it."""
+    with suppress(AssertionError), served(report, "--second"):
+        pass
+
+
 def links(report: Path, work: Path) -> tuple[int, int]:
     """Return how many entries were replaced by links, and how many let something through."""
     victim = work / "home"
+    picture = work / "field.png"
+    Image.new("RGB", (640, 480), "white").save(picture)
+    plain = work / "plain"
+    shutil.copytree(report, plain)
+    assert run("count", picture, "--out", plain, "--restart").returncode == 0, "nothing is attacked"
     through = 0
     for entry in ENTRIES:
         copy = work / "linked"
@@ -143,7 +156,9 @@ def links(report: Path, work: Path) -> tuple[int, int]:
         shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
         path.symlink_to(victim if folder else victim / "thesis.txt")
         run("review", copy, "--check")
-        run("count", work / "empty.png", "--out", copy, "--restart")
+        run("review", copy, "--agreement")
+        second_reader(copy)
+        run("count", picture, "--out", copy, "--restart")
         left = {one.name: one.read_text() for one in victim.iterdir()}
         through += left != {"thesis.txt": "three years of work"}
     return len(ENTRIES), through

@@ -249,7 +249,9 @@ def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
     assert bring(report, tmp_path / "none").exit_code == 2
     assert run("review", report, "--delete-missing").exit_code == 2
     assert run("review", report, "--second", "--agreement").exit_code == 2
+    assert run("review", report, "--second", "--pdf").exit_code == 2
     assert run("review", report, "--check", "--agreement").exit_code == 2
+    assert run("review", report, "--check", "--pdf").exit_code == 2
     assert not (report / "review.sqlite").exists()
 
 
