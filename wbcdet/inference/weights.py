@@ -14,6 +14,7 @@ from typing import Any
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
+from wbcdet.utils.user_folder import user_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -86,9 +87,7 @@ def weights_folder() -> Path:
 
 def learned_home() -> Path:
     """Where the classifiers are that ``wbcdet learn`` has made for this user."""
-    import typer
-
-    return Path(typer.get_app_dir("wbcdet")) / "learned"
+    return user_folder() / "learned"
 
 
 def _folder_of(role: str) -> Path:
