@@ -105,8 +105,7 @@ def _learn(
     # The parts that the [train] extra brings, before anything is read.
     import onnx  # noqa: F401
     import onnxscript  # noqa: F401
-    import safetensors  # noqa: F401
-    import torch  # noqa: F401
+    import safetensors.torch  # noqa: F401  (torch too)
 
     from wbcdet.inference.weights import WeightsError, load_shipped
     from wbcdet.results.output_folder import OutputError, check_output
