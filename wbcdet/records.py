@@ -234,9 +234,18 @@ class FieldResult:
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """Tabulate the cells, one row each, under ``CELL_COLUMNS``; the same header when there is
-        no cell."""
-        import pandas as pd
+        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell.
+
+        Raises:
+            WbcdetError: pandas is not installed.
+        """
+        from wbcdet.utils.errors import WbcdetError
+        from wbcdet.utils.extras import missing
+
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise WbcdetError(missing(error, "to_frame()", "pandas")) from error
 
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))

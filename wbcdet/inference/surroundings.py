@@ -44,7 +44,7 @@ class Surroundings:
     Attributes:
         ground: (3,) density of the empty ground.
         nucleus: (3,) density above the ground of the cell's densest part.
-        red_cell: (3,) density above the ground of the red cells; None where there are none.
+        red_cell: (3,) density above the ground of the red cells; None without any.
         diameter: of the red cells, over the longer side of the box; None where unknown.
     """
 
@@ -117,7 +117,7 @@ def _densest(flat: np.ndarray) -> np.ndarray:
 def _red_cells(
     above: np.ndarray, outside: np.ndarray, nucleus: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray] | None:
-    """Colour (3,) and mask (H, W) of the red cells; None where there are none."""
+    """Colour (3,) and mask (H, W) of the red cells; None without any."""
     taken_up = above[..., 0] + above[..., 1]  # haemoglobin and eosin: blue and green light
     free = outside & (above[..., 2] < _RED_LIGHT * max(float(nucleus[2]), 1e-3))
     values = taken_up[free]
