@@ -31,6 +31,8 @@ from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
 from wbcdet.cli.review import review
+from wbcdet.cli.serve import EPILOG as SERVE_EPILOG
+from wbcdet.cli.serve import serve
 from wbcdet.cli.stream import EPILOG as STREAM_EPILOG
 from wbcdet.cli.stream import stream
 from wbcdet.cli.train import app as train_app
@@ -76,6 +78,7 @@ app.command(epilog=EVALUATE_EPILOG)(logged(evaluate))
 app.command(epilog=EXPORT_EPILOG)(logged(export))
 app.command(epilog=LEARN_EPILOG)(logged(learn))
 app.command(epilog=REVIEW_EPILOG)(logged(review))
+app.command(epilog=SERVE_EPILOG)(logged(serve))
 app.command(epilog=STREAM_EPILOG)(logged(stream))
 app.command()(logged(cameras))
 app.command(epilog=PREDICT_EPILOG)(logged(predict))
