@@ -1,4 +1,4 @@
-"""Show ``wbcdet count --engine ray`` on two nodes of this machine, one of them killed in the middle.
+"""Show ``wbcdet count --engine ray`` on two nodes of this machine, one killed in the middle.
 
     python scripts/ray_show.py [--fields 60]
 
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--fields", type=int, default=60)
     fields = parser.parse_args().fields
     os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for a machine that is busy
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         draw(folder / "fields", fields)
@@ -46,7 +47,9 @@ def show(folder: Path, fields: int) -> None:
     from ray.cluster_utils import Cluster
 
     alone = count(folder, "alone")
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     second = cluster.add_node(num_cpus=1)
     try:
         both = count(folder, "both", cluster.address)
