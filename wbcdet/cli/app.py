@@ -33,6 +33,8 @@ from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
 from wbcdet.cli.review import review
+from wbcdet.cli.serve import EPILOG as SERVE_EPILOG
+from wbcdet.cli.serve import serve
 from wbcdet.cli.stream import EPILOG as STREAM_EPILOG
 from wbcdet.cli.stream import stream
 from wbcdet.cli.train import app as train_app
@@ -79,6 +81,7 @@ app.command(epilog=EVALUATE_EPILOG)(as_command(evaluate))
 app.command(epilog=EXPORT_EPILOG)(as_command(export))
 app.command(epilog=LEARN_EPILOG)(as_command(learn))
 app.command(epilog=REVIEW_EPILOG)(as_command(review))
+app.command(epilog=SERVE_EPILOG)(as_command(serve))
 app.command(epilog=STREAM_EPILOG)(as_command(stream))
 app.command()(as_command(cameras))
 app.command(epilog=PREDICT_EPILOG)(as_command(predict))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -30,10 +31,13 @@ from wbcdet.cli.options import (
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
-    from wbcdet.inference.analyzer import Analyzer
+    from collections.abc import Iterator
+
+    from wbcdet.batch.counted_field import Engine
     from wbcdet.io.discover import Source
     from wbcdet.report.counts import CountOptions, ReportCounts
     from wbcdet.report.job import Job
+    from wbcdet.settings import Settings
 
 EPILOG = (
     "Interrupted, by Ctrl-C, a crash or a full disk? Give the same command again: it goes on where "
@@ -80,6 +84,14 @@ def count(
     no_annotate: NoAnnotate = False,
     settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray|ray://HOST:PORT",
+            help="Where the fields are counted: on this computer, or on a Ray cluster (the one it "
+            "belongs to, or that of an address). The report is the same.",
+        ),
+    ] = "local",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -92,6 +104,8 @@ def count(
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
     settings = replace(settings, fields_per_batch=1)
+    if engine not in ("local", "ray") and not engine.startswith("ray://"):
+        stop(f"--engine {engine}: give local, ray or ray://HOST:PORT")
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
 
     from wbcdet.report.job import Job
@@ -101,11 +115,28 @@ def count(
         writing(out, lambda: check_output(out, "count"))
         found = search_fields(sources, out, quiet=quiet)
         job = Job(tuple(found.roots), out, annotate=not no_annotate, dedupe=dedupe, restart=restart)
-        analyzer = load_analyzer(settings, weights=weights)
-        done = _run(job, options, found.fields, analyzer, quiet=quiet)
+        with _opened_engine(engine, settings, weights) as worker:
+            done = _run(job, options, found.fields, worker, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
     _report(done, quiet=quiet, json=json)
+
+
+@contextmanager
+def _opened_engine(name: str, settings: Settings, weights: Path | None) -> Iterator[Engine]:
+    """Yield what counts, until it is not needed any more."""
+    if name == "local":
+        from wbcdet.batch.counted_field import LocalEngine
+
+        yield LocalEngine(load_analyzer(settings, weights=weights))
+        return
+    from wbcdet.batch.ray_engine import RayEngine
+
+    cluster = RayEngine(settings, weights, name.partition("://")[2] or None)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +171,7 @@ def _options(
 
 
 def _run(
-    job: Job, options: CountOptions, sources: list[Source], analyzer: Analyzer, *, quiet: bool
+    job: Job, options: CountOptions, sources: list[Source], engine: Engine, *, quiet: bool
 ) -> _Done:
     from wbcdet.batch.count import count as count_fields
     from wbcdet.batch.count import prepare
@@ -156,10 +187,10 @@ def _run(
     try:
         with opened(job) as journal:
             try:
-                sources, plan = prepare(job, sources, journal, analyzer.info())
+                sources, plan = prepare(job, sources, journal, engine.info())
                 for note in plan.notes if not quiet else []:
                     print(f"wbcdet: {note}", file=sys.stderr)
-                count_fields(job, sources, plan, journal, analyzer, quiet=quiet)
+                count_fields(job, sources, plan, journal, engine, quiet=quiet)
                 names = [source.name for source in sources]
                 with finishing(quiet):
                     tally = finish(job, names, journal, options)

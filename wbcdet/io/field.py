@@ -21,7 +21,7 @@ from wbcdet.io.codecs import (
 from wbcdet.io.colour import Pixels
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
-from wbcdet.io.formats import HEAD_BYTES, TIFF, picture_kind
+from wbcdet.io.formats import HEAD_BYTES, TIFF, kind_of_bytes, picture_kind
 from wbcdet.io.memory import Place, Reservation, pixel_memory
 from wbcdet.settings import Settings
 
@@ -129,7 +129,10 @@ class Field:
 
 
 def read_field(
-    source: str | Path | Source, settings: Settings | None = None, place: Place | None = None
+    source: str | Path | Source,
+    settings: Settings | None = None,
+    place: Place | None = None,
+    data: bytes | None = None,
 ) -> Field:
     """Read and decode one field.
 
@@ -141,6 +144,7 @@ def read_field(
         source: a file, a URL, or what ``find_fields`` found.
         settings: limits.
         place: of a field in a run that hands them on in order; see ``PixelMemory``.
+        data: the bytes of the file, where they are at hand; then the path only names it.
 
     Raises:
         FieldError: it cannot be read; the message is one line that names the remedy.
@@ -150,7 +154,12 @@ def read_field(
     if item.problem is not None:
         raise FieldError(item.problem)
     raw: Path | bytes
-    if isinstance(item.path, str):
+    if data is not None:
+        raw, head = data, data[:HEAD_BYTES]
+        kind = kind_of_bytes(head)
+        if kind is not None and kind.problem is not None:
+            raise FieldError(kind.problem)
+    elif isinstance(item.path, str):
         from wbcdet.io.download import download
 
         raw = download(item.path, settings)

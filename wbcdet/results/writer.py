@@ -197,11 +197,23 @@ def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> N
     Args:
         out: the report folder.
         name: path of the file below it.
+        pixels, result: as for :func:`draw_annotated`.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    write_picture(out, name, draw_annotated(pixels, result))
+
+
+def draw_annotated(pixels: Any, result: FieldResult) -> bytes:
+    """Return a field with its cells as a JPEG file.
+
+    Args:
         pixels: (height, width, 3) uint8 BGR; the field, or an overview of a large one.
         result: the record of the field.
 
     Raises:
-        OSError: the picture cannot be written.
+        OSError: the picture cannot be encoded.
     """
     import cv2
 
@@ -213,7 +225,8 @@ def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> N
     done, data = cv2.imencode(".jpg", annotate(pixels, cells), [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
         raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
-    write_picture(out, name, data.tobytes())
+    encoded: bytes = data.tobytes()
+    return encoded
 
 
 def write_picture(out: Path, name: str, jpeg: bytes, *, view: bool = False) -> None:

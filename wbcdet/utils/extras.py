@@ -53,6 +53,9 @@ EXTRAS = {
     "micromanager": Extra(
         "Micro-Manager cameras (wbcdet stream mm:...)", ("pymmcore_plus",), _pip("micromanager")
     ),
+    "serve": Extra("wbcdet serve", ("prometheus_client", "python_multipart"), _pip("serve")),
+    "lis": Extra("wbcdet export --to fhir, --to hl7", ("fhir", "hl7apy"), _pip("lis")),
+    "ray": Extra("wbcdet count --engine ray", ("ray",), _pip("ray")),
     "window": Extra("wbcdet stream --display", ("pygame",), _pip("window")),
     "pandas": Extra("FieldResult.to_frame()", ("pandas",), _pip("pandas")),
 }
