@@ -27,6 +27,7 @@ from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
 
 if TYPE_CHECKING:
+    from wbcdet.batch.slide_count import SlideCount
     from wbcdet.inference.analyzer import Analyzer
 
 
@@ -123,10 +124,14 @@ def count(
     analyzer: Analyzer,
     *,
     quiet: bool = False,
+    slides: SlideCount | None = None,
 ) -> None:
     """Count what is to do, a line of the journal for every field.
 
+    Of slides only as much as is wanted.
+
     Raises:
+        SlideGoneError: a slide cannot be reached any more; the journal holds what was done.
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
@@ -135,15 +140,20 @@ def count(
     def stamped() -> Iterator[Source]:
         # Before it is read: a file that changes meanwhile is seen to have changed by the next run.
         for source in plan.todo:
-            waiting.append(stamps.take(source.path))
-            yield source
+            if slides is None or slides.wanted(source):
+                waiting.append(stamps.take(source.path))
+                yield source
 
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
         for field, result in analyzer.analyze_fields(stamped()):
             stamp = waiting.popleft()
+            if slides is not None:
+                slides.check_reachable(result)
+                result = slides.claims(result)
+                slides.add(result)
             cells = _keep(job, journal, plan.pictures.get(result.file), field, result, stamp)
             del field  # while the next one is waited for, its memory is free
-            tick(cells)
+            tick(cells, 0.0 if slides is None else slides.mm2(result.file))
     journal.sync()
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.report.counts import CountOptions, ReportCounts
-from wbcdet.report.duplicates import CellKey
+from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, EmptyField, render
@@ -54,6 +54,7 @@ def finish(
     journal: ReportSource,
     options: CountOptions,
     extra: Extra | None = None,
+    overlaps: Callable[[str], Overlaps] | None = None,
 ) -> ReportCounts:
     """Write the files of a report from its journal.
 
@@ -65,12 +66,13 @@ def finish(
         journal: holds all of them.
         options: how they are put together.
         extra: where it is not the count of a folder.
+        overlaps: as of ``ReportCounts``.
 
     Raises:
         OutputError: a user's file is in the place of one of them.
         OSError: a file cannot be written.
     """
-    tally = ReportCounts(names, journal, options)
+    tally = ReportCounts(names, journal, options, overlaps=overlaps)
     write_report(job, tally, journal, extra or Extra())
     return tally
 

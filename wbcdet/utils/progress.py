@@ -11,8 +11,11 @@ T = TypeVar("T")
 
 
 @contextmanager
-def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """A progress bar; yields what to call with the number of cells of every field done.
+def counting(
+    total: int, done: int, cells: int, quiet: bool
+) -> Iterator[Callable[[int, float], None]]:
+    """A progress bar; yields what to call for every field done, with its number of cells and, of a
+    part of a slide, its area in mm².
 
     Args:
         total: fields in all.
@@ -24,7 +27,7 @@ def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callabl
 
     console = Console(stderr=True)
     if quiet or not console.is_terminal:
-        yield lambda _: None
+        yield lambda cells, mm2: None
         return
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
     from rich.progress import TimeRemainingColumn as TimeLeft
@@ -34,21 +37,25 @@ def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callabl
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[speed]:.1f} fields/s"),
-        TextColumn("{task.fields[cells]} cells"),
+        TextColumn("{task.fields[cells]} cells{task.fields[area]}"),
         TimeLeft(),
         TextColumn("left"),
         console=console,
     )
     start = time.monotonic()
     with bar:
-        task = bar.add_task("", total=total, completed=done, cells=cells, speed=0.0)
+        task = bar.add_task("", total=total, completed=done, cells=cells, speed=0.0, area="")
         so_far = [done, cells]
+        area = 0.0
 
-        def tick(more: int) -> None:
+        def tick(more: int, mm2: float) -> None:
+            nonlocal area
             so_far[0] += 1
             so_far[1] += more
+            area += mm2
             speed = (so_far[0] - done) / max(time.monotonic() - start, 1e-3)
-            bar.update(task, advance=1, cells=so_far[1], speed=speed)
+            said = f" on {area:.1f} mm²" if area else ""
+            bar.update(task, advance=1, cells=so_far[1], speed=speed, area=said)
 
         yield tick
 
