@@ -16,6 +16,7 @@ from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.report.layout import CELLS, SHEETS
+from wbcdet.report.slide_map import SlideMap
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
@@ -37,6 +38,7 @@ class Extra:
         more: further columns of ``cells.csv``.
         signatures: of a reviewed report: by slide, who signed it; None where nobody has.
         marks: of a reviewed report: how a person decided on a cell.
+        maps: of slides: where was counted.
     """
 
     title: str | None = None
@@ -46,6 +48,7 @@ class Extra:
     more: More = ((), {})
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     marks: Mapping[CellKey, str] = field(default_factory=dict)
+    maps: Sequence[SlideMap] = ()
 
 
 def finish(
@@ -106,6 +109,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         sections=sections,
         empty=list(_empty(tally, annotated=job.annotate)),
         signatures=extra.signatures,
+        maps=extra.maps,
     )
     atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
 
