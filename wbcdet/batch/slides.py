@@ -20,7 +20,7 @@ from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
-from wbcdet.records import FieldResult
+from wbcdet.records import Cell, FieldResult
 
 #: Core of a part in pixels of its level, and what neighbours share beyond it, µm: more than the
 #: largest cell.
@@ -66,12 +66,14 @@ class SlidePlan:
     Attributes:
         source: the slide itself.
         um_per_px: of its finest level.
+        size: width and height of the finest level, px.
         map: what it looks like from afar.
         zone: of each square of the map: it is counted.
         drawn: the zone was drawn by a person.
         parts: the parts, in the order in which they are counted.
         cores: by name of a part, what it alone owns, in pixels of the finest level.
         remarks: what to know of the slide, a line each.
+        polygons: the zone that was drawn, as :func:`read_zone` gives it.
     """
 
     source: Source
@@ -122,7 +124,7 @@ class SlidePlan:
             return result
         x0, y0, x1, y1 = self.cores[result.file]
         reach = _REACH * OVERLAP_UM / self.um_per_px
-        kept = []
+        kept: list[Cell] = []
         for cell in result.cells:
             a, b, c, d = region.on_slide(cell.box)
             x, y = (a + c) / 2, (b + d) / 2
@@ -184,7 +186,8 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
             "it with --zone FILE"
         )
         raise FieldError(f"nothing to count: {where}")
-    parts, cores = [], {}
+    parts: list[Source] = []
+    cores: dict[str, tuple[float, float, float, float]] = {}
     for tile, edge in tiles:
         x0, y0, x1, y1 = tile.box
         part = SlidePart(
@@ -192,11 +195,12 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
         )
         name = part.name(source.name)
         parts.append(replace(source, name=name, problem=None, part=part, number=None))
-        cores[name] = tuple(value * by for value in tile.core)
+        left, top, right, bottom = (value * by for value in tile.core)
+        cores[name] = (left, top, right, bottom)
     return SlidePlan(
         source, um, (slide.width, slide.height), seen, zone, options.zone is not None, parts,
         cores, tuple(remarks), polygons,
-    )  # type: ignore[arg-type]  # fmt: skip
+    )  # fmt: skip
 
 
 def _working_level(slide: Slide, um: float) -> int:
@@ -226,7 +230,8 @@ def _share(mask: Mask, tile: Tile, by: float, side: float) -> float:
 def _overlaps(start: float, end: float, number: int) -> npt.NDArray[np.float64]:
     """How much of each unit from 0 on lies between two places."""
     places = np.arange(number)
-    return np.clip(np.minimum(end, places + 1) - np.maximum(start, places), 0, None)
+    lengths = np.minimum(end, places + 1) - np.maximum(start, places)
+    return np.asarray(np.clip(lengths, 0, None), np.float64)
 
 
 def _track(
@@ -340,7 +345,7 @@ def _drawn(polygons: list[list[list[list[float]]]], seen: SmearMap) -> Mask:
             for ring in rings
             if len(ring) > 2
         ]
-        cv2.fillPoly(one, outlines, 1)  # type: ignore[call-overload]
-        cv2.polylines(one, outlines, True, 1)  # type: ignore[call-overload]
+        cv2.fillPoly(one, outlines, 1)
+        cv2.polylines(one, outlines, True, 1)
         picture |= one
     return np.asarray(picture.reshape(rows, fine, columns, fine).any((1, 3)))

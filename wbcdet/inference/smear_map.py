@@ -192,7 +192,7 @@ def _measure(
 ) -> tuple[Grid, Grid, Grid, Mask]:
     """Cover, double, mean density and what is too dark for cells, of every square."""
     total = np.maximum(histograms.sum(2), 1)
-    below = np.cumsum(histograms, 2)
+    below = np.cumsum(histograms, 2, dtype=np.int64)
     light = (below < 0.95 * total[..., None]).sum(2)  # the value that 5 % of a square exceed
     glass = float(np.percentile(light[histograms.any(2)], 80)) if histograms.any() else 255.0
     # Lamps and lenses light a slide unevenly; only where no glass shows it is that of elsewhere.
@@ -209,7 +209,7 @@ def _measure(
     cover = share(below, _COVERED * single)
     double = share(below, _DOUBLE * single) / np.maximum(cover, 1e-3)
     thickness = np.log(np.maximum(light, 1)) - (histograms @ logs) / total
-    folded = share(np.cumsum(dark, 2), _DARK * single) > 0
+    folded = share(np.cumsum(dark, 2, dtype=np.int64), _DARK * single) > 0
     return cover, np.minimum(double, 1), thickness.astype(np.float32), folded
 
 

@@ -60,9 +60,9 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
-        for file in sorted(one for one in path.rglob("*") if one.is_file()):
-            name = file.relative_to(path).as_posix()
-            digest.update(f"{_sha256(file)} {name}\n".encode("utf-8", "surrogateescape"))
+        for one in sorted(one for one in path.rglob("*") if one.is_file()):
+            name = one.relative_to(path).as_posix()
+            digest.update(f"{_sha256(one)} {name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -29,7 +29,7 @@ MARGIN = 0.08
 _SHARES = (0.0, 0.6, 0.42, 0.08, 0.0)
 _LAYERS = (1, 3, 1, 1, 1)
 #: White cells of a square, by part.
-_COUNTS = (
+_COUNTS: tuple[dict[str, int], ...] = (
     {},
     {"neutrophil": 1, "lymphocyte": 1},
     {"neutrophil": 3, "lymphocyte": 2, "monocyte": 1, "eosinophil": 1},

@@ -83,7 +83,7 @@ class TileFolderReader:
         self._sizes = sizes
         width = max(tile.x + sizes[tile.path][0] for tile in self._tiles)
         height = max(tile.y + sizes[tile.path][1] for tile in self._tiles)
-        self.levels = (Level(width, height, 1.0),)
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
         self._kept: OrderedDict[Path, Pixels] = OrderedDict()
         self._lock = Lock()
 
