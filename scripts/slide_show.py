@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import csv
+import sys
 import tempfile
 import time
 from pathlib import Path
 
 import numpy as np
-from big_field import run_measured
+from big_field import run
 
 from wbcdet.datasets.synthetic.slide import (
     MONOLAYER_PART,
@@ -31,9 +32,7 @@ from wbcdet.records import ARTEFACT
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--size", type=int, nargs=2, default=(12_000, 10_000), metavar="PX")
-    parser.add_argument(
-        "--format", choices=("pyramid", "ome-tiff", "tiles"), default="pyramid"
-    )
+    parser.add_argument("--format", choices=("pyramid", "ome-tiff", "tiles"), default="pyramid")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--target", type=int)
     arguments = parser.parse_args()
@@ -46,11 +45,13 @@ def main() -> None:
         print(f"{arguments.format} of {width} x {height} px, {size / 1e6:.0f} MB, made in "
               f"{time.perf_counter() - start:.0f} s")  # fmt: skip
         out = Path(folder) / "report"
-        command = ["wbcdet", "count", str(path), "--out", str(out), "--quiet"]
+        command = [sys.executable, "-m", "wbcdet", "count", str(path), "--out", str(out), "--quiet"]
         command += ["--um-per-px", str(slide.um_per_px)] * (arguments.format == "tiles")
         command += ["--target", str(arguments.target)] * (arguments.target is not None)
-        wall, busy, peak = run_measured(command)
-        print(f"counted in {wall:.0f} s ({busy:.0f} s of processor time), peak memory {peak:.0f} MB")
+        wall, busy, peak = run(command)
+        print(
+            f"counted in {wall:.0f} s ({busy:.0f} s of processor time), peak memory {peak:.0f} MB"
+        )
         print(judge(slide, out))
 
 
