@@ -19,13 +19,14 @@ from pathlib import Path
 import numpy as np
 from big_field import run
 
+from wbcdet.batch.slides import SlideOptions, plan_slide
 from wbcdet.datasets.synthetic.slide import (
     MONOLAYER_PART,
     SyntheticSlide,
     write_pyramid,
     write_tiles,
 )
-from wbcdet.io.slide_part import part_of
+from wbcdet.io.discover import as_slide
 from wbcdet.records import ARTEFACT
 
 
@@ -52,7 +53,7 @@ def main() -> None:
         print(
             f"counted in {wall:.0f} s ({busy:.0f} s of processor time), peak memory {peak:.0f} MB"
         )
-        print(judge(slide, out))
+        print(judge(slide, path, out))
 
 
 def write(slide: SyntheticSlide, folder: Path, kind: str) -> Path:
@@ -65,18 +66,18 @@ def write(slide: SyntheticSlide, folder: Path, kind: str) -> Path:
     return path
 
 
-def judge(slide: SyntheticSlide, out: Path) -> str:
+def judge(slide: SyntheticSlide, path: Path, out: Path) -> str:
     """What was found of the cells in the parts that were counted, and where these lie."""
     with (out / "fields.csv").open(encoding="utf-8", newline="") as file:
-        parts = [found[1] for row in csv.DictReader(file) if (found := part_of(row["file"]))]
+        counted = {row["file"] for row in csv.DictReader(file)}
     with (out / "cells.csv").open(encoding="utf-8", newline="") as file:
         cells = [row for row in csv.DictReader(file) if not row["left_out"]]
     places = np.array([[float(one["slide_x"]), float(one["slide_y"])] for one in cells])
     named = np.array([one["label"] for one in cells])
     artefact = np.array([one["reason"] == ARTEFACT for one in cells])
-    # Half of what neighbours share is another part's own, and may not have been counted.
-    rim = 20 / slide.um_per_px
-    own = [(p.x + rim, p.y + rim, p.x + p.width - rim, p.y + p.height - rim) for p in parts]
+    # What each part alone owns: what lies beyond is a neighbour's, and may not have been counted.
+    plan = plan_slide(as_slide(str(path))[0], SlideOptions(um_per_px=slide.um_per_px))
+    own = [core for name, core in plan.cores.items() if name in counted]
     once = twice = missed = right = 0
     hit = np.zeros(len(cells), bool)
     for label, (x0, y0, x1, y1) in slide.cells:
@@ -93,9 +94,9 @@ def judge(slide: SyntheticSlide, out: Path) -> str:
     middles = [((a + c) / 2, (b + d) / 2) for a, b, c, d in own]
     good = sum(slide.part(x, y) == MONOLAYER_PART for x, y in middles)
     return (
-        f"{once + twice + missed} cells in {len(parts)} parts: {once} found once, {twice} double, "
+        f"{once + twice + missed} cells in {len(own)} parts: {once} found once, {twice} double, "
         f"{missed} missed, {right} named right; {elsewhere} elsewhere, {int(artefact.sum())} "
-        f"artefacts; {good} of {len(parts)} parts have their middle in the monolayer"
+        f"artefacts; {good} of {len(own)} parts have their middle in the monolayer"
     )
 
 

@@ -21,9 +21,11 @@ from wbcdet.datasets.synthetic.slide import (
     write_pyramid,
     write_tiles,
 )
+from wbcdet.differential.grouping import group_of
 from wbcdet.inference.smear_map import MONOLAYER, THICK, map_smear
 from wbcdet.io.discover import as_slide
 from wbcdet.io.errors import FieldError
+from wbcdet.io.slide_part import BY_SLIDE, part_of
 from wbcdet.io.slides.open import Slide, is_slide
 from wbcdet.results.document import load_document
 
@@ -454,3 +456,12 @@ def test_zones_of_all_shapes(tmp_path: Path) -> None:
         path.write_text(bad)
         with pytest.raises(FieldError, match=r"zone\.geojson"):
             read_zone(path)
+
+
+def test_edge_and_tail_are_a_group_of_their_own(smear: tuple[SyntheticSlide, Path]) -> None:
+    plan = plan_slide(as_slide(str(smear[1]))[0], SlideOptions(edges=True))
+    groups = [group_of(part.name, BY_SLIDE) for part in plan.parts]
+    assert sorted(set(groups)) == [plan.source.name, f"{plan.source.name}#edge"]
+    for part, group in zip(plan.parts, groups, strict=True):
+        assert part_of(part.name) == (plan.source.name, part.part)
+        assert group.endswith("#edge") == (part.part is not None and part.part.edge)
