@@ -11,11 +11,7 @@ COPY datasets datasets
 RUN pip install -c constraints.txt ".[serve,lis]"
 
 FROM python:3.11-slim-bookworm
-# What OpenCV's wheel links to and the slim image lacks.
-RUN apt-get update \
-    && apt-get install -y --no-install-recommends libgl1 libglib2.0-0 \
-    && rm -rf /var/lib/apt/lists/* \
-    && useradd --uid 10001 --create-home wbcdet
+RUN useradd --uid 10001 --create-home wbcdet
 COPY --from=build /opt/wbcdet /opt/wbcdet
 ENV PATH=/opt/wbcdet/bin:$PATH PYTHONUNBUFFERED=1 MPLCONFIGDIR=/tmp
 USER 10001

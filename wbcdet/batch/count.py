@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from wbcdet.batch.counted_field import CountedField, Engine
 from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
@@ -20,6 +20,9 @@ from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_picture
 from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
+
+if TYPE_CHECKING:
+    from wbcdet.batch.slide_count import SlideCount
 
 
 def prepare(
@@ -116,16 +119,26 @@ def count(
     engine: Engine,
     *,
     quiet: bool = False,
+    slides: SlideCount | None = None,
 ) -> None:
     """Count the planned fields, one line of the journal for each.
 
+    Of slides only as much as is wanted.
+
     Raises:
+        SlideGoneError: a slide cannot be reached any more; the journal holds what was done.
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
+    todo = (one for one in plan.todo if slides is None or slides.wanted(one))
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
-        for field in engine.count_fields(plan.todo, draw=job.annotate, dedupe=job.dedupe):
-            tick(_keep(job, journal, plan.pictures.get(field.result.file), field))
+        for field in engine.count_fields(todo, draw=job.annotate, dedupe=job.dedupe):
+            result = field.result
+            if slides is not None:
+                slides.check_reachable(result)
+                slides.add(result)
+            cells = _keep(job, journal, plan.pictures.get(result.file), field)
+            tick(cells, 0.0 if slides is None else slides.mm2(result.file))
     journal.sync()
 
 

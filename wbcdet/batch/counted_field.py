@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -44,7 +44,7 @@ class Engine(Protocol):
         ...
 
     def count_fields(
-        self, sources: Sequence[Source], *, draw: bool, dedupe: bool
+        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
         ...
@@ -55,17 +55,21 @@ class LocalEngine:
 
     Args:
         analyzer: what looks at the fields.
+        claims: takes from a record the cells that belong to others; None where all are its own.
     """
 
-    def __init__(self, analyzer: Analyzer) -> None:
+    def __init__(
+        self, analyzer: Analyzer, claims: Callable[[FieldResult], FieldResult] | None = None
+    ) -> None:
         self._analyzer = analyzer
+        self._claims = claims
 
     def info(self) -> dict[str, Any]:
         """Return what made the results."""
         return self._analyzer.info()
 
     def count_fields(
-        self, sources: Sequence[Source], *, draw: bool, dedupe: bool
+        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
         stamps, waiting = InputFingerprints(), deque[dict[str, Any] | None]()
@@ -78,6 +82,8 @@ class LocalEngine:
                 yield source
 
         for field, result in self._analyzer.analyze_fields(stamped()):
+            if self._claims is not None:
+                result = self._claims(result)
             yield keep_of(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
             del field  # while the next one is waited for, its memory is free
 

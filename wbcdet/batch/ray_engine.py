@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import socket
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,10 @@ class RayEngine:
         self._ray.shutdown()
 
     def count_fields(
-        self, sources: Sequence[Source], *, draw: bool, dedupe: bool
+        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
+        sources = list(sources)
         done: dict[int, CountedField] = {}  # waiting for their turn
         again: list[int] = []  # lost with a worker
         lost: dict[int, int] = {}

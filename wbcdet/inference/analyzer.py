@@ -299,7 +299,13 @@ def _record(
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
     nearly = tuple(_rounded(score) for score in weak)
     return FieldResult(
-        field.name, *size, cells, weak_scores=nearly, stain=stain, remarks=field.remarks
+        field.name,
+        *size,
+        cells,
+        weak_scores=nearly,
+        stain=stain,
+        remarks=field.remarks,
+        region=field.region,
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.report.counts import CountOptions, ReportCounts
-from wbcdet.report.duplicates import CellKey
+from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, EmptyField, render
@@ -16,6 +16,7 @@ from wbcdet.report.html.slide_sheet import Signature
 from wbcdet.report.job import Job
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.report.layout import CELLS, SHEETS
+from wbcdet.report.slide_map import SlideMap
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
@@ -37,6 +38,7 @@ class Extra:
         more: further columns of ``cells.csv``.
         signatures: of a reviewed report: by slide, who signed it; None where nobody has.
         marks: of a reviewed report: how a person decided on a cell.
+        maps: of slides: where was counted.
     """
 
     title: str | None = None
@@ -46,6 +48,7 @@ class Extra:
     more: More = ((), {})
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     marks: Mapping[CellKey, str] = field(default_factory=dict)
+    maps: Sequence[SlideMap] = ()
 
 
 def finish(
@@ -54,6 +57,7 @@ def finish(
     journal: ReportSource,
     options: CountOptions,
     extra: Extra | None = None,
+    overlaps: Callable[[str], Overlaps] | None = None,
 ) -> ReportCounts:
     """Write the files of a report from its journal.
 
@@ -65,12 +69,13 @@ def finish(
         journal: holds all of them.
         options: how they are put together.
         extra: where it is not the count of a folder.
+        overlaps: as of ``ReportCounts``.
 
     Raises:
         OutputError: a user's file is in the place of one of them.
         OSError: a file cannot be written.
     """
-    tally = ReportCounts(names, journal, options)
+    tally = ReportCounts(names, journal, options, overlaps=overlaps)
     write_report(job, tally, journal, extra or Extra())
     return tally
 
@@ -104,6 +109,7 @@ def write_report(job: Job, tally: ReportCounts, journal: ReportSource, extra: Ex
         sections=sections,
         empty=list(_empty(tally, annotated=job.annotate)),
         signatures=extra.signatures,
+        maps=extra.maps,
     )
     atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
 

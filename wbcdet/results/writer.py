@@ -13,6 +13,7 @@ from typing import Any
 
 from wbcdet.io.discover import Root, below, locate
 from wbcdet.io.ownership import is_own, signed
+from wbcdet.io.slide_part import slide_of
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.output_folder import Output
@@ -165,8 +166,8 @@ class Report:
 
 
 def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Return where a field came from, by its name; of a picture in a TIFF file, the file."""
-    return locate(re.sub(r"#[0-9]+$", "", file), roots)
+    """Where a field came from, by its name; of a picture in a TIFF file or a slide, the file."""
+    return locate(re.sub(r"#[0-9]+$", "", slide_of(file)), roots)
 
 
 class PictureNames:

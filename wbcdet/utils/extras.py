@@ -56,6 +56,8 @@ EXTRAS = {
     "serve": Extra("wbcdet serve", ("prometheus_client", "python_multipart"), _pip("serve")),
     "lis": Extra("wbcdet export --to fhir, --to hl7", ("fhir", "hl7apy"), _pip("lis")),
     "ray": Extra("wbcdet count --engine ray", ("ray",), _pip("ray")),
+    # tiffslide and zarr, for some formats, need a younger Python than wbcdet does.
+    "slides": Extra("slides of scanners", ("openslide",), _pip("slides")),
     "window": Extra("wbcdet stream --display", ("pygame",), _pip("window")),
     "pandas": Extra("FieldResult.to_frame()", ("pandas",), _pip("pandas")),
 }

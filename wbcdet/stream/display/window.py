@@ -108,6 +108,7 @@ class Window:
     def _draw(self, picture: Pixels) -> None:
         """Show the picture, as large as the window has room for it, above two lines of text."""
         screen = self._pygame.display.get_surface()
+        assert screen is not None  # it is open
         width, height = screen.get_size()
         room = max(1, height - 2 * _LINE)
         scale = min(width / picture.shape[1], room / picture.shape[0])
