@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 
 from wbcdet.io.colour import (
+    ALL_CLEAR,
     BAD_PROFILE,
     FRACTIONAL,
     Pixels,
@@ -324,12 +325,12 @@ class _Png:
         if self._bits == 16:
             import imagecodecs
 
-            pixels = from_samples(imagecodecs.png_decode(self._data))
+            pixels = from_samples(imagecodecs.png_decode(self._data), remarks)
             turn = self._turn
         else:
             picture.load()
             # After the pixels there may be more of what says how they are turned.
-            pixels, turn = _rgb(picture), max(self._turn, _orientation(picture))
+            pixels, turn = _rgb(picture, b"", remarks), max(self._turn, _orientation(picture))
         return Decoded(upright(in_srgb(pixels, profile, remarks), turn), tuple(remarks))
 
     def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
@@ -371,7 +372,7 @@ class _JpegXl:
         # Programs of microscopes save a sensor's values, which are shown as they are in TIFFs.
         if values.dtype != np.uint8 and _STRAIGHT in profile:
             profile = b""
-        return Decoded(in_srgb(from_samples(values), profile, remarks), tuple(remarks))
+        return Decoded(in_srgb(from_samples(values, remarks), profile, remarks), tuple(remarks))
 
     def _profile(self) -> bytes:
         """The colours of the decoded samples, which imagecodecs does not hand out."""
@@ -409,10 +410,14 @@ class _ByPillow:
         if self._codec == "JPEG2000" and _jpeg_2000_bits(self._data) > 8:
             import imagecodecs
 
-            pixels, turn = from_samples(imagecodecs.jpeg2k_decode(self._data)), 1
+            pixels, turn = from_samples(imagecodecs.jpeg2k_decode(self._data), remarks), 1
         else:
             picture.load()
             pixels, turn = _rgb(picture, profile, remarks), _orientation(picture)
+            if self._codec == "HEIF" and not any(
+                box in self._data[: 1 << 16] for box in (b"irot", b"imir")
+            ):  # pillow-heif takes what EXIF says for done, which those boxes are the deed of
+                turn = picture.info.get("original_orientation") or turn
         if picture.mode != "CMYK":
             pixels = in_srgb(pixels, profile, remarks)
         return Decoded(upright(pixels, turn), tuple(remarks))
@@ -444,7 +449,7 @@ def decode_by_pillow(data: bytes, max_pixels: int) -> Decoded:
         raise FieldError(f"picture of {width} x {height} pixels is too large; export it as RGB")
     profile = picture.info.get("icc_profile") or b""
     picture.load()
-    pixels = in_srgb(_rgb(picture), profile, remarks)
+    pixels = in_srgb(_rgb(picture, b"", remarks), profile, remarks)
     return Decoded(upright(pixels, _orientation(picture)), tuple(remarks))
 
 
@@ -470,6 +475,10 @@ def _rgb(picture: Image.Image, profile: bytes = b"", remarks: list[str] | None =
     out = np.empty((height, width, 3), np.uint8)
     step = max(1, _STRIP // width)
     clear = picture.has_transparency_data
+    if clear and "A" in picture.getbands() and not picture.getchannel("A").getextrema()[1]:
+        clear = False
+        picture = picture.convert("RGB" if "RGB" in picture.mode else "L")
+        (remarks if remarks is not None else []).append(ALL_CLEAR)
     for top in range(0, height, step):
         part = picture.crop((0, top, width, min(top + step, height)))
         if clear:

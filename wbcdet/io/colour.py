@@ -39,6 +39,8 @@ _SAME_GAMMA = 0.03
 #: Curves of brightness by their number in ITU-T H.273: straight, and PQ and HLG.
 _LINEAR, _HIGH_CONTRAST = 8, (16, 18)
 HIGH_CONTRAST = "its brightness is that of high contrast (HDR); save it again without"
+#: Said of a picture whose fourth channel hides all of it: cameras' programs leave it empty.
+ALL_CLEAR = "wholly transparent, which is passed over"
 #: Said of a picture whose colour profile is of no use.
 BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for sRGB"
 
@@ -91,18 +93,22 @@ def unsigned(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def from_samples(values: np.ndarray) -> Pixels:
+def from_samples(values: np.ndarray, remarks: list[str] | None = None) -> Pixels:
     """A whole picture of 8 to 16 bits a sample to BGR.
 
     Args:
         values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
             after them; uint8, uint16 or int16.
+        remarks: takes a line where all of it is transparent.
     """
     values = np.atleast_3d(unsigned(values))
     alpha = None
     if values.shape[2] in (2, 4):
         alpha = values[:, :, -1:].astype(np.float32) / np.iinfo(values.dtype).max
         values = values[:, :, :-1]
+        if not alpha.any():
+            alpha = None
+            (remarks if remarks is not None else []).append(ALL_CLEAR)
     if values.dtype != np.uint8 or alpha is not None:
         deep = values.dtype != np.uint8
         values = eight_bit(values, sensor_factor(int(values.max())) if deep else 1.0, alpha)
