@@ -1,8 +1,8 @@
 """A real RTSP server for tests: GStreamer's, run by the system's Python, which has its bindings.
 
-``/usr/bin/python3 rtsp_server.py FOLDER PORT WIDTH HEIGHT [tcp|udp]`` serves the JPEG pictures of a folder
-(``0000.jpg`` …, sides divisible by 8) over and over at 15 a second as rtsp://127.0.0.1:PORT/live,
-over the transport that is named alone.
+``/usr/bin/python3 rtsp_server.py FOLDER PORT WIDTH HEIGHT [tcp|udp]`` serves the JPEG pictures
+of a folder (``0000.jpg`` …, sides divisible by 8) over and over at 15 a second as
+rtsp://127.0.0.1:PORT/live, over the transport that is named alone.
 """
 
 import sys
