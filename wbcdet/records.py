@@ -200,7 +200,7 @@ class SlideRegion:
         """Return the region of a field in ``results.json``.
 
         Raises:
-            ValueError, KeyError, TypeError: the mapping is none.
+            ValueError, KeyError, TypeError: the mapping is not of one.
         """
         region = cls(
             str(data["slide"]),

@@ -28,6 +28,7 @@ BASE = {
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
     "pillow_heif": "pillow-heif",
+    "pillow_jxl": "pillow-jxl-plugin",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
     "sqlalchemy": "sqlalchemy",
