@@ -39,7 +39,7 @@ def open_url(
 
 
 class _Redirects(urllib.request.HTTPRedirectHandler):
-    def __init__(self, allowed: Callable[[str], bool] | None) -> None:
+    def __init__(self, allowed: Callable[[str], bool] | None = None) -> None:
         self._allowed = allowed
 
     def redirect_request(
