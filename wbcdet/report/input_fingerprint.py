@@ -50,12 +50,18 @@ class InputFingerprints:
 
 
 def _size_and_time(path: Path) -> tuple[int, int]:
-    """Of a slide that is a folder: of all its files together, and the youngest time."""
+    """Return both; of a slide that is a folder the size of all its files and the latest time.
+
+    Raises:
+        OSError: there is no file.
+    """
     if not path.is_dir():
         status = path.stat()
         return status.st_size, status.st_mtime_ns
     found = [one.stat() for one in path.rglob("*") if one.is_file()]
-    return sum(one.st_size for one in found), max((one.st_mtime_ns for one in found), default=0)
+    if not found:
+        raise FileNotFoundError(path)
+    return sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)
 
 
 def _sha256(path: Path) -> str:
