@@ -3,6 +3,7 @@
     python scripts/format_cases.py                       # the package that is imported
     python scripts/format_cases.py --only 4 --keep DIR   # the cases of one section, files kept
     python scripts/format_cases.py --against OLD         # a column of another checkout beside it
+    python scripts/format_cases.py --all --against OLD   # with folders, films and labels: one table
 
 A case makes files from a synthetic field; its outcome is what ``wbcdet predict --json`` says of
 them: which cells, with which remarks, or why not. More cases: write a function that takes a
@@ -22,10 +23,11 @@ import tempfile
 import time
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import cv2
 import imagecodecs
@@ -109,11 +111,11 @@ def _simple(
         stage.write(name, make(stage))
 
 
-def _heic(stage: Stage) -> bytes:
+def _heic(stage: Stage, picture: Image.Image | None = None, **options: Any) -> bytes:
     import pillow_heif
 
     pillow_heif.register_heif_opener()
-    return stage.pillow("HEIF", quality=95)
+    return stage.pillow("HEIF", picture, quality=97, chroma=444, **options)
 
 
 _simple("2", "HEIC", "phone.heic", _heic)
@@ -433,6 +435,46 @@ for _profile in ("p3", "adobe", "prophoto"):
             )
 
 
+for _profile in ("p3", "adobe", "prophoto"):
+
+    @case("6", f"HEIC in {_profile}")
+    def _(stage: Stage, p: str = _profile) -> None:
+        picture, profile = _profiled(stage, p)
+        stage.write(f"{p}.heic", _heic(stage, picture, icc_profile=profile))
+
+    @case("6", f"AVIF in {_profile}")
+    def _(stage: Stage, p: str = _profile) -> None:
+        picture, profile = _profiled(stage, p)
+        data = stage.pillow("AVIF", picture, quality=97, subsampling="4:4:4", icc_profile=profile)
+        stage.write(f"{p}.avif", data)
+
+    @case("6", f"JPEG XL of a JPEG in {_profile}")
+    def _(stage: Stage, p: str = _profile) -> None:
+        picture, profile = _profiled(stage, p)
+        jpeg = stage.pillow("JPEG", picture, quality=97, subsampling=0, icc_profile=profile)
+        stage.write(f"{p}.jxl", imagecodecs.jpegxl_encode_jpeg(jpeg))
+
+    @case("6", f"16-bit PNG in {_profile}")
+    def _(stage: Stage, p: str = _profile) -> None:
+        picture, profile = _profiled(stage, p)
+        png = imagecodecs.png_encode(np.asarray(picture).astype(np.uint16) * 257)
+        stage.write("16.png", _with_chunk(png, b"iCCP", b"x\0\0" + zlib.compress(profile)))
+
+
+@case("6", "PNG in Display P3, by the code cICP alone")
+def _(stage: Stage) -> None:
+    png = stage.pillow("PNG", _profiled(stage, "p3")[0])
+    stage.write("code.png", _with_chunk(png, b"cICP", bytes([12, 13, 0, 1])))
+
+
+@case("6", "PNG of straight samples, by gAMA alone")
+def _(stage: Stage) -> None:
+    value = stage.rgb / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    png = imagecodecs.png_encode(np.rint(linear * 65535).astype(np.uint16))
+    stage.write("linear.png", _with_chunk(png, b"gAMA", struct.pack(">I", 100_000)))
+
+
 @case("6", "16-bit TIFF in Adobe RGB")
 def _(stage: Stage) -> None:
     picture, profile = _profiled(stage, "adobe")
@@ -496,20 +538,63 @@ def _(stage: Stage) -> None:
 # --- running --------------------------------------------------------------------------------
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Make the files, analyse them, print a table in Markdown."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--all", action="store_true", help="Folders, films and labels, too.")
     parser.add_argument("--only", help="Section, or part of a title.")
     parser.add_argument("--keep", type=Path, help="Folder for the files.")
     parser.add_argument("--against", type=Path, help="Another checkout, for a column before.")
     asked = parser.parse_args(arguments)
-    chosen = [
-        one
-        for one in CASES
-        if not asked.only or asked.only in (one.section, "") or asked.only in one.title
-    ]
     root = asked.keep or Path(tempfile.mkdtemp(prefix="format-cases-"))
-    checkouts = [*([asked.against.resolve()] if asked.against else []), REPOSITORY]
+    against = asked.against and asked.against.resolve()
+    given = [rows(asked.only, against, root)]
+    if asked.all:
+        import format_cases_films
+        import output_cases
+
+        given += [
+            output_cases.rows(asked.only, against),
+            format_cases_films.rows(asked.only, against, root / "films"),
+        ]
+    return print_table(chain(*given), against=against is not None)
+
+
+class Row(NamedTuple):
+    """A line of the table: what came of a case, and whether that is right."""
+
+    section: str
+    title: str
+    before: str
+    now: str
+    right: bool
+
+
+def print_table(given: Iterable[Row], *, against: bool) -> int:
+    """Print rows in Markdown as they come; 1 where one is not as it should be."""
+    titles = ["section", "case", *(["before"] if against else []), "now", "as it should be"]
+    print("| " + " | ".join(titles) + " |")
+    print("|" + "---|" * len(titles))
+    wrong = 0
+    for row in given:
+        cells = [row.section, row.title, *([row.before] if against else []), row.now]
+        cells = [" ".join(text.replace("|", "/").split()) for text in cells]
+        wrong += not row.right
+        print(f"| {' | '.join(cells)} | {'yes' if row.right else '**no**'} |", flush=True)
+    return int(wrong > 0)
+
+
+def is_chosen(only: str | None, section: str, title: str) -> bool:
+    """Whether ``--only`` names a case."""
+    return not only or only == section or only in title
+
+
+def rows(only: str | None, against: Path | None, root: Path) -> Iterator[Row]:
+    """Yield the cases of picture files, one after the other."""
+    chosen = [one for one in CASES if is_chosen(only, one.section, one.title)]
+    if not chosen:
+        return
+    checkouts = [*([against] if against else []), REPOSITORY]
     rgb = field()
     folders = {}
     for number, one in enumerate(chosen):
@@ -521,9 +606,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     reference.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb).save(reference / "colour.png")
     Image.fromarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)).save(reference / "grey.png")
-    titles = ["section", "case", *(["before"] if asked.against else []), "now", "as it should be"]
-    print("| " + " | ".join(titles) + " |")
-    print("|" + "---|" * len(titles))
     together = [run(checkout, root / "together") for checkout in checkouts]
     for one in chosen:
         cells = []
@@ -531,14 +613,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for checkout, whole in zip(checkouts, together, strict=True):
             folder = folders[one.title]
             if one.expected == "bombs":
+                if checkout != REPOSITORY:
+                    cells.append("not run: gigabytes, minutes")
+                    continue
                 done = run(checkout, folder)
             else:
                 own = [field for field in whole.fields if f"{folder.name}/" in field["file"]]
                 done = replace(whole, fields=own)
             text, right = judge(one, done, whole)
             cells.append(text)
-        verdict = "yes" if right else "**no**"
-        print(f"| {one.section} | {one.title} | {' | '.join(cells)} | {verdict} |", flush=True)
+        yield Row(one.section, one.title, cells[0], cells[-1], right)
 
 
 @dataclass(frozen=True)
@@ -639,4 +723,4 @@ def labels(entry: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -21,6 +21,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +33,7 @@ from typing import Any
 import av
 import cv2
 import numpy as np
+from format_cases import Row, is_chosen, print_table
 
 from wbcdet.datasets.synthetic import STAINS, render_field, render_smear
 
@@ -43,21 +45,22 @@ _PATIENCE = 240
 
 @dataclass(frozen=True)
 class Case:
-    """A case: its section of the list, its title, and what makes its files and the arguments."""
+    """A case: its section, its title, what makes its files and the arguments, and what it says."""
 
     section: str
     title: str
     make: Callable[[Path], Sequence[str]]
+    expected: Sequence[str]
 
 
 CASES: list[Case] = []
 
 
-def case(section: str, title: str) -> Callable[..., Any]:
-    """Register a case."""
+def case(section: str, title: str, *expected: str) -> Callable[..., Any]:
+    """Register a case; ``expected`` are parts of what should be said."""
 
     def register(make: Callable[[Path], Sequence[str]]) -> Callable[[Path], Sequence[str]]:
-        CASES.append(Case(section, title, make))
+        CASES.append(Case(section, title, make, expected))
         return make
 
     return register
@@ -104,7 +107,7 @@ def watch(source: object, *more: str) -> list[str]:
     return ["stream", str(source), "--out", "out", "--no-annotate", *more]
 
 
-@case("8", "the film as it should be")
+@case("8", "the film as it should be", "exit 0", "9 cells")
 def _(folder: Path) -> Sequence[str]:
     return watch(film(folder / "film.mkv", panned()))
 
@@ -116,18 +119,18 @@ def _woven() -> list[np.ndarray]:
     return pictures
 
 
-@case("8", "interlaced, and says so")
+@case("8", "interlaced, and says so", "exit 0", "9 cells", "deinterlaced")
 def _(folder: Path) -> Sequence[str]:
     options = {"x264-params": "tff=1:interlaced=1"}
     return watch(film(folder / "film.mkv", _woven(), **options))
 
 
-@case("8", "interlaced, and does not say so")
+@case("8", "interlaced, and does not say so", "exit 0", "9 cells", "deinterlaced")
 def _(folder: Path) -> Sequence[str]:
     return watch(film(folder / "film.mkv", _woven()))
 
 
-@case("8", "pixels twice as wide as high")
+@case("8", "pixels twice as wide as high", "exit 0", "9 cells", "not square")
 def _(folder: Path) -> Sequence[str]:
     half = [cv2.resize(one, (SIZE[0] // 2, SIZE[1])) for one in panned()]
     return watch(film(folder / "film.mkv", half, ratio=Fraction(2)))
@@ -147,9 +150,15 @@ def _damaged(folder: Path, name: str, codec: str, how: str) -> Path:
 for _name, _codec in (("film.mkv", "libx264"), ("film.mkv", "mjpeg"), ("film.avi", "mjpeg"),
                       ("film.ts", "libx264"), ("film.mp4", "libx264")):  # fmt: skip
     for _how in ("half", "zeros"):
+        _lost = (_name, _how) == ("film.mp4", "half")  # its index is at the end
         _words = "cut in half" if _how == "half" else "200 kB of zeros in it"
 
-        @case("8", f"{_name} ({_codec}), {_words}")
+        @case(
+            "8",
+            f"{_name} ({_codec}), {_words}",
+            "exit 2" if _lost else "exit 1",
+            "could be read" if not _lost else "can be read",
+        )
         def _(
             folder: Path, name: str = _name, codec: str = _codec, how: str = _how
         ) -> Sequence[str]:
@@ -193,8 +202,8 @@ class Files(SimpleHTTPRequestHandler):
         pass
 
 
-def _behind(name: str, title: str, way: str = "") -> None:
-    @case("8", title)
+def _behind(name: str, title: str, way: str = "", *expected: str) -> None:
+    @case("8", title, *(expected or ("exit 0", "9 cells")))
     def _(folder: Path) -> Sequence[str]:
         if name.endswith(".m3u8"):
             film(folder / "film.mp4", panned())
@@ -219,10 +228,12 @@ _behind("film.mkv", "MKV of a web server")
 _behind("list.m3u8", "HLS of a web server")
 _behind("film.ts", "MPEG-TS of a web server")
 _behind("film.ts", "MPEG-TS of a server that does not say its length", "bare")
-_behind("live.mjpg", "live MJPEG, every second picture cut to a third", "camera")
+_behind(
+    "live.mjpg", "live MJPEG, every second picture cut to a third", "camera", "exit 1", "damaged"
+)
 
 
-@case("8", "a server that accepts and is silent")
+@case("8", "a server that accepts and is silent", "exit 2", "no answer")
 def _(folder: Path) -> Sequence[str]:
     return watch("SILENT/x")
 
@@ -270,6 +281,10 @@ def _boxes(change: Callable[..., Sequence[float]]) -> Callable[[dict[str, Any]],
     return apply
 
 
+#: Said of boxes that all lie beside their cells in one way.
+_BESIDE = ("exit 1", "all in the same way")
+
+
 def _shared(document: dict[str, Any]) -> None:
     document["images"][1]["id"] = 0
     for one in document["annotations"]:
@@ -281,23 +296,25 @@ def _windows(document: dict[str, Any]) -> None:
         one["file_name"] = f"C:\\data\\images\\{one['file_name']}"
 
 
-for _title, _change in (
-    ("COCO as it should be", lambda _: None),
-    ("COCO, two pictures of one id", _shared),
-    ("COCO, paths of Windows", _windows),
-    ("COCO, boxes x, y, x, y", _boxes(lambda x, y, w, h: (x, y, x + w, y + h))),
-    ("COCO, boxes in percent", _boxes(lambda x, y, w, h: (x / 6.4, y / 4.8, w / 6.4, h / 4.8))),
-    ("COCO, boxes of half scale", _boxes(lambda x, y, w, h: (x / 2, y / 2, w / 2, h / 2))),
-    ("COCO, swapped axes", _boxes(lambda x, y, w, h: (y, x, h, w))),
-    ("COCO, before the turn", _boxes(lambda x, y, w, h: (y, SIZE[0] - x - w, h, w))),
+for _title, _change, *_expected in (
+    ("COCO as it should be", lambda _: None, "exit 0", "found 9"),
+    ("COCO, two pictures of one id", _shared, "exit 1", "pictures left out"),
+    ("COCO, paths of Windows", _windows, "exit 0", "found 9"),
+    ("COCO, boxes x, y, x, y", _boxes(lambda x, y, w, h: (x, y, x + w, y + h)), *_BESIDE),
+    ("COCO, boxes in percent", _boxes(lambda x, y, w, h: (x / 6.4, y / 4.8, w / 6.4, h / 4.8)),
+     *_BESIDE),
+    ("COCO, boxes of half scale", _boxes(lambda x, y, w, h: (x / 2, y / 2, w / 2, h / 2)),
+     *_BESIDE),
+    ("COCO, swapped axes", _boxes(lambda x, y, w, h: (y, x, h, w)), *_BESIDE),
+    ("COCO, before the turn", _boxes(lambda x, y, w, h: (y, SIZE[0] - x - w, h, w)), *_BESIDE),
 ):  # fmt: skip
 
-    @case("10", _title)
+    @case("10", _title, *_expected)
     def _(folder: Path, change: Callable[[dict[str, Any]], None] = _change) -> Sequence[str]:
         return coco(folder, change)
 
 
-@case("10", "YOLO, data.yaml against classes.txt")
+@case("10", "YOLO, data.yaml against classes.txt", "exit 2", "differently")
 def _(folder: Path) -> Sequence[str]:
     for name, pixels, boxes in pictures(folder):
         h, w = pixels.shape[:2]
@@ -311,7 +328,7 @@ def _(folder: Path) -> Sequence[str]:
     return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
 
 
-@case("10", "YOLO with byte order marks")
+@case("10", "YOLO with byte order marks", "exit 0", "found 9")
 def _(folder: Path) -> Sequence[str]:
     for name, pixels, boxes in pictures(folder):
         h, w = pixels.shape[:2]
@@ -330,7 +347,7 @@ for _names in (("eosi", "NEU", "BNE"), ("Eosinófilos", "Linfocitos", "segmentad
                ("嗜酸性粒细胞", "淋巴细胞", "中性粒细胞"),
                ("Eosinophile", "Lymphozyten", "Segmentkernige")):  # fmt: skip
 
-    @case("10", f"class folders {', '.join(_names)}")
+    @case("10", f"class folders {', '.join(_names)}", "exit 0", "cells 3")
     def _(folder: Path, names: tuple[str, ...] = _names) -> Sequence[str]:
         for seed, name in enumerate(names):
             pixels, boxes = field(seed)
@@ -346,7 +363,7 @@ for _title, _text in (
     ("decimal commas", "slide;neut %;lymph %;mono %;eos %;n\ns1;60,0;30,0;8,0;2,0;2.000\n"),
 ):
 
-    @case("10", f"CSV of a manual count with {_title}")
+    @case("10", f"CSV of a manual count with {_title}", "exit 0")
     def _(folder: Path, text: str = _text) -> Sequence[str]:
         (folder / "manual.csv").write_text(text, encoding="utf-8-sig")
         rows = "s1,neutrophil,60\ns1,lymphocyte,30\ns1,monocyte,8\ns1,eosinophil,2\n"
@@ -375,7 +392,9 @@ def run(arguments: Sequence[str], package: Path, where: Path) -> str:
 def _figures(out: Path) -> list[str]:
     if (out / "cells.csv").is_file() and (out / "results.json").is_file():
         with (out / "cells.csv").open(encoding="utf-8", newline="") as file:
-            return [f"{sum(not row.get('left_out') for row in csv.DictReader(file))} cells"]
+            counted = [row for row in csv.DictReader(file) if not row.get("left_out")]
+        names = sorted(Counter(row["label"] for row in counted).items())
+        return [f"{len(counted)} cells: " + ", ".join(f"{count} {name}" for name, count in names)]
     if (out / "evaluation.json").is_file():
         document = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
         one = document["lists"][0]
@@ -395,39 +414,44 @@ def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
     found = dict.fromkeys(
         line.removeprefix("wbcdet: ")[:160] for line in lines if any(w in line for w in words)
     )
-    return [one for one in found if "Research use" not in one][:3]
+    return [one for one in found if "Research use" not in one][:2]
 
 
-def main() -> None:
+def rows(only: str | None, against: Path | None, root: Path) -> Iterator[Row]:
+    """Yield the cases of films and labels, one after the other."""
+    packages = [*([against] if against else []), REPOSITORY]
+    silent = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # never answers
+    quiet = f"http://127.0.0.1:{silent.server_port}"
+    for number, one in enumerate(CASES):
+        if not is_chosen(only, one.section, one.title):
+            continue
+        place = root / f"case-{number:02}"
+        place.mkdir(parents=True, exist_ok=True)
+        arguments = one.make(place)
+        with served(functools.partial(Files, directory=str(place))) as address:
+            arguments = [a.replace("SERVER", address).replace("SILENT", quiet) for a in arguments]
+            said = [
+                run(arguments, package, root / f"case-{number:02}-{i}")
+                .replace(str(root), "…")
+                .replace(address, "http://…")
+                .replace(quiet, "http://…")
+                for i, package in enumerate(packages)
+            ]
+        right = all(part in said[-1] for part in one.expected)
+        yield Row(one.section, one.title, said[0], said[-1], right)
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--only", help="the cases of one section, or with a word in their title")
     parser.add_argument("--keep", type=Path, help="keep the files there")
     parser.add_argument("--against", type=Path, help="another checkout, for a column beside it")
     given = parser.parse_args()
-    packages = [*([given.against] if given.against else []), REPOSITORY]
-    print("| | case |" + " before |" * (len(packages) - 1) + " now |")
-    print("|---|---|" + "---|" * len(packages))
-    silent = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # never answers
+    against = given.against and given.against.resolve()
     with tempfile.TemporaryDirectory() as folder:
-        root = given.keep or Path(folder)
-        for number, one in enumerate(CASES):
-            if given.only and given.only != one.section and given.only not in one.title:
-                continue
-            place = root / f"case-{number:02}"
-            place.mkdir(parents=True, exist_ok=True)
-            arguments = one.make(place)
-            with served(functools.partial(Files, directory=str(place))) as address:
-                quiet = f"http://127.0.0.1:{silent.server_port}"
-                arguments = [
-                    a.replace("SERVER", address).replace("SILENT", quiet) for a in arguments
-                ]
-                said = [
-                    run(arguments, package, root / f"case-{number:02}-{i}")
-                    for i, package in enumerate(packages)
-                ]
-            cells = " | ".join(text.replace("|", "/").replace(str(root), "…") for text in said)
-            print(f"| {one.section} | {one.title} | {cells} |", flush=True)
+        made = rows(given.only, against, given.keep or Path(folder))
+        return print_table(made, against=against is not None)
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -20,11 +20,12 @@ import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
+from format_cases import Row, is_chosen, print_table
 
 from wbcdet.datasets.synthetic import render_field
 
@@ -389,23 +390,25 @@ def play(one: Case, package: Path) -> str:
             return f"{type(error).__name__}: {error}".splitlines()[0][:80]
 
 
+def rows(only: str | None, against: Path | None) -> Iterator[Row]:
+    """Yield what comes of each case; what should is said where it does not."""
+    for one in CASES:
+        if is_chosen(only, one.section, one.title):
+            now = play(one, REPOSITORY)
+            right = now == one.expected
+            before = play(one, against) if against else ""
+            words = now if right else f"{now} (should be: {one.expected})"
+            yield Row(one.section, one.title, before, words, right)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Play the cases and print a Markdown table; 1 where one does not come out as it should."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", metavar="SECTION", help="the cases of one section")
+    parser.add_argument("--only", help="the cases of one section, or with a word in their title")
     parser.add_argument("--against", type=Path, metavar="CHECKOUT", help="an older checkout")
     given = parser.parse_args(arguments)
-    wrong = 0
-    print("| section | case | should be |" + " before |" * bool(given.against) + " now |")
-    print("|---|---|---|" + "---|" * bool(given.against) + "---|")
-    for one in CASES:
-        if given.only not in (None, one.section):
-            continue
-        now = play(one, REPOSITORY)
-        before = f" {play(one, given.against)} |" if given.against else ""
-        wrong += now != one.expected
-        print(f"| {one.section} | {one.title} | {one.expected} |{before} {now} |", flush=True)
-    return int(wrong > 0)
+    against = given.against and given.against.resolve()
+    return print_table(rows(given.only, against), against=against is not None)
 
 
 if __name__ == "__main__":

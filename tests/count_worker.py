@@ -52,7 +52,11 @@ class PlainAnalyzer:
             except FieldError as error:
                 yield None, FieldResult.failed(source.name, str(error))
                 continue
-            yield field, FieldResult(source.name, field.width, field.height, find_cells(field))
+            cells = find_cells(field)
+            yield (
+                field,
+                FieldResult(source.name, field.width, field.height, cells, region=field.region),
+            )
 
 
 def find_cells(field: Field) -> tuple[Cell, ...]:

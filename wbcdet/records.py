@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from enum import Enum
 from math import isfinite
 from typing import TYPE_CHECKING, Any
@@ -167,6 +167,55 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class SlideRegion:
+    """Where a field lies on a slide of which it is a part.
+
+    Attributes:
+        slide: name of the slide.
+        x, y: its corner, in pixels of the slide's finest level.
+        downsample: pixels of the finest level to one of the field, along a side.
+        um_per_px: µm to one pixel of the field.
+        edge: it lies at the edge or tail of the smear, where large cells gather.
+    """
+
+    slide: str
+    x: int
+    y: int
+    downsample: float
+    um_per_px: float
+    edge: bool = False
+
+    def on_slide(self, box: tuple[float, float, float, float]) -> tuple[float, float, float, float]:
+        """Return a box of the field in pixels of the slide's finest level."""
+        x_min, y_min, x_max, y_max = (value * self.downsample for value in box)
+        return x_min + self.x, y_min + self.y, x_max + self.x, y_max + self.y
+
+    def diameter_um(self, cell: Cell) -> float:
+        """Return the mean of a cell's two sides in µm."""
+        x_min, y_min, x_max, y_max = cell.box
+        return round((x_max - x_min + y_max - y_min) / 2 * self.um_per_px, 2)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> SlideRegion:
+        """Return the region of a field in ``results.json``.
+
+        Raises:
+            ValueError, KeyError, TypeError: the mapping is not of one.
+        """
+        region = cls(
+            str(data["slide"]),
+            int(data["x"]),
+            int(data["y"]),
+            float(data["downsample"]),
+            float(data["um_per_px"]),
+            bool(data["edge"]),
+        )
+        if not (0 < region.downsample < math.inf and 0 < region.um_per_px < math.inf):
+            raise ValueError("scale of a region is no number above 0")
+        return region
+
+
+@dataclass(frozen=True, slots=True)
 class FieldResult:
     """The result of one input: its cells, or the reason it could not be read.
 
@@ -180,6 +229,7 @@ class FieldResult:
             them; None where they were not measured.
         remarks: what to know of how it was read, a line each: ``animation: first of 12 pictures``,
             ``z-stack: plane 7 of 15, the sharpest``, ``damaged: ...``.
+        region: of a part of a slide: where it lies on it.
     """
 
     file: str
@@ -190,6 +240,7 @@ class FieldResult:
     weak_scores: tuple[float, ...] = ()
     stain: tuple[float, ...] | None = None
     remarks: tuple[str, ...] = ()
+    region: SlideRegion | None = None
 
     @property
     def is_damaged(self) -> bool:
@@ -234,9 +285,18 @@ class FieldResult:
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """Tabulate the cells, one row each, under ``CELL_COLUMNS``; the same header when there is
-        no cell."""
-        import pandas as pd
+        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell.
+
+        Raises:
+            WbcdetError: pandas is not installed.
+        """
+        from wbcdet.utils.errors import WbcdetError
+        from wbcdet.utils.extras import missing
+
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise WbcdetError(missing(error, "to_frame()", "pandas")) from error
 
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
@@ -255,6 +315,10 @@ class FieldResult:
             data["weak_scores"] = list(self.weak_scores)
         if self.stain is not None:
             data["stain"] = list(self.stain)
+        if self.region is not None:
+            data["region"] = asdict(self.region)
+            for cell, values in zip(self.cells, data["cells"], strict=True):
+                values["diameter_um"] = self.region.diameter_um(cell)
         return data
 
     @classmethod
@@ -283,6 +347,7 @@ class FieldResult:
             weak_scores=tuple(_score("weak_scores", one) for one in data.get("weak_scores") or ()),
             stain=_numbers(data.get("stain")),
             remarks=tuple(map(str, data.get("remarks", ()))),
+            region=SlideRegion.from_dict(data["region"]) if "region" in data else None,
         )
 
 

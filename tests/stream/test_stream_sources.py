@@ -289,7 +289,8 @@ def test_live_source_keeps_the_newest_frame_only(tmp_path: Path) -> None:
     assert 3 <= len(taken) < 30
 
 
-def test_rtsp_lost_and_found_three_times(tmp_path: Path) -> None:
+def rtsp_server(folder: Path, port: int, *only: str) -> subprocess.Popen[str]:
+    """GStreamer's server of some pictures, over any transport or one alone."""
     probe = "import gi; gi.require_version('GstRtspServer', '1.0')"
     if (
         not Path(SYSTEM_PYTHON).exists()
@@ -297,17 +298,49 @@ def test_rtsp_lost_and_found_three_times(tmp_path: Path) -> None:
     ):
         pytest.skip("no GStreamer RTSP server (Debian: gir1.2-gst-rtsp-server-1.0, python3-gi)")
     for i in range(30):
-        cv2.imwrite(str(tmp_path / f"{i:04}.jpg"), frame_at(10 * i, 0))
+        cv2.imwrite(str(folder / f"{i:04}.jpg"), frame_at(10 * i, 0))
+    command = [SYSTEM_PYTHON, str(Path(__file__).parents[1] / "rtsp_server.py"), str(folder)]
+    command += [str(port), str(WIDTH), str(HEIGHT), *only]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert server.stdout is not None
+    if server.stdout.readline().strip() != "ready":
+        pytest.skip("GStreamer's RTSP server does not start")
+    return server
+
+
+@pytest.mark.parametrize(
+    ("only", "asked", "comes"),
+    [
+        ("udp", "auto", True),
+        ("udp", "udp", True),
+        ("udp", "tcp", False),
+        ("tcp", "auto", True),
+        ("tcp", "udp", False),
+    ],
+)
+def test_rtsp_over_one_transport_alone(tmp_path: Path, only: str, asked: str, comes: bool) -> None:
     port = free_port()
-    command = [SYSTEM_PYTHON, str(Path(__file__).parents[1] / "rtsp_server.py"), str(tmp_path)]
-    command += [str(port), str(WIDTH), str(HEIGHT)]
+    server = rtsp_server(tmp_path, port, only)
+    try:
+        source = open_source(f"rtsp://127.0.0.1:{port}/live", transport=asked)
+        if comes:
+            frames = list(islice((one for one in source.frames() if isinstance(one, Frame)), 5))
+            assert len(frames) == 5
+            assert frames[0].pixels.shape == (HEIGHT, WIDTH, 3)
+        else:
+            with pytest.raises(SourceError, match=rf"tried over {asked.upper()}"):
+                next(iter(source.frames()))
+        source.close()
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_rtsp_lost_and_found_three_times(tmp_path: Path) -> None:
+    port = free_port()
 
     def serve() -> subprocess.Popen[str]:
-        server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
-        assert server.stdout is not None
-        if server.stdout.readline().strip() != "ready":
-            pytest.skip("GStreamer's RTSP server does not start")
-        return server
+        return rtsp_server(tmp_path, port)
 
     server = serve()
     said: list[str] = []

@@ -14,25 +14,24 @@ from conftest import REPOSITORY
 from streaming import pan, raster
 
 _SHOW = """
-import sys, cv2
-from wbcdet.stream.display import window
-keys = iter([-1, ord(" "), ord(" "), ord("u"), -1, ord("n"), -1, ord("q")])
-real = cv2.waitKey
-def press(wait):
-    real(wait)
-    return next(keys, -1)
-cv2.waitKey = press
+import sys, time, pygame
+keys = iter(["", " ", " ", "u", "", "n", "", "q"])
+real = pygame.event.get
+def press():
+    key = next(keys, "")
+    return [*real(), *(pygame.event.Event(pygame.KEYDOWN, key=ord(one)) for one in key)]
+pygame.event.get = press
 from wbcdet.cli.app import app
 app(["stream", sys.argv[1], "--out", sys.argv[2], "--display"])
 """
 
 #: At the fourth look the window is closed.
 _CLOSE = """
-    if next(keys) == ord("u"):
+    if key == "u":
         import x_windows
         x_windows.close_all()
-    real(200)
-    return -1
+        time.sleep(0.2)
+    return real()
 """
 
 
@@ -57,13 +56,20 @@ def test_keys_steer_the_window(tmp_path: Path) -> None:
     done = _run(_SHOW, video, tmp_path / "out")
     assert done.returncode == 0, done.stderr
     told = [line.split(",")[2] for line in (tmp_path / "out/events.csv").read_text().splitlines()]
-    assert told[1:] == ["begin", "pause", "start", "undo", "new-slide"]
+    # What the models say of drawn ground is no matter of the window.
+    assert [what for what in told[1:] if what != "ground"] == [
+        "begin",
+        "pause",
+        "start",
+        "undo",
+        "new-slide",
+    ]
 
 
 def test_closing_the_window_ends_with_a_report(tmp_path: Path) -> None:
     if shutil.which("xvfb-run") is None:
         pytest.skip("no virtual screen (Debian: xvfb, xauth)")
-    show = _SHOW.replace("real(wait)\n", _CLOSE)
+    show = _SHOW.replace('key = next(keys, "")\n', 'key = next(keys, "")' + _CLOSE)
     assert _CLOSE in show
     done = _run(show, pan(tmp_path / "v.mp4", raster()), tmp_path / "out")
     assert done.returncode == 0, done.stderr

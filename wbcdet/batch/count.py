@@ -3,31 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from wbcdet.batch.counted_field import CountedField, Engine
 from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
 from wbcdet.io.discover import Root, Source, below
-from wbcdet.io.errors import FieldError
-from wbcdet.io.field import Field
-from wbcdet.records import DAMAGED, FieldResult
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header, note_roots
-from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS
 from wbcdet.results.output_folder import check_target
-from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_annotated
+from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_picture
 from wbcdet.utils.files import PART_PREFIX
 from wbcdet.utils.progress import counting
 
 if TYPE_CHECKING:
-    from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.batch.slide_count import SlideCount
 
 
 def prepare(
@@ -121,64 +116,43 @@ def count(
     sources: list[Source],
     plan: ResumePlan,
     journal: Journal,
-    analyzer: Analyzer,
+    engine: Engine,
     *,
     quiet: bool = False,
+    slides: SlideCount | None = None,
 ) -> None:
     """Count the planned fields, one line of the journal for each.
 
+    Of slides only as much as is wanted.
+
     Raises:
+        SlideGoneError: a slide cannot be reached any more; the journal holds what was done.
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
-    stamps, waiting = InputFingerprints(), deque[Any]()
-
-    def stamped() -> Iterator[Source]:
-        # Before it is read: a file that changes meanwhile is seen to have changed by the next run.
-        for source in plan.todo:
-            waiting.append(stamps.take(source.path))
-            yield source
-
+    todo = (one for one in plan.todo if slides is None or slides.wanted(one))
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
-        for field, result in analyzer.analyze_fields(stamped()):
-            stamp = waiting.popleft()
-            cells = _keep(job, journal, plan.pictures.get(result.file), field, result, stamp)
-            del field  # while the next one is waited for, its memory is free
-            tick(cells)
+        for field in engine.count_fields(todo, draw=job.annotate, dedupe=job.dedupe):
+            result = field.result
+            if slides is not None:
+                slides.check_reachable(result)
+                slides.add(result)
+            cells = _keep(job, journal, plan.pictures.get(result.file), field)
+            tick(cells, 0.0 if slides is None else slides.mm2(result.file))
     journal.sync()
 
 
-def _keep(
-    job: Job,
-    journal: Journal,
-    picture: str | None,
-    field: Field | None,
-    result: FieldResult,
-    stamp: dict[str, Any] | None,
-) -> int:
+def _keep(job: Job, journal: Journal, picture: str | None, field: CountedField) -> int:
     """Write one field into the journal; returns its number of cells."""
-    from wbcdet.inference.quality import cell_width, measure_field
-    from wbcdet.report.registration import encode_registration_image
-    from wbcdet.report.thumbnails import cut_overview, cut_thumbnails
-
-    if field is not None:
-        try:
-            small = cut_thumbnails(field, result.cells) or [cut_overview(field)]
-            quality = asdict(measure_field(field, cell_width(result.cells)))
-            if result.is_damaged:
-                quality["problems"] = (*quality["problems"], DAMAGED)
-            ground = [encode_registration_image(field.pixels)] * job.dedupe
-        except FieldError as error:  # a large file that is read in parts has gone meanwhile
-            field, result = None, FieldResult.failed(result.file, str(error))
-    if field is None:
-        journal.append(JournalEntry(result, stamp).to_record())
-        return 0
-    if picture is not None:
-        write_annotated(job.out, picture, field.pixels, result)
-    entry = JournalEntry(result, stamp, quality, picture, job.dedupe)
-    journal.append(entry.to_record(), [*small, *ground])
-    field.release()
-    return len(result.cells)
+    if field.drawing is None:
+        picture = None
+    elif picture is not None:
+        write_picture(job.out, picture, field.drawing)
+    entry = JournalEntry(
+        field.result, field.stamp, field.quality, picture, job.dedupe and field.quality is not None
+    )
+    journal.append(entry.to_record(), field.pictures)
+    return len(field.result.cells)
 
 
 def _sweep(out: Path) -> None:

@@ -20,6 +20,8 @@ from wbcdet.cli.count import count
 from wbcdet.cli.data import app as data_app
 from wbcdet.cli.demo import EPILOG as DEMO_EPILOG
 from wbcdet.cli.demo import demo
+from wbcdet.cli.doctor import EPILOG as DOCTOR_EPILOG
+from wbcdet.cli.doctor import doctor
 from wbcdet.cli.evaluate import EPILOG as EVALUATE_EPILOG
 from wbcdet.cli.evaluate import evaluate
 from wbcdet.cli.export import EPILOG as EXPORT_EPILOG
@@ -31,6 +33,8 @@ from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
 from wbcdet.cli.predict import predict
 from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
 from wbcdet.cli.review import review
+from wbcdet.cli.serve import EPILOG as SERVE_EPILOG
+from wbcdet.cli.serve import serve
 from wbcdet.cli.stream import EPILOG as STREAM_EPILOG
 from wbcdet.cli.stream import stream
 from wbcdet.cli.train import app as train_app
@@ -71,10 +75,12 @@ app.add_typer(train_app, name="train", help="Train the classifier or the detecto
 app.command(epilog=AGREE_EPILOG)(as_command(agree))
 app.command(epilog=COUNT_EPILOG)(as_command(count))
 app.command(epilog=DEMO_EPILOG)(as_command(demo))
+app.command(epilog=DOCTOR_EPILOG)(as_command(doctor))
 app.command(epilog=EVALUATE_EPILOG)(as_command(evaluate))
 app.command(epilog=EXPORT_EPILOG)(as_command(export))
 app.command(epilog=LEARN_EPILOG)(as_command(learn))
 app.command(epilog=REVIEW_EPILOG)(as_command(review))
+app.command(epilog=SERVE_EPILOG)(as_command(serve))
 app.command(epilog=STREAM_EPILOG)(as_command(stream))
 app.command()(as_command(cameras))
 app.command(epilog=PREDICT_EPILOG)(as_command(predict))

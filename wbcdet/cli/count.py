@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -30,13 +31,16 @@ from wbcdet.cli.options import (
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+    from wbcdet.batch.counted_field import Engine
+    from wbcdet.batch.slide_count import SlideCount
+    from wbcdet.batch.slides import SlideOptions
     from wbcdet.differential.identifiers import Identifiers
-    from wbcdet.inference.analyzer import Analyzer
-    from wbcdet.io.discover import Source
+    from wbcdet.io.discover import Found, Source
     from wbcdet.report.counts import CountOptions, ReportCounts
     from wbcdet.report.job import Job
+    from wbcdet.settings import Settings
 
 EPILOG = (
     "Interrupted, by Ctrl-C, a crash or a full disk? Give the same command again: it goes on where "
@@ -65,7 +69,10 @@ def count(
     ] = None,
     target: Annotated[
         int | None,
-        typer.Option(metavar="100|200|400", help="Warn where fewer cells were classified."),
+        typer.Option(
+            metavar="100|200|400",
+            help="Warn where fewer cells were classified; a slide is counted up to there.",
+        ),
     ] = None,
     exclude_edge: Annotated[
         bool, typer.Option("--exclude-edge", help="Leave out cells cut by the border of a field.")
@@ -100,10 +107,46 @@ def count(
         bool,
         typer.Option("--pdf", help="Print report.pdf too; needs Chromium, Chrome or Edge."),
     ] = False,
+    zone: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Slides: count in this zone, GeoJSON polygons in pixels of the slide as QuPath "
+            "writes them. Default: where red cells lie side by side.",
+            show_default=False,
+        ),
+    ] = None,
+    track: Annotated[
+        str,
+        typer.Option(
+            metavar="all|battlement",
+            help="Slides: count all of the zone, or only along a battlement across the smear.",
+        ),
+    ] = "all",
+    edges: Annotated[
+        bool,
+        typer.Option("--edges", help="Slides: count the edge and tail of the smear too, apart."),
+    ] = False,
+    um_per_px: Annotated[
+        float | None,
+        typer.Option(
+            metavar="UM",
+            help="Slides: µm to one pixel of the finest level. Default: what the file says.",
+            show_default=False,
+        ),
+    ] = None,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
     settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
+    engine: Annotated[
+        str,
+        typer.Option(
+            metavar="local|ray|ray://HOST:PORT",
+            help="Where the fields are counted: on this computer, or on a Ray cluster (the one it "
+            "belongs to, or that of an address). The report is the same.",
+        ),
+    ] = "local",
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
@@ -117,17 +160,32 @@ def count(
     # Every field by itself in the classifier, so that its result cannot depend on which fields
     # happened to come before it in an interrupted run.
     settings = replace(settings, fields_per_batch=1)
+    if engine not in ("local", "ray") and not engine.startswith("ray://"):
+        stop(f"--engine {engine}: give local, ray or ray://HOST:PORT")
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
     options = replace(options, identifiers=_identifiers(group_by, patient, order, slide, ids))
     if pdf:
         _check_browser()  # before an hour of counting
 
+    from wbcdet.batch.slides import SlideOptions
     from wbcdet.report.job import Job
     from wbcdet.results.output_folder import check_output
 
+    if track not in ("all", "battlement"):
+        stop(f"--track must be all or battlement, not {track}")
+    if um_per_px is not None and not 0.005 < um_per_px < 100:
+        stop(f"--um-per-px must be the size of a pixel in µm, such as 0.25, not {um_per_px:g}")
+    asked = SlideOptions(um_per_px, zone, track, edges, target)
     try:
         writing(out, lambda: check_output(out, "count"))
-        found = search_fields(sources, out, quiet=quiet)
+        found, slides = _search(sources, out, asked, quiet=quiet)
+        if slides is not None:
+            if engine != "local":
+                stop(f"--engine {engine} counts fields; slides are counted without it, here")
+            options = _slide_options(options, slides, asked)
+            fields, no_annotate, dedupe = slides.sources, True, False
+        else:
+            fields = found.fields
         job = Job(
             tuple(found.roots),
             out,
@@ -136,11 +194,31 @@ def count(
             restart=restart,
             pdf=pdf,
         )
-        analyzer = load_analyzer(settings, weights=weights)
-        done = _run(job, options, found.fields, analyzer, quiet=quiet)
+        with _opened_engine(engine, settings, weights, slides) as worker:
+            done = _run(job, options, fields, worker, slides, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
     _report(done, quiet=quiet, json=json)
+
+
+@contextmanager
+def _opened_engine(
+    name: str, settings: Settings, weights: Path | None, slides: SlideCount | None
+) -> Iterator[Engine]:
+    """Yield what counts, until it is not needed any more."""
+    if name == "local":
+        from wbcdet.batch.counted_field import LocalEngine
+
+        analyzer = load_analyzer(settings, weights=weights)
+        yield LocalEngine(analyzer, None if slides is None else slides.claims)
+        return
+    from wbcdet.batch.ray_engine import RayEngine
+
+    cluster = RayEngine(settings, weights, name.partition("://")[2] or None)
+    try:
+        yield cluster
+    finally:
+        cluster.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,11 +283,75 @@ def _check_browser() -> None:
         stop(f"--pdf: {error}")
 
 
+def _search(
+    sources: list[str], out: Path, asked: SlideOptions, *, quiet: bool
+) -> tuple[Found, SlideCount | None]:
+    """Return what the user named; the parts of it where it is slides."""
+    from wbcdet.batch.slide_count import MixedError, SlideCount, is_named_slide, slides_in
+    from wbcdet.io.discover import Found, as_slide
+
+    wanted = asked.um_per_px is not None or asked.zone is not None
+    named = [one for one in sources if is_named_slide(one, wanted=wanted)]
+    rest = [one for one in sources if one not in named]
+    found = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else Found()
+    for one in named:
+        item, root = as_slide(one)
+        found.fields.append(item)
+        found.roots.append(root)
+    found.roots = list(dict.fromkeys(found.roots))
+    try:
+        slides = slides_in(found, wanted=wanted)
+    except MixedError as error:
+        stop(str(error))
+    if not slides:
+        if asked.zone or asked.edges or asked.um_per_px or asked.track != "all":
+            from wbcdet.io.slides.base import MISSING
+            from wbcdet.io.slides.open import has_extra
+
+            stop("--zone, --track, --edges and --um-per-px are of slides, and none was found"
+                 + ("" if has_extra() else f"; {MISSING}"))  # fmt: skip
+        if problem := found.problem():
+            stop(problem)
+        return found, None
+    from wbcdet.io.errors import FieldError
+
+    try:
+        count = SlideCount(slides, asked)
+    except FieldError as error:
+        stop(str(error))
+    if not count.plans:
+        first = count.sources[0]
+        stop(f"{first.name}: {first.problem}")
+    for plan in count.plans.values() if not quiet else []:
+        for line in plan.said():
+            print(f"wbcdet: {plan.source.name}: {line}", file=sys.stderr)
+    return found, count
+
+
+def _slide_options(options: CountOptions, slides: SlideCount, asked: SlideOptions) -> CountOptions:
+    """Each slide has a differential of its own, and so have its edge and tail."""
+    from wbcdet.io.slide_part import BY_SLIDE
+
+    if asked.edges and options.group_by is not None:
+        stop("--edges gives the edge of each slide a differential of its own; leave --group-by out")
+    several = len(slides.plans) > 1 or asked.edges
+    by = options.group_by or (BY_SLIDE if several else None)
+    return replace(options, group_by=by, dedupe=True)
+
+
 def _run(
-    job: Job, options: CountOptions, sources: list[Source], analyzer: Analyzer, *, quiet: bool
+    job: Job,
+    options: CountOptions,
+    sources: list[Source],
+    engine: Engine,
+    slides: SlideCount | None,
+    *,
+    quiet: bool,
 ) -> _Done:
     from wbcdet.batch.count import count as count_fields
     from wbcdet.batch.count import prepare
+    from wbcdet.batch.slide_count import SlideGoneError
+    from wbcdet.batch.slide_report import finish_slides
     from wbcdet.report.header import ResumeError
     from wbcdet.report.job import opened
     from wbcdet.report.journal import JournalError
@@ -223,13 +365,18 @@ def _run(
     try:
         with opened(job) as journal:
             try:
-                sources, plan = prepare(job, sources, journal, analyzer.info())
+                sources, plan = prepare(job, sources, journal, engine.info())
                 for note in plan.notes if not quiet else []:
                     print(f"wbcdet: {note}", file=sys.stderr)
-                count_fields(job, sources, plan, journal, analyzer, quiet=quiet)
-                names = [source.name for source in sources]
+                if slides is not None:
+                    slides.begin(journal, sources)
+                count_fields(job, sources, plan, journal, engine, quiet=quiet, slides=slides)
                 with finishing(quiet):
-                    tally = finish(job, names, journal, options)
+                    if slides is None:
+                        names = [source.name for source in sources]
+                        tally = finish(job, names, journal, options)
+                    else:
+                        tally = finish_slides(job, slides, journal, options)
             finally:
                 kept = f"{len(journal)} of {len(sources)} fields are kept in the journal"
     except KeyboardInterrupt:
@@ -238,6 +385,8 @@ def _run(
         stop(str(error))
     except PdfError as error:
         stop(f"the report is in {job.out}, without report.pdf: {error}", EXIT_SOME_FAILED)
+    except SlideGoneError as error:
+        stop(f"{error}; {kept}; when it is back, the same command goes on")
     except ResumeError as error:
         stop(f"{job.out}: {error}")
     except JournalError as error:

@@ -8,30 +8,36 @@ from enum import Enum
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from wbcdet.cli.options import EXIT_SOME_FAILED, stop, writing
 from wbcdet.records import NOTICE
+from wbcdet.utils.extras import missing
+from wbcdet.utils.text import plural
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wbcdet.records import Cell, FieldResult
     from wbcdet.results.export.base import Item, Pictures, Writer
+    from wbcdet.results.export.lab_report import LabWriter
 
 EPILOG = f"Exit code: 0 all written, 1 some pictures not found, 2 nothing to export. {NOTICE}"
 
 #: Header of ``fields.csv``: which field is which file of the export.
 COLUMNS: tuple[str, ...] = ("file", "name", "width", "height", "cells", "picture")
 
+#: Header of ``slides.csv``: which file is the report of which slide, and who has signed it.
+SLIDE_COLUMNS: tuple[str, ...] = ("slide", "file", "status", "signed_by", "signed")
+
 #: Missing pictures that are named; the rest are counted.
 _MAX_NAMED = 3
 
 
 #: Formats that come with wbcdet; each has a module of its name in ``wbcdet.results.export``.
-FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
+FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat", "fhir", "hl7")
 
 
 #: Entry point group of packages that add a format: the name, and what has a ``write``.
@@ -109,6 +115,10 @@ def export(
     from wbcdet.results.export.base import Pictures
 
     writer = _open_writer(to)
+    if hasattr(writer, "encode"):
+        if pictures is not None or images not in (None, Images.NONE):
+            stop(f"--to {to}: a laboratory's system takes no pictures; leave out --pictures")
+        _export_to_laboratory(report, writer, to, out)
     place: Pictures | None = None
     if pictures is not None and images is not Images.NONE:
         if not pictures.is_dir():
@@ -161,19 +171,67 @@ def _without(
     return kept, before - after
 
 
-def _open_writer(name: str) -> Writer:
+def _export_to_laboratory(report: Path, writer: LabWriter, to: str, out: Path) -> NoReturn:
+    """One file a slide: signed slides as they were signed, the others as the program counted."""
+    from wbcdet.results.export.base import free_stem
+    from wbcdet.review.lab_report import NotSignedAsIsError, open_lab_report
+
+    try:
+        lab = open_lab_report(report)
+    except NotSignedAsIsError as error:
+        stop(str(error))
+    try:
+        files = [writer.encode(lab, slide) for slide in lab.slides]
+    except ImportError as error:
+        stop(missing(error, f"--to {to}", "lis"))
+    except Exception as error:  # what the libraries raise is their own
+        stop(f"{report}: does not fit --to {to}: {str(error)[:300]}")
+
+    def work() -> None:
+        from wbcdet.results.output_folder import Output
+        from wbcdet.utils.files import atomic_write, csv_bytes
+
+        taken: set[str] = set()
+        rows = []
+        with Output(out, "export"):
+            for slide, data in zip(lab.slides, files, strict=True):
+                name = f"{free_stem(slide.name, taken)[0]}{writer.SUFFIX}"
+                atomic_write(out / name, data)
+                signed = slide.signature or {}
+                status = "final" if slide.is_final else "preliminary"
+                values = (slide.name, name, status, signed.get("name"), signed.get("time"))
+                rows.append(dict(zip(SLIDE_COLUMNS, values, strict=True)))
+            atomic_write(out / "slides.csv", csv_bytes(SLIDE_COLUMNS, rows))
+
+    _check_empty(out)
+    writing(out, work)
+    final = sum(slide.is_final for slide in lab.slides)
+    slides = plural(len(files), "slide")
+    typer.echo(
+        f"{slides} written to {out} as {to}: {final} final, {len(files) - final} preliminary. "
+        f"{NOTICE}"
+    )
+    raise typer.Exit
+
+
+def _check_empty(out: Path) -> None:
+    from wbcdet.results.output_folder import is_empty
+
+    if out.is_dir() and not is_empty(out):
+        stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
+
+
+def _open_writer(name: str) -> Any:
     """Load the writer of a format: one of wbcdet's, or one that another package declares."""
     if name in FORMATS:
-        writer: Writer = import_module(f"wbcdet.results.export.{name}")
-        return writer
+        return import_module(f"wbcdet.results.export.{name}")
     declared = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in declared:
         stop(f"--to {name}: there is no such format; there are {', '.join([*FORMATS, *declared])}")
     try:
-        writer = declared[name].load()
+        return declared[name].load()
     except Exception as error:  # another package may raise anything
         stop(f"--to {name}: {declared[name].value} cannot be loaded: {error}")
-    return writer
 
 
 def _write(
@@ -185,11 +243,10 @@ def _write(
 ) -> list[str]:
     """Write the export and print its closing line; returns what is wrong with pictures."""
     from wbcdet.results.export.base import make_items, summary
-    from wbcdet.results.output_folder import Output, is_empty
+    from wbcdet.results.output_folder import Output
     from wbcdet.utils.files import atomic_write, csv_bytes
 
-    if out.is_dir() and not is_empty(out):
-        stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
+    _check_empty(out)
     with Output(out, "export"):
         target = out / getattr(writer, "PICTURES", "images")
         items, problems = make_items(results, target, pictures)

@@ -13,6 +13,7 @@ import typer
 
 from wbcdet.cli.options import EXIT_INTERRUPTED, EXIT_SOME_FAILED, Quiet, stop
 from wbcdet.records import NOTICE
+from wbcdet.utils.extras import missing
 
 if TYPE_CHECKING:
     from wbcdet.inference.weights import Model
@@ -80,7 +81,7 @@ def learn(
     except KeyboardInterrupt:
         stop("stopped; nothing was installed", EXIT_INTERRUPTED)
     except ImportError as error:
-        stop(f"learning needs {error.name}, which is missing: pip install 'wbcdet[train]'")
+        stop(missing(error, "learning", "train"))
     except OSError as error:
         stop(f"{error.filename or out or name}: {error.strerror or error}")
 
@@ -104,7 +105,7 @@ def _learn(
     # The parts that the [train] extra brings, before anything is read.
     import onnx  # noqa: F401
     import onnxscript  # noqa: F401
-    import safetensors  # noqa: F401
+    import safetensors.torch  # noqa: F401  (torch too)
 
     from wbcdet.inference.weights import WeightsError, load_shipped
     from wbcdet.results.output_folder import OutputError, check_output

@@ -251,12 +251,22 @@ def build_settings(
         stop(said)
 
 
-def search_fields(sources: Sequence[str], out: Path, *, quiet: bool) -> Found:
-    """Find the fields that the user named; report what was passed over, stop where none is left."""
+def search_fields(
+    sources: Sequence[str], out: Path, *, quiet: bool, may_be_slides: bool = False
+) -> Found:
+    """Return the fields that the user named; says what was passed over, and ends where there is
+    none.
+
+    Args:
+        sources: what the user named.
+        out: the folder of the results.
+        quiet: say nothing.
+        may_be_slides: what is no field may be a slide: do not end.
+    """
     from wbcdet.io.discover import search
 
     found = search(sources, exclude=[out])
-    if problem := found.problem():
+    if not may_be_slides and (problem := found.problem()):
         stop(problem)
     if not quiet and (passed := found.passed.line()):
         print(f"wbcdet: {passed}", file=sys.stderr)

@@ -12,6 +12,7 @@ import typer
 from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.training.config import ClassifierRecipe, DetectorRecipe, TrainingError
+from wbcdet.utils.extras import missing
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -210,6 +211,6 @@ def _one_line(folder: Path) -> Iterator[None]:
     except TrainingError as error:
         stop(str(error))
     except ImportError as error:
-        stop(f"training needs {error.name}, which is missing: pip install 'wbcdet[train]'")
+        stop(missing(error, "training", "train"))
     except OSError as error:
         stop(f"{error.filename or folder}: {error.strerror or error}")

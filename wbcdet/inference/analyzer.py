@@ -59,6 +59,9 @@ class Analyzer:
             ``wbcdet learn`` has put in use, which is said in the log and in the results.
         detector, classifier: stages of your own, in the place of the shipped ones.
 
+    Attributes:
+        at_once: fields that it analyses at the same time: as many as there are cores, up to 8.
+
     Raises:
         ValueError: a setting is out of its range.
         OSError, RuntimeError: the models cannot be loaded.
@@ -88,7 +91,7 @@ class Analyzer:
         device, careful = self.settings.device, self.settings.careful
         self.detector = detector or Detector(device, threads, weights, careful=careful)
         self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
-        self._at_once = max(1, min(cores() // threads, _MAX_AT_ONCE))
+        self.at_once = max(1, min(cores() // threads, _MAX_AT_ONCE))
         self._turn = threading.Lock()
         _LOG.debug("%s and %s on %s", self.detector.name, self.classifier.name, device)
 
@@ -128,8 +131,8 @@ class Analyzer:
         run = object()
         pending = ((Place(run, number), source) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
-        ahead = self._at_once + 2
-        for batch in work_ahead(self._analyze_batch, batches, self._at_once, ahead):
+        ahead = self.at_once + 2
+        for batch in work_ahead(self._analyze_batch, batches, self.at_once, ahead):
             batch.reverse()
             while batch:
                 done = self._finish(batch.pop())
@@ -217,7 +220,7 @@ class Analyzer:
         for number, field in enumerate(fields):
             try:
                 found = find_cells(
-                    field, self.detector, self.settings, self.classifier, self._at_once
+                    field, self.detector, self.settings, self.classifier, self.at_once
                 )
                 stains[number] = measure_stain(field.pixels)
                 weak[number] = found.weak
@@ -296,7 +299,13 @@ def _record(
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
     nearly = tuple(_rounded(score) for score in weak)
     return FieldResult(
-        field.name, *size, cells, weak_scores=nearly, stain=stain, remarks=field.remarks
+        field.name,
+        *size,
+        cells,
+        weak_scores=nearly,
+        stain=stain,
+        remarks=field.remarks,
+        region=field.region,
     )
 
 

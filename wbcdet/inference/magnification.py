@@ -33,6 +33,8 @@ _CELL, _MIN_CELL = 45, 30
 #: Tiles more than so many times as large as the input are taken only where cells would otherwise
 #: be larger than this in it: of strips, memory holds a whole row of tiles.
 _MAX_TIMES, _MAX_CELL = 5, 90
+#: Mean width of a white cell, µm: what a field of known scale need not be asked.
+CELL_UM = 13.5
 #: Side of the tiles of a field in which no cell is found, px.
 _DEFAULT_TILE = 2048
 #: Views at one magnification, and among them such as need the file's own pixels.
@@ -66,12 +68,14 @@ def choose_view(field: Field, detect: Detect, input_size: int, settings: Setting
         FieldError: the field is read in parts, and a part is damaged.
     """
     longest = max(field.width, field.height)
-    if longest <= (settings.tile_size or MAX_WHOLE):
+    region = field.region
+    if region is None and longest <= (settings.tile_size or MAX_WHOLE):
         return None
     if settings.tile_size is not None:
         size, share = settings.tile_size, settings.tile_size // 4
     else:
-        width = cell_size(field, detect, input_size)
+        known = None if region is None else CELL_UM / region.um_per_px
+        width = known or cell_size(field, detect, input_size)
         if width is None:
             size, share = _DEFAULT_TILE, _DEFAULT_TILE // 4
         elif width * input_size / longest >= _MIN_CELL:

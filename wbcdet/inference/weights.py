@@ -15,6 +15,7 @@ from wbcdet.inference.cards import ModelCard
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
+from wbcdet.utils.user_folder import user_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -87,10 +88,8 @@ def weights_folder() -> Path:
 
 
 def learned_home() -> Path:
-    """Return the folder of the classifiers that ``wbcdet learn`` has made for this user."""
-    import typer
-
-    return Path(typer.get_app_dir("wbcdet")) / "learned"
+    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    return user_folder() / "learned"
 
 
 def _folder_of(role: str) -> Path:

@@ -8,6 +8,7 @@ Plain JPEG, which is most fields, takes libjpeg-turbo at a half to a third of Pi
 from __future__ import annotations
 
 import math
+import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -20,11 +21,14 @@ import numpy as np
 from PIL import Image
 
 from wbcdet.io.colour import (
+    ALL_CLEAR,
     BAD_PROFILE,
     FRACTIONAL,
     Pixels,
+    coded_profile,
     from_cmyk,
     from_samples,
+    measured_profile,
     named_profile,
     to_srgb,
 )
@@ -45,6 +49,8 @@ _MAX_CHUNKS = 100_000
 _DEFLATED, _CODED, _IN_BLOCKS = 1040, 2700, 1024
 #: Equal bytes in a row that compressed pictures do not hold: a part was never written or copied.
 _GAP = 64
+#: In the name that libjxl gives to colours of straight samples.
+_STRAIGHT = "_Rel_Lin".encode("utf-16-be")
 
 _CUT = "file is cut short; copy it again from its source"
 #: Remark on a picture that is read although a part of it is damaged.
@@ -276,6 +282,7 @@ class _Png:
         self._damaged = False
         self._deflated = 0
         self._exif = self._xmp = self._code = b""
+        self._corners: tuple[int, ...] = ()
         header = b""
         for name, size, body in self._chunks():
             if name == b"IHDR" and not header:
@@ -290,6 +297,8 @@ class _Png:
                 self._xmp = body
             elif name == b"cICP":
                 self._code = body
+            elif name == b"cHRM" and len(body) == 32:
+                self._corners = struct.unpack(">8I", body)
         if len(header) < 13:
             raise FieldError("file is damaged (PNG: no header); copy it again from its source")
         self.width, self.height = (int.from_bytes(header[at : at + 4], "big") for at in (0, 4))
@@ -307,18 +316,21 @@ class _Png:
         if self._damaged:
             remarks.append(DAMAGED_DATA)
         picture = _pillow(self._data, "PNG")
-        profile = picture.info.get("icc_profile") or b""
-        if not profile and self._code[:1] == b"\x0c":
-            profile = named_profile("display-p3")
+        # The code comes first, then the profile, then gamma and corners: as the format rules.
+        profile = coded_profile(self._code[:2], remarks)
+        if len(self._code) < 2:
+            profile = picture.info.get("icc_profile") or b""
+            if not profile and "srgb" not in picture.info:
+                profile = measured_profile(picture.info.get("gamma"), self._corners)
         if self._bits == 16:
             import imagecodecs
 
-            pixels = from_samples(imagecodecs.png_decode(self._data))
+            pixels = from_samples(imagecodecs.png_decode(self._data), remarks)
             turn = self._turn
         else:
             picture.load()
             # After the pixels there may be more of what says how they are turned.
-            pixels, turn = _rgb(picture), max(self._turn, _orientation(picture))
+            pixels, turn = _rgb(picture, b"", remarks), max(self._turn, _orientation(picture))
         return Decoded(upright(in_srgb(pixels, profile, remarks), turn), tuple(remarks))
 
     def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
@@ -345,18 +357,29 @@ class _JpegXl:
     def __init__(self, data: bytes) -> None:
         self._data = data
         self.width, self.height = _jpeg_xl_size(data)
-        self.working_bytes = self.width * self.height * (16 + 3) + len(data)
+        self.working_bytes = self.width * self.height * (16 + 8 + 3) + len(data)
 
     def decode(self) -> Decoded:
         import imagecodecs
 
         values = imagecodecs.jpegxl_decode(self._data, numthreads=1)
-        remarks: tuple[str, ...] = ()
+        remarks: list[str] = []
         if values.ndim == 4 or (values.ndim == 3 and values.shape[2] > 4):
-            remarks, values = (_animation(len(values)),), values[0]
+            remarks, values = [_animation(len(values))], values[0]
         if values.dtype.kind == "f":
             raise FieldError(FRACTIONAL)
-        return Decoded(from_samples(values), remarks)
+        profile = self._profile()
+        # Programs of microscopes save a sensor's values, which are shown as they are in TIFFs.
+        if values.dtype != np.uint8 and _STRAIGHT in profile:
+            profile = b""
+        return Decoded(in_srgb(from_samples(values, remarks), profile, remarks), tuple(remarks))
+
+    def _profile(self) -> bytes:
+        """Return the colours of the decoded samples, which imagecodecs does not hand out."""
+        import pillow_jxl
+
+        profile: bytes = pillow_jxl.Decoder(num_threads=0)(self._data)[3]
+        return profile or b""
 
 
 class _ByPillow:
@@ -381,16 +404,20 @@ class _ByPillow:
             remarks.append(_animation(frames))
         if _has_gap(self._data, self._codec, self.width * self.height):
             remarks.append(DAMAGED_DATA)
-        profile = picture.info.get("icc_profile") or b""
-        if not profile and _names_p3(self._data, self._codec):
-            profile = named_profile("display-p3")
+        profile = picture.info.get("icc_profile") or _jpeg_2000_profile(self._data, self._codec)
+        if not profile:
+            profile = coded_profile(_colour_code(self._data, self._codec), remarks)
         if self._codec == "JPEG2000" and _jpeg_2000_bits(self._data) > 8:
             import imagecodecs
 
-            pixels, turn = from_samples(imagecodecs.jpeg2k_decode(self._data)), 1
+            pixels, turn = from_samples(imagecodecs.jpeg2k_decode(self._data), remarks), 1
         else:
             picture.load()
             pixels, turn = _rgb(picture, profile, remarks), _orientation(picture)
+            if self._codec == "HEIF" and not any(
+                box in self._data[: 1 << 16] for box in (b"irot", b"imir")
+            ):  # pillow-heif takes what EXIF says for done, which those boxes are the deed of
+                turn = picture.info.get("original_orientation") or turn
         if picture.mode != "CMYK":
             pixels = in_srgb(pixels, profile, remarks)
         return Decoded(upright(pixels, turn), tuple(remarks))
@@ -422,7 +449,7 @@ def decode_by_pillow(data: bytes, max_pixels: int) -> Decoded:
         raise FieldError(f"picture of {width} x {height} pixels is too large; export it as RGB")
     profile = picture.info.get("icc_profile") or b""
     picture.load()
-    pixels = in_srgb(_rgb(picture), profile, remarks)
+    pixels = in_srgb(_rgb(picture, b"", remarks), profile, remarks)
     return Decoded(upright(pixels, _orientation(picture)), tuple(remarks))
 
 
@@ -448,6 +475,10 @@ def _rgb(picture: Image.Image, profile: bytes = b"", remarks: list[str] | None =
     out = np.empty((height, width, 3), np.uint8)
     step = max(1, _STRIP // width)
     clear = picture.has_transparency_data
+    if clear and "A" in picture.getbands() and not picture.getchannel("A").getextrema()[1]:
+        clear = False
+        picture = picture.convert("RGB" if "RGB" in picture.mode else "L")
+        (remarks if remarks is not None else []).append(ALL_CLEAR)
     for top in range(0, height, step):
         part = picture.crop((0, top, width, min(top + step, height)))
         if clear:
@@ -462,12 +493,19 @@ def _rgb(picture: Image.Image, profile: bytes = b"", remarks: list[str] | None =
 _STRIP = 1 << 21
 
 
-def _names_p3(data: bytes, codec: str) -> bool:
-    """Say whether a HEIC or AVIF says by a number that its colours are Display P3."""
+def _colour_code(data: bytes, codec: str) -> bytes:
+    """Return the numbers by which a HEIC or AVIF names its colours: corners, then brightness."""
     if codec not in ("HEIF", "AVIF"):
-        return False
+        return b""
     at = data.find(b"colrnclx", 0, 1 << 16)
-    return at > 0 and data[at + 8 : at + 10] == b"\x00\x0c"
+    return data[at + 9 : at + 12 : 2] if at > 0 else b""
+
+
+def _jpeg_2000_profile(data: bytes, codec: str) -> bytes:
+    """Return the colour profile of a JPEG 2000, which Pillow does not hand out."""
+    at = data.find(b"colr", 0, data.find(b"jp2c")) if codec == "JPEG2000" else -1
+    size = int.from_bytes(data[at - 4 : at], "big") if at > 4 else 0
+    return data[at + 7 : at - 4 + size] if size and data[at + 4] in (2, 3) else b""
 
 
 def _jpeg_2000_bits(data: bytes) -> int:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -28,6 +28,19 @@ _STRIP = 1 << 20
 _SAME_LEVELS = 2
 
 FRACTIONAL = "picture has 32-bit or fractional values; export it as 8 or 16 bit"
+#: White of daylight, as of sRGB.
+_D65 = (0.3127, 0.329)
+#: White, red, green and blue of sRGB, x and y in 1/100,000.
+_SRGB = (31270, 32900, 64000, 33000, 30000, 60000, 15000, 6000)
+#: Between these are the gammas of screens and of straight samples.
+_GAMMAS = (0.2, 1.2)
+#: Share by which a gamma may differ from the usual one and mean it.
+_SAME_GAMMA = 0.03
+#: Curves of brightness by their number in ITU-T H.273: straight, and PQ and HLG.
+_LINEAR, _HIGH_CONTRAST = 8, (16, 18)
+HIGH_CONTRAST = "its brightness is that of high contrast (HDR); save it again without"
+#: Remark on a picture whose fourth channel hides all of it: cameras' programs leave it empty.
+ALL_CLEAR = "wholly transparent, which is passed over"
 #: Remark on a picture whose colour profile cannot be used.
 BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for sRGB"
 
@@ -81,18 +94,22 @@ def unsigned(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def from_samples(values: np.ndarray) -> Pixels:
+def from_samples(values: np.ndarray, remarks: list[str] | None = None) -> Pixels:
     """Convert a whole picture of 8 to 16 bits a sample to BGR.
 
     Args:
         values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
             after them; uint8, uint16 or int16.
+        remarks: takes a line where all of it is transparent.
     """
     values = np.atleast_3d(unsigned(values))
     alpha = None
     if values.shape[2] in (2, 4):
         alpha = values[:, :, -1:].astype(np.float32) / np.iinfo(values.dtype).max
         values = values[:, :, :-1]
+        if not alpha.any():
+            alpha = None
+            (remarks if remarks is not None else []).append(ALL_CLEAR)
     if values.dtype != np.uint8 or alpha is not None:
         deep = values.dtype != np.uint8
         values = eight_bit(values, sensor_factor(int(values.max())) if deep else 1.0, alpha)
@@ -174,19 +191,66 @@ def named_profile(name: str) -> bytes:
     """Return the ICC profile of a colour space that files may name instead of carrying one.
 
     Args:
-        name: ``adobe-rgb`` or ``display-p3``.
+        name: ``adobe-rgb``, ``display-p3`` or ``bt2020``, the last with the curve of sRGB.
     """
+    if name == "adobe-rgb":
+        return _rgb_profile((0.64, 0.33, 0.21, 0.71, 0.15, 0.06), _D65, 563 / 256)
+    if name == "bt2020":
+        return _rgb_profile((0.708, 0.292, 0.17, 0.797, 0.131, 0.046), _D65, None)
+    return _rgb_profile((0.68, 0.32, 0.265, 0.69, 0.15, 0.06), _D65, None)
+
+
+def coded_profile(code: bytes, remarks: list[str]) -> bytes:
+    """Return the profile for colours that a file names by the numbers of ITU-T H.273.
+
+    Args:
+        code: the colours' corners and the curve of their brightness, a byte each; or nothing.
+        remarks: takes a line where the curve is that of films of high contrast.
+    """
+    corners, curve = code if len(code) == 2 else (0, 0)
+    if curve in _HIGH_CONTRAST:
+        remarks.append(HIGH_CONTRAST)
+    if curve == _LINEAR:
+        return measured_profile(1.0, ())
+    name = {9: "bt2020", 11: "display-p3", 12: "display-p3"}.get(corners)
+    return named_profile(name) if name else b""
+
+
+@lru_cache(maxsize=8)
+def measured_profile(gamma: float | None, corners: tuple[int, ...]) -> bytes:
+    """Return the profile for what a PNG says of its screen in numbers; empty where that is sRGB.
+
+    Args:
+        gamma: the exponent of its samples, about 1 / 2.2 of most; None where it says nothing.
+        corners: x and y of white, red, green and blue in 1/100,000; or nothing.
+    """
+    gamma = gamma if gamma and _GAMMAS[0] < gamma < _GAMMAS[1] else None
+    # 1 / 2.2 is how programs have always written the curve of sRGB.
+    usual = gamma is None or abs(gamma * 2.2 - 1) < _SAME_GAMMA
+    if usual and not corners:
+        return b""
+    x, y, *primaries = (one / 100_000 for one in corners or _SRGB)
+    try:
+        return _rgb_profile(tuple(primaries), (x, y), None if usual else 1 / float(gamma or 1))
+    except RuntimeError:  # no triangle of colours
+        return b""
+
+
+def _rgb_profile(
+    corners: tuple[float, ...], white: tuple[float, float], gamma: float | None
+) -> bytes:
+    """Return a profile by x and y of red, green, blue and white; without gamma the curve is
+    sRGB's."""
     from imagecodecs import cms_profile
 
-    white = (0.3127, 0.329, 1.0)
-    if name == "adobe-rgb":
-        corners, gamma = [0.64, 0.33, 1, 0.21, 0.71, 1, 0.15, 0.06, 1], 563 / 256
-        return bytes(cms_profile("rgb", whitepoint=white, primaries=corners, gamma=gamma))
-    corners = [0.68, 0.32, 1, 0.265, 0.69, 1, 0.15, 0.06, 1]
+    points = [value for at in (0, 2, 4) for value in (*corners[at : at + 2], 1)]
+    given: dict[str, Any] = {"whitepoint": (*white, 1.0), "primaries": points}
+    if gamma is not None:
+        return bytes(cms_profile("rgb", gamma=gamma, **given))
     steps = np.linspace(0, 1, 4096)
     curve = np.where(steps > 0.04045, ((steps + 0.055) / 1.055) ** 2.4, steps / 12.92)
     table = np.rint(curve * 65535).astype(np.uint16)
-    return bytes(cms_profile("rgb", whitepoint=white, primaries=corners, transferfunction=table))
+    return bytes(cms_profile("rgb", transferfunction=table, **given))
 
 
 @lru_cache(maxsize=16)

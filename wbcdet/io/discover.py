@@ -21,6 +21,7 @@ from wbcdet.io.codecs import is_tiff
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, TIFF, PictureKind, picture_kind
 from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
+from wbcdet.io.slide_part import SlidePart
 from wbcdet.utils.files import PART_PREFIX
 
 #: Endings of documents whose first bytes are those of some microscopes' files.
@@ -42,6 +43,7 @@ class Source:
         problem: why there is nothing to read (missing, empty folder), else None.
         number: which picture of a TIFF file that holds several, from 1; None where it holds one.
         below: the part of the name below the folder that was given; of a file its own name.
+        part: which part of a slide; None for all else.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Source:
     problem: str | None = None
     number: int | None = None
     below: str = ""
+    part: SlidePart | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +184,13 @@ def as_source(text: str) -> Source:
     path = Path(text).expanduser()
     name = field_name(path)
     return Source(name, path, below=name.rsplit("/", 1)[-1])
+
+
+def as_slide(text: str) -> tuple[Source, Root]:
+    """Return a slide that was named, a file or a folder, with the folder that it lies in."""
+    item = as_source(text.rstrip("/\\") or text)
+    assert isinstance(item.path, Path)
+    return item, Root(*_place(item.path.parent))
 
 
 def field_name(path: str | Path) -> str:

@@ -6,6 +6,7 @@ import http.client
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 
 from wbcdet.io.errors import FieldError
 from wbcdet.settings import Settings
@@ -16,8 +17,13 @@ _CHUNK = 1 << 16
 _PATIENCE = 20
 
 
-def download(url: str, settings: Settings) -> bytes:
+def download(url: str, settings: Settings, allowed: Callable[[str], bool] | None = None) -> bytes:
     """Return the bytes behind an http(s) URL; the proxies of the environment are honoured.
+
+    Args:
+        url: the address.
+        settings: limits of size and time.
+        allowed: says of each address that a redirect leads to whether it may be asked.
 
     Raises:
         FieldError: no answer, an error status, a web page, too large, or cut short.
@@ -25,7 +31,7 @@ def download(url: str, settings: Settings) -> bytes:
     limit, timeout = settings.max_download_bytes, settings.http_timeout_s
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "wbcdet"})
-        with open_url(request, timeout) as answer:
+        with open_url(request, timeout, allowed) as answer:
             if answer.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
                 raise FieldError("URL leads to a web page; give the address of the picture itself")
             expected = int(answer.headers.get("Content-Length") or -1)

@@ -21,8 +21,10 @@ from wbcdet.io.codecs import (
 from wbcdet.io.colour import Pixels
 from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
-from wbcdet.io.formats import HEAD_BYTES, TIFF, picture_kind
+from wbcdet.io.formats import HEAD_BYTES, TIFF, kind_of_bytes, picture_kind
 from wbcdet.io.memory import Place, Reservation, pixel_memory
+from wbcdet.io.slide_part import SlidePart
+from wbcdet.records import SlideRegion
 from wbcdet.settings import Settings
 
 if TYPE_CHECKING:
@@ -42,9 +44,10 @@ class Field:
             region by region.
         remarks: what reading it has to say of the field, a line each.
         reservation: the memory that its pixels hold.
+        region: of a part of a slide: where it lies on it.
     """
 
-    __slots__ = ("_remarks", "_reservation", "_source", "name", "path")
+    __slots__ = ("_remarks", "_reservation", "_source", "name", "path", "region")
 
     def __init__(
         self,
@@ -53,7 +56,9 @@ class Field:
         pixels: Pixels | TiffPicture,
         remarks: tuple[str, ...] = (),
         reservation: Reservation | None = None,
+        region: SlideRegion | None = None,
     ) -> None:
+        self.region = region
         self.name = name
         self.path = path
         self._source = pixels
@@ -129,7 +134,10 @@ class Field:
 
 
 def read_field(
-    source: str | Path | Source, settings: Settings | None = None, place: Place | None = None
+    source: str | Path | Source,
+    settings: Settings | None = None,
+    place: Place | None = None,
+    data: bytes | None = None,
 ) -> Field:
     """Read and decode one field.
 
@@ -141,6 +149,7 @@ def read_field(
         source: a file, a URL, or what ``find_fields`` found.
         settings: limits.
         place: of a field in a run that hands them on in order; see ``PixelMemory``.
+        data: the bytes of the file, where they are at hand; then the path only names it.
 
     Raises:
         FieldError: it cannot be read; the message is one line that names the remedy.
@@ -149,8 +158,15 @@ def read_field(
     item = source if isinstance(source, Source) else as_source(str(source))
     if item.problem is not None:
         raise FieldError(item.problem)
+    if item.part is not None:
+        return _read_part(item, item.part, settings, place)
     raw: Path | bytes
-    if isinstance(item.path, str):
+    if data is not None:
+        raw, head = data, data[:HEAD_BYTES]
+        kind = kind_of_bytes(head)
+        if kind is not None and kind.problem is not None:
+            raise FieldError(kind.problem)
+    elif isinstance(item.path, str):
         from wbcdet.io.download import download
 
         raw = download(item.path, settings)
@@ -176,6 +192,26 @@ def read_field(
         raise
     held[0].keep(decoded.pixels)
     return Field(item.name, item.path, decoded.pixels, decoded.remarks, held[0])
+
+
+def _read_part(item: Source, part: SlidePart, settings: Settings, place: Place | None) -> Field:
+    """Return a part of a slide."""
+    from wbcdet.io.slides.open import open_slide
+
+    assert isinstance(item.path, Path)
+    what = f"part of {part.width} x {part.height} pixels of a slide"
+    # Its colours with opacity, as they are put on white, and what comes of it.
+    held = pixel_memory(settings.memory_bytes).reserve(10 * part.width * part.height, what, place)
+    try:
+        slide = open_slide(item.path)
+        region = part.region(item.name, slide)
+        x, y = (round(value / region.downsample) for value in (part.x, part.y))
+        pixels = slide.read(part.level, x, y, part.width, part.height)
+    except BaseException:
+        held.release()
+        raise
+    held.keep(pixels)
+    return Field(item.name, item.path, pixels, slide.remarks, held, region)
 
 
 def _decode(

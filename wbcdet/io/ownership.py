@@ -20,7 +20,7 @@ MARKER = "wbcdet-output.json"
 MARKER_FORMAT = "wbcdet-output/1"
 
 #: Folders of drawings and state in a report: no picture in them is a slide.
-DRAWN = frozenset({"annotated", "cells", "crops", "mosaic", "reviewed", "journal"})
+DRAWN = frozenset({"annotated", "cells", "crops", "maps", "mosaic", "reviewed", "journal"})
 
 #: How the documents of reports start that were written before there was a marker.
 _OLD_STARTS = {

@@ -17,6 +17,7 @@ import numpy as np
 
 from wbcdet.io.codecs import DAMAGED_DATA, TURNS, decode_by_pillow, in_srgb, upright
 from wbcdet.io.colour import (
+    ALL_CLEAR,
     BAD_PROFILE,
     FRACTIONAL,
     Pixels,
@@ -179,11 +180,15 @@ class TiffPicture:
         alpha = None
         if layout.alpha is not None:
             alpha = values[:, :, colours : colours + 1].astype(np.float32) / self._most
+            if (x1 - x0, y1 - y0) == (layout.width, layout.height) and not alpha.any():
+                alpha = None
+                self._remark(ALL_CLEAR)
         values = values[:, :, :colours]
         if offset:
             values = values.astype(np.int32) + offset
         if layout.inverted:
-            values = self._most - values
+            # Of the depth that holds all values, as 12 bits in 16.
+            values = round(255 / factor) - values.astype(np.int32)
         if values.dtype != np.uint8 or factor != 1.0 or alpha is not None:
             values = eight_bit(values, factor, alpha, premultiplied=layout.alpha == "premultiplied")
         turn = cv2.COLOR_GRAY2BGR if colours == 1 else cv2.COLOR_RGB2BGR
@@ -219,8 +224,6 @@ class TiffPicture:
             return 1.0, 0  # ink and Lab have one scale
         least, most = 0.0, 0.0
         for values in self._all_samples(layout):
-            if layout.inverted:
-                values = self._most - values
             least, most = min(least, float(values.min())), max(most, float(values.max()))
             if layout.kind == "u" and most >= 1 << 14:  # the largest depth already
                 break

@@ -312,9 +312,11 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         colours = "rgb"  # stored as channels of grey, apart or not
     palette = None
     if colours == "palette":
-        if key.colormap is None or bits > 8:
+        if key.colormap is None:
             raise UnreadKind("TIFF with an odd palette is not read; export it as RGB")
-        palette = (np.asarray(key.colormap).reshape(3, -1).T >> 8).astype(np.uint8)
+        table = np.asarray(key.colormap).reshape(3, -1).T
+        # Its values have 16 bits; some programs write 8.
+        palette = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
     turn = int(key.tags.valueof(274, 1))
     profile = key.tags.valueof(34675, b"")
     return Layout(

@@ -14,6 +14,7 @@ from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
 from wbcdet.io.discover import below
+from wbcdet.io.slide_part import part_of
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of
@@ -137,6 +138,8 @@ class ReportCounts:
                 found = overlaps(group) if overlaps else find_duplicates(self._views(group))
                 self.duplicate_of |= found.duplicate_of
                 notes.overlapping = len(found.pairs)
+        #: Fields among them are parts of slides.
+        self.on_slide = any(part_of(name) is not None for name in names)
         reference = (journal.header or {}).get("ground")
         comparisons = {group: GroundComparison(reference) for group in self.notes}
         for entry in self.entries():

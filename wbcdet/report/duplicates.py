@@ -58,7 +58,7 @@ def find_duplicates(views: Iterable[View], near: int = NEAR) -> Overlaps:
         near: a field is compared with so many before it; they stay in memory.
     """
     found = Overlaps()
-    same = _Groups()
+    same = CellGroups()
     recent: deque[View] = deque(maxlen=near)
     cells: dict[CellKey, Cell] = {}
     for view in views:
@@ -106,7 +106,7 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
     return taken
 
 
-class _Groups:
+class CellGroups:
     """Cells joined pair by pair; two cells of one field are never one cell."""
 
     def __init__(self) -> None:

@@ -24,8 +24,7 @@ class InputFingerprints:
         if isinstance(path, str):
             return None
         try:
-            status = path.stat()
-            key = (path, status.st_size, status.st_mtime_ns)
+            key = (path, *_size_and_time(path))
             if self._last is None or self._last[:3] != key:
                 self._last = (*key, _sha256(path))
         except (OSError, ValueError):
@@ -38,20 +37,40 @@ class InputFingerprints:
         if isinstance(path, str) or stamp is None:
             return False
         try:
-            status = path.stat()
+            size, time_ns = _size_and_time(path)
         except (OSError, ValueError):
             return False
-        if status.st_size != stamp["size"]:
+        if size != stamp["size"]:
             return False
-        if status.st_mtime_ns == stamp["mtime_ns"]:
+        if time_ns == stamp["mtime_ns"]:
             return True
         # A copy or a restored backup has new times and the same pictures.
         now = self.take(path)
         return now is not None and now["sha256"] == stamp["sha256"]
 
 
+def _size_and_time(path: Path) -> tuple[int, int]:
+    """Return both; of a slide that is a folder the size of all its files and the latest time.
+
+    Raises:
+        OSError: there is no file.
+    """
+    if not path.is_dir():
+        status = path.stat()
+        return status.st_size, status.st_mtime_ns
+    found = [one.stat() for one in path.rglob("*") if one.is_file()]
+    if not found:
+        raise FileNotFoundError(path)
+    return sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)
+
+
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
+    if path.is_dir():
+        for one in sorted(one for one in path.rglob("*") if one.is_file()):
+            name = one.relative_to(path).as_posix()
+            digest.update(f"{_sha256(one)} {name}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)

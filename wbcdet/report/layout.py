@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Folders in the report that hold pictures or state, and are never counted themselves.
-ANNOTATED, CELLS, JOURNAL = "annotated", "cells", "journal"
+ANNOTATED, CELLS, JOURNAL, MAPS = "annotated", "cells", "journal", "maps"
 
 
 #: The journal's list of the contact sheets.

@@ -12,7 +12,7 @@ from typing import Any
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
 from wbcdet.differential.identifiers import IDENTIFIERS, Identifiers
 from wbcdet.inference.quality import FieldQuality
-from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE
+from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE, Cell, SlideRegion
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
@@ -23,6 +23,10 @@ from wbcdet.utils.files import open_atomic
 
 #: Header of ``cells.csv``: as of ``wbcdet predict``, then what a count adds.
 COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "duplicate_of")
+
+#: What ``cells.csv`` says beside that of a cell on a slide: its middle in pixels of the finest
+#: level, the mean of its sides, and whether it lies at the edge or tail of the smear.
+SLIDE_CELL_COLUMNS: tuple[str, ...] = ("slide", "slide_x", "slide_y", "diameter_um", "at_edge")
 
 #: More columns of ``cells.csv``: their names, and the values of each cell.
 More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, Any]]]
@@ -58,10 +62,11 @@ def write_tables(
         OSError: a file cannot be written.
     """
     columns, values = more
+    on_slide = SLIDE_CELL_COLUMNS if tally.on_slide else ()
     called = IDENTIFIERS if tally.options.identifiers else ()
     tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, Any]]]]] = {
         "differential": ((*DIFFERENTIAL_COLUMNS, *called), lambda: _differential_rows(tally)),
-        "cells": ((*COUNT_CELL_COLUMNS, *columns), lambda: _cell_rows(tally, values)),
+        "cells": ((*COUNT_CELL_COLUMNS, *on_slide, *columns), lambda: _cell_rows(tally, values)),
         "fields": (
             COUNT_FIELD_COLUMNS,
             lambda: (_field_row(tally, entry, annotated) for entry in tally.entries()),
@@ -130,8 +135,18 @@ def _cell_rows(
                 "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
                 if reason == DUPLICATE
                 else None,
+                **_on_slide(entry.result.region, cell),
                 **more.get((file, cell.id), {}),
             }
+
+
+def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, Any]:
+    if region is None:
+        return {}
+    x_min, y_min, x_max, y_max = region.on_slide(cell.box)
+    middle = round((x_min + x_max) / 2, 1), round((y_min + y_max) / 2, 1)
+    values = (region.slide, *middle, region.diameter_um(cell), region.edge)
+    return dict(zip(SLIDE_CELL_COLUMNS, values, strict=True))
 
 
 def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, Any]:

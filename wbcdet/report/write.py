@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.report.counts import CountOptions, ReportCounts
-from wbcdet.report.duplicates import CellKey
+from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
 from wbcdet.report.html.gallery import CellPicture, Section, make_sections
 from wbcdet.report.html.page import Content, EmptyField, render
@@ -17,6 +17,7 @@ from wbcdet.report.job import Job
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.report.layout import CELLS, SHEETS
 from wbcdet.report.pdf import print_pdf
+from wbcdet.report.slide_map import SlideMap
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
@@ -38,6 +39,7 @@ class ReportAdditions:
         more: further columns of ``cells.csv``.
         signatures: of a reviewed report: by slide, who signed it; None where nobody has.
         marks: of a reviewed report: how a person decided on a cell.
+        maps: of slides: where was counted.
     """
 
     title: str | None = None
@@ -47,6 +49,7 @@ class ReportAdditions:
     more: More = ((), {})
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     marks: Mapping[CellKey, str] = field(default_factory=dict)
+    maps: Sequence[SlideMap] = ()
 
 
 def finish(
@@ -55,6 +58,7 @@ def finish(
     journal: ReportSource,
     options: CountOptions,
     extra: ReportAdditions | None = None,
+    overlaps: Callable[[str], Overlaps] | None = None,
 ) -> ReportCounts:
     """Write the files of a report from its journal.
 
@@ -66,13 +70,14 @@ def finish(
         journal: holds all of them.
         options: how they are put together.
         extra: where it is not the count of a folder.
+        overlaps: as of ``ReportCounts``.
 
     Raises:
         OutputError: a user's file is in the place of one of them.
         PdfError: the page is written, and not printed.
         OSError: a file cannot be written.
     """
-    tally = ReportCounts(names, journal, options)
+    tally = ReportCounts(names, journal, options, overlaps=overlaps)
     write_report(job, tally, journal, extra or ReportAdditions())
     return tally
 
@@ -110,6 +115,7 @@ def write_report(
         empty=list(_empty(tally, annotated=job.annotate)),
         signatures=extra.signatures,
         identifiers=tally.options.identifiers,
+        maps=extra.maps,
     )
     # One of an earlier run would say something else than the page; nobody else's is ever there.
     (job.out / "report.pdf").unlink(missing_ok=True)

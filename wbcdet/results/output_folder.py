@@ -33,7 +33,7 @@ _NEW, _OLD, _READY = (f"{PART_PREFIX}{name}" for name in ("new", "old", "ready")
 
 _COUNT = (
     "annotated", "cells", "journal", "report.html", "differential.csv", "cells.csv", "fields.csv",
-    "report.xlsx", "report.pdf", "results.json",
+    "report.xlsx", "report.pdf", "results.json", "maps",
 )  # fmt: skip
 #: Files and folders that each command writes, in the order in which they are put in place.
 ENTRIES: dict[str, tuple[str, ...]] = {

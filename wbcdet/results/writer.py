@@ -13,6 +13,7 @@ from typing import Any
 
 from wbcdet.io.discover import Root, below, locate
 from wbcdet.io.ownership import is_own, signed
+from wbcdet.io.slide_part import slide_of
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.output_folder import Output
@@ -165,8 +166,8 @@ class Report:
 
 
 def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Return where a field came from, by its name; of a picture in a TIFF file, the file."""
-    return locate(re.sub(r"#[0-9]+$", "", file), roots)
+    """Where a field came from, by its name; of a picture in a TIFF file or a slide, the file."""
+    return locate(re.sub(r"#[0-9]+$", "", slide_of(file)), roots)
 
 
 class PictureNames:
@@ -197,11 +198,23 @@ def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> N
     Args:
         out: the report folder.
         name: path of the file below it.
+        pixels, result: as for :func:`draw_annotated`.
+
+    Raises:
+        OSError: the picture cannot be written.
+    """
+    write_picture(out, name, draw_annotated(pixels, result))
+
+
+def draw_annotated(pixels: Any, result: FieldResult) -> bytes:
+    """Return a field with its cells as a JPEG file.
+
+    Args:
         pixels: (height, width, 3) uint8 BGR; the field, or an overview of a large one.
         result: the record of the field.
 
     Raises:
-        OSError: the picture cannot be written.
+        OSError: the picture cannot be encoded.
     """
     import cv2
 
@@ -213,7 +226,8 @@ def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> N
     done, data = cv2.imencode(".jpg", annotate(pixels, cells), [cv2.IMWRITE_JPEG_QUALITY, 92])
     if not done:
         raise OSError(f"annotated picture of {result.file!r} cannot be encoded")
-    write_picture(out, name, data.tobytes())
+    encoded: bytes = data.tobytes()
+    return encoded
 
 
 def write_picture(out: Path, name: str, jpeg: bytes, *, view: bool = False) -> None:

@@ -16,6 +16,7 @@ from wbcdet.io.colour import Pixels
 from wbcdet.io.discover import Root, Source, locate, places
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
+from wbcdet.io.slide_part import part_of
 from wbcdet.records import Cell, CellType
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.journal import Journal, JournalError, Place
@@ -290,6 +291,9 @@ def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> S
     if not parts or parts[0] == "/" or ".." in parts or "\\" in file:
         raise PictureError(f"{file}: the name leads out of the folder")
     tries: list[tuple[str, int | None]] = [(file, None)]
+    part = part_of(file)
+    if part is not None:
+        tries.append((part[0], None))
     if numbered := re.fullmatch(r"(.+)#([0-9]{1,9})", file):
         tries.append((numbered[1], int(numbered[2])))
     for name, number in tries:
@@ -299,8 +303,8 @@ def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> S
         else:
             paths = [folder] if folder.is_file() else places(name, folder, roots)
         for path in paths:
-            if _is_file(path):
-                return Source(file, path, None, number)
+            if _is_file(path) or (part is not None and path.is_dir()):
+                return Source(file, path, None, number, part=part[1] if part else None)
     where = folder or ", ".join(root.path for root in roots)
     raise PictureError(f"{file}: is not in {where} any more")
 

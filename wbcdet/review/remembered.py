@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from wbcdet.utils.files import atomic_write
+from wbcdet.utils.user_folder import user_folder
 
 #: Longest path that is kept, in letters.
 _MAX_LETTERS = 4096
@@ -35,6 +36,4 @@ def remembered_pictures(mark: str) -> Path | None:
 
 
 def _place(mark: str) -> Path:
-    import typer
-
-    return Path(typer.get_app_dir("wbcdet")) / "pictures" / mark
+    return user_folder() / "pictures" / mark

@@ -67,8 +67,12 @@ def progress(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Tick
 
 
 @contextmanager
-def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callable[[int], None]]:
-    """Show a progress bar; yields a function to call with the number of cells of each field done.
+def counting(
+    total: int, done: int, cells: int, quiet: bool
+) -> Iterator[Callable[[int, float], None]]:
+    """Show a progress bar; yields what to call for every field done.
+
+    It takes the number of cells of the field and, of a part of a slide, its area in mm².
 
     Args:
         total: fields in all.
@@ -77,15 +81,15 @@ def counting(total: int, done: int, cells: int, quiet: bool) -> Iterator[Callabl
         quiet: as of :func:`progress`.
     """
     start = time.monotonic()
-    fields = 0
+    fields, area = 0, 0.0
 
     with progress("Counting", total, quiet, done) as tick:
 
-        def count(more: int) -> None:
-            nonlocal fields, cells
-            fields, cells = fields + 1, cells + more
+        def count(more: int, mm2: float) -> None:
+            nonlocal fields, cells, area
+            fields, cells, area = fields + 1, cells + more, area + mm2
             speed = fields / max(time.monotonic() - start, 1e-3)
-            tick(f"{speed:.1f} fields/s {cells} cells")
+            tick(f"{speed:.1f} fields/s {cells} cells" + (f" on {area:.1f} mm²" if area else ""))
 
         yield count
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
+from contextlib import redirect_stdout
+from io import StringIO
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wbcdet.inference.backends.messages import one_line
 from wbcdet.inference.weights import Model, WeightsError
+from wbcdet.utils.extras import INSTALL_CUDA
 
 if TYPE_CHECKING:
     import onnxruntime
+
+_LOG = logging.getLogger(__name__)
 
 
 class OnnxBackend:
@@ -60,10 +66,14 @@ def _open(model: Model, device: str, threads: int) -> onnxruntime.InferenceSessi
 
     has_cuda = "CUDAExecutionProvider" in onnxruntime.get_available_providers()
     if device == "cuda" and not has_cuda:
-        raise WeightsError("device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu")
+        raise WeightsError(
+            "device cuda: this onnxruntime has no CUDA; install onnxruntime-gpu over it: "
+            + INSTALL_CUDA
+        )
     providers = ["CPUExecutionProvider"]
     if has_cuda and device != "cpu":
         providers.insert(0, "CUDAExecutionProvider")
+        _load_cuda_libraries()
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = threads
@@ -75,3 +85,18 @@ def _open(model: Model, device: str, threads: int) -> onnxruntime.InferenceSessi
     if device == "cuda" and "CUDAExecutionProvider" not in session.get_providers():
         raise WeightsError("device cuda: CUDA cannot be started; check the driver, or use cpu")
     return session
+
+
+def _load_cuda_libraries() -> None:
+    """Load NVIDIA's libraries where pip has put them; the system's are found without.
+
+    What cannot be loaded is printed by ONNX Runtime, and goes to the log.
+    """
+    import onnxruntime
+
+    if not hasattr(onnxruntime, "preload_dlls"):
+        return
+    with redirect_stdout(StringIO()) as said:
+        onnxruntime.preload_dlls()
+    for line in said.getvalue().splitlines():
+        _LOG.info("%s", line)

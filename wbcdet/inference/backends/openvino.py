@@ -9,6 +9,7 @@ import numpy as np
 
 from wbcdet.inference.backends.messages import one_line
 from wbcdet.inference.weights import Model, WeightsError
+from wbcdet.utils.extras import missing
 from wbcdet.utils.parallel import cores
 
 _WRAPPING = threading.Lock()
@@ -30,9 +31,7 @@ class OpenVinoBackend:
         try:
             import openvino
         except ImportError as error:
-            raise WeightsError(
-                "device cpu-bf16: openvino is not installed; pip install 'wbcdet[bf16]'"
-            ) from error
+            raise WeightsError(missing(error, "device cpu-bf16", "bf16")) from error
         core = openvino.Core()
         if half and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
             raise WeightsError("device cpu-bf16: this processor has no bfloat16; use cpu")

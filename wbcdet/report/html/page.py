@@ -16,6 +16,7 @@ from wbcdet.report.counts import GroupNotes
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE, CellPicture, Section
 from wbcdet.report.html.slide_sheet import Sheet, Signature, make_sheet, overview_labels
 from wbcdet.report.journal import Place
+from wbcdet.report.slide_map import SlideMap
 from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.utils.pages import render_page
@@ -29,6 +30,9 @@ _MAX_EMPTY_SHOWN = 60
 _MARKS = {"": "", ONE_BY_ONE: "✓", IN_BULK: "≡"}
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MAX_STRIPS = 6, 20
+
+#: Maps on the page; all of them lie in maps/.
+_MAX_MAPS = 20
 
 #: Gives the JPEG thumbnail at a place.
 Picture = Callable[[Place], bytes]
@@ -64,6 +68,7 @@ class Content:
         empty: fields in which no cell was found.
         signatures: of a reviewed report: by group, who signed it; None where nobody has.
         identifiers: by group, what the laboratory calls it.
+        maps: of slides: where was counted.
     """
 
     title: str
@@ -76,6 +81,7 @@ class Content:
     empty: Sequence[EmptyField] = ()
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     identifiers: Mapping[str, Identifiers] = field(default_factory=dict)
+    maps: Sequence[SlideMap] = ()
 
 
 def render(content: Content, picture: Picture) -> str:
@@ -113,6 +119,14 @@ def render(content: Content, picture: Picture) -> str:
         "cells": sum(len(one.shots) for one in content.sections),
         "shown": sum(one.shown for one in content.sections),
         "empty": _empty(content.empty, picture),
+        "maps": [
+            {
+                "title": one_line(one.title),
+                "caption": one.caption,
+                "data": base64.b64encode(one.jpeg).decode(),
+            }
+            for one in content.maps[:_MAX_MAPS]
+        ],
         "lists": _lists(content, sheets),
     }
     return render_page(__file__, page=page)

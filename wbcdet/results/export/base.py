@@ -93,7 +93,7 @@ def make_items(
     for result in results:
         if result.failure is not None:
             continue
-        stem, suffix = _free_stem(result.file, taken)
+        stem, suffix = free_stem(result.file, taken)
         name = result.file if result.file.isprintable() else f"{stem}{suffix}"
         placed = False
         if pictures is not None:
@@ -163,8 +163,8 @@ def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
     return line
 
 
-def _free_stem(file: str, taken: set[str]) -> tuple[str, str]:
-    """Return a stem that no other field has, and the ending of the picture."""
+def free_stem(file: str, taken: set[str]) -> tuple[str, str]:
+    """Return a stem for a file that no other has so far, and the ending of the picture."""
     safe = picture_name(file).removesuffix(".jpg").replace("/", "__")
     suffix = PurePosixPath(file).suffix
     if suffix.lower() not in SUFFIXES:

@@ -1,4 +1,4 @@
-"""QuPath: one GeoJSON FeatureCollection a field, to be dropped on the open picture."""
+"""QuPath: one GeoJSON FeatureCollection a field or slide, to be dropped on the open picture."""
 
 from __future__ import annotations
 
@@ -10,25 +10,53 @@ from typing import Any
 
 from wbcdet.records import Cell
 from wbcdet.results.export.base import Item
+from wbcdet.results.writer import picture_name
+from wbcdet.utils.boxes import Box, iou
 from wbcdet.utils.files import atomic_write
 
 #: Name space of the ids: the same cell of the same field has the same id in every export.
 _SPACE = uuid.UUID("6f0e4a0e-7a3e-5b54-9f7e-2f6d7c1f2a10")
 
+#: Overlap (IoU) from which two boxes on a slide are one cell.
+_SAME = 0.4
+
 
 def write(items: Sequence[Item], out: Path) -> None:
-    """Write ``STEM.geojson`` for every field: detections with class, colour and measurements."""
+    """Write ``STEM.geojson`` for every field: detections with class, colour and measurements.
+
+    The parts of a slide go into one file, in pixels of the slide.
+    """
+    found: dict[str, list[dict[str, Any]]] = {}
+    taken: dict[str, list[Box]] = {}
     for item in items:
-        features = [_feature(item.result.file, cell) for cell in item.result.cells]
+        region = item.result.region
+        stem = item.stem if region is None else picture_name(region.slide).replace("/", "__")
+        features = found.setdefault(stem, [])
+        for cell in item.result.cells:
+            box = cell.box if region is None else region.on_slide(cell.box)
+            # Neighbouring parts both show what lies between them.
+            if region is not None and any(iou(box, one) > _SAME for one in taken.get(stem, ())):
+                continue
+            features.append(feature(item.result.file, cell, box))
+            if region is not None:
+                taken.setdefault(stem, []).append(box)
+    for stem, features in found.items():
         collection = {"type": "FeatureCollection", "features": features}
         text = json.dumps(collection, ensure_ascii=False, indent=1)
-        atomic_write(out / f"{item.stem}.geojson", f"{text}\n".encode())
+        atomic_write(out / f"{stem}.geojson", f"{text}\n".encode())
 
 
-def _feature(file: str, cell: Cell) -> dict[str, Any]:
+def feature(file: str, cell: Cell, box: Box) -> dict[str, Any]:
+    """Return a cell as QuPath's detection.
+
+    Args:
+        file: name of its field.
+        cell: the cell.
+        box: where it lies on the picture that is open in QuPath, px.
+    """
     from wbcdet.results.palette import rgb_of
 
-    x_min, y_min, x_max, y_max = cell.box
+    x_min, y_min, x_max, y_max = box
     ring = [[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max], [x_min, y_min]]
     properties: dict[str, Any] = {
         "objectType": "detection",

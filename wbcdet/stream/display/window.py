@@ -1,11 +1,10 @@
-"""Show the live picture in a window (OpenCV)."""
+"""Show the live picture in a window of its own (SDL, through pygame-ce)."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 
 import cv2
 
@@ -15,14 +14,19 @@ from wbcdet.stream.display.base import Command, Status
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.stream.display.terminal import describe
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.extras import missing
 
 _KEYS = "space: pause or go on   n: new slide   u: undo last cell   q: end"
 #: Height of the line of text below the picture, px.
 _LINE = 30
+#: Size of the picture that the window has room for before there is one, px.
+_EMPTY = (640, 480)
+#: Share of the screen that a new window may take.
+_OF_SCREEN = 0.9
 
 
 class WindowError(WbcdetError, RuntimeError):
-    """There is no screen to show a window on."""
+    """There is no screen to show a window on, or nothing that can draw one."""
 
 
 class Window:
@@ -34,75 +38,102 @@ class Window:
         overlay: draws the frames.
 
     Raises:
-        WindowError: there is no screen.
+        WindowError: there is no screen, or the extra ``window`` is not installed.
     """
 
     def __init__(self, title: str, ask: Callable[[Command], None], overlay: Overlay) -> None:
-        # OpenCV's window system ends the whole process where it finds no screen.
+        # SDL would draw into memory where it finds no screen.
         if sys.platform.startswith("linux") and not (
             os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
         ):
             raise WindowError("there is no screen for --display; use --serve")
-        self._title = f"wbcdet: {title}"
+        # No greeting on standard output; signals end the run as they do without a window.
+        os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
+        os.environ.setdefault("SDL_NO_SIGNAL_HANDLERS", "1")
+        try:
+            import pygame
+        except ImportError as error:
+            raise WindowError(missing(error, "--display", "window")) from error
+        self._pygame = pygame
         self._ask = ask
         self._overlay = overlay
-        self._shown = False
         self._picture: Pixels | None = None
         self._said = ""
-        self._closed = False
-        cv2.namedWindow(self._title, cv2.WINDOW_NORMAL)
+        try:
+            pygame.display.init()
+            pygame.display.set_caption(f"wbcdet: {title}")
+            self._open(*_EMPTY)
+        except pygame.error as error:
+            raise WindowError(f"no window can be opened ({error}); use --serve") from error
 
     def show(self, result: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Display`."""
-        if self._closed:
+        if not self._pygame.display.get_init():
             return
         if result is not None:
+            first = self._picture is None
             self._picture = self._overlay.of(result)
+            if first:
+                self._open(*self._picture.shape[1::-1])
         said = describe(status)
-        if self._picture is not None and (result is not None or said != self._said):
+        changed = result is not None or said != self._said
+        for event in self._pygame.event.get():
+            if event.type == self._pygame.QUIT:
+                self.close()
+                self._ask("stop")
+                return
+            if event.type == self._pygame.KEYDOWN:
+                command = self._command(event.key, status)
+                if command is not None:
+                    self._ask(command)
+            changed |= event.type == self._pygame.VIDEORESIZE
+        if changed and self._picture is not None:
             self._said = said
-            picture = cv2.copyMakeBorder(self._picture, 0, 2 * _LINE, 0, 0, cv2.BORDER_CONSTANT)
-            for number, text in enumerate((said, _KEYS)):
-                at = (8, picture.shape[0] - 2 * _LINE + 21 + number * _LINE)
-                cv2.putText(
-                    picture,
-                    text,
-                    at,
-                    cv2.FONT_HERSHEY_SIMPLEX,
-                    0.5,
-                    (230, 230, 230),
-                    1,
-                    cv2.LINE_AA,
-                )
-            if not self._shown:
-                cv2.resizeWindow(self._title, picture.shape[1], picture.shape[0])
-                self._shown = True
-            cv2.imshow(self._title, picture)
-        key = cv2.waitKey(1) & 0xFF
-        command = self._command(key, status)
-        if command is not None:
-            self._ask(command)
+            self._draw(self._picture)
 
     def close(self) -> None:
         """Close the window."""
-        with suppress(cv2.error):  # the user has closed it
-            cv2.destroyWindow(self._title)
+        self._pygame.display.quit()
+
+    def _open(self, width: int, height: int) -> None:
+        """Open the window for a picture of this size, or as large as the screen has room."""
+        room = self._pygame.display.get_desktop_sizes()[0]
+        wanted = (width, height + 2 * _LINE)
+        scale = min(
+            1.0, *(_OF_SCREEN * have / want for have, want in zip(room, wanted, strict=True))
+        )
+        size = tuple(max(1, round(side * scale)) for side in wanted)
+        self._pygame.display.set_mode(size, self._pygame.RESIZABLE)
+
+    def _draw(self, picture: Pixels) -> None:
+        """Show the picture, as large as the window has room for it, above two lines of text."""
+        screen = self._pygame.display.get_surface()
+        assert screen is not None  # it is open
+        width, height = screen.get_size()
+        room = max(1, height - 2 * _LINE)
+        scale = min(width / picture.shape[1], room / picture.shape[0])
+        size = tuple(max(1, round(side * scale)) for side in picture.shape[1::-1])
+        shown = cv2.copyMakeBorder(
+            cv2.resize(picture, size, interpolation=cv2.INTER_AREA),
+            (room - size[1]) // 2,
+            height - size[1] - (room - size[1]) // 2,
+            (width - size[0]) // 2,
+            width - size[0] - (width - size[0]) // 2,
+            cv2.BORDER_CONSTANT,
+        )
+        for number, text in enumerate((self._said, _KEYS)):
+            at = (8, height - 2 * _LINE + 21 + number * _LINE)
+            cv2.putText(
+                shown, text, at, cv2.FONT_HERSHEY_SIMPLEX, 0.5, (230, 230, 230), 1, cv2.LINE_AA
+            )
+        drawn = self._pygame.image.frombuffer(shown.tobytes(), shown.shape[1::-1], "BGR")
+        screen.blit(drawn, (0, 0))
+        self._pygame.display.flip()
 
     def _command(self, key: int, status: Status) -> Command | None:
-        if self._gone():
-            self._closed = True
-            return "stop"
         if key == ord("q"):
             return "stop"
         if key == ord(" "):
             return "start" if status.state == "paused" else "pause"
         keys: dict[int, Command] = {ord("n"): "new-slide", ord("u"): "undo"}
         return keys.get(key)
-
-    def _gone(self) -> bool:
-        """Say whether the user has closed the window; OpenCV raises where no window is left."""
-        try:
-            visible = cv2.getWindowProperty(self._title, cv2.WND_PROP_VISIBLE)
-        except cv2.error:
-            return True
-        return visible < (1 if self._shown else 0)

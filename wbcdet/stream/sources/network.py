@@ -27,6 +27,8 @@ _AUTO = ("tcp", "udp")
 _FFMPEG = {"multicast": "udp_multicast"}
 #: Seconds without an answer, or without a frame, after which a network stream counts as lost.
 _OPEN_S, _READ_S = 10.0, 5.0
+#: Seconds that a server which has refused one transport takes to be ready to be asked for another.
+_BETWEEN_S = 1.0
 #: Seconds in which every picture is damaged after which it does, too.
 _DAMAGED_S = 10.0
 #: Schemes that hand out films as well as the pictures of cameras.
@@ -178,8 +180,10 @@ class NetworkStream:
         import av
 
         self._begun = []
-        for transport in self._transports:
+        for number, transport in enumerate(self._transports):
             try:
+                if number:
+                    time.sleep(_BETWEEN_S)
                 container = av.open(
                     self._url, timeout=(_OPEN_S, _READ_S), options=self._options(transport)
                 )

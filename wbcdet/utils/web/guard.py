@@ -75,14 +75,10 @@ class Guard:
         async def receive_body() -> Message:
             return read.pop() if read else await receive()
 
-        async def with_headers(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                given = {name for name, _ in message["headers"]}
-                more = [header for header in _UNLESS_GIVEN if header[0] not in given]
-                message["headers"] = [*message["headers"], *_HEADERS, *more]
-            await send(message)
+        async def answer(message: Message) -> None:
+            await send(with_headers(message))
 
-        await self._app(scope, receive_body, with_headers)
+        await self._app(scope, receive_body, answer)
 
     def _refusal(self, scope: Scope, asked: HTTPConnection) -> str | None:
         headers = asked.headers
@@ -113,6 +109,15 @@ class Guard:
         # Strict would refuse people who follow the address from a mail; writes are guarded above.
         value = f"{self._name}={self._token}; HttpOnly; SameSite=Lax; Path=/"
         return b"set-cookie", value.encode()
+
+
+def with_headers(message: Message) -> Message:
+    """Return a message of an answer, with the headers that every answer has."""
+    if message["type"] == "http.response.start":
+        given = {name for name, _ in message["headers"]}
+        more = [header for header in _UNLESS_GIVEN if header[0] not in given]
+        message["headers"] = [*message["headers"], *_HEADERS, *more]
+    return message
 
 
 async def _body(receive: Receive) -> bytes | None:

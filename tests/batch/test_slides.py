@@ -1,0 +1,473 @@
+"""Slides: pyramids, OME-Zarr and folders of tiles, counted part by part in the right zone."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from conftest import GROUND, PURPLE, one_line, schema
+from counting import Count, final_files, journal_lines, rows
+
+from wbcdet.batch import slides as slides_module
+from wbcdet.batch.slides import SlideOptions, plan_slide, read_zone
+from wbcdet.datasets.synthetic.slide import (
+    MONOLAYER_PART,
+    SyntheticSlide,
+    write_pyramid,
+    write_tiles,
+)
+from wbcdet.differential.grouping import group_of
+from wbcdet.inference.smear_map import MONOLAYER, THICK, map_smear
+from wbcdet.io.discover import as_slide
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slide_part import BY_SLIDE, part_of
+from wbcdet.io.slides.open import Slide, is_slide
+from wbcdet.results.document import load_document
+
+openslide = pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
+tifffile = pytest.importorskip("tifffile")
+
+UM = 0.25
+#: Pixels of a side of the drawn slides, and of a cell on them.
+WIDE, HIGH, CELL = 2200, 1800, 54
+
+
+class Drawn:
+    """A slide of dark squares on pale discs, at known places, which ``PlainAnalyzer`` finds."""
+
+    width, height, um_per_px = WIDE, HIGH, UM
+
+    def __init__(self, cells: int = 40, width: int = WIDE, height: int = HIGH) -> None:
+        self.width, self.height = width, height
+        rng = np.random.default_rng(5)
+        self.pixels = np.full((height, width, 3), GROUND, np.uint8)
+        for x, y in rng.integers(0, (width, height), (width * height // 2200, 2)):
+            cv2.circle(self.pixels, (int(x), int(y)), 15, (150, 140, 225), -1)
+        self.places: list[tuple[int, int]] = []
+        while len(self.places) < cells:
+            x, y = (int(v) for v in rng.integers(20, (width - 90, height - 90)))
+            # Squares that touch would be found as one.
+            if all(max(abs(x - a), abs(y - b)) > 80 for a, b in self.places):
+                self.places.append((x, y))
+        for x, y in self.places:
+            self.pixels[y : y + CELL, x : x + CELL] = PURPLE
+
+    def read(self, x: int, y: int, width: int, height: int, by: int = 1) -> np.ndarray:
+        size = (self.width // by, self.height // by)
+        small = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
+        out = np.full((height, width, 3), 255, np.uint8)
+        part = small[y : y + height, x : x + width]
+        out[: part.shape[0], : part.shape[1]] = part
+        return out
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parts of 700 px, so that a small slide has many."""
+    monkeypatch.setattr(slides_module, "CORE", 700)
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    return Drawn()
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory, drawn: Drawn) -> Path:
+    """Return the drawn slide in all formats."""
+    folder = tmp_path_factory.mktemp("slides")
+    write_pyramid(drawn, folder / "pyramid.tif", levels=(1, 4))
+    write_pyramid(drawn, folder / "pyramid.ome.tif", levels=(1, 4), ome=True)
+    write_tiles(drawn, folder / "tiles", side=900, overlap=120)
+    write_zarr(drawn, folder / "slide.zarr")
+    return folder
+
+
+def write_zarr(drawn: Drawn, folder: Path) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    datasets = []
+    for number, by in enumerate((1, 4)):
+        pixels = drawn.read(0, 0, drawn.width // by, drawn.height // by, by)[:, :, ::-1]
+        planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
+        array = group.create_array(
+            str(number), shape=planes.shape, chunks=(3, 512, 512), dtype="u1"
+        )
+        array[:] = planes
+        scale = {"type": "scale", "scale": [1.0, UM * by, UM * by]}
+        datasets.append({"path": str(number), "coordinateTransformations": [scale]})
+    axes = [{"name": "c", "type": "channel"}]
+    axes += [{"name": one, "type": "space", "unit": "micrometer"} for one in "yx"]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+
+
+@pytest.fixture
+def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Count]:
+    yield Count(monkeypatch, tmp_path)
+
+
+def found_places(out: Path) -> list[tuple[float, float]]:
+    """Corners of the counted cells on the slide."""
+    return [
+        (float(row["slide_x"]) - CELL / 2, float(row["slide_y"]) - CELL / 2)
+        for row in rows(out / "cells.csv")
+        if not row["left_out"]
+    ]
+
+
+def missed_and_double(drawn: Drawn, found: list[tuple[float, float]]) -> tuple[int, int]:
+    hits = [sum(abs(x - a) < 9 and abs(y - b) < 9 for a, b in found) for x, y in drawn.places]
+    return hits.count(0), sum(hit > 1 for hit in hits)
+
+
+def whole_zone(path: Path, width: int = WIDE, height: int = HIGH) -> Path:
+    ring = [[0, 0], [width, 0], [width, height], [0, height], [0, 0]]
+    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
+    return path
+
+
+@pytest.mark.parametrize("name", ["pyramid.tif", "pyramid.ome.tif", "tiles", "slide.zarr"])
+def test_every_format_gives_each_cell_once(
+    name: str, written: Path, drawn: Drawn, count: Count, tmp_path: Path
+) -> None:
+    scale = ["--um-per-px", UM] if name == "tiles" else []
+    zone = whole_zone(tmp_path / "zone.geojson")
+    done = count(written / name, "--out", "out", "--zone", zone, "--quiet", *scale)
+    assert done.exit_code == 0, done.output
+    found = found_places(tmp_path / "out")
+    assert missed_and_double(drawn, found) == (0, 0)
+    assert len(found) == len(drawn.places)
+    cells = rows(tmp_path / "out" / "cells.csv")
+    assert any(row["left_out"] == "duplicate" for row in cells)  # seams were settled
+    assert all(abs(float(row["diameter_um"]) - CELL * UM) < 1 for row in cells)
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    import jsonschema
+
+    jsonschema.validate(document, schema())
+    load_document(tmp_path / "out" / "results.json")
+    features = json.loads(next((tmp_path / "out" / "maps").rglob("*.geojson")).read_text())
+    detections = [
+        one for one in features["features"] if one["properties"]["objectType"] == "detection"
+    ]
+    assert len(detections) == len(found)
+    assert "where it was counted" in (tmp_path / "out" / "report.html").read_text()
+
+
+def test_target_stops_and_a_higher_one_goes_on(
+    written: Path, count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wbcdet.differential.differential.TARGETS", (10, 20))
+    zone = whole_zone(tmp_path / "zone.geojson")
+    arguments = (written / "pyramid.tif", "--zone", zone, "--quiet", "--out")
+    assert count(*arguments, "few", "--target", 10).exit_code == 0
+    first = list(count.analysed)
+    assert _classified(tmp_path / "few") >= 10
+    assert len(rows(tmp_path / "few" / "fields.csv")) < len(_parts(written / "pyramid.tif", zone))
+    assert count(*arguments, "few", "--target", 20).exit_code == 0
+    assert not set(first) & set(count.analysed)  # what was done stays done
+    assert _classified(tmp_path / "few") >= 20
+    count(*arguments, "straight", "--target", 20)
+    assert final_files(tmp_path / "few") == final_files(tmp_path / "straight")
+
+
+def _classified(out: Path) -> int:
+    return sum(
+        not row["left_out"] and row["label"] != "unclassified" for row in rows(out / "cells.csv")
+    )
+
+
+def _parts(path: Path, zone: Path | None = None) -> list[str]:
+    plan = plan_slide(as_slide(str(path))[0], SlideOptions(zone=zone))
+    return [part.name for part in plan.parts]
+
+
+def test_an_interrupted_count_goes_on_to_the_same_bytes(
+    written: Path, count: Count, tmp_path: Path
+) -> None:
+    zone = whole_zone(tmp_path / "zone.geojson")
+    arguments = (written / "pyramid.tif", "--zone", zone, "--quiet", "--out")
+    count(*arguments, "whole")
+    count(*arguments, "cut")
+    lines = (tmp_path / "cut" / "journal" / "fields.jsonl").read_bytes().splitlines(keepends=True)
+    (tmp_path / "cut" / "journal" / "fields.jsonl").write_bytes(b"".join(lines[:9]) + lines[9][:30])
+    count(*arguments, "cut")
+    assert 0 < len(count.analysed) < len(journal_lines(tmp_path / "whole/journal/fields.jsonl"))
+    assert final_files(tmp_path / "cut") == final_files(tmp_path / "whole")
+
+
+def test_another_zone_or_scale_is_refused(written: Path, count: Count, tmp_path: Path) -> None:
+    zone = whole_zone(tmp_path / "zone.geojson")
+    other = whole_zone(tmp_path / "other.geojson", 1500, 1500)
+    count(written / "pyramid.tif", "--out", "out", "--zone", zone, "--quiet")
+    done = count(written / "pyramid.tif", "--out", "out", "--zone", other, "--quiet")
+    assert done.exit_code == 2
+    assert "another zone or at another scale" in one_line(done.stderr)
+
+
+def test_only_cells_inside_a_drawn_zone_count(
+    written: Path, drawn: Drawn, count: Count, tmp_path: Path
+) -> None:
+    hole = [[400, 400], [900, 400], [900, 900], [400, 900], [400, 400]]
+    ring = [[100, 100], [1500, 100], [1500, 1500], [100, 1500], [100, 100]]
+    feature = {
+        "type": "Feature",
+        "properties": {},
+        "geometry": {"type": "Polygon", "coordinates": [ring, hole]},
+    }
+    path = tmp_path / "zone.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    count(written / "pyramid.tif", "--out", "out", "--zone", path, "--quiet")
+    inside = [
+        (x, y)
+        for x, y in drawn.places
+        if 100 < x + CELL / 2 < 1500
+        and 100 < y + CELL / 2 < 1500
+        and not (400 < x + CELL / 2 < 900 and 400 < y + CELL / 2 < 900)
+    ]
+    assert len(found_places(tmp_path / "out")) == len(inside) > 0
+
+
+@pytest.fixture(scope="module")
+def smear(tmp_path_factory: pytest.TempPathFactory) -> tuple[SyntheticSlide, Path]:
+    slide = SyntheticSlide(9600, 6400, um_per_px=0.5, side=640, kinds=1, seed=1)
+    path = tmp_path_factory.mktemp("smear") / "smear.tif"
+    write_pyramid(slide, path, levels=(1, 2, 4))
+    return slide, path
+
+
+def test_the_zone_is_the_monolayer(smear: tuple[SyntheticSlide, Path]) -> None:
+    slide, path = smear
+    seen = map_smear(Slide(path), 0.5)
+    rows, columns = seen.kind.shape
+    truth = np.array(
+        [
+            [slide.part((c + 0.5) * seen.side, (r + 0.5) * seen.side) for c in range(columns)]
+            for r in range(rows)
+        ]
+    )
+    assert (truth[seen.zone] == MONOLAYER_PART).mean() > 0.95
+    # The squares on its border are mixed; of the rest nearly all is taken.
+    inner = cv2.erode((truth == MONOLAYER_PART).astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    assert seen.zone[inner].mean() > 0.9
+    thick = cv2.erode((truth == 1).astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
+    assert (seen.kind[thick] == THICK).mean() > 0.95
+    assert seen.direction is not None and seen.direction[0] > 0.9
+    # The edge and tail lie outside of the zone.
+    assert seen.edge.any() and not (seen.edge & seen.zone).any()
+
+
+def test_a_level_without_reduction_gives_the_same_zone(
+    smear: tuple[SyntheticSlide, Path], tmp_path: Path
+) -> None:
+    slide, path = smear
+    write_pyramid(slide, tmp_path / "flat.tif", levels=(1,))
+    flat, known = Slide(tmp_path / "flat.tif"), Slide(path)
+    assert len(flat.levels) == 1
+    same = map_smear(flat, 0.5).zone == map_smear(known, 0.5).zone
+    assert same.mean() > 0.9
+
+
+def test_a_fold_and_a_pen_are_not_counted(smear: tuple[SyntheticSlide, Path]) -> None:
+    slide, _ = smear
+
+    class Marked:
+        levels = Slide(smear[1]).levels
+
+        def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+            by = int(self.levels[level].downsample)
+            pixels = slide.read(x, y, width, height, by)
+            # A line of ink 60 µm wide down the middle of the monolayer.
+            left, right = 5000 // by - x, 5120 // by - x
+            pixels[:, max(0, left) : max(0, right)] = (140, 40, 20)
+            return pixels
+
+    seen = map_smear(Marked(), 0.5)
+    column = int(5060 / seen.side)
+    assert not seen.zone[:, column].any()
+    assert (seen.kind[:, column] != MONOLAYER).all()
+    assert seen.zone[:, column + 2].any()
+
+
+def test_real_fields_lie_in_the_zone(data_dir: Path, real_field) -> None:  # type: ignore[no-untyped-def]
+    """Fields that people chose for a differential: red cells side by side."""
+    pixels = real_field("bccd.zip", ".jpg")
+    um = 7.5 / 95  # a red cell of 7.5 µm is about 95 px wide in BCCD
+
+    class One:
+        levels = (type("Level", (), {"width": 640, "height": 480, "downsample": 1.0})(),)
+
+        def read(self, level: int, x: int, y: int, width: int, height: int) -> np.ndarray:
+            return np.ascontiguousarray(pixels[y : y + height, x : x + width])
+
+    assert map_smear(One(), um).kind.tolist() == [[MONOLAYER]]
+
+
+def test_battlement_takes_a_part_of_the_zone(written: Path) -> None:
+    source = as_slide(str(written / "pyramid.tif"))[0]
+    zone = whole_zone(written / "whole.geojson")
+    every = plan_slide(source, SlideOptions(zone=zone))
+    some = plan_slide(source, SlideOptions(zone=zone, track="battlement"))
+    names = [part.name for part in some.parts]
+    assert 0 < len(names) < len(every.parts)
+    assert [part.name for part in every.parts][: len(names)] == names
+    assert len({part.name for part in every.parts}) == len(every.parts)
+
+
+@pytest.mark.parametrize(
+    ("um", "said"),
+    [(1.2, "too few to be found"), (0.5, "objective too low"), (0.1, ""), (0.25, "")],
+)
+def test_the_objective_is_judged(um: float, said: str, written: Path) -> None:
+    source = as_slide(str(written / "pyramid.tif"))[0]
+    options = SlideOptions(um_per_px=um, zone=whole_zone(written / "whole.geojson"))
+    if um > 1:
+        with pytest.raises(FieldError, match=said):
+            plan_slide(source, options)
+        return
+    plan = plan_slide(source, options)
+    assert said in "; ".join(plan.remarks) if said else not plan.remarks
+
+
+def test_the_working_level_follows_the_scale(tmp_path: Path) -> None:
+    path = tmp_path / "fine.tif"
+    write_pyramid(Drawn(), path, levels=(1, 2, 4))
+    zone = whole_zone(tmp_path / "zone.geojson")
+    source = as_slide(str(path))[0]
+    for um, level in ((0.25, 0), (0.1, 0), (0.06, 1), (0.03, 2)):
+        plan = plan_slide(source, SlideOptions(um_per_px=um, zone=zone))
+        assert {part.part.level for part in plan.parts if part.part} == {level}
+
+
+def test_bad_slides_are_one_line(written: Path, count: Count, tmp_path: Path) -> None:
+    cut = tmp_path / "cut.tif"
+    data = (written / "pyramid.tif").read_bytes()
+    cut.write_bytes(data[: len(data) // 3])
+    done = count(cut, "--out", "a", "--um-per-px", 0.25, "--quiet")
+    assert done.exit_code in (1, 2)
+    assert "cut.tif" in one_line(done.stderr)
+    assert "Traceback" not in done.stderr
+    shutil.copytree(written / "tiles", tmp_path / "tiles")
+    done = count("tiles", "--out", "b", "--quiet")  # positions in pixels alone: no scale
+    assert done.exit_code == 2 and "--um-per-px" in one_line(done.stderr)
+    (tmp_path / "bad.geojson").write_text("{}")
+    done = count(
+        written / "pyramid.tif", "--zone", tmp_path / "bad.geojson", "--out", "c", "--quiet"
+    )
+    assert done.exit_code == 2 and "bad.geojson" in one_line(done.stderr)
+    done = count(tmp_path / "none.svs", "--out", "d", "--quiet")
+    assert done.exit_code == 2 and "does not exist" in one_line(done.stderr)
+
+
+def test_a_slide_that_vanishes_keeps_what_is_done(
+    written: Path, count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(written / "tiles", tmp_path / "drive" / "tiles")
+    zone = whole_zone(tmp_path / "zone.geojson")
+    arguments = ("drive/tiles", "--out", "out", "--zone", zone, "--um-per-px", UM, "--quiet")
+    from wbcdet.batch import slide_count
+
+    add = slide_count.SlideCount.add
+
+    def then_gone(self, result) -> None:  # type: ignore[no-untyped-def]
+        add(self, result)
+        if (tmp_path / "drive").exists():
+            (tmp_path / "drive").rename(tmp_path / "away")
+            from wbcdet.io.slides.open import forget
+
+            forget(Path("drive/tiles"))
+
+    monkeypatch.setattr(slide_count.SlideCount, "add", then_gone)
+    done = count(*arguments)
+    assert done.exit_code == 2
+    line = one_line(done.stderr)
+    assert "cannot be reached any more" in line and "the same command goes on" in line
+    before = len(journal_lines(tmp_path / "out/journal/fields.jsonl"))
+    (tmp_path / "away").rename(tmp_path / "drive")
+    monkeypatch.setattr(slide_count.SlideCount, "add", add)
+    assert count(*arguments).exit_code == 0
+    assert before > 1
+
+
+def test_slides_and_fields_are_not_mixed(written: Path, count: Count, tmp_path: Path) -> None:
+    cv2.imwrite(str(tmp_path / "field.png"), np.full((60, 80, 3), 200, np.uint8))
+    done = count(written / "pyramid.tif", tmp_path / "field.png", "--out", "out", "--quiet")
+    assert done.exit_code == 2 and "count them apart" in one_line(done.stderr)
+
+
+def test_a_cluster_is_refused(written: Path, count: Count) -> None:
+    done = count(written / "pyramid.tif", "--out", "out", "--engine", "ray", "--quiet")
+    assert done.exit_code == 2
+    assert "--engine ray counts fields" in one_line(done.stderr)
+
+
+def test_two_slides_have_two_differentials(written: Path, count: Count, tmp_path: Path) -> None:
+    zone = whole_zone(tmp_path / "zone.geojson")
+    both = (written / "pyramid.tif", written / "pyramid.ome.tif")
+    assert count(*both, "--out", "out", "--zone", zone, "--quiet").exit_code == 0
+    groups = {row["group"] for row in rows(tmp_path / "out" / "cells.csv")}
+    assert {group.rsplit("/", 1)[-1] for group in groups} == {"pyramid.tif", "pyramid.ome.tif"}
+
+
+def test_micromanager_and_openflexure_positions(drawn: Drawn, tmp_path: Path) -> None:
+    from PIL import Image
+
+    picture = drawn.pixels[:1000, :1500]
+    frames = {}
+    for number, x in enumerate((0, 700)):
+        tile = picture[:, x : x + 800]
+        cv2.imwrite(str(tmp_path / f"{number}.png"), tile)
+        frames[f"FrameKey-{number}"] = {
+            "FileName": f"{number}.png",
+            "XPositionUm": 500 + x * 0.2,
+            "YPositionUm": -40.0,
+            "PixelSizeUm": 0.2,
+        }
+    (tmp_path / "metadata.txt").write_text(json.dumps(frames))
+    slide = Slide(tmp_path)
+    assert (slide.width, slide.height, slide.um_per_px) == (1500, 1000, 0.2)
+    assert np.array_equal(slide.read(0, 300, 100, 900, 500), picture[100:600, 300:1200])
+
+    scan = tmp_path / "scan"
+    scan.mkdir()
+    for number, x in enumerate((0, 700)):
+        # Two stage steps a pixel; the matrix takes (rows, columns).
+        said = {
+            "position": {"x": 2 * x, "y": 0, "z": 5},
+            "mapping": {
+                "image_to_stage_displacement_matrix": [[0, 2], [2, 0]],
+                "image_resolution": [1000, 800],
+            },
+        }
+        picture_file = Image.fromarray(picture[:, x : x + 800, ::-1])
+        exif = Image.Exif()
+        exif.get_ifd(0x8769)[0x9286] = json.dumps(said).encode()
+        picture_file.save(scan / f"img_{number}.jpg", exif=exif, quality=95)
+    assert is_slide(scan)
+    slide = Slide(scan)
+    assert abs(slide.width - 1500 * 0.8) < 600 and slide.um_per_px is None
+
+
+def test_zones_of_all_shapes(tmp_path: Path) -> None:
+    ring = [[0, 0], [9, 0], [9, 9], [0, 0]]
+    path = tmp_path / "zone.geojson"
+    geometry = {"type": "MultiPolygon", "coordinates": [[ring], [ring]]}
+    path.write_text(json.dumps([{"type": "Feature", "geometry": geometry}]))
+    assert len(read_zone(path)) == 2
+    for bad in ("[]", "3", '{"type": "Point", "coordinates": [1, 2]}', "nonsense", '{"type": 1}'):
+        path.write_text(bad)
+        with pytest.raises(FieldError, match=r"zone\.geojson"):
+            read_zone(path)
+
+
+def test_edge_and_tail_are_a_group_of_their_own(smear: tuple[SyntheticSlide, Path]) -> None:
+    plan = plan_slide(as_slide(str(smear[1]))[0], SlideOptions(edges=True))
+    groups = [group_of(part.name, BY_SLIDE) for part in plan.parts]
+    assert sorted(set(groups)) == [plan.source.name, f"{plan.source.name}#edge"]
+    for part, group in zip(plan.parts, groups, strict=True):
+        assert part_of(part.name) == (plan.source.name, part.part)
+        assert group.endswith("#edge") == (part.part is not None and part.part.edge)

@@ -1,0 +1,257 @@
+"""Reports for a laboratory's system, read back by the libraries of FHIR and HL7 v2."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import INFO, make_cell
+from reviewing import make_report
+from typer.testing import CliRunner
+
+from wbcdet.cli.app import app
+from wbcdet.records import NOTICE, CellType, FieldResult
+from wbcdet.results.document import build_document, dump
+from wbcdet.review.cell_state import LabelChange
+from wbcdet.review.session import Session
+
+fhir = pytest.importorskip("fhir.resources.R4B.bundle", reason="needs the extra lis")
+hl7 = pytest.importorskip("hl7apy.parser", reason="needs the extra lis")
+
+
+@pytest.fixture
+def report(tmp_path: Path) -> Path:
+    """Return a count of two slides, of 40 cells each."""
+    return make_report(tmp_path, 2, "--group-by", "folder", "--target", "100")
+
+
+def export(report: Path, to: str, *options: object) -> tuple[Path, Any]:
+    out = report.parent / f"{to}-{len(list(report.parent.iterdir()))}"
+    arguments = ["export", report, "--to", to, "--out", out, *options]
+    return out, CliRunner().invoke(app, [str(one) for one in arguments])
+
+
+def sign(report: Path, slide: str | None, name: str = "Ann & Bo|b") -> None:
+    session = Session(report)
+    try:
+        board = session.board
+        open_cells = [
+            LabelChange(key, one.seen, "unclassified")
+            for key, one in board.cells.items()
+            if one.label == "unclassified"
+        ]
+        board.change(name, open_cells)
+        session.sign(name, "looked twice", board.last, slide)
+    finally:
+        session.close()
+
+
+def bundles(out: Path) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Resources of every Bundle by kind, by its slide."""
+    found = {}
+    for row in rows(out):
+        data = (out / row["file"]).read_bytes()
+        fhir.Bundle.model_validate_json(data)
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        urls = set()
+        for entry in json.loads(data)["entry"]:
+            kinds.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
+            urls.add(entry["fullUrl"])
+        assert len(urls) == sum(map(len, kinds.values()))
+        assert set(references(kinds)) <= urls
+        found[row["slide"]] = kinds
+    return found
+
+
+def references(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if isinstance(value.get("reference"), str):
+            yield value["reference"]
+        value = list(value.values())
+    if isinstance(value, list):
+        for one in value:
+            yield from references(one)
+
+
+def messages(out: Path) -> dict[str, list[list[str]]]:
+    """Fields of the segments of every message, by its slide."""
+    found = {}
+    for row in rows(out):
+        text = (out / row["file"]).read_bytes().decode()
+        hl7.parse_message(text).validate()
+        assert text.endswith("\r") and "\n" not in text
+        found[row["slide"]] = [line.split("|") for line in text[:-1].split("\r")]
+    return found
+
+
+def rows(out: Path) -> list[dict[str, str]]:
+    with (out / "slides.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def by_code(observations: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    return {coding["code"]: one for one in observations for coding in one["code"]["coding"]}
+
+
+def test_fhir_says_what_the_differential_says(report: Path) -> None:
+    out, done = export(report, "fhir")
+    assert done.exit_code == 0, done.output
+    assert "2 preliminary" in done.output
+    slides = json.loads((report / "results.json").read_text())["slides"]
+    found = bundles(out)
+    assert list(found) == ["anna", "boris"]
+    codes = {
+        "neutrophil": "26511-6",
+        "lymphocyte": "26478-8",
+        "monocyte": "26485-3",
+        "eosinophil": "26450-7",
+    }
+    for slide in slides:
+        kinds = found[slide["group"]]
+        [whole] = kinds["DiagnosticReport"]
+        assert whole["status"] == "preliminary" and "resultsInterpreter" not in whole
+        assert NOTICE in whole["conclusion"] and NOTICE in whole["text"]["div"]
+        assert "of 100 cells asked for" in whole["conclusion"]
+        assert len(whole["result"]) == len(kinds["Observation"])
+        observations = by_code(kinds["Observation"])
+        for row in slide["differential"]:
+            if row["label"] in codes:
+                one = observations[codes[row["label"]]]
+                limits = one["referenceRange"][0]
+                assert [limits[end]["value"] for end in ("low", "high")] == [
+                    row["range_low"],
+                    row["range_high"],
+                ]
+                flags = [item["coding"][0]["code"] for item in one.get("interpretation", [])]
+                assert flags == [{"low": "L", "high": "H"}[flag] for flag in (row["flag"],) if flag]
+            elif row["label"] == "unclassified":
+                one = observations[f"reason-{row['reason']}"]
+            else:
+                continue
+            parts = [part["valueQuantity"]["value"] for part in one["component"]]
+            assert one["valueQuantity"]["value"] == row["percent"]
+            assert parts == [row["count"], row["ci_low"], row["ci_high"]]
+            assert one["note"][0]["text"].startswith(NOTICE)
+        assert observations["classified-cells"]["valueQuantity"]["value"] == slide["classified"]
+
+
+def test_hl7_says_what_the_differential_says(report: Path) -> None:
+    out, done = export(report, "hl7")
+    assert done.exit_code == 0, done.output
+    slides = json.loads((report / "results.json").read_text())["slides"]
+    for slide, segments in zip(slides, messages(out).values(), strict=True):
+        assert segments[0][8:12] == ["ORU^R01^ORU_R01", segments[0][9], "T", "2.5.1"]
+        assert segments[1][25] == "P"
+        assert any(NOTICE in one[3] for one in segments if one[0] == "NTE")
+        values = {one[3].split("^")[0]: one for one in segments if one[0] == "OBX"}
+        assert {one[11] for one in values.values()} == {"P"}
+        for row in slide["differential"]:
+            name = row["reason"] if row["label"] == "unclassified" else row["label"]
+            assert values[f"count-{name}"][5] == str(row["count"])
+            if row["percent"] is not None:
+                ends = f"^{row['ci_low']:g}^-^{row['ci_high']:g}"
+                assert values[f"ci95-{name}"][5] == ends
+        neutrophil = next(row for row in slide["differential"] if row["label"] == "neutrophil")
+        assert values["26511-6"][5:9] == [
+            f"{neutrophil['percent']:g}",
+            "%^percent^UCUM",
+            "39-75",
+            {"low": "L", "high": "H"}.get(neutrophil["flag"], ""),
+        ]
+
+
+def test_only_a_signed_slide_is_final(report: Path) -> None:
+    sign(report, "anna")
+    out, done = export(report, "fhir")
+    assert done.exit_code == 0 and "1 final, 1 preliminary" in done.output
+    found = bundles(out)
+    [anna], [boris] = (found[one]["DiagnosticReport"] for one in ("anna", "boris"))
+    assert (anna["status"], boris["status"]) == ("final", "preliminary")
+    [signer] = found["anna"]["Practitioner"]
+    assert signer["name"] == [{"text": "Ann & Bo|b"}]
+    assert "Signed by Ann & Bo|b" in anna["conclusion"] and "looked twice" in anna["conclusion"]
+    assert "Practitioner" not in found["boris"]
+    assert {one["status"] for one in found["anna"]["Observation"]} == {"final"}
+    [first, second] = messages(export(report, "hl7")[0]).values()
+    assert (first[1][25], first[1][32]) == ("F", r"&Ann \T\ Bo\F\b")
+    assert (second[1][25], len(second[1])) == ("P", 26)
+
+
+def test_what_was_signed_is_what_is_sent(report: Path) -> None:
+    session = Session(report)
+    key, state = next((k, v) for k, v in session.board.cells.items() if v.label != "basophil")
+    session.board.change("Ann", [LabelChange(key, state.seen, "basophil")])
+    session.close()
+    sign(report, None)
+    kinds = bundles(export(report, "fhir")[0])["anna"]
+    assert by_code(kinds["Observation"])["30180-4"]["component"][0]["valueQuantity"]["value"] == 1
+
+
+def test_a_decision_after_the_signature_takes_it_away(report: Path) -> None:
+    sign(report, None)
+    session = Session(report)
+    key = next(key for key in session.board.cells if key[0] == 0)
+    session.board.change("Bob", [LabelChange(key, session.board.cells[key].seen, "monocyte")])
+    session.close()
+    _, done = export(report, "fhir")
+    assert done.exit_code == 0 and "1 final, 1 preliminary" in done.output
+
+
+def test_what_was_changed_after_signing_is_not_sent(report: Path) -> None:
+    sign(report, None)
+    path = report / "reviewed" / "results.json"
+    path.write_text(path.read_text().replace('"classified": ', '"classified":  '))
+    out, done = export(report, "fhir")
+    assert done.exit_code == 2 and "was changed since it was signed" in done.output
+    assert not out.exists()
+
+
+@pytest.mark.parametrize("to", ["fhir", "hl7"])
+def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
+    """A slide without a cell, and slides whose names are hard on XML, HL7 and file systems."""
+    lonely = make_cell(0, (1.0, 1.0, 9.0, 9.0), CellType.UNCLASSIFIED, "blast-like")
+    names = ("a|b^c&d~e\\f/1.jpg", '<b>"x"</b>/1.jpg', "мазок/1.jpg", "x" * 180 + "/1.jpg", "1.jpg")
+    results = [FieldResult(name, 99, 99, (lonely,) * (n == 0)) for n, name in enumerate(names)]
+    results.append(FieldResult.failed("bad/2.jpg", "file is empty"))
+    (tmp_path / "report").mkdir()
+    text = dump(build_document(INFO, results))
+    (tmp_path / "report" / "results.json").write_text(text, encoding="utf-8")
+    out, done = export(tmp_path / "report", to)
+    assert done.exit_code == 0, done.output
+    read = bundles(out) if to == "fhir" else messages(out)
+    slides = json.loads(text)["slides"]
+    assert list(read) == [one["group"] for one in slides]
+    first = str(next(iter(read.values())))
+    assert "blast-like" in first and "'A'" in first
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [(["--pictures", "."], "takes no pictures"), (["--images", "copy"], "takes no pictures")],
+)
+def test_pictures_are_not_for_a_laboratory(report: Path, options: list[str], said: str) -> None:
+    _, done = export(report, "hl7", *options)
+    assert done.exit_code == 2 and said in done.output
+
+
+def test_without_the_extra(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fhir.resources.R4B.bundle", None)
+    out, done = export(report, "fhir")
+    assert done.exit_code == 2 and "pip install 'wbcdet[lis]'" in done.output
+    assert not out.exists()
+
+
+def test_no_report_no_slides(tmp_path: Path) -> None:
+    _, done = export(tmp_path, "fhir")
+    assert done.exit_code == 2 and "results.json: cannot be read" in done.output
+    (tmp_path / "report").mkdir()
+    document = build_document(INFO, [FieldResult("1.jpg", 9, 9)])
+    del document["slides"]
+    (tmp_path / "report" / "results.json").write_text(dump(document))
+    _, done = export(tmp_path / "report", "hl7")
+    assert done.exit_code == 2 and "says nothing of slides" in done.output

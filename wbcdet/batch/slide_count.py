@@ -1,0 +1,210 @@
+"""Slides among what a user named, and how far each is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from wbcdet.batch.slides import SlideOptions, SlidePlan, plan_slide
+from wbcdet.io.discover import Found, Source
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slide_part import slide_of
+from wbcdet.io.slides.open import is_slide
+from wbcdet.records import LABELS, Cell, FieldResult
+from wbcdet.report.header import ResumeError
+from wbcdet.report.journal import Journal, JournalError
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.seams import find_shared
+from wbcdet.utils.errors import WbcdetError
+
+#: The journal's list of the zones of its slides.
+_ZONES = "slide-zones"
+
+
+class SlideGoneError(WbcdetError, OSError):
+    """A slide cannot be reached any more; one line."""
+
+
+class MixedError(WbcdetError, ValueError):
+    """Slides and fields were named together; one line."""
+
+
+def is_named_slide(text: str, *, wanted: bool) -> bool:
+    """Say whether what a user named is a slide."""
+    try:
+        return is_slide(Path(text).expanduser(), wanted=wanted)
+    except (OSError, ValueError):
+        return False
+
+
+def slides_in(found: Found, *, wanted: bool) -> list[Source]:
+    """Return the slides among what a search found, each once.
+
+    Raises:
+        MixedError: fields are among them too.
+    """
+    slides: dict[Path, Source] = {}
+    others = 0
+    for item in found.fields:
+        if isinstance(item.path, Path) and is_named_slide(str(item.path), wanted=wanted):
+            name = item.name.removesuffix(f"#{item.number}")
+            slides.setdefault(item.path, replace(item, name=name, problem=None, number=None))
+        else:
+            others += item.problem is None
+    if slides and others:
+        first = next(iter(slides.values()))
+        raise MixedError(
+            f"slides ({first.name}) and single fields ({others}) cannot be counted into one "
+            "report; count them apart"
+        )
+    return list(slides.values())
+
+
+@dataclass(slots=True)
+class _Progress:
+    """How far the zone of a slide has been counted, in the order of its parts."""
+
+    done: list[FieldResult] = field(default_factory=list)
+    classified: int = 0
+    reached: bool = False
+
+
+class SlideCount:
+    """The slides of a run: what is planned, and where each stops.
+
+    Args:
+        slides: as they were found.
+        options: where and how they are counted.
+
+    Attributes:
+        plans: one a slide that can be counted.
+        sources: the parts of all, in order; a slide that cannot be counted with its problem.
+    """
+
+    def __init__(self, slides: Sequence[Source], options: SlideOptions) -> None:
+        self._options = options
+        self.plans: dict[str, SlidePlan] = {}
+        self.sources: list[Source] = []
+        for slide in slides:
+            try:
+                plan = plan_slide(slide, options)
+            except FieldError as error:
+                self.sources.append(replace(slide, problem=str(error)))
+                continue
+            self.plans[slide.name] = plan
+            self.sources += plan.parts
+        self._known: dict[str, FieldResult] = {}
+        self._progress = {name: _Progress() for name in self.plans}
+
+    def begin(self, journal: Journal, sources: Sequence[Source]) -> None:
+        """Take over the names and the work of an earlier run.
+
+        Args:
+            journal: what was done so far.
+            sources: ``self.sources`` under the names that the report has for them.
+
+        Raises:
+            ResumeError: the earlier run counted in another zone or at another scale.
+        """
+        names = {old.name: new.name for old, new in zip(self.sources, sources, strict=True)}
+        self.sources = list(sources)
+        plans = [plan.renamed(names) for plan in self.plans.values()]
+        self.plans = {slide_of(plan.parts[0].name): plan for plan in plans}
+        self._progress = {name: _Progress() for name in self.plans}
+        zones = [f"{plan.digest} {name}" for name, plan in self.plans.items()]
+        before = {one[17:]: one[:16] for one in journal.lists.get(_ZONES, ())}
+        for name, plan in self.plans.items():
+            if before.get(name, plan.digest) != plan.digest and len(journal):
+                raise ResumeError(
+                    f"{name} was counted in another zone or at another scale; choose another "
+                    "--out, or start over with --restart"
+                )
+        if list(journal.lists.get(_ZONES, ())) != zones:
+            journal.note(_ZONES, zones)
+        for source in self.sources:
+            if source.name in journal:
+                try:
+                    entry = JournalEntry.checked(source.name, journal.read(source.name))
+                except JournalError:
+                    continue
+                if entry.result.failure is None:
+                    self.add(entry.result)
+
+    def wanted(self, source: Source) -> bool:
+        """Say whether a part is still to be counted: its slide has not reached the target."""
+        progress = self._progress.get(slide_of(source.name))
+        edge = source.part is not None and source.part.edge
+        return progress is None or edge or not progress.reached
+
+    def add(self, result: FieldResult) -> None:
+        """Take a counted part into account."""
+        target, name = self._options.target, slide_of(result.file)
+        if target is None or name not in self.plans:
+            return
+        self._known[result.file] = result
+        progress = self._progress[name]
+        for part in _zone_parts(self.plans[name])[len(progress.done) :]:
+            if progress.reached or part.name not in self._known:
+                return
+            progress.done.append(self._known[part.name])
+            progress.classified += sum(_is_classified(cell) for cell in progress.done[-1].cells)
+            if progress.classified >= target:
+                progress.reached = _unique(progress.done) >= target
+
+    def claims(self, result: FieldResult) -> FieldResult:
+        """Return a part's record without the cells of its neighbours."""
+        plan = self.plans.get(slide_of(result.file))
+        return result if plan is None else plan.claims(result)
+
+    def counted(self) -> list[str]:
+        """Return the parts that the report is of: of a slide that reached its target the first
+        ones."""
+        left_out: set[str] = set()
+        for name, progress in self._progress.items():
+            if progress.reached:
+                parts = _zone_parts(self.plans[name])[len(progress.done) :]
+                left_out.update(part.name for part in parts)
+        return [source.name for source in self.sources if source.name not in left_out]
+
+    def check_reachable(self, result: FieldResult) -> None:
+        """Check that the slide of a part that could not be read is still there to be read.
+
+        Raises:
+            SlideGoneError: it has.
+        """
+        plan = self.plans.get(slide_of(result.file))
+        if plan is None or result.failure is None:
+            return
+        assert isinstance(plan.source.path, Path)
+        try:
+            there = plan.source.path.exists()
+        except OSError:
+            there = False
+        if not there:
+            raise SlideGoneError(f"{plan.source.path} cannot be reached any more")
+
+    def mm2(self, name: str) -> float:
+        """Area of a part, mm²."""
+        plan = self.plans.get(slide_of(name))
+        return 0.0 if plan is None else plan.mm2(name)
+
+
+def _zone_parts(plan: SlidePlan) -> list[Source]:
+    return [part for part in plan.parts if part.part is not None and not part.part.edge]
+
+
+def _is_classified(cell: Cell) -> bool:
+    return cell.label in LABELS
+
+
+def _unique(results: Iterable[FieldResult]) -> int:
+    """Classified cells of some parts, each counted once."""
+    kept = list(results)
+    shared = find_shared(kept).duplicate_of
+    return sum(
+        _is_classified(cell)
+        for result in kept
+        for cell in result.cells
+        if (result.file, cell.id) not in shared
+    )

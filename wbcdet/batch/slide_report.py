@@ -1,0 +1,94 @@
+"""The report of slides: as that of a folder, with maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from wbcdet.batch.slide_count import SlideCount
+from wbcdet.batch.slides import SlidePlan
+from wbcdet.differential.differential import ALL
+from wbcdet.differential.grouping import group_of
+from wbcdet.io.discover import below
+from wbcdet.io.slide_part import slide_of
+from wbcdet.records import ARTEFACT, FieldResult
+from wbcdet.report.counts import CountOptions, ReportCounts
+from wbcdet.report.duplicates import Overlaps
+from wbcdet.report.header import roots_of
+from wbcdet.report.job import Job
+from wbcdet.report.journal import Journal
+from wbcdet.report.journal_entry import JournalEntry
+from wbcdet.report.layout import MAPS
+from wbcdet.report.seams import find_shared
+from wbcdet.report.slide_map import SlideMap, draw_map, to_geojson
+from wbcdet.report.write import ReportAdditions, finish
+from wbcdet.results.writer import picture_name, write_picture
+from wbcdet.utils.files import atomic_write
+from wbcdet.utils.safe_files import own_folder
+from wbcdet.utils.text import plural
+
+
+def finish_slides(
+    job: Job, slides: SlideCount, journal: Journal, options: CountOptions
+) -> ReportCounts:
+    """Write the files of a report of slides; see ``report.write.finish``."""
+    names = slides.counted()
+    shared = find_shared(JournalEntry.from_record(journal.read(name)).result for name in names)
+    roots = roots_of(journal)
+
+    def group(name: str) -> str:
+        return ALL if options.group_by is None else group_of(below(name, roots), options.group_by)
+
+    def overlaps(wanted: str) -> Overlaps:
+        duplicates = {
+            key: kept for key, kept in shared.duplicate_of.items() if group(key[0]) == wanted
+        }
+        return Overlaps(duplicates, [pair for pair in shared.pairs if group(pair[1]) == wanted])
+
+    results = [JournalEntry.from_record(journal.read(name)).result for name in names]
+    maps = [
+        _write_map(job, plan, [one for one in results if slide_of(one.file) == slide], shared)
+        for slide, plan in slides.plans.items()
+    ]
+    how = [
+        f"{one.title}: {one.caption} {'; '.join(plan.remarks)}".strip()
+        for one, plan in zip(maps, slides.plans.values(), strict=True)
+    ]
+    extra = ReportAdditions(remarks=how, maps=maps)
+    return finish(job, names, journal, options, extra, overlaps)
+
+
+def _write_map(
+    job: Job, plan: SlidePlan, results: Sequence[FieldResult], shared: Overlaps
+) -> SlideMap:
+    """Write the map of a slide, and what QuPath reads.
+
+    Raises:
+        OutputError: a user's file is in the place of one of them.
+        OSError: they cannot be written.
+    """
+    cells = [
+        (one.file, cell, one.region.on_slide(cell.box))
+        for one in results
+        if one.region is not None
+        for cell in one.cells
+        if (one.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
+    ]
+    read = [one for one in results if one.failure is None]
+    area = sum(plan.mm2(one.file) for one in read)
+    cores = [(plan.cores[one.file], bool(one.region and one.region.edge)) for one in read]
+    slide = slide_of(plan.parts[0].name)
+    stem = picture_name(slide).removesuffix(".jpg")
+    own_folder(job.out, MAPS).mkdir(exist_ok=True)
+    jpeg = draw_map(plan.map, plan.zone, cores, cells, plan.size)
+    write_picture(job.out, f"{MAPS}/{stem}.jpg", jpeg)
+    zone = None if plan.drawn else plan.zone
+    document = to_geojson(plan.map, zone, cells, plan.um_per_px)
+    atomic_write(job.out / MAPS / f"{stem}.geojson", document)
+    number = plural(len(cells), "white cell")
+    drawn = "drawn zone" if plan.drawn else "zone where red cells lie side by side"
+    return SlideMap(
+        slide,
+        jpeg,
+        f"{number} on {area:.2f} mm² in {plural(len(read), 'part')} (grey) of the {drawn} (green) "
+        f"at {plan.um_per_px:g} µm per pixel; the arrow points to the tail.",
+    )

@@ -1,0 +1,168 @@
+"""What wbcdet can do on this computer: its packages, models, devices and optional parts."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from io import StringIO
+
+from wbcdet.inference.weights import ROLES, WeightsError, load_model
+from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.extras import EXTRAS, INSTALL_CUDA
+from wbcdet.utils.parallel import cores
+from wbcdet.utils.version import __version__
+
+#: What every analysis needs: as Python imports it, and as pip calls it.
+BASE = {
+    "av": "av",
+    "cv2": "opencv-python-headless",
+    "imagecodecs": "imagecodecs",
+    "matplotlib": "matplotlib",
+    "numpy": "numpy",
+    "onnxruntime": "onnxruntime",
+    "PIL": "pillow",
+    "pillow_heif": "pillow-heif",
+    "pillow_jxl": "pillow-jxl-plugin",
+    "scipy": "scipy",
+    "simplejpeg": "simplejpeg",
+    "sqlalchemy": "sqlalchemy",
+    "supervision": "supervision",
+    "tifffile": "tifffile",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the diagnosis.
+
+    Attributes:
+        what: was looked at.
+        state: of it, in words.
+        sound: whether wbcdet can analyse pictures in spite of it.
+    """
+
+    what: str
+    state: str
+    sound: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """All findings, by section."""
+
+    sections: dict[str, list[Finding]]
+
+    @property
+    def sound(self) -> bool:
+        """Whether pictures can be analysed here."""
+        return all(one.sound for findings in self.sections.values() for one in findings)
+
+    def lines(self) -> Iterator[str]:
+        """Yield the diagnosis as plain text, aligned."""
+        width = max(len(one.what) for findings in self.sections.values() for one in findings)
+        for section, findings in self.sections.items():
+            yield section
+            for one in findings:
+                mark = " " if one.sound else "!"
+                yield f" {mark} {one.what:<{width}}  {one.state}"
+        yield "sound" if self.sound else "not sound: see the lines with !"
+
+
+def diagnose() -> Diagnosis:
+    """Look at everything; nothing is changed, and what is broken is a finding, not an error."""
+    return Diagnosis(
+        {
+            "wbcdet": [
+                Finding("version", __version__),
+                Finding("Python", f"{platform.python_version()} ({sys.implementation.name})"),
+                Finding("system", f"{platform.system()} {platform.release()} {platform.machine()}"),
+                Finding("processor cores", str(cores())),
+            ],
+            "models": [_model(role) for role in ROLES],
+            "devices": [_cpu(), _bf16(), _cuda()],
+            "packages": [_package(module, name) for module, name in BASE.items()],
+            "optional parts": [_extra(name) for name in EXTRAS],
+        }
+    )
+
+
+def _model(role: str) -> Finding:
+    try:
+        model = load_model(role)
+    except WeightsError as error:
+        return Finding(role, str(error), sound=False)
+    source = " (learned on this computer)" if model.learned else ""
+    if os.environ.get("WBCDET_WEIGHTS"):
+        source = " (from WBCDET_WEIGHTS)"
+    return Finding(role, f"{model.name}{source}, sha256 {model.sha256}")
+
+
+def _runs(device: str) -> str:
+    """Start the classifier, the smaller model, on a device; how that went."""
+    from wbcdet.inference.backends import open_backend
+
+    open_backend(load_model("classifier"), device)
+    return "ready"
+
+
+def _tried(what: str, work: Callable[[], str], *, needed: bool = False) -> Finding:
+    try:
+        with _quiet():
+            return Finding(what, work())
+    except (WbcdetError, ImportError) as error:
+        return Finding(what, " ".join(str(error).split()), sound=not needed)
+
+
+def _cpu() -> Finding:
+    return _tried("cpu", lambda: _runs("cpu"), needed=True)
+
+
+def _bf16() -> Finding:
+    return _tried("cpu-bf16", lambda: _runs("cpu-bf16"))
+
+
+def _cuda() -> Finding:
+    found = _tried("cuda", lambda: _runs("cuda"))
+    if found.state != "ready" and _version("onnxruntime-gpu") and "no CUDA" in found.state:
+        said = "onnxruntime-gpu is installed below another onnxruntime; put it on top: "
+        return Finding("cuda", said + INSTALL_CUDA.rpartition("&& ")[2])
+    return found
+
+
+def _package(module: str, name: str) -> Finding:
+    try:
+        with _quiet():
+            loaded = import_module(module)
+    except Exception as error:  # a broken library raises errors of any kind
+        said = " ".join(str(error).split())
+        return Finding(name, f"{said}: pip install --force-reinstall {name}", sound=False)
+    other = getattr(loaded, "__version__", "unknown version")
+    return Finding(name, _version(name) or f"{other} of another package")
+
+
+def _extra(name: str) -> Finding:
+    extra = EXTRAS[name]
+    lacks = extra.lacks()
+    if not lacks:
+        return Finding(name, f"installed; for {extra.purpose}")
+    return Finding(name, f"lacks {', '.join(lacks)}; for {extra.purpose}: {extra.install}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what libraries print as they start out of a text that is pasted elsewhere."""
+    with redirect_stdout(StringIO()):
+        yield

@@ -1,0 +1,181 @@
+"""Open a slide, and tell one from a field."""
+
+from __future__ import annotations
+
+import importlib.util
+import threading
+from collections import OrderedDict
+from pathlib import Path
+
+from wbcdet.io.colour import Pixels
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slides.base import MISSING, Level, SlideReader
+from wbcdet.io.slides.tile_folder import TileFolderReader, is_tile_folder
+
+#: Endings that may be those of a slide, beside those of TIFFs.
+_SUFFIXES = frozenset(
+    {".svs", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".tmap", ".qptiff",
+     ".dcm", ".dicom", ".vsi", ".czi"}
+)  # fmt: skip
+_TIFFS = frozenset({".tif", ".tiff", ".btf", ".tf8", ".tf2"})
+#: What OpenSlide says of a TIFF without a scanner's marks: tiffslide also finds its SubIFDs.
+_PLAIN = "generic-tiff"
+#: Slides that are kept open.
+_MAX_OPEN = 4
+
+
+class Slide:
+    """A slide: its levels and scale, and any rectangle of it. May be shared between threads.
+
+    Args:
+        path: the file, or the folder of an OME-Zarr or of tiles.
+
+    Raises:
+        FieldError: it cannot be opened; the message is one line that names the remedy.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._reader = _open(path)
+        self.levels: tuple[Level, ...] = self._reader.levels
+        self.um_per_px = self._reader.um_per_px
+        self.remarks = self._reader.remarks
+
+    @property
+    def width(self) -> int:
+        """Pixels of the finest level."""
+        return self.levels[0].width
+
+    @property
+    def height(self) -> int:
+        """Pixels of the finest level."""
+        return self.levels[0].height
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of a level; see ``SlideReader.read``.
+
+        Raises:
+            FieldError: the file is damaged there or cannot be read any more.
+        """
+        try:
+            return self._reader.read(level, x, y, width, height)
+        except (FieldError, MemoryError):
+            raise
+        # Each library has errors of its own, and those of its codecs.
+        except Exception as error:
+            forget(self.path)  # after an error OpenSlide answers nothing more
+            raise _unreadable(self.path, error) from error
+
+
+def is_slide(path: Path, *, wanted: bool = False) -> bool:
+    """Say whether the path is a slide, as far as its name, head and the extra that reads slides
+    tell.
+
+    Args:
+        path: a file or folder.
+        wanted: a person says that it is one: a plain TIFF without levels too.
+    """
+    if path.is_dir():
+        return _is_zarr(path) or is_tile_folder(path)
+    suffix = path.suffix.lower()
+    if suffix not in _SUFFIXES | _TIFFS or not path.is_file() or not has_extra():
+        return False
+    vendor = _vendor(path)
+    if vendor not in (None, _PLAIN):
+        return True
+    return suffix in _TIFFS | {".qptiff"} and (wanted or _has_levels(path))
+
+
+def has_extra() -> bool:
+    """OpenSlide is installed; tiffslide and zarr need a younger Python than wbcdet does."""
+    return importlib.util.find_spec("openslide") is not None
+
+
+def open_slide(path: Path) -> Slide:
+    """Return a slide, kept open for the next that asks.
+
+    Raises:
+        FieldError: as :class:`Slide`.
+    """
+    with _lock:
+        slide = _kept.pop(path, None)
+    slide = slide or Slide(path)
+    with _lock:
+        _kept[path] = slide
+        while len(_kept) > _MAX_OPEN:
+            _kept.popitem(last=False)
+    return slide
+
+
+def forget(path: Path) -> None:
+    """Open a slide afresh when it is asked for again."""
+    with _lock:
+        _kept.pop(path, None)
+
+
+_lock = threading.Lock()
+_kept: OrderedDict[Path, Slide] = OrderedDict()
+
+
+def _open(path: Path) -> SlideReader:
+    from wbcdet.io.slides.openslide_reader import OpenSlideReader, TiffSlideReader
+    from wbcdet.io.slides.zarr_reader import ZarrReader
+
+    if not path.exists():
+        raise FieldError("slide does not exist; check its name and the drive that it is on")
+    if path.is_dir() and is_tile_folder(path):
+        return TileFolderReader(path)
+    needed = "zarr" if path.is_dir() else "openslide"
+    if importlib.util.find_spec(needed) is None:
+        raise FieldError(MISSING)
+    try:
+        if path.is_dir():
+            return ZarrReader(path)
+        if _vendor(path) not in (None, _PLAIN):
+            return OpenSlideReader(path)
+        try:
+            return TiffSlideReader(path)
+        except Exception:
+            if _vendor(path) is None:
+                raise
+            return OpenSlideReader(path)
+    except FieldError:
+        raise
+    except Exception as error:  # as in Slide.read
+        raise _unreadable(path, error) from error
+
+
+def _vendor(path: Path) -> str | None:
+    import openslide
+
+    try:
+        vendor: str | None = openslide.OpenSlide.detect_format(str(path))
+    except openslide.OpenSlideError:
+        return "damaged"  # it is known by its marks, and opening it says what is wrong
+    return vendor
+
+
+def _has_levels(path: Path) -> bool:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            return len(file.series[0].levels) > 1
+    # A damaged file is not one of ours: reading it as a field says what is wrong.
+    except Exception:
+        return False
+
+
+def _is_zarr(path: Path) -> bool:
+    return any((path / name).is_file() for name in (".zgroup", ".zattrs", "zarr.json"))
+
+
+def _unreadable(path: Path, error: Exception) -> FieldError:
+    try:
+        gone = not path.exists()
+    except OSError:
+        gone = True
+    if gone:
+        return FieldError("slide cannot be reached any more; check the drive that it is on")
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return FieldError(f"slide is damaged or cut short ({reason}); copy it again from its source")

@@ -1,0 +1,98 @@
+"""Slides through OpenSlide, and through tiffslide, which has the same interface."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from wbcdet.io.codecs import in_srgb
+from wbcdet.io.colour import Pixels
+from wbcdet.io.slides.base import Level, um_from
+
+#: µm per pixel of an objective that magnifies once, as scanners' cameras have it.
+_UM_AT_ONE = 10.0
+
+
+class OpenSlideReader:
+    """SVS, NDPI, MRXS, SCN, BIF, VMS, DICOM and what else OpenSlide reads; see ``SlideReader``."""
+
+    def __init__(self, path: Path) -> None:
+        import openslide
+
+        self._slide: Any = openslide.OpenSlide(str(path))
+        profile = self._slide.color_profile
+        self._profile = profile.tobytes() if profile is not None else b""
+        self.levels = _levels(self._slide)
+        self.um_per_px, self.remarks = _scale(self._slide.properties, "openslide")
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of a level; see ``SlideReader.read``."""
+        by = self.levels[level].downsample
+        region = self._slide.read_region((round(x * by), round(y * by)), level, (width, height))
+        return in_srgb(_on_white(np.asarray(region)), self._profile, [])
+
+
+class TiffSlideReader:
+    """Pyramids in TIFF and OME-TIFF that OpenSlide knows only in part; see ``SlideReader``."""
+
+    def __init__(self, path: Path) -> None:
+        import tiffslide
+
+        self._slide: Any = tiffslide.TiffSlide(str(path))
+        self._lock = Lock()
+        self.levels = _levels(self._slide)
+        self.um_per_px, self.remarks = _scale(self._slide.properties, "tiffslide")
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of a level; see ``SlideReader.read``."""
+        by = self.levels[level].downsample
+        with self._lock:
+            region: np.ndarray = self._slide.read_region(
+                (round(x * by), round(y * by)), level, (width, height), as_array=True
+            )
+        if region.ndim == 2:
+            region = np.repeat(region[:, :, None], 3, axis=2)
+        pixels: Pixels = np.ascontiguousarray(region[:, :, 2::-1])
+        return pixels
+
+
+def _levels(slide: Any) -> tuple[Level, ...]:
+    return tuple(
+        Level(int(width), int(height), float(by))
+        for (width, height), by in zip(slide.level_dimensions, slide.level_downsamples, strict=True)
+    )
+
+
+def _scale(properties: Mapping[str, Any], library: str) -> tuple[float | None, tuple[str, ...]]:
+    """µm per pixel, and how it was told where the file does not say it itself."""
+    sides = [um_from(_number(properties.get(f"{library}.mpp-{axis}"))) for axis in "xy"]
+    known = [side for side in sides if side is not None]
+    if known:
+        return sum(known) / len(known), ()
+    power = _number(properties.get(f"{library}.objective-power"))
+    if power is None or (um := um_from(_UM_AT_ONE / power)) is None:
+        return None, ()
+    return um, (f"names no scale; {um:g} µm per pixel taken from its objective of {power:g}x",)
+
+
+def _number(value: Any) -> float | None:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        return None
+    return number if number > 0 else None
+
+
+def _on_white(rgba: np.ndarray) -> Pixels:
+    """RGBA as BGR on white: what was not scanned is transparent."""
+    pixels = np.ascontiguousarray(rgba[:, :, 2::-1])
+    alpha = rgba[:, :, 3]
+    if alpha.min(initial=255) == 255:
+        return pixels
+    share = alpha[:, :, None].astype(np.float32) / 255
+    result: Pixels = np.rint(pixels * share + 255 * (1 - share)).astype(np.uint8)
+    return result

@@ -1,0 +1,288 @@
+"""A folder of overlapping tiles with their positions, as one slide.
+
+Read are: ``TileConfiguration.txt`` of Fiji's stitching (pixels; the registered one where there is
+one), ``metadata.txt`` of Micro-Manager (µm), and what OpenFlexure writes into the EXIF tags of its
+pictures (stage steps, with the matrix that turns them into pixels).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+
+from wbcdet.io.colour import Pixels
+from wbcdet.io.decode import decode
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slides.base import Level, um_from
+
+_FIJI = ("TileConfiguration.registered.txt", "TileConfiguration.txt")
+_MICROMANAGER = "metadata.txt"
+_FIJI_LINE = re.compile(r"^(?P<name>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,]+),\s*(?P<y>[^,)]+)[^)]*\)")
+#: Pictures that a microscope writes.
+_PICTURES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
+#: EXIF: the pointer to the camera's tags, and the tag that OpenFlexure writes JSON into.
+_EXIF, _COMMENT = 0x8769, 0x9286
+#: Decoded tiles that are kept, bytes.
+_KEPT = 256 << 20
+#: Largest tile, pixels.
+_MAX_TILE = 50_000_000
+#: Largest file of positions, bytes.
+_MAX_TEXT = 64 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Tile:
+    """A picture and the corner of it on the slide, px."""
+
+    path: Path
+    x: int
+    y: int
+
+
+def is_tile_folder(path: Path) -> bool:
+    """Say whether the folder holds tiles whose positions are known."""
+    if any((path / name).is_file() for name in _FIJI) or _metadata_files(path):
+        return True
+    first = next(_pictures(path), None)
+    return first is not None and _openflexure(first) is not None
+
+
+class TileFolderReader:
+    """See the module and ``SlideReader``.
+
+    Where tiles overlap, each pixel comes from the tile in whose middle it lies most, so that seams
+    run where lenses are good and each cell is seen whole by one tile or continues in the next.
+
+    Raises:
+        FieldError: positions or pictures cannot be read; the message is one line.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        placed, self.um_per_px = _read_positions(folder)
+        if not placed:
+            raise FieldError("folder holds no tile that its positions name; check the file names")
+        missing = [path.name for path, _, _ in placed if not path.is_file()]
+        placed = [one for one in placed if one[0].is_file()]
+        if not placed:
+            raise FieldError(f"tiles are missing ({missing[0]} and the others); copy them again")
+        self.remarks: tuple[str, ...] = ()
+        if missing:
+            self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
+        left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
+        self._tiles = [_Tile(path, round(x - left), round(y - top)) for path, x, y in placed]
+        sizes = {tile.path: _picture_size(tile.path) for tile in self._tiles}
+        self._sizes = sizes
+        width = max(tile.x + sizes[tile.path][0] for tile in self._tiles)
+        height = max(tile.y + sizes[tile.path][1] for tile in self._tiles)
+        self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
+        self._kept: OrderedDict[Path, Pixels] = OrderedDict()
+        self._lock = Lock()
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a rectangle; see ``SlideReader.read``."""
+        out = np.full((height, width, 3), 255, np.uint8)
+        depth = np.zeros((height, width), np.float32)
+        for tile in self._tiles:
+            wide, high = self._sizes[tile.path]
+            x0, y0 = max(x, tile.x), max(y, tile.y)
+            x1, y1 = min(x + width, tile.x + wide), min(y + height, tile.y + high)
+            if x0 >= x1 or y0 >= y1:
+                continue
+            pixels = self._pixels(tile.path)
+            across = np.arange(x0 - tile.x, x1 - tile.x)
+            down = np.arange(y0 - tile.y, y1 - tile.y)
+            # How far inside its tile each pixel lies, of the way from border to middle.
+            inside = np.minimum(
+                (np.minimum(down + 1, high - down) / high)[:, None],
+                (np.minimum(across + 1, wide - across) / wide)[None],
+            ).astype(np.float32)
+            place = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
+            better = inside > depth[place]
+            depth[place][better] = inside[better]
+            part = pixels[y0 - tile.y : y1 - tile.y, x0 - tile.x : x1 - tile.x]
+            out[place][better] = part[better]
+        return out
+
+    def _pixels(self, path: Path) -> Pixels:
+        with self._lock:
+            pixels = self._kept.pop(path, None)
+        if pixels is None:
+            try:
+                pixels = decode(path.read_bytes(), _MAX_TILE)
+            except FieldError as error:
+                raise FieldError(f"tile {path.name}: {error}") from error
+            if pixels.shape[1::-1] != self._sizes[path]:
+                raise FieldError(f"tile {path.name} has changed; start the run again")
+        with self._lock:
+            self._kept[path] = pixels
+            while sum(one.nbytes for one in self._kept.values()) > _KEPT and len(self._kept) > 1:
+                self._kept.popitem(last=False)
+        return pixels
+
+
+def _read_positions(folder: Path) -> tuple[list[tuple[Path, float, float]], float | None]:
+    """Tiles with their corners in pixels, and µm per pixel where they are said."""
+    for name in _FIJI:
+        if (folder / name).is_file():
+            return _fiji(folder, folder / name), None
+    metadata = _metadata_files(folder)
+    if metadata:
+        return _micromanager(metadata)
+    placed = []
+    for path in _pictures(folder):
+        position = _openflexure(path)
+        if position is not None:
+            placed.append((path, *position))
+    return placed, None
+
+
+def _fiji(folder: Path, file: Path) -> list[tuple[Path, float, float]]:
+    found = []
+    for line in _text(file).splitlines():
+        match = _FIJI_LINE.match(line.strip())
+        if match is None:
+            continue
+        try:
+            x, y = float(match["x"]), float(match["y"])
+        except ValueError as error:
+            raise FieldError(f"{file.name} names no position in: {line.strip()[:80]}") from error
+        found.append((_inside(folder, match["name"].strip(), file), x, y))
+    return _finite(found, file)
+
+
+def _micromanager(files: list[Path]) -> tuple[list[tuple[Path, float, float]], float | None]:
+    placed: dict[Path, tuple[float, float]] = {}
+    scale = None
+    for file in files:
+        try:
+            document = json.loads(_text(file))
+        except ValueError as error:
+            raise FieldError(f"{file.name} is damaged ({error}); copy it again") from error
+        for frame in document.values() if isinstance(document, dict) else ():
+            if not isinstance(frame, dict) or "XPositionUm" not in frame:
+                continue
+            name = frame.get("FileName")
+            um = um_from(_float(frame.get("PixelSizeUm")))
+            x, y = _float(frame["XPositionUm"]), _float(frame.get("YPositionUm"))
+            if not isinstance(name, str) or um is None or x is None or y is None:
+                continue
+            scale = scale or um
+            # Of several planes or channels at a place the first stands for it.
+            placed.setdefault(_inside(file.parent, name, file), (x / um, y / um))
+    if scale is None:
+        raise FieldError(
+            f"{files[0].name} names no PixelSizeUm; calibrate the pixel size in Micro-Manager"
+        )
+    found = [(path, x, y) for path, (x, y) in placed.items()]
+    return _finite(found, files[0]), scale
+
+
+def _openflexure(path: Path) -> tuple[float, float] | None:
+    """Return the corner of a picture in pixels, from the stage's position and its matrix."""
+    from PIL import Image
+
+    with suppress(OSError, ValueError, KeyError, TypeError, np.linalg.LinAlgError):
+        with Image.open(path) as picture:
+            comment = picture.getexif().get_ifd(_EXIF).get(_COMMENT)
+            size = np.array(picture.size, float)
+        if isinstance(comment, bytes):
+            comment = comment.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
+        said = json.loads(str(comment).strip("\0 "))
+        position, matrix = (
+            _find(said, "position"),
+            _find(said, "image_to_stage_displacement_matrix"),
+        )
+        stage = [float(position[axis]) for axis in "xy"]
+        # The matrix takes (rows, columns) to stage steps, at the resolution it was measured at.
+        pixels = np.linalg.solve(np.asarray(matrix, float).T, np.array(stage))
+        measured = _find(said, "image_resolution")
+        by = size[0] / float(max(measured)) if measured else 1.0
+        return float(pixels[1] * by), float(pixels[0] * by)
+    return None
+
+
+def _find(said: Any, name: str) -> Any:
+    """Return the first value of a name, however deep it lies."""
+    if isinstance(said, Mapping):
+        if name in said:
+            return said[name]
+        for value in said.values():
+            if (found := _find(value, name)) is not None:
+                return found
+    return None
+
+
+def _metadata_files(folder: Path) -> list[Path]:
+    """Those of Micro-Manager: one in the folder, or one in each folder of a position."""
+    with suppress(OSError):
+        if (folder / _MICROMANAGER).is_file():
+            found = [folder / _MICROMANAGER]
+        else:
+            found = sorted(folder.glob(f"*/{_MICROMANAGER}"))
+        return [file for file in found if _names_places(file)]
+    return []
+
+
+def _names_places(file: Path) -> bool:
+    """Many programs write a ``metadata.txt``."""
+    with file.open("rb") as text:
+        return b"XPositionUm" in text.read(1 << 20)
+
+
+def _pictures(folder: Path) -> Iterator[Path]:
+    """Yield the pictures of a scan, in the folder or in its ``images`` folder, by name."""
+    for place in (folder, folder / "images"):
+        with suppress(OSError):
+            names = sorted(one for one in place.iterdir() if one.suffix.lower() in _PICTURES)
+            if names:
+                yield from names
+                return
+
+
+def _inside(folder: Path, name: str, file: Path) -> Path:
+    """Return a tile that the positions name; it lies in their folder."""
+    parts = Path(name.replace("\\", "/")).parts
+    if not parts or Path(name).is_absolute() or ".." in parts:
+        raise FieldError(f"{file.name} names a tile outside of its folder: {name[:80]}")
+    return folder.joinpath(*parts)
+
+
+def _finite(found: list[tuple[Path, float, float]], file: Path) -> list[tuple[Path, float, float]]:
+    if not all(np.isfinite((x, y)).all() for _, x, y in found):
+        raise FieldError(f"{file.name} names a position that is no number; export it again")
+    return found
+
+
+def _float(value: Any) -> float | None:
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return None
+
+
+def _text(file: Path) -> str:
+    try:
+        if file.stat().st_size > _MAX_TEXT:
+            raise FieldError(f"{file.name} is too large for a list of positions")
+        return file.read_text(encoding="utf-8", errors="replace")
+    except OSError as error:
+        raise FieldError(f"{file.name} cannot be read ({error.strerror})") from error
+
+
+def _picture_size(path: Path) -> tuple[int, int]:
+    from PIL import Image
+
+    try:
+        with Image.open(path) as picture:
+            return picture.size
+    except (OSError, ValueError) as error:
+        raise FieldError(f"tile {path.name} cannot be read; copy it again or remove it") from error

@@ -1,0 +1,82 @@
+"""OME-Zarr (0.4 and 0.5) through zarr."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from wbcdet.io.colour import Pixels
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slides.base import Level, check_colours, um_from
+
+_NO_PYRAMID = "folder is no OME-Zarr picture: it names no multiscales; export it again"
+
+
+class ZarrReader:
+    """The first picture of an OME-Zarr folder; see ``SlideReader``."""
+
+    def __init__(self, path: Path) -> None:
+        import zarr
+
+        group = zarr.open_group(str(path), mode="r")
+        said: Mapping[str, Any] = dict(group.attrs)
+        said = said.get("ome", said)
+        if not said.get("multiscales"):
+            raise FieldError(_NO_PYRAMID)
+        picture = said["multiscales"][0]
+        axes = [axis if isinstance(axis, str) else axis["name"] for axis in picture["axes"]]
+        if axes[-2:] != ["y", "x"] and axes[-3:] != ["y", "x", "c"]:
+            raise FieldError(f"slide has the axes {', '.join(axes)}; export it as an RGB picture")
+        self._axes = axes
+        self._arrays: list[Any] = [group[dataset["path"]] for dataset in picture["datasets"]]
+        sizes = [self._size(array) for array in self._arrays]
+        first = self._arrays[0]
+        channels = first.shape[axes.index("c")] if "c" in axes else 1
+        check_colours(str(first.dtype), int(channels))
+        self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
+        self.um_per_px = self._scale(picture)
+        self.remarks: tuple[str, ...] = ()
+
+    def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
+        """Return a rectangle of a level; see ``SlideReader.read``."""
+        array = self._arrays[level]
+        full = self._size(array)
+        x0, y0, x1, y1 = max(0, x), max(0, y), min(x + width, full[0]), min(y + height, full[1])
+        out = np.full((height, width, 3), 255, np.uint8)
+        if x0 >= x1 or y0 >= y1:
+            return out
+        # Of several times the first, of several planes of depth the middle one.
+        chosen = tuple(
+            {"y": slice(y0, y1), "x": slice(x0, x1), "c": slice(None)}.get(
+                axis, array.shape[number] // 2 if axis == "z" else 0
+            )
+            for number, axis in enumerate(self._axes)
+        )
+        part = np.asarray(array[chosen])
+        if "c" in self._axes and self._axes.index("c") < self._axes.index("y"):
+            part = np.moveaxis(part, 0, -1)
+        if part.ndim == 2 or part.shape[2] == 1:
+            part = np.repeat(part.reshape(*part.shape[:2], 1), 3, axis=2)
+        out[y0 - y : y1 - y, x0 - x : x1 - x] = part[:, :, 2::-1]
+        return out
+
+    def _size(self, array: Any) -> tuple[int, int]:
+        return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])
+
+    def _scale(self, picture: Mapping[str, Any]) -> float | None:
+        place = self._axes.index("x")
+        factor, found = 1.0, False
+        for one in (
+            *picture["datasets"][0].get("coordinateTransformations", ()),
+            *picture.get("coordinateTransformations", ()),
+        ):
+            if one.get("type") == "scale":
+                factor *= float(one["scale"][place])
+                found = True
+        axis = picture["axes"][place]
+        # Without a unit a scale of 1 is only what every writer puts there.
+        unit = None if isinstance(axis, str) else axis.get("unit")
+        return um_from(factor, unit) if found and (unit or factor != 1) else None

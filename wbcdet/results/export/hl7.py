@@ -1,0 +1,105 @@
+"""HL7 v2.5.1: one ORU^R01 message a slide, in UTF-8, with a carriage return after each segment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from wbcdet.results.export.lab_report import (
+    CELLS,
+    LOCAL_V2,
+    REPORT,
+    TITLE,
+    LabReport,
+    LabSlide,
+    findings,
+    remarks,
+    totals,
+)
+from wbcdet.utils.version import __version__
+
+SUFFIX = ".hl7"
+
+_VERSION = "2.5.1"
+_ESCAPES = str.maketrans({"\\": "\\E\\", "|": "\\F\\", "^": "\\S\\", "&": "\\T\\", "~": "\\R\\"})
+_FLAGS = {"low": "L", "high": "H", "present": "A"}
+#: Letters of a name in OBR-32 and OBX-16, and of a specimen's id.
+_MAX_NAME = 80
+_PERCENT = "%^percent^UCUM"
+
+
+def encode(report: LabReport, slide: LabSlide) -> bytes:
+    """Return the message of a slide, validated by ``hl7apy``."""
+    from hl7apy.consts import VALIDATION_LEVEL
+    from hl7apy.parser import parse_message
+
+    text = "".join(f"{'|'.join(segment).rstrip('|')}\r" for segment in _segments(report, slide))
+    message = parse_message(text, validation_level=VALIDATION_LEVEL.STRICT)
+    message.validate()
+    return text.encode()
+
+
+def _segments(report: LabReport, slide: LabSlide) -> Iterator[list[str]]:
+    time, status = _time(report.made(slide)), "F" if slide.is_final else "P"
+    mark = report.id_of(slide)
+    signer = _text(str(slide.signature["name"])[:_MAX_NAME]) if slide.signature else ""
+    yield ["MSH", r"^~\&", "wbcdet", "", "", "", time, "", "ORU^R01^ORU_R01", mark.hex[:20],
+           # Training: a receiver that heeds this keeps it apart from patient care.
+           "T", _VERSION, "", "", "", "", "", "UNICODE UTF-8"]  # fmt: skip
+    order = ["OBR", "1", "", mark.hex, f"{'^'.join(REPORT)}^LN^leukocyte-differential^{TITLE}"
+             f"^{LOCAL_V2}", "", "", time]  # fmt: skip
+    order += [""] * (22 - len(order)) + [time, "", "HM", status]
+    if signer:
+        order += [""] * (32 - len(order)) + [f"&{signer}"]
+    yield order
+    for number, line in enumerate(remarks(report, slide), 1):
+        yield ["NTE", str(number), "L", _text(line)]
+    for number, values in enumerate(_observations(report, slide), 1):
+        kind, code, group, value, units, limits, flag = values
+        row = ["OBX", str(number), kind, code, group, value, units, limits, flag]
+        row += ["", "", status, "", "", time, "", f"^{signer}" if signer else ""]
+        row += [f"image-analysis^wbcdet {__version__}^{LOCAL_V2}"]
+        yield row
+    yield ["SPM", "1", f"^{_text(slide.name[:_MAX_NAME])}", "",
+           f"BLD^Whole blood^HL70487^smear^Stained blood smear^{LOCAL_V2}"]  # fmt: skip
+
+
+def _observations(report: LabReport, slide: LabSlide) -> Iterator[tuple[str, ...]]:
+    """Type, code, group, value, units, reference range and flag of each OBX.
+
+    A share, its count and its interval have the same group (OBX-4).
+    """
+    for code, text, number, unit in totals(slide):
+        yield "NM", _code(code, text), "", str(number), _counted(unit), "", ""
+    for number, one in enumerate(findings(slide), 1):
+        group = str(number)
+        if one.label not in ("artefact", "edge"):
+            code = _code(one.code, one.text)
+            if one.loinc is not None:
+                code = f"{'^'.join(map(_text, one.loinc))}^LN^{code}"
+            share = "" if one.percent is None else f"{one.percent:g}"
+            limits = "" if one.range is None else f"{one.range[0]:g}-{one.range[1]:g}"
+            yield "NM", code, group, share, _PERCENT, limits, _FLAGS.get(one.flag, "")
+            if one.low is not None and one.high is not None:
+                interval = f"^{one.low:g}^-^{one.high:g}"
+                code = _code(f"ci95-{one.label}", f"95 % interval: {one.text}")
+                yield "SN", code, group, interval, _PERCENT, "", ""
+        count = _code(f"count-{one.label}", f"Cells counted: {one.text}")
+        yield "NM", count, group, str(one.count), _counted(CELLS), "", ""
+
+
+def _code(code: str, text: str) -> str:
+    return f"{_text(code)}^{_text(text)}^{LOCAL_V2}"
+
+
+def _counted(unit: str) -> str:
+    return f"{unit}^{unit.strip('{}')}^UCUM"
+
+
+def _text(value: str) -> str:
+    return " ".join(value.split()).translate(_ESCAPES)
+
+
+def _time(iso: str) -> str:
+    """Return a time of ISO 8601 as HL7 has it: ``20260131120000+0000``."""
+    return datetime.fromisoformat(iso).strftime("%Y%m%d%H%M%S%z")

@@ -1,0 +1,241 @@
+"""A report as a laboratory's system takes it: counts of each slide, coded, and who signed.
+
+LOINC names the share of a cell type among the white cells. What it has no code for (the reasons of
+unclassified cells, how many cells were counted) stands under a code of our own.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any, Protocol
+
+from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
+from wbcdet.results.document import describe_model
+from wbcdet.utils.text import plural
+from wbcdet.utils.version import __version__
+
+LOINC = "http://loinc.org"
+#: System of our own codes, and its short name in HL7 v2 (which begins with 99 for local systems).
+LOCAL, LOCAL_V2 = "urn:wbcdet:lab-codes", "99WBCDET"
+
+#: LOINC codes of shares among the white cells in blood, by any method; docs/lis.md says where they
+#: were looked up.
+SHARES: Mapping[str, tuple[str, str]] = {
+    "neutrophil": ("26511-6", "Neutrophils/Leukocytes in Blood"),
+    "lymphocyte": ("26478-8", "Lymphocytes/Leukocytes in Blood"),
+    "monocyte": ("26485-3", "Monocytes/Leukocytes in Blood"),
+    "eosinophil": ("26450-7", "Eosinophils/Leukocytes in Blood"),
+    "basophil": ("30180-4", "Basophils/Leukocytes in Blood"),
+}
+#: LOINC code of the whole: no panel of LOINC is one of pictures analysed by a program.
+REPORT = ("11502-2", "Laboratory report")
+#: Units in UCUM, which counts things in braces.
+PERCENT, CELLS, FIELDS = "%", "{cells}", "{fields}"
+TITLE = "Leukocyte differential of a blood smear by image analysis"
+
+#: Name space of ids: the same slide of the same report has the same ids in every export.
+_SPACE = uuid.UUID("0d5a3f8e-1c1b-5f0e-8a43-52d0b2f3c9a7")
+
+
+@dataclass(frozen=True, slots=True)
+class LabSlide:
+    """One slide, to become one report of its own.
+
+    Attributes:
+        data: the slide as in ``slides`` of ``results.json``.
+        signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
+            nobody has signed it, or something was changed since.
+    """
+
+    data: Mapping[str, Any]
+    signature: Mapping[str, Any] | None = None
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+        return str(self.data["group"])
+
+    @property
+    def is_final(self) -> bool:
+        """A person has signed it."""
+        return self.signature is not None
+
+
+@dataclass(frozen=True, slots=True)
+class LabReport:
+    """A report.
+
+    Attributes:
+        info: ``info`` of ``results.json``.
+        digest: sha256 of ``results.json``.
+        slides: what was counted.
+    """
+
+    info: Mapping[str, Any]
+    digest: str
+    slides: Sequence[LabSlide]
+
+    def models(self) -> list[tuple[str, str, str]]:
+        """Role, name and sha256 of the models."""
+        return [
+            (role, describe_model(self.info[role]), str(self.info[role]["sha256"]))
+            for role in ("detector", "classifier")
+            if isinstance(self.info.get(role), Mapping)
+        ]
+
+    def range_source(self, label: str) -> str:
+        """Where a reference range is from; empty where that is not said."""
+        ranges = (self.info.get("count") or {}).get("ranges") or {}
+        return str((ranges.get(label) or {}).get("source", ""))
+
+    def made(self, slide: LabSlide) -> str:
+        """When the report of a slide was issued: signed, or else counted; ISO 8601.
+
+        Raises:
+            ValueError: the report says no time there.
+        """
+        said = str(slide.signature["time"] if slide.signature else self.info["created"])
+        time = datetime.fromisoformat(said.replace("Z", "+00:00"))
+        return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).isoformat()
+
+    def id_of(self, slide: LabSlide, what: str = "") -> uuid.UUID:
+        """Return an id of a slide's report, or of a part of it."""
+        number = slide.signature["number"] if slide.signature else 0
+        return uuid.uuid5(_SPACE, f"{self.digest}\n{slide.name}\n{number}\n{what}")
+
+
+class LabWriter(Protocol):
+    """What writes one format for a laboratory's system: a module with this function."""
+
+    #: Ending of the files.
+    SUFFIX: str
+
+    def encode(self, report: LabReport, slide: LabSlide) -> bytes:
+        """Return the report of one slide, validated.
+
+        Raises:
+            ImportError: the extra is missing.
+            Exception: what the library says of a report that does not fit the format.
+        """
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of a differential.
+
+    Attributes:
+        code, text: our own code and what it means.
+        loinc: code and name in LOINC, where it has one.
+        count: cells.
+        percent, low, high: share and its 95 % interval, in percent; None without such a share.
+        of: what the share is of.
+        range: reference range in percent, where there is one.
+        flag: ``low``, ``high``, ``present`` or empty, as in ``differential.csv``.
+        label: cell type or reason.
+    """
+
+    code: str
+    text: str
+    loinc: tuple[str, str] | None
+    count: int
+    percent: float | None
+    low: float | None
+    high: float | None
+    of: str
+    range: tuple[float, float] | None
+    flag: str
+    label: str
+
+
+def findings(slide: LabSlide) -> Iterator[Finding]:
+    """Yield the lines of a slide: cell types, reasons of unclassified cells, artefacts, cut
+    cells."""
+    for row in slide.data["differential"]:
+        label, reason = str(row["label"]), row.get("reason")
+        ends = row.get("range_low"), row.get("range_high")
+        limits = None if None in ends else (float(ends[0]), float(ends[1]))
+        of, loinc = "classified cells", None
+        if label == CellType.UNCLASSIFIED and reason != ARTEFACT:
+            label, of = str(reason), "all white cells"
+            what = "look first at each of them" if label in ALARMING else "unclassified"
+            code, text = f"reason-{label}", f"White cells left unclassified: {label} ({what})"
+        elif ARTEFACT in (label, reason):
+            code, text = "artefact", "Findings that are no white cells (artefact)"
+            code += "-by-model" * (reason == ARTEFACT)
+        elif label == "edge":
+            code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
+        else:
+            loinc = SHARES.get(label)
+            code, text = f"share-{label}", f"{label} cells of all classified cells"
+        yield Finding(
+            code,
+            text,
+            loinc,
+            int(row["count"]),
+            row.get("percent"),
+            row.get("ci_low"),
+            row.get("ci_high"),
+            of,
+            limits,
+            str(row.get("flag") or ""),
+            label,
+        )
+
+
+def totals(slide: LabSlide) -> list[tuple[str, str, int, str]]:
+    """Code, meaning, number and unit of what the shares are of."""
+    data = slide.data
+    return [
+        ("classified-cells", "Cells that were given a cell type", int(data["classified"]), CELLS),
+        ("white-cells", "White cells found, classified or not", int(data["white_cells"]), CELLS),
+        ("fields-read", "Microscope fields that were read", int(data["fields"]), FIELDS),
+        (
+            "fields-not-read",
+            "Microscope fields that could not be read",
+            int(data["not_read"]),
+            FIELDS,
+        ),
+    ]
+
+
+def remarks(report: LabReport, slide: LabSlide) -> list[str]:
+    """Return what must travel with the figures, a line each; the first says what they may be used
+    for."""
+    data, signature = slide.data, slide.signature
+    lines = [f"{NOTICE} No result of wbcdet may be used to diagnose or treat anyone."]
+    if signature is None:
+        lines.append("Preliminary: what the program counted; no person has signed it.")
+    else:
+        lines.append(f"Signed by {signature['name']}, {signature['time']}.")
+        if note := signature.get("note"):
+            lines.append(f"Note of the signer: {note}")
+        if left := signature.get("unreviewed"):
+            named = plural(left, "cell")
+            lines.append(f"{named} of those signed were left as the program named them.")
+    lines.append(
+        "Percentages of cell types are of the classified cells, those of reasons of all white "
+        "cells found; intervals are exact 95 % intervals (Clopper-Pearson)."
+    )
+    alarming = [f"{one.count} {one.label}" for one in findings(slide) if one.flag == "present"]
+    if alarming:
+        lines.append(f"Look first at each of these cells: {', '.join(alarming)}.")
+    target = (report.info.get("count") or {}).get("target")
+    if target and data["classified"] < target:
+        lines.append(f"Only {data['classified']} of {target} cells asked for were classified.")
+    if data["not_read"]:
+        lines.append(f"{plural(data['not_read'], 'field')} could not be read.")
+    if data["without_cell"]:
+        lines.append(f"{plural(len(data['without_cell']), 'field')} held no cell that was found.")
+    ground = data.get("ground") or {}
+    if ground.get("reasons"):
+        lines.append(
+            f"Unlike what the models were trained on: {', '.join(ground['reasons'])}. "
+            "Look at every cell."
+        )
+    models = [f"{role} {name} ({sha[:12]})" for role, name, sha in report.models()]
+    lines.append(f"wbcdet {report.info['wbcdet']}; {'; '.join(models)}.")
+    lines.append(f"Written by wbcdet {__version__} from results with sha256 {report.digest[:16]}.")
+    return [" ".join(line.split()) for line in lines]

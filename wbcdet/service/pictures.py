@@ -1,0 +1,131 @@
+"""Which picture a request means, and whether this service may look at it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from wbcdet.io.codecs import is_tiff
+from wbcdet.io.discover import Source, is_tiff_file
+from wbcdet.io.errors import FieldError
+from wbcdet.io.planes import fields_of
+from wbcdet.service.problems import Problem
+from wbcdet.utils.safe_files import is_below
+
+_PORTS = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """One picture of a request.
+
+    Attributes:
+        name: how its field is called in the results.
+        data: its bytes; None where a path says where it is.
+        path: its file; None where the bytes came with the request.
+        problem: why there is nothing to read, such as an address that does not answer.
+    """
+
+    name: str
+    data: bytes | None = None
+    path: Path | None = None
+    problem: str | None = None
+
+    def sources(self) -> list[Source]:
+        """Its fields: several for a TIFF of several pictures.
+
+        Raises:
+            FieldError: there is nothing to read, or the structure of a TIFF is damaged.
+        """
+        if self.problem is not None:
+            raise FieldError(self.problem)
+        place = self.path or Path(self.name)
+        if self.data is None:
+            if self.path is None or not is_tiff_file(self.path):
+                return [Source(self.name, place)]
+            count = len(fields_of(self.path))
+        elif is_tiff(self.data[:4]):
+            count = len(fields_of(self.data))
+        else:
+            return [Source(self.name, place)]
+        if count < 2:
+            return [Source(self.name, place)]
+        return [Source(f"{self.name}#{n}", place, number=n) for n in range(1, count + 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """What a request may name instead of sending a picture.
+
+    Attributes:
+        urls: addresses that begin so.
+        folders: folders in which files may be named.
+    """
+
+    urls: Sequence[str] = ()
+    folders: Sequence[Path] = ()
+
+    def check_url(self, url: str) -> str:
+        """Return the address, where it may be asked.
+
+        Raises:
+            Problem: it may not.
+        """
+        if not self.url(url):
+            raise Problem(
+                403, "url-not-allowed", "this address is not below one that --allow-url names"
+            )
+        return url
+
+    def url(self, url: str) -> bool:
+        """Say whether the address may be asked."""
+        return any(_is_under(url, start) for start in self.urls)
+
+    def path(self, text: str) -> Path:
+        """Return the file that a path means: absolute, or below the first folder.
+
+        Raises:
+            Problem: it is in none of the folders.
+        """
+        if self.folders and text and "\0" not in text:
+            path = self.folders[0] / text  # an absolute path stays as it is
+            if any(is_below(path, folder) for folder in self.folders):
+                return path
+        raise Problem(403, "path-not-allowed", "this path is not in a folder of --allow-path")
+
+
+def _is_under(url: str, start: str) -> bool:
+    """Say whether an address has the scheme, host and port of another, and a path below its
+    path."""
+    try:
+        asked, known = urlsplit(url), urlsplit(start)
+        ports = [one.port or _PORTS.get(one.scheme.lower()) for one in (asked, known)]
+    except ValueError:
+        return False
+    if asked.username is not None or asked.password is not None or asked.hostname is None:
+        return False
+    same = (asked.scheme.lower(), asked.hostname) == (known.scheme.lower(), known.hostname)
+    if not same or ports[0] is None or ports[0] != ports[1]:
+        return False
+    path, root = unquote(asked.path) or "/", known.path.rstrip("/") + "/"
+    if "\\" in path or any(part in ("..", ".") for part in path.split("/")):
+        return False
+    return f"{path}/".startswith(root)
+
+
+def unique_names(names: Sequence[str]) -> list[str]:
+    """Names of fields that nobody has twice, fit to be shown: control characters are left out."""
+    taken: set[str] = set()
+    found = []
+    for given in names:
+        clean = "".join(one for one in given if one.isprintable()).strip()[:200] or "picture"
+        clean = clean.encode(errors="replace").decode()
+        name, number = clean, 1
+        while name in taken:
+            number += 1
+            name = f"{clean} #{number}"
+        taken.add(name)
+        found.append(name)
+    return found
