@@ -115,10 +115,14 @@ def export(
     from wbcdet.results.export.base import Pictures
 
     writer = _open_writer(to)
+    folder = (report if report.is_dir() else report.parent).resolve()
+    target = Path(f"{folder.name or 'report'}-{to}") if out is None else out
     if hasattr(writer, "encode"):
         if pictures is not None or images not in (None, Images.NONE):
             stop(f"--to {to}: a laboratory's system takes no pictures; leave out --pictures")
-        _export_to_laboratory(report, writer, to, out)
+        if without:
+            stop(f"--to {to}: a differential is of all cells; leave out --without")
+        _export_to_laboratory(report, writer, to, target)
     place: Pictures | None = None
     if pictures is not None and images is not Images.NONE:
         if not pictures.is_dir():
@@ -135,8 +139,6 @@ def export(
     results, left_out = _without(results, without or [])
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
-    folder = (report if report.is_dir() else report.parent).resolve()
-    target = Path(f"{folder.name or 'report'}-{to}") if out is None else out
     problems = writing(target, lambda: _write(results, writer, to, target, place))
     if without:
         kinds = " and ".join(dict.fromkeys(one.value for one in without))
