@@ -136,7 +136,7 @@ def export_classifier(
     assert isinstance(network, LeucoCyteNet)
     if offsets is not None:
         with torch.no_grad():
-            network.classify.bias += torch.tensor(offsets)
+            network.classify.bias.add_(torch.tensor(offsets))
     graph: torch.nn.Module = copy.deepcopy(network).float()
     outputs, tensors = ["logits"], dict(network.state_dict())
     if distance is not None:
