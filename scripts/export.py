@@ -64,6 +64,7 @@ def classifier(
         recipe,
         distance=distance,
         extra={"unlike_trained": unlike},
+        offsets=chosen["offsets"],
     )
 
 

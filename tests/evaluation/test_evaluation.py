@@ -226,6 +226,11 @@ def test_judge_names() -> None:
     assert r["macro"]["precision"] == pytest.approx((1 + 0 + 0.5) / 3)
     assert r["macro"]["recall"] == pytest.approx((2 / 3 + 0 + 1) / 3)
     assert r["macro"]["f1"] == pytest.approx((4 / 5 + 0 + 2 / 3) / 3)
+    # The lymphocyte with a low score counts where nothing may be declined.
+    four = r["four_way"]
+    assert (four["accuracy"], four["accuracy_ci"]) == (4 / 5, wilson(4, 5))
+    assert four["recall"] == pytest.approx((2 / 3 + 1 + 1) / 3)
+    assert four["precision"] == pytest.approx((1 + 1 + 0.5) / 3)
     assert r["weighted"]["recall"] == pytest.approx(r["accuracy"])
     assert r["weighted"]["precision"] == pytest.approx((3 * 1 + 0 + 0.5) / 5)
     low, high = r["macro"]["f1_ci"]
@@ -258,6 +263,7 @@ def test_a_picture_without_a_cell_counts_as_wrong() -> None:
     r = judge_names([cell("monocyte", "monocyte", group="m"), lost, dirt], 0.5)
     assert (r["accuracy"], r["unclassified"], r["accuracy_classified"]) == (1 / 2, 0, 1)
     assert r["missed"] == 1 / 2  # not found is not declined
+    assert r["four_way"]["accuracy"] == 1 / 2
     assert r["confusion"]["monocyte"][NOT_FOUND] == 1 and r["artefact"]["unclassified"] == 1
     assert r["calibration"]["cells"] == 1  # there is no score to trust
     assert r["risk_coverage"]["coverage_most"] == 1 / 2

@@ -26,8 +26,9 @@ from wbcdet.training.leucocytenet import LeucoCyteNet
 STAGES, HEAD = 2, 16
 
 
+@pytest.mark.parametrize("offsets", [None, [0.0] * 4 + [-0.5] * 4 + [-2.0] * 2])
 def test_exported_classifier_agrees_with_torch(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, offsets: list[float] | None
 ) -> None:
     torch.manual_seed(0)
     network = LeucoCyteNet(len(CLASSES), STAGES, HEAD).eval()
@@ -38,7 +39,10 @@ def test_exported_classifier_agrees_with_torch(
     save_file(network.state_dict(), tmp_path / "trained.safetensors")
     weights = tmp_path / "weights"
     weights.mkdir()
-    export_classifier(tmp_path / "trained.safetensors", weights, 1.5, 0.6, "by hand", STAGES, HEAD)
+    export_classifier(
+        tmp_path / "trained.safetensors", weights, 1.5, 0.6, "by hand", STAGES, HEAD,
+        offsets=offsets,
+    )  # fmt: skip
 
     card = json.loads((weights / "classifier.json").read_text(encoding="utf-8"))
     digest = hashlib.sha256((weights / "classifier.onnx").read_bytes()).hexdigest()
@@ -53,7 +57,7 @@ def test_exported_classifier_agrees_with_torch(
     crops = [grain(card["input_size"], card["input_size"], n) for n in range(5)]
     for number in (1, 5):
         odds = classifier.probabilities(crops[:number])
-        logits = predict_logits(network, crops[:number]) / 1.5
+        logits = (predict_logits(network, crops[:number]) + np.array(offsets or 0.0)) / 1.5
         # Log-probabilities are the logits except for one number a cell.
         difference = np.log(odds) - logits
         assert np.abs(difference - difference.mean(1, keepdims=True)).max() < 1e-3

@@ -15,6 +15,7 @@ from wbcdet.evaluation.figures import (
     CalibrationBin,
     ClassFigures,
     DeclinedFigures,
+    FourWayFigures,
     Interval,
     MeanFigures,
     NamingFigures,
@@ -79,7 +80,9 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
         ``accuracy`` over cells of the four classes with those that were declined (``unclassified``)
         or not found (``missed``) counted as wrong, and
         ``accuracy_classified`` over those that got a name; precision, recall and F1 of each class,
-        macro (classes alike) and weighted (by their cells); how many basophils, other cells and
+        macro (classes alike) and weighted (by their cells); ``four_way``, accuracy and macro means
+        of the best of the four labels of these cells, which is how a classifier of four classes is
+        judged; how many basophils, other cells and
         artefacts came out unclassified; the confusion matrix; why cells of each type are
         unclassified, in numbers; calibration; risk and coverage.
     """
@@ -110,6 +113,7 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
         "missed": float(missed[of_four].mean()) if total else 0.0,
         "accuracy_classified": _mean(right[of_four & classified]),
         "accuracy_classified_ci": groups.share(right, of_four & classified),
+        "four_way": _four_way([c for c in cells if c.truth in FOUR]),
         "min_score": min_score,
         "interval": groups.method,
         **_by_class(truth, named, groups),
@@ -134,6 +138,20 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
 
 def _mean(values: np.ndarray) -> float | None:
     return float(values.mean()) if len(values) else None
+
+
+def _four_way(cells: Sequence[NamedCell]) -> FourWayFigures:
+    truth = np.array([c.truth for c in cells], dtype=str)
+    named = np.array(
+        [FOUR[int(c.scores.argmax())] if c.named != NOT_FOUND else NOT_FOUND for c in cells],
+        dtype=str,
+    )
+    groups, right = Groups([c.group for c in cells]), truth == named
+    return {
+        **_by_class(truth, named, groups)["macro"],
+        "accuracy": _mean(right),
+        "accuracy_ci": groups.share(right, np.ones(len(right), bool)),
+    }
 
 
 def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> ByClass:

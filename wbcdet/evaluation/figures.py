@@ -144,6 +144,13 @@ class RiskCoverage(TypedDict):
     points: list[RiskPoint]
 
 
+class FourWayFigures(MeanFigures):
+    """Figures of the best of the four labels, types alike, where nothing may be declined."""
+
+    accuracy: float | None
+    accuracy_ci: Interval
+
+
 class NamingFigures(ByClass):
     """Figures of the classifier; see :func:`wbcdet.evaluation.classification.judge_names`."""
 
@@ -154,6 +161,7 @@ class NamingFigures(ByClass):
     missed: float
     accuracy_classified: float | None
     accuracy_classified_ci: Interval
+    four_way: FourWayFigures
     min_score: float
     interval: str
     basophil: DeclinedFigures

@@ -6,6 +6,7 @@ import copy
 import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,7 @@ def export_classifier(
     head: int = 480,
     distance: FeatureDistance | None = None,
     extra: dict[str, Any] | None = None,
+    offsets: Sequence[float] | None = None,
 ) -> None:
     """Write ``classifier.onnx``, ``classifier.safetensors`` and the card.
 
@@ -128,9 +130,13 @@ def export_classifier(
         stages, head: size of the network.
         distance: from what was trained on; becomes the second output of the graph.
         extra: more for the card, such as the threshold of the distance.
+        offsets: what is added to the logits of each class, in both files.
     """
     network = load_network(weights, stages, head)
     assert isinstance(network, LeucoCyteNet)
+    if offsets is not None:
+        with torch.no_grad():
+            network.classify.bias.add_(torch.tensor(offsets))
     graph: torch.nn.Module = copy.deepcopy(network).float()
     outputs, tensors = ["logits"], dict(network.state_dict())
     if distance is not None:
