@@ -162,6 +162,10 @@ def check_size(picture: Picture, max_pixels: int) -> None:
         raise FieldError(_CUT)
 
 
+#: Names under which modules are installed, where they are others.
+_PACKAGES = {"pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin"}
+
+
 @contextmanager
 def reporting(kind: PictureKind) -> Iterator[None]:
     """Turn whatever a decoder raises into one line: a corrupt file must never end a batch."""
@@ -173,7 +177,7 @@ def reporting(kind: PictureKind) -> Iterator[None]:
     except MemoryError as error:
         raise FieldError("picture does not fit into memory; scale it down") from error
     except ImportError as error:
-        package = "pillow-heif" if kind.codec == "HEIF" else str(error.name)
+        package = _PACKAGES.get(str(error.name), str(error.name))
         raise FieldError(
             f"file is {kind.name}, which needs the package {package}: pip install {package}, or "
             "export it as JPEG"
