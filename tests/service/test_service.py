@@ -28,9 +28,9 @@ pytest.importorskip("multipart", reason="needs the extra serve")
 
 from starlette.testclient import TestClient
 
-from wbcdet.service.app import Limits
-from wbcdet.service.pictures import Allowed, unique_names
-from wbcdet.service.server import guarded, make_parts
+from wbcdet.batch.service.app import Limits
+from wbcdet.batch.service.pictures import Allowed, unique_names
+from wbcdet.batch.service.server import guarded, make_parts
 
 TOKEN = "a-token-of-the-tests"
 BEARER = {"authorization": f"Bearer {TOKEN}"}

@@ -103,10 +103,10 @@ def serve(
     from wbcdet.utils.web.bearer import TokenError, read_tokens
 
     try:
-        from wbcdet.service.app import Limits
-        from wbcdet.service.pictures import Allowed
-        from wbcdet.service.server import Server, guarded, make_parts
-        from wbcdet.service.server import serve as run
+        from wbcdet.batch.service.app import Limits
+        from wbcdet.batch.service.pictures import Allowed
+        from wbcdet.batch.service.server import Server, guarded, make_parts
+        from wbcdet.batch.service.server import serve as run
     except ImportError as error:
         stop(missing(error, "serve", "serve"))
     try:

@@ -15,12 +15,12 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.service.analysis import Analysis
-from wbcdet.service.app import Limits, build
-from wbcdet.service.bodies import forget
-from wbcdet.service.metrics import Metrics
-from wbcdet.service.problems import Problem
-from wbcdet.service.work_queue import WorkQueue
+from wbcdet.batch.service.analysis import Analysis
+from wbcdet.batch.service.app import Limits, build
+from wbcdet.batch.service.bodies import forget
+from wbcdet.batch.service.metrics import Metrics
+from wbcdet.batch.service.problems import Problem
+from wbcdet.batch.service.work_queue import WorkQueue
 from wbcdet.utils.web.bearer import BearerGuard
 
 _LOG = logging.getLogger(__name__)

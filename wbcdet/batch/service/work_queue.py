@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from math import ceil
 from typing import TypeVar
 
-from wbcdet.service.problems import Problem
+from wbcdet.batch.service.problems import Problem
 
 T = TypeVar("T")
 

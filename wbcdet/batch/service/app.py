@@ -19,8 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wbcdet.io.download import download
 from wbcdet.io.errors import FieldError
 from wbcdet.records import FORMAT, NOTICE, FieldResult
-from wbcdet.service.analysis import Analysis
-from wbcdet.service.bodies import (
+from wbcdet.batch.service.analysis import Analysis
+from wbcdet.batch.service.bodies import (
     BODY_READ,
     BYTES,
     NamedPicture,
@@ -31,10 +31,10 @@ from wbcdet.service.bodies import (
     read_form,
     read_json,
 )
-from wbcdet.service.metrics import CONTENT_TYPE, Metrics
-from wbcdet.service.pictures import Allowed, Picture, unique_names
-from wbcdet.service.problems import MEDIA_TYPE, Problem
-from wbcdet.service.work_queue import WorkQueue
+from wbcdet.batch.service.metrics import CONTENT_TYPE, Metrics
+from wbcdet.batch.service.pictures import Allowed, Picture, unique_names
+from wbcdet.batch.service.problems import MEDIA_TYPE, Problem
+from wbcdet.batch.service.work_queue import WorkQueue
 from wbcdet.settings import Settings
 from wbcdet.utils.pages import render_page
 from wbcdet.utils.version import __version__

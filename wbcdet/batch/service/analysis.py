@@ -12,8 +12,8 @@ from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.records import FieldResult
 from wbcdet.results.document import build_document
-from wbcdet.service.metrics import Metrics
-from wbcdet.service.pictures import Picture
+from wbcdet.batch.service.metrics import Metrics
+from wbcdet.batch.service.pictures import Picture
 
 
 class Analysis:

@@ -13,7 +13,7 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect
 
-from wbcdet.service.problems import Problem
+from wbcdet.batch.service.problems import Problem
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
