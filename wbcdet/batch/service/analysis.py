@@ -7,13 +7,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from wbcdet.batch.service.metrics import Metrics
+from wbcdet.batch.service.pictures import Picture
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.records import FieldResult
 from wbcdet.results.document import build_document
-from wbcdet.batch.service.metrics import Metrics
-from wbcdet.batch.service.pictures import Picture
 
 
 class Analysis:

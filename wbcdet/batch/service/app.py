@@ -16,9 +16,6 @@ from fastapi.responses import HTMLResponse, JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wbcdet.io.download import download
-from wbcdet.io.errors import FieldError
-from wbcdet.records import FORMAT, NOTICE, FieldResult
 from wbcdet.batch.service.analysis import Analysis
 from wbcdet.batch.service.bodies import (
     BODY_READ,
@@ -35,6 +32,9 @@ from wbcdet.batch.service.metrics import CONTENT_TYPE, Metrics
 from wbcdet.batch.service.pictures import Allowed, Picture, unique_names
 from wbcdet.batch.service.problems import MEDIA_TYPE, Problem
 from wbcdet.batch.service.work_queue import WorkQueue
+from wbcdet.io.download import download
+from wbcdet.io.errors import FieldError
+from wbcdet.records import FORMAT, NOTICE, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.pages import render_page
 from wbcdet.utils.version import __version__

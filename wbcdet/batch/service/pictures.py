@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from wbcdet.batch.service.problems import Problem
 from wbcdet.io.codecs import is_tiff
 from wbcdet.io.discover import Source, is_tiff_file
 from wbcdet.io.errors import FieldError
 from wbcdet.io.planes import fields_of
-from wbcdet.batch.service.problems import Problem
 from wbcdet.utils.safe_files import is_below
 
 _PORTS = {"http": 80, "https": 443}

@@ -14,13 +14,13 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from wbcdet.inference.analyzer import Analyzer
 from wbcdet.batch.service.analysis import Analysis
 from wbcdet.batch.service.app import Limits, build
 from wbcdet.batch.service.bodies import forget
 from wbcdet.batch.service.metrics import Metrics
 from wbcdet.batch.service.problems import Problem
 from wbcdet.batch.service.work_queue import WorkQueue
+from wbcdet.inference.analyzer import Analyzer
 from wbcdet.utils.web.bearer import BearerGuard
 
 _LOG = logging.getLogger(__name__)
