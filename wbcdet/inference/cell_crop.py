@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from wbcdet.inference.cards import CropCard
@@ -99,9 +100,10 @@ def match_stain(
             )
             @ change
         )
-    density = (DENSITY[crop] - around.ground) @ change.T.astype(np.float32) + np.float32(ground)
-    result: np.ndarray = np.clip(np.exp(-density) * 256 - 1, 0, 255).astype(np.uint8)
-    return result
+    # The map of densities, its offset and the sign of the exponent in one step.
+    offset = change @ around.ground - ground
+    exponents = cv2.transform(DENSITY[crop], np.column_stack([-change, offset]))
+    return cv2.convertScaleAbs(np.maximum(cv2.exp(exponents) * 256 - 1.5, 0))
 
 
 def _towards(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
