@@ -103,7 +103,8 @@ def match_stain(
     # The map of densities, its offset and the sign of the exponent in one step.
     offset = change @ around.ground - ground
     exponents = cv2.transform(DENSITY[crop], np.column_stack([-change, offset]))
-    return cv2.convertScaleAbs(np.maximum(cv2.exp(exponents) * 256 - 1.5, 0))
+    result: np.ndarray = cv2.convertScaleAbs(np.maximum(cv2.exp(exponents) * 256 - 1.5, 0))
+    return result
 
 
 def _towards(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:

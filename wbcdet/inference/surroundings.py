@@ -67,7 +67,7 @@ def look_around(pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> Surrou
     density = cv2.LUT(small, DENSITY)
     height, width = density.shape[:2]
     ground = _lightest(density[::_STEP, ::_STEP].reshape(-1, 3))
-    above = cv2.subtract(density, (*ground.tolist(), 0.0))
+    above = density - ground
     columns, rows = np.arange(width), np.arange(height)
     rim_x, rim_y = (x1 - x0) / 10, (y1 - y0) / 10
     middle = above[(rows > y0 + rim_y) & (rows < y1 - rim_y)][
