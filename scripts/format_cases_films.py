@@ -22,7 +22,7 @@ import sys
 import tempfile
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -314,15 +314,19 @@ for _title, _change, *_expected in (
         return coco(folder, change)
 
 
+def yolo_lines(pixels: np.ndarray, boxes: Iterable[Sequence[float]]) -> str:
+    """Return the labels of a picture whose cells are all of the first class."""
+    h, w = pixels.shape[:2]
+    return "\n".join(
+        f"0 {(x0 + x1) / 2 / w} {(y0 + y1) / 2 / h} {(x1 - x0) / w} {(y1 - y0) / h}"
+        for x0, y0, x1, y1 in boxes
+    )
+
+
 @case("10", "YOLO, data.yaml against classes.txt", "exit 2", "differently")
 def _(folder: Path) -> Sequence[str]:
     for name, pixels, boxes in pictures(folder):
-        h, w = pixels.shape[:2]
-        lines = [
-            f"0 {(x0 + x1) / 2 / w} {(y0 + y1) / 2 / h} {(x1 - x0) / w} {(y1 - y0) / h}"
-            for x0, y0, x1, y1 in boxes
-        ]
-        (folder / name).with_suffix(".txt").write_text("\n".join(lines))
+        (folder / name).with_suffix(".txt").write_text(yolo_lines(pixels, boxes))
     (folder / "data.yaml").write_text("names: [neutrophil, lymphocyte]")
     (folder / "classes.txt").write_text("lymphocyte\nneutrophil\n")
     return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
@@ -331,13 +335,8 @@ def _(folder: Path) -> Sequence[str]:
 @case("10", "YOLO with byte order marks", "exit 0", "found 9")
 def _(folder: Path) -> Sequence[str]:
     for name, pixels, boxes in pictures(folder):
-        h, w = pixels.shape[:2]
-        lines = [
-            f"0 {(x0 + x1) / 2 / w} {(y0 + y1) / 2 / h} {(x1 - x0) / w} {(y1 - y0) / h}"
-            for x0, y0, x1, y1 in boxes
-        ]
         path = (folder / name).with_suffix(".txt")
-        path.write_text("\n".join(lines), encoding="utf-8-sig")
+        path.write_text(yolo_lines(pixels, boxes), encoding="utf-8-sig")
     (folder / "data.yaml").write_text("names: [WBC]", encoding="utf-8-sig")
     return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
 
