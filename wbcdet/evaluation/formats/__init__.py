@@ -9,6 +9,7 @@ from wbcdet.evaluation.class_names import suggestion
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.classes import has_classes, read_classes
 from wbcdet.evaluation.formats.coco import coco_document, read_coco
+from wbcdet.evaluation.formats.unread import unread_labels
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
 from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key
@@ -47,6 +48,11 @@ def recognise(reading: LabelFolder) -> str:
         return seen[0]
     if has_classes(reading):
         return "classes"
+    if (other := unread_labels(reading)) is not None:
+        raise LabelledError(
+            f"{reading.root}: no labels that are read: {other}; export them again as COCO, YOLO or "
+            "Pascal VOC, which every labelling tool writes"
+        )
     raise LabelledError(
         f"{reading.root}: no labels found; wbcdet reads one folder a class (neutrophil, lymphocyte "
         "and so on), YOLO text files, COCO JSON and Pascal VOC XML. If it is one of these, say "
