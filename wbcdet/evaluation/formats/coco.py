@@ -19,7 +19,7 @@ from wbcdet.evaluation.label_reader import (
     read_text,
     without_upload_id,
 )
-from wbcdet.io.discover import Source
+from wbcdet.io.source import Source
 
 Entry = dict[str, Any]
 
