@@ -12,7 +12,7 @@ from wbcdet.evaluation.formats.coco import coco_document, read_coco
 from wbcdet.evaluation.formats.unread import unread_labels
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
-from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key, without_upload_id
 
 #: Folders that a message names.
 _NAMED = 8
@@ -37,7 +37,9 @@ def recognise(reading: LabelFolder) -> str:
     if any(is_voc(path) for path in reading.files.get(".xml", [])):
         seen.append("voc")
     pictures = {path_key(source.name) for source in reading.pictures}
-    if any(path_key(reading.below(path)) in pictures for path in label_texts(reading)):
+    texts = [path_key(reading.below(path)) for path in label_texts(reading)]
+    uploaded = [(*folders, without_upload_id(name)) for *folders, name in texts]
+    if not pictures.isdisjoint(texts + uploaded):
         seen.append("yolo")
     if len(seen) > 1:
         raise LabelledError(
