@@ -82,7 +82,7 @@ def eight_bit(
     for rows in _strips(deep):
         scaled = deep[rows].astype(np.float32) * factor
         if convert is not None:
-            scaled = convert(scaled)
+            scaled = convert(scaled.astype(np.float32, copy=False))
         if alpha is not None:
             part = alpha[rows]
             scaled = scaled * (1.0 if premultiplied else part) + 255.0 * (1.0 - part)
@@ -139,7 +139,7 @@ def _deep_conversion(
             intent=CMS.INTENT.RELATIVE_COLORIMETRIC,
             flags=CMS.FLAGS.BLACKPOINTCOMPENSATION,
         )
-        result: npt.NDArray[np.float32] = turned.astype(np.float32) / 257
+        result: npt.NDArray[np.float32] = np.asarray(turned, np.float32) / np.float32(257)
         return result
 
     return convert

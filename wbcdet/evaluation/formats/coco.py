@@ -33,9 +33,9 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     by_path = {Path(source.path): source for source in reading.pictures}
     by_name: dict[str, list[Source]] = defaultdict(list)
     for source in reading.pictures:
-        file = Path(source.name)
-        by_name[file.name.casefold()].append(source)
-        by_name[file.stem.casefold()].append(source)
+        known_as = Path(source.name.casefold())
+        by_name[known_as.name].append(source)
+        by_name[known_as.stem].append(source)
     # A picture that several entries or files list has the boxes of all.
     listed: dict[str, tuple[Source, Entry, list[LabelledObject] | None]] = {}
     for path in reading.files.get(".json", []):
