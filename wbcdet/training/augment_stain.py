@@ -36,8 +36,9 @@ def change_stain(image: Image, rng: np.random.Generator, strength: float = 1.0) 
     """
     od = density(image)
     ground = np.quantile(od[::4, ::4].reshape(-1, 3), 0.1, axis=0).astype(np.float32)
-    amount = np.exp(rng.normal(0, 0.22 * strength) + rng.normal(0, 0.16 * strength, 3))
-    mix = np.diag(amount) + rng.normal(0, 0.09 * strength, (3, 3))
+    # From washed out to twice as dense: a dim lamp, a glaring one or an old stain do that too.
+    amount = np.exp(rng.uniform(-0.9, 0.6) * strength + rng.normal(0, 0.3 * strength, 3))
+    mix = np.diag(amount) + rng.normal(0, 0.14 * strength, (3, 3))
     stain = (od - ground) @ mix.astype(np.float32)
     # The ground keeps its tint half of the time, else it takes that of another lamp or mountant:
     # grey, yellow, pink, blue, green, from bright to dark.

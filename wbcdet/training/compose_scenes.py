@@ -5,7 +5,7 @@ one cell that fills the picture to a whole smear in which cells are 12 px across
 along their masks are set among red cells of another laboratory, one by one or in a touching crowd
 as leukaemia and buffy coats show them; dirt, platelet clumps, odd red cells, pointers and scale
 bars are strewn; the stain, light and optics are changed, and some scenes are seen through an
-eyepiece.
+eyepiece. Last, ground and red cells are brought to fixed colours, as the detector does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.scene_sources import Source, shared
+from wbcdet.inference.cards import FieldStainCard
+from wbcdet.inference.field_stain import match_field_stain
 from wbcdet.training.augment_stain import (
     change_light,
     change_optics,
@@ -25,6 +27,10 @@ from wbcdet.training.distractors import draw_marks, draw_odd_red_cells
 
 #: Ground that letterboxing adds around a field at inference.
 LETTERBOX_GREY = 114
+#: Colours that a field's ground and red cells are brought to, about those of the laboratories.
+FIELD_STAIN: FieldStainCard = {
+    "ground": (0.12, 0.14, 0.12), "red_cell": (0.35, 0.55, 0.22), "limits": (0.4, 3.0)
+}  # fmt: skip
 
 
 def _mirrored(
@@ -136,7 +142,7 @@ class SceneMaker:
         image, boxes = _turn(image, boxes, rng)
         if rng.random() < 0.08:
             image = draw_marks(image, boxes, rng)
-        return image, boxes
+        return match_field_stain(image, **FIELD_STAIN), boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return a whole field as a telephone sees it through an eyepiece: small cells, round
