@@ -130,7 +130,7 @@ class SceneMaker:
         if rng.random() < 0.15:
             image = draw_odd_red_cells(image, boxes, diameter, rng)
         if rng.random() < 0.8:
-            image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3))
+            image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3), wide=True)
         if rng.random() < 0.7:
             image = change_light(image, rng)
         smallest = min((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=40.0)
@@ -286,7 +286,7 @@ class SceneMaker:
         if rng.random() < 0.3:
             image = self._strew(image, boxes, side, rng)
         if rng.random() < 0.5:
-            image = change_stain(image, rng)
+            image = change_stain(image, rng, wide=True)
         found = list(boxes)
         number = int(rng.integers(1, 2 + int(np.clip(self.size / side, 1, 5))))
         for _ in range(number if self.cutouts else 0):
@@ -322,7 +322,7 @@ class SceneMaker:
         lab = self.cell_laboratories[rng.choice(len(self.cell_laboratories), p=self.cell_weights)]
         cell = self.cutouts[lab][rng.integers(len(self.cutouts[lab]))]
         if rng.random() < change:
-            colour = change_stain(np.ascontiguousarray(cell[..., :3]), rng, 0.8)
+            colour = change_stain(np.ascontiguousarray(cell[..., :3]), rng, 0.8, wide=True)
             cell = np.dstack([colour, cell[..., 3]])
         return cell
 
