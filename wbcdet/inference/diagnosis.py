@@ -23,7 +23,6 @@ BASE = {
     "av": "av",
     "cv2": "opencv-python-headless",
     "imagecodecs": "imagecodecs",
-    "matplotlib": "matplotlib",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
@@ -31,8 +30,6 @@ BASE = {
     "pillow_jxl": "pillow-jxl-plugin",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
-    "sqlalchemy": "sqlalchemy",
-    "supervision": "supervision",
     "tifffile": "tifffile",
 }
 
