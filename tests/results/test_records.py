@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from conftest import INFO, cells, make_cell, schema
 import wbcdet
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, CellType, FieldResult, count_labels
 from wbcdet.results.document import ResultsError, build_document, load_document, parse_document
+from wbcdet.utils.errors import WbcdetError
 
 
 def results() -> list[FieldResult]:

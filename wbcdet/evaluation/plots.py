@@ -25,8 +25,9 @@ def risk_coverage(figures: RiskCoverage) -> str:
     title, points, used = "Risk against coverage", figures["points"], figures["at_threshold"]
     risk = [100 * p["risk"] for p in points]
     top = max(5.0, 1.15 * max(risk))
-    names = {"xlabel": "cells named, %", "ylabel": "of these wrong, %"}
-    plot = Plot((0, 102), (-top / 40, top), title=title, **names)
+    plot = Plot(
+        (0, 102), (-top / 40, top), xlabel="cells named, %", ylabel="of these wrong, %", title=title
+    )
     plot.line([100 * p["coverage"] for p in points], risk, BLUE)
     if used["risk"] is not None:
         plot.points([100 * used["coverage"]], [100 * used["risk"]], ORANGE, 4)

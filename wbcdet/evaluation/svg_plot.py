@@ -45,8 +45,8 @@ class Plot:
         self.group = ElementTree.Element("g")
         self._legend: list[tuple[str, dict[str, str]]] = []
         left, right, top, bottom = _LEFT, size[0] - _RIGHT, _TOP, size[1] - _BOTTOM
-        labels = list(enumerate(names)) or [(value, _number(value)) for value in _ticks(*x)]
-        for place, label in labels:
+        numbers = {value: _number(value) for value in _ticks(*x)}
+        for place, label in enumerate(names) if names else numbers.items():
             if not names:
                 self._add("line", x1=self._x(place), x2=self._x(place), y1=top, y2=bottom,
                           stroke=_GRID)  # fmt: skip

@@ -20,8 +20,7 @@ def _scatter(compared: ClassAgreement) -> Plot:
     most = max(5.0, 1.08 * float(max(manual.max(), ours.max())))
     ends = np.array([0.0, most])
     # As wide as high within its axes, so that equal counts lie on the diagonal.
-    names = {"xlabel": "manual, %", "ylabel": "wbcdet, %"}
-    plot = Plot((0, most), (0, most), size=(304, 310), **names)
+    plot = Plot((0, most), (0, most), xlabel="manual, %", ylabel="wbcdet, %", size=(304, 310))
     plot.line(ends, ends, GREY, dash="2 3", width=1, label="equal")
     if compared.line is not None:
         fitted = compared.line.intercept + compared.line.slope * ends
