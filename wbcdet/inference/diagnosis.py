@@ -26,7 +26,7 @@ BASE = {
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
-    "pillow_heif": "pillow-heif",
+    "pi_heif": "pi-heif",
     "pillow_jxl": "pillow-jxl-plugin",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
