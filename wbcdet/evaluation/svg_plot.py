@@ -87,12 +87,12 @@ class Plot:
                       fill_opacity=0.8, stroke="white", stroke_width=0.5)  # fmt: skip
 
     def band(
-        self, x: Sequence[float], low: Sequence[float], high: Sequence[float], colour: str,
+        self, x: Iterable[float], low: Iterable[float], high: Iterable[float], colour: str,
         label: str = "",
     ) -> None:  # fmt: skip
         """Fill the room between two lines."""
-        there = [(self._x(a), self._y(b)) for a, b in zip(x, high, strict=True)]
-        back = [(self._x(a), self._y(b)) for a, b in zip(x, low, strict=True)]
+        ends = [(self._x(a), self._y(b), self._y(c)) for a, b, c in zip(x, low, high, strict=True)]
+        there, back = [(a, c) for a, _, c in ends], [(a, b) for a, b, _ in ends]
         style = {"fill": colour, "fill-opacity": "0.25"}
         self._add("polygon", points=_points(self._within(there + back[::-1])), **style)
         self._name(label, style)
