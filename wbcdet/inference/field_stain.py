@@ -83,7 +83,7 @@ def match_field_stain(
     if measured is None:
         return pixels
     clear, stained = np.array(measured[:3]), np.array(measured[3:6])
-    factor = np.clip(np.array(red_cell) / np.maximum(stained, 1e-3), *limits)
+    factor = np.clip(np.array(red_cell) / np.maximum(stained, 1e-3), limits[0], limits[1])
     table = np.exp(-((DENSITY[:, None] - clear) * factor + np.array(ground))) * 256 - 1
     matched: Pixels = cv2.LUT(pixels, np.clip(table, 0, 255).astype(np.uint8)[:, None])
     return matched
