@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.batch.counted_field import CountedField, keep_of
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
-from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 from wbcdet.settings import Settings
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.extras import missing
@@ -87,14 +88,14 @@ class RayEngine:
         self._workers: dict[Any, _Worker] = {}  # by actor
         self._hello: dict[Any, _Worker] = {}  # by the reference to its first answer
         self._looked = 0.0
-        self._info: dict[str, Any] | None = None
+        self._info: RunInfo | None = None
         try:
             self._wait_for_worker()
         except BaseException:
             self.close()
             raise
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results."""
         assert self._info is not None
         return self._info
@@ -247,7 +248,7 @@ class _Counter:
         self._analyzer = Analyzer(settings, threads=1, weights=weights)
         self._stamps = InputFingerprints()
 
-    def hello(self) -> tuple[str, dict[str, Any]]:
+    def hello(self) -> tuple[str, RunInfo]:
         """Say which version and models it has."""
         return __version__, self._analyzer.info()
 
@@ -260,7 +261,7 @@ class _Counter:
         dedupe: bool,
     ) -> CountedField | None:
         """Count a field; None where its file is not here and must be sent."""
-        stamp = None
+        stamp: FileStamp | None = None
         if data is not None and status is not None:
             from hashlib import sha256
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
@@ -197,7 +197,7 @@ class Differential:
             f"wide and would be {then:.1f} with {self.target}"
         )
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """Return flat rows under ``DIFFERENTIAL_COLUMNS``.
 
         One row a label, then one row a reason of unclassified cells, with its share of all white
@@ -304,7 +304,7 @@ class _Tally:
         )
 
 
-def _row(share: Share) -> dict[str, Any]:
+def _row(share: Share) -> dict[str, object]:
     return {
         "label": share.label,
         "count": share.count,

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judge_names
 from wbcdet.evaluation.dataset import LabelIssue, LabelledCrop, LabelledField
@@ -12,7 +11,7 @@ from wbcdet.evaluation.detection import judge_detector
 from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.end_to_end import judge_pipeline
 from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
-from wbcdet.evaluation.figures import Figures, OneCellPictures
+from wbcdet.evaluation.figures import Figures, LabelClass, OneCellPictures
 from wbcdet.evaluation.infer import (
     BOTH,
     FINDING,
@@ -88,7 +87,7 @@ class Judged:
     title: str
     note: str
     figures: Figures
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
     mistakes: list[ErrorCase] = field(default_factory=list)
     problems: list[LabelIssue] = field(default_factory=list)
 
@@ -173,7 +172,10 @@ def _judge(
     out: Figures = {"tasks": list(wanted.tasks), "pictures": len(seen)}
     if wanted.folder:
         out["layout"] = wanted.folder.layout
-        out["classes"] = [asdict(entry) for entry in wanted.folder.classes]
+        out["classes"] = [
+            LabelClass(name=entry.name, labels=entry.labels, standard=entry.standard)
+            for entry in wanted.folder.classes
+        ]
     found = [one.found for one in seen if one.found is not None]
     if found:
         out["finding"] = judge_detector(found, box_threshold(analyzer))

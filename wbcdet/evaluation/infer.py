@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
@@ -180,7 +179,7 @@ def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
 
 
-def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
+def cell_rows(seen: Observation) -> Iterator[dict[str, object]]:
     """Yield the labelled cells of a picture that have a type, as rows of ``cells.csv``."""
     said: list[str | None] = [None] * len(seen.named)
     if seen.analysed is not None and seen.labelled.picture_type is None:
@@ -191,7 +190,7 @@ def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
         yield {**cell_row(seen.labelled.name, seen.labelled.split, cell, box), "both_stages": both}
 
 
-def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, Any]:
+def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, object]:
     """Return one labelled cell as a row of ``cells.csv``."""
     corners = [None] * 4 if box is None else [round(float(v), 1) for v in box]
     return {

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from wbcdet.evaluation import label_issues as problems
 from wbcdet.evaluation import tables
 from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.figures import EvaluationInfo
 from wbcdet.evaluation.html import render
 from wbcdet.evaluation.infer import box_threshold, label_threshold
 from wbcdet.inference.analyzer import Analyzer
@@ -42,7 +42,7 @@ class Output:
         self.out = out
         self._output = OutputFolder(out, "evaluate", replaces=True)
         self.judged: list[Judged] = []
-        self.document: dict[str, Any] = {}
+        self.document: dict[str, object] = {}
 
     @property
     def problems(self) -> int:
@@ -60,7 +60,7 @@ class Output:
         Raises:
             OSError: a file cannot be written.
         """
-        info = {
+        info: EvaluationInfo = {
             "wbcdet": __version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "notice": NOTICE,

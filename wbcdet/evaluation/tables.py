@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from wbcdet.evaluation.classification import FOUR
 from wbcdet.evaluation.evaluate import Judged
@@ -17,6 +17,7 @@ from wbcdet.evaluation.figures import (
     Outcome,
     PipelineFigures,
 )
+from wbcdet.utils.schemas import JsonObject
 
 #: Header of ``figures.csv`` and of ``cells.csv``.
 FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
@@ -289,7 +290,7 @@ def _both_row(title: str, r: PipelineFigures) -> str:
     )
 
 
-def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
+def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, object]]:
     """Yield all single figures of all lists as rows of ``figures.csv``."""
     for one in judged:
         for name, value, ci in _flat(one.figures):
@@ -298,7 +299,7 @@ def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
 
 
 def _flat(
-    figures: Mapping[str, Any], before: str = ""
+    figures: JsonObject, before: str = ""
 ) -> Iterator[tuple[str, int | float | None, Interval]]:
     for key, value in figures.items():
         if isinstance(value, Mapping):
@@ -323,7 +324,7 @@ def _plain(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _joined(r: Mapping[str, Any], key: str) -> str:
+def _joined(r: JsonObject, key: str) -> str:
     ci = r.get(f"{key}_ci")
     if r[key] is None:
         return "-"

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,6 +18,7 @@ from wbcdet.inference.domain_shift import reference_for
 from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
+from wbcdet.inference.run_info import ModelInfo, RunInfo
 from wbcdet.inference.sliced import Detections, crop, find_cells
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
@@ -80,14 +80,14 @@ class Analyzer:
         detector: DetectorProtocol | None = None,
         classifier: ClassifierProtocol | None = None,
     ) -> None:
-        given: dict[str, Any] = {
-            "confidence": confidence,
-            "min_score": min_score,
-            "device": device,
-            "careful": careful,
-        }
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.settings = replace(settings or Settings(), **changes)
+        chosen = settings or Settings()
+        self.settings = replace(
+            chosen,
+            confidence=chosen.confidence if confidence is None else confidence,
+            min_score=chosen.min_score if min_score is None else min_score,
+            device=chosen.device if device is None else device,
+            careful=chosen.careful if careful is None else careful,
+        )
         device, careful = self.settings.device, self.settings.careful
         self.detector = detector or Detector(device, threads, weights, careful=careful)
         self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
@@ -141,7 +141,7 @@ class Analyzer:
                 yield done
                 del done  # its pixels belong to the caller now
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results.
 
         ``detector`` and ``classifier`` with their sha256; ``settings`` with their fingerprint;
@@ -256,12 +256,12 @@ class Analyzer:
         return verdicts
 
 
-def _model_info(model: DetectorProtocol | ClassifierProtocol) -> dict[str, Any]:
+def _model_info(model: DetectorProtocol | ClassifierProtocol) -> ModelInfo:
     """Say which model it was, and where it was learned from a laboratory's cells, when.
 
     The card too: other classes or another temperature make other results of the same file.
     """
-    said = {"name": model.name, "sha256": model.sha256}
+    said = ModelInfo(name=model.name, sha256=model.sha256)
     if (card := model.card.get("card_sha256")) is not None:
         said["card_sha256"] = card
     if (learned := model.card.get("learned")) is not None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.results.export.qupath import feature
 from wbcdet.results.palette import rgb_of
 from wbcdet.utils.boxes import Box
+from wbcdet.utils.schemas import JsonObject
 
 #: Longest side of a map, px.
 _SIDE = 1400
@@ -100,7 +100,7 @@ def to_geojson(
         cells: the cells that were counted.
         um_per_px: of the finest level.
     """
-    features: list[dict[str, Any]] = []
+    features: list[JsonObject] = []
     for outline in [] if zone is None else _outlines(zone, seen.side):
         ring = np.round(outline, 1).tolist()
         features.append(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
@@ -82,7 +81,7 @@ def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
     }
 
 
-def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
+def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, object]:
     """Return both differentials as the page shows them.
 
     Args:
@@ -151,7 +150,7 @@ def _differential(
     return found if group is None else replace(found, group=group)
 
 
-def _none_of(total: int) -> dict[str, Any]:
+def _none_of(total: int) -> dict[str, object]:
     """Return the share of a type that the machine does not name."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
@@ -159,7 +158,7 @@ def _none_of(total: int) -> dict[str, Any]:
     return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _share(share: Share) -> dict[str, object]:
     return {
         "count": share.count,
         "percent": share.percent,

@@ -53,7 +53,7 @@ def cell_row(state: ReviewState, key: Key) -> list[Any]:
     ]
 
 
-def report_page(session: Session) -> dict[str, Any]:
+def report_page(session: Session) -> dict[str, object]:
     """Return what does not change while a report is reviewed."""
     report = session.state.report
     groups = report.groups
@@ -75,7 +75,7 @@ def report_page(session: Session) -> dict[str, Any]:
                 "height": one.result.height,
                 "group": groups.index(one.group),
                 "failure": one.result.failure,
-                "problems": (one.quality or {}).get("problems", []),
+                "problems": one.quality.get("problems", []) if one.quality else [],
                 "unlike": unlike.get(one.group, ""),
             }
             for one in report.fields
@@ -89,7 +89,7 @@ def report_page(session: Session) -> dict[str, Any]:
     }
 
 
-def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
+def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, object]:
     """Return the agreement of two readers, and every cell that they call differently."""
     kappa = found.kappa
     return {

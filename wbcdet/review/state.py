@@ -127,7 +127,7 @@ class ReviewState:
         """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
         that a person drew; None where it counts."""
         options, field = self.report.options, self.report.fields[key[0]]
-        if options.skip_bad and (field.quality or {}).get("problems"):
+        if options.skip_bad and field.quality and field.quality.get("problems"):
             return BAD_FIELD
         by_machine = field.left_out.get(key[1])
         # Whether a box reaches the border is told from where it is now.

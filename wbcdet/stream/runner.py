@@ -14,6 +14,7 @@ from types import FrameType
 
 from wbcdet.differential.differential import Differential, differential_of
 from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.inference.run_info import StreamInfo
 from wbcdet.stream.cell_counter import CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
@@ -93,7 +94,7 @@ class Runner:
         self._paused = self._stopping = self._lost = False
         self._reached: set[int] = set()
         self._times: deque[tuple[float, float, float]] = deque(maxlen=_RECENT)
-        self._before = dict(store.run)
+        self._before = StreamInfo(**store.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
         self._warned: set[int] = set()
@@ -340,6 +341,7 @@ class Runner:
     def _write_run(self, *, at_once: bool = False) -> None:
         """Bring counters and changes to the journal; those of earlier runs are added."""
         before = self._before
+        earlier = before.get("totals", {})
         mine = {
             **self._session.frames,
             "without_cell": self._session.empty,
@@ -349,8 +351,7 @@ class Runner:
             "lost_s": round(self._lost_s, 1),
         }
         totals = {
-            key: round(mine.get(key, 0) + before.get("totals", {}).get(key, 0), 1)
-            for key in {*mine, *before.get("totals", {})}
+            key: round(mine.get(key, 0) + earlier.get(key, 0), 1) for key in {*mine, *earlier}
         }
         self._store.run = {
             "source": self._source.name,

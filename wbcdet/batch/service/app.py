@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
@@ -265,7 +265,7 @@ _BATCH = {
         }
     },
 }
-_PROBLEM: dict[str, Any] = {
+_PROBLEM: dict[str, object] = {
     "description": "Why the request is refused (RFC 9457)",
     "content": {
         MEDIA_TYPE: {
@@ -282,7 +282,7 @@ _PROBLEM: dict[str, Any] = {
         }
     },
 }
-_RESULTS: dict[int | str, dict[str, Any]] = {
+_RESULTS: dict[int | str, dict[str, object]] = {
     200: {
         "description": f"A results document ({FORMAT})",
         "content": {
@@ -307,7 +307,7 @@ _RESULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _takes(content: dict[str, Any]) -> dict[str, Any]:
+def _takes(content: Mapping[str, object]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement
 from wbcdet.evaluation.agreement.output import cells_of, group_rows, kappa_sentences, sentences
@@ -13,6 +12,7 @@ from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import NOTICE
 from wbcdet.report.html.page import style
 from wbcdet.utils.pages import render_page
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.version import __version__
 
 #: Groups listed one by one; the rest is in agreement_groups.csv.
@@ -80,7 +80,7 @@ def _cells(cells: CellAgreement) -> _Table:
 
 
 def _groups(agreement: Agreement) -> _Table:
-    by_group: dict[str, list[dict[str, Any]]] = {}
+    by_group: dict[str, list[JsonObject]] = {}
     for row in group_rows(agreement):
         by_group.setdefault(row["group"], []).append(row)
     rows = []

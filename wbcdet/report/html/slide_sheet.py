@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
@@ -97,7 +96,7 @@ class Sheet:
     apart: list[str]
     quality: list[str]
     remarks: str
-    strip: list[dict[str, Any]]
+    strip: list[dict[str, object]]
     last: bool
     signature: Signature | None
     reviewed: bool
@@ -110,7 +109,7 @@ def make_sheet(
     name: str,
     differential: Differential,
     notes: GroupNotes,
-    strip: list[dict[str, Any]],
+    strip: list[dict[str, object]],
     *,
     last: bool,
     signature: Signature | None = None,

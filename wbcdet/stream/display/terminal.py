@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from wbcdet.inference.run_info import StreamInfo
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import ReportCounts
 from wbcdet.report.terminal import alarms, print_differentials
@@ -61,7 +60,7 @@ def describe(status: Status) -> str:
     return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
-def print_stream(counts: ReportCounts, out: Path, run: Mapping[str, Any]) -> None:
+def print_stream(counts: ReportCounts, out: Path, run: StreamInfo) -> None:
     """Print the differential of every slide, what to note, and where the files are.
 
     Args:
