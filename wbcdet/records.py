@@ -303,9 +303,19 @@ class FieldResult:
         ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) detection scores; ``class_id`` (N,)
         index into ``ALL_LABELS``, one more for what only a person calls so;
         ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
+
+        Raises:
+            WbcdetError: supervision is not installed.
         """
         import numpy as np
-        import supervision as sv
+
+        from wbcdet.utils.errors import WbcdetError
+        from wbcdet.utils.extras import missing
+
+        try:
+            import supervision as sv
+        except ImportError as error:
+            raise WbcdetError(missing(error, "detections", "train")) from error
 
         if not self.cells:
             empty = sv.Detections.empty()

@@ -23,16 +23,13 @@ BASE = {
     "av": "av",
     "cv2": "opencv-python-headless",
     "imagecodecs": "imagecodecs",
-    "matplotlib": "matplotlib",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
-    "pillow_heif": "pillow-heif",
+    "pi_heif": "pi-heif",
     "pillow_jxl": "pillow-jxl-plugin",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
-    "sqlalchemy": "sqlalchemy",
-    "supervision": "supervision",
     "tifffile": "tifffile",
 }
 

@@ -35,11 +35,12 @@ INSTALL_CUDA = f"{_pip('cuda')} && pip install --force-reinstall --no-deps onnxr
 
 EXTRAS = {
     "train": Extra(
-        "wbcdet train, wbcdet learn, checkpoints (.pt)",
+        "wbcdet train, wbcdet learn, checkpoints (.pt), FieldResult.detections",
         (
             "torch",
             "torchvision",
             "ultralytics",
+            "supervision",
             "timm",
             "safetensors",
             "onnx",

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.source import RootInfo, places
@@ -17,9 +17,6 @@ from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
 from wbcdet.utils.safe_files import is_below
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 #: Class names that every export has, in order.
 CLASSES: tuple[str, ...] = tuple(str(label) for label in ALL_LABELS)
@@ -113,16 +110,6 @@ def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
     given."""
     found = {str(cell.label) for item in items for cell in item.result.cells}
     return (*CLASSES, *sorted(found - set(CLASSES)))
-
-
-def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
-    """Return the cells of a field with ``class_id`` as index into the classes."""
-    import numpy as np
-
-    detections = result.detections
-    if result.cells:
-        detections.class_id = np.array([classes.index(str(cell.label)) for cell in result.cells])
-    return detections
 
 
 def find_picture(
