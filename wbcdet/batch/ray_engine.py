@@ -194,7 +194,7 @@ class RayEngine:
             RayError: none comes.
         """
         until = time.monotonic() + _NO_WORKER_S
-        while not any(one.ready for one in self._workers.values()):
+        while not any(worker.ready for worker in self._workers.values()):
             if time.monotonic() > until:
                 raise RayError(
                     f"the Ray cluster has had no free processor for {_NO_WORKER_S:g} s; what is "

@@ -173,7 +173,9 @@ class Differential:
     def alarm(self) -> str | None:
         """Return one plain line where a reason of which a single cell matters was counted, else
         None."""
-        found = [f"{one.count} {one.label}" for one in self.reasons() if one.flag == PRESENT]
+        found = [
+            f"{reason.count} {reason.label}" for reason in self.reasons() if reason.flag == PRESENT
+        ]
         if not found:
             return None
         return f"{self.group}: {', '.join(found)}: look at each of these cells first"

@@ -80,7 +80,7 @@ def summarise(
 
 def empty_fields(results: Sequence[FieldResult]) -> list[str]:
     """Return the fields that were read and in which no cell was found."""
-    return [one.file for one in results if one.failure is None and not one.cells]
+    return [result.file for result in results if result.failure is None and not result.cells]
 
 
 def empty_line(empty: Sequence[str], fields: int) -> str | None:

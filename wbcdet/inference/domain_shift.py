@@ -145,9 +145,9 @@ class GroundComparison:
             for name in MEASURES
             if name in self._limits
         }
-        if any(one.unlike for one in measures.values()):
+        if any(measure.unlike for measure in measures.values()):
             return GroundVerdict(UNLIKE, measures)
-        enough = max(one.values for one in measures.values()) >= _MIN_VALUES
+        enough = max(measure.values for measure in measures.values()) >= _MIN_VALUES
         return GroundVerdict(LIKE if enough else TOO_FEW, measures)
 
 
@@ -190,8 +190,8 @@ def stain_distance(stain: Sequence[float], laboratories: Mapping[str, Laboratory
     """
     own = _logarithm(stain)
     return min(
-        float(np.linalg.norm((own - one["mean"]) / np.array(one["spread"])))
-        for one in laboratories.values()
+        float(np.linalg.norm((own - laboratory["mean"]) / np.array(laboratory["spread"])))
+        for laboratory in laboratories.values()
     )
 
 
@@ -207,7 +207,7 @@ def make_reference(
         detector_sha256: of the detector, whose scores hold for it alone.
     """
     stains = {
-        name: np.array([_logarithm(one.stain) for one in results if one.stain is not None])
+        name: np.array([_logarithm(result.stain) for result in results if result.stain is not None])
         for name, results in by_laboratory.items()
     }
     laboratories = {
@@ -224,7 +224,8 @@ def make_reference(
         stain=StainLimitCard(laboratories=laboratories),
     )
     found = {
-        lab: [measured(one, reference) for one in results] for lab, results in by_laboratory.items()
+        lab: [measured(result, reference) for result in results]
+        for lab, results in by_laboratory.items()
     }
     limits: dict[str, LimitCard] = {}
     for name in MEASURES:
@@ -236,7 +237,7 @@ def make_reference(
         if not labs:
             continue
         values = np.concatenate(labs)
-        weights = np.concatenate([np.full(len(one), 1 / len(one)) for one in labs])
+        weights = np.concatenate([np.full(len(lab), 1 / len(lab)) for lab in labs])
         beyond = _BEYOND if name in _LOW_IS_STRANGE else 1 - _BEYOND
         limits[name] = {
             "median": round(_quantile(values, weights, 0.5), 4),

@@ -144,7 +144,7 @@ def _find_in_tiles(
     if classifier is None:
         return Detections(boxes, scores, weak)
     named += classifier.classify(crops, settings.min_score)
-    start = np.cumsum([0, *(len(one.scores) for one in claims)])
+    start = np.cumsum([0, *(len(claim.scores) for claim in claims)])
     labels = []
     for tile_number, row, box in merged:
         verdict = named[start[tile_number] + row]

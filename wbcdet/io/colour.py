@@ -229,7 +229,7 @@ def measured_profile(gamma: float | None, corners: tuple[int, ...]) -> bytes:
     usual = gamma is None or abs(gamma * 2.2 - 1) < _SAME_GAMMA
     if usual and not corners:
         return b""
-    x, y, *primaries = (one / 100_000 for one in corners or _SRGB)
+    x, y, *primaries = (corner / 100_000 for corner in corners or _SRGB)
     try:
         return _rgb_profile(tuple(primaries), (x, y), None if usual else 1 / float(gamma or 1))
     except RuntimeError:  # no triangle of colours

@@ -158,8 +158,12 @@ class ReportCounts:
     def slides(self) -> list[SlideSummary]:
         """Return what is said of each group beside its cells."""
         return [
-            SlideSummary(one, self.notes[one.group].empty, self.notes[one.group].ground)
-            for one in self.differentials
+            SlideSummary(
+                differential,
+                self.notes[differential.group].empty,
+                self.notes[differential.group].ground,
+            )
+            for differential in self.differentials
         ]
 
     def entries(self) -> Iterator[JournalEntry]:

@@ -33,7 +33,7 @@ SLIDE_CELL_COLUMNS: tuple[str, ...] = ("slide", "slide_x", "slide_y", "diameter_
 More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, object]]]
 
 #: The measures of quality.
-_MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
+_MEASURES = tuple(field.name for field in fields(FieldQuality) if field.name != "problems")
 
 #: Header of ``fields.csv``: as of ``wbcdet predict``, then what a count adds.
 COUNT_FIELD_COLUMNS: tuple[str, ...] = (
@@ -80,10 +80,10 @@ def write_tables(
 
 
 def _differential_rows(counts: ReportCounts) -> Iterator[dict[str, object]]:
-    for one in counts.differentials:
-        called = counts.options.identifiers.get(one.group, Identifiers())
+    for differential in counts.differentials:
+        called = counts.options.identifiers.get(differential.group, Identifiers())
         more = called.to_dict() if counts.options.identifiers else {}
-        for row in one.rows():
+        for row in differential.rows():
             yield {**row, **more}
 
 

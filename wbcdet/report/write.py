@@ -175,8 +175,10 @@ def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> l
     """Write the contact sheets, and drop those of an earlier report that are not among them."""
     names = PictureNames()
     planned = [
-        replace(one, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(one)))
-        for one in sections
+        replace(
+            section, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(section))
+        )
+        for section in sections
     ]
     written = [sheet for section in planned for sheet in section.sheets]
     # Only what the journal knows is ever dropped: the folder may hold files of the user's own.

@@ -124,17 +124,17 @@ def side_by_side(state: ReviewState, group: str | None, before: Differential) ->
 
 
 def _of(state: ReviewState, group: str | None) -> Iterator[ReviewField]:
-    return (one for one in state.report.fields if group is None or one.group == group)
+    return (field for field in state.report.fields if group is None or field.group == group)
 
 
 def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
-    for one in fields:
+    for field in fields:
         cells = [
             _Seen(current.label or "", reason_of(current), current.touches_edge)
-            for key, current in state.of_field(one.number)
+            for key, current in state.of_field(field.number)
             if current.there and state.left_out(key) in (None, EDGE)
         ]
-        yield _SeenField(one.result.file, cells, one.result.failure)
+        yield _SeenField(field.result.file, cells, field.result.failure)
 
 
 def _differential(

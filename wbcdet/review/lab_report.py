@@ -91,5 +91,5 @@ def _read(
         raise NotSignedAsIsError(
             f"{path}: says nothing of slides; analyse the fields again with this version"
         )
-    found = [LabSlide(one, signatures.get(one["group"])) for one in slides]
+    found = [LabSlide(slide, signatures.get(slide["group"])) for slide in slides]
     return LabReport(info, sha256, found)

@@ -70,15 +70,15 @@ def report_page(session: Session) -> dict[str, object]:
         "groups": [] if groups in ([], [ALL]) else groups,
         "fields": [
             {
-                "file": one.result.file,
-                "width": one.result.width,
-                "height": one.result.height,
-                "group": groups.index(one.group),
-                "failure": one.result.failure,
-                "problems": one.quality.get("problems", []) if one.quality else [],
-                "unlike": unlike.get(one.group, ""),
+                "file": field.result.file,
+                "width": field.result.width,
+                "height": field.result.height,
+                "group": groups.index(field.group),
+                "failure": field.result.failure,
+                "problems": field.quality.get("problems", []) if field.quality else [],
+                "unlike": unlike.get(field.group, ""),
             }
-            for one in report.fields
+            for field in report.fields
         ],
         "models": [
             f"{role} {describe_model(report.info[role])} ({report.info[role]['sha256'][:12]})"

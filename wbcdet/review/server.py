@@ -184,7 +184,9 @@ def build(session: Session) -> FastAPI:
     @app.post("/api/change")
     def change(ask: ChangeAsk) -> dict[str, object]:
         written(ask)
-        changes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
+        changes = [
+            LabelChange((cell.field, cell.cell), cell.seen, cell.label) for cell in ask.cells
+        ]
         state.change(ask.who, changes)
         return news(ask.since, ask.group)
 

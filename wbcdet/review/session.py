@@ -135,7 +135,7 @@ class Session:
         if header.get("stream") and (self.folder / VIEWS).is_dir():
             return [Root("", str(own_folder(self.folder, VIEWS)))]
         if self.journal is None or not header:
-            return [Root(**one) for one in roots_in(self.state.report.info)]
+            return [Root(**root) for root in roots_in(self.state.report.info)]
         return [self._moved_with_report(root) for root in roots_of(self.journal)]
 
     def _moved_with_report(self, root: Root) -> Root:
@@ -147,7 +147,7 @@ class Session:
         return Root(root.name, str(own_folder(self.folder, name)))
 
     def _check_pictures(self) -> None:
-        read = [one.number for one in self.state.report.fields if one.result.failure is None]
+        read = [field.number for field in self.state.report.fields if field.result.failure is None]
         if not read:
             return
         try:
@@ -195,7 +195,7 @@ class Session:
         if self._log is None:
             return None
         slides = self.state.report.groups if slide is None else [slide]
-        entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
+        entries = [entry for entry in self._log.entries if entry.get("slide") in (None, *slides)]
         if not entries:
             return None
         last = entries[-1]

@@ -88,7 +88,7 @@ def write_reviewed(
     journal = _Reviewed(session, signature)
     report = session.state.report
     # The groups too are as the report has them: a pattern that stands in a report is never run.
-    groups = {one.result.file: one.group for one in report.fields}
+    groups = {field.result.file: field.group for field in report.fields}
     counts = ReportCounts(
         list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
     )
@@ -114,7 +114,7 @@ class _Reviewed:
         self.state, self._pictures = session.state, session.pictures
         self.header: RunInfo | None = {**report.info, "review": signature}
         self.lists: dict[str, tuple[str, ...]] = {}
-        self._by_file = {one.result.file: one for one in report.fields}
+        self._by_file = {field.result.file: field for field in report.fields}
 
     def note(self, key: str, names: Sequence[str]) -> None:
         """Keep nothing: lists are for a count that goes on, and this does not."""
@@ -140,11 +140,11 @@ class _Reviewed:
     def overlaps(self, group: str) -> Overlaps:
         """Return the duplicates that the machine has found in a group, not looked for again."""
         overlaps = Overlaps()
-        for one in self.state.report.fields:
-            if one.group == group:
-                file = one.result.file
+        for field in self.state.report.fields:
+            if field.group == group:
+                file = field.result.file
                 overlaps.duplicate_of |= {
-                    (file, cell): other for cell, other in one.duplicate_of.items()
+                    (file, cell): other for cell, other in field.duplicate_of.items()
                 }
         overlaps.pairs = sorted(
             {(file, other) for (file, _), (other, _) in overlaps.duplicate_of.items()}

@@ -59,11 +59,11 @@ class ReviewState:
         self.strays = 0
         self._store = store
         self._step = 0
-        self._by_file = {one.result.file: one for one in report.fields}
+        self._by_file = {field.result.file: field for field in report.fields}
         self._history = UndoHistory()
         self._listeners: list[Callable[[], None]] = []
         self.cells: dict[Key, CellState] = {
-            (one.number, cell.id): CellState(
+            (field.number, cell.id): CellState(
                 str(cell.label),
                 False,
                 cell.box,
@@ -71,8 +71,8 @@ class ReviewState:
                 cell=cell,
                 touches_edge=cell.touches_edge,
             )
-            for one in report.fields
-            for cell in one.result.cells
+            for field in report.fields
+            for cell in field.result.cells
         }
         self._in_slide: Counter[str] = Counter()
         for key in self.cells:
@@ -80,7 +80,7 @@ class ReviewState:
         self._bulk: set[int] = set()
         # Numbers of the cells of each field: a report may leave out any number of them.
         self._numbers = {
-            one.number: sorted(cell.id for cell in one.result.cells) for one in report.fields
+            field.number: sorted(cell.id for cell in field.result.cells) for field in report.fields
         }
         for step in steps_of(store.decisions()):
             self.replay(step)

@@ -144,7 +144,7 @@ class CellCounter:
 
     def ground(self) -> GroundVerdict:
         """Compare the slide with what the models were trained on, by the views of its cells."""
-        views = (one for one in self._store.views() if one.slide == self.slide.number)
+        views = (view for view in self._store.views() if view.slide == self.slide.number)
         return compare((view.result() for view in views), self._reference)
 
     def undo(self) -> Track | None:
@@ -168,7 +168,7 @@ class CellCounter:
         Returns:
             what was done, in a line.
         """
-        track = next((one for one in self.slide.tracks if one.number == cell), None)
+        track = next((track for track in self.slide.tracks if track.number == cell), None)
         if track is None:
             return f"there is no cell {cell} on this slide"
         track.undone = label == NO_CELL
@@ -196,7 +196,7 @@ class CellCounter:
         if position is None:
             # A killed run may leave cells on an island of which it wrote no keyframe.
             position = slide_map.begin_island(
-                ground, max((one.island for one in self.slide.tracks), default=0)
+                ground, max((track.island for track in self.slide.tracks), default=0)
             )
         if (
             self._last is not None
@@ -250,7 +250,7 @@ class CellCounter:
         """Bring the cells of a frame together with those that are known."""
         cells = result.cells
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
-        around = [one for one in self.slide.tracks if _there(one, position, size)]
+        around = [track for track in self.slide.tracks if _there(track, position, size)]
         known = match(around, cells, position, size)
         found = {track for track in known if track is not None}
         for track in around:
@@ -358,7 +358,9 @@ class CellCounter:
         """Return cells that are known to be in a frame, where they should be seen."""
         if position is None:
             return ()
-        here = [one for one in self.slide.tracks if one.real and _there(one, position, size)]
+        here = [
+            track for track in self.slide.tracks if track.real and _there(track, position, size)
+        ]
         return tuple(SeenCell(_placed(track, position, size), track) for track in here)
 
 

@@ -189,7 +189,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, object]]]:
 
 def _real(view: View) -> list[Track]:
     """Return the cells of a view in the order of its journal entry."""
-    return sorted((one for one in view.tracks if one.real), key=lambda one: one.number)
+    return sorted((track for track in view.tracks if track.real), key=lambda one: one.number)
 
 
 def _pictures(out: Path, view: View, annotate: bool) -> list[str]:

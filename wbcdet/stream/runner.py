@@ -289,7 +289,9 @@ class Runner:
 
     def _overview(self) -> Overview:
         slide = self._session.slide
-        counted = sorted((one for one in slide.tracks if one.counts), key=lambda one: -one.number)
+        counted = sorted(
+            (track for track in slide.tracks if track.counts), key=lambda one: -one.number
+        )
         here = slide.slide_map.here
         island = here.island if here else max(slide.slide_map.islands(), default=0)
         frames = [f for f in slide.slide_map.keyframes.values() if f.position.island == island]
@@ -300,7 +302,7 @@ class Runner:
                 )
                 for one in counted[:_SHOWN]
             ),
-            tuple(_corners(one.position, one.size) for one in frames),
+            tuple(_corners(frame.position, frame.size) for frame in frames),
             tuple(
                 ((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2, str(one.label))
                 for one in counted

@@ -86,7 +86,7 @@ class SlideMap:
     """
 
     def __init__(self, keyframes: Sequence[Keyframe] = ()) -> None:
-        self.keyframes: dict[int, Keyframe] = {one.number: one for one in keyframes}
+        self.keyframes: dict[int, Keyframe] = {keyframe.number: keyframe for keyframe in keyframes}
         self.here: Position | None = None
         self._before: RegistrationImage | None = None
         self._ready: OrderedDict[int, RegistrationImage] = OrderedDict()
@@ -147,9 +147,9 @@ class SlideMap:
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
         """Say whether a frame there would show enough that is new to become a keyframe."""
         return all(
-            _shared(position, one.position, size) < _SHARED
-            for one in self.keyframes.values()
-            if one.position.island == position.island and one.size == size
+            _shared(position, keyframe.position, size) < _SHARED
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == position.island and keyframe.size == size
         )
 
     def add(
@@ -174,9 +174,9 @@ class SlideMap:
         new = self.keyframes[number]
         done = self._compared.get(number, 0)
         others = [
-            one
-            for one in self.keyframes.values()
-            if one.position.island != new.position.island and not done >> one.number & 1
+            keyframe
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island != new.position.island and not done >> keyframe.number & 1
         ]
         for one, shift in self._compare(self._ground(new), others, most):
             for first, second in ((number, one.number), (one.number, number)):
@@ -215,13 +215,13 @@ class SlideMap:
 
     def islands(self) -> list[int]:
         """Return numbers of the islands, in order."""
-        return sorted({one.position.island for one in self.keyframes.values()})
+        return sorted({keyframe.position.island for keyframe in self.keyframes.values()})
 
     def _apply(self, move: Move) -> list[Keyframe]:
         moved = [
-            replace(one, position=move.apply(one.position))
-            for one in self.keyframes.values()
-            if one.position.island == move.island
+            replace(keyframe, position=move.apply(keyframe.position))
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == move.island
         ]
         self.keyframes.update((one.number, one) for one in moved)
         if self.here is not None:
@@ -233,9 +233,9 @@ class SlideMap:
 
     def _near(self, position: Position, size: tuple[int, int]) -> list[Keyframe]:
         found = [
-            one
-            for one in self.keyframes.values()
-            if one.position.island == position.island and one.size == size
+            keyframe
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == position.island and keyframe.size == size
         ]
         return sorted(found, key=lambda one: one.position.away(position))[:_NEAR]
 
@@ -244,7 +244,7 @@ class SlideMap:
     ) -> Iterator[tuple[Keyframe, Shift | None]]:
         """Register a frame on keyframes; those that are ready are tried first."""
         self._searches += 1
-        same = [one for one in keyframes if one.size == ground.size]
+        same = [keyframe for keyframe in keyframes if keyframe.size == ground.size]
         same.sort(
             key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
         )

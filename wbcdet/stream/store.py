@@ -72,7 +72,7 @@ class View:
     def result(self) -> FieldResult:
         """Return the record of the field that it is in the report: with the cells that are its
         own."""
-        real = sorted((one for one in self.tracks if one.real), key=lambda one: one.number)
+        real = sorted((track for track in self.tracks if track.real), key=lambda one: one.number)
         cells = tuple(track.verdict(number) for number, track in enumerate(real))
         return FieldResult(self.name, *self.size, cells, stain=self.stain)
 
@@ -109,7 +109,9 @@ class StreamStore:
 
     def tracks(self) -> list[Track]:
         """Return the cells of the current slide that an earlier run found."""
-        return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
+        return [
+            track for view in self.views() for track in view.tracks if track.slide == self.slide
+        ]
 
     def keyframes(self) -> list[Keyframe]:
         """Return the keyframes of the current slide that an earlier run made."""
@@ -189,18 +191,18 @@ class StreamStore:
 
     def keep_keyframes(self, keyframes: Iterable[Keyframe]) -> None:
         """Write down keyframes that are new or lie elsewhere now."""
-        for one in keyframes:
-            name = f"{_MAP}{self.slide}/{one.number}"
+        for keyframe in keyframes:
+            name = f"{_MAP}{self.slide}/{keyframe.number}"
             record: dict[str, object] = {
                 "file": name,
-                "spot": [one.position.island, one.position.x, one.position.y],
-                "size": one.size,
-                "boxes": one.boxes,
+                "spot": [keyframe.position.island, keyframe.position.x, keyframe.position.y],
+                "size": keyframe.size,
+                "boxes": keyframe.boxes,
             }
             known = self._journal.read(name)["pictures"] if name in self._journal else []
             if known:
                 record["pictures"] = known
-            self._journal.append(record, [] if known else [one.picture])
+            self._journal.append(record, [] if known else [keyframe.picture])
 
     def flush(self, *, at_once: bool = False) -> None:
         """Write what changed, if the last time is long enough ago.

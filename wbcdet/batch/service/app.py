@@ -176,7 +176,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
                 pictures = [Picture(file, data) for file, data in files]
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")
-            names = unique_names([one.name for one in pictures])
+            names = unique_names([picture.name for picture in pictures])
             pictures = [replace(one, name=name) for one, name in zip(pictures, names, strict=True)]
             results = await analyze_all(pictures)
             return Response(analysis.document(results), media_type=_JSON)

@@ -94,7 +94,7 @@ def print_agreement(console: Console, agreement: Agreement) -> None:
     if agreement.classes:
         header = ["percentage\npoints", "manual", "ours", "difference", "limits of\nagreement"]
         header += ["within\nbinomial", "slope", "intercept"]
-        rows = [Row((one.label, *cells_of(one))) for one in agreement.classes]
+        rows = [Row((class_.label, *cells_of(class_))) for class_ in agreement.classes]
         print_table(console, header, rows)
     for line in sentences(agreement):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

@@ -116,8 +116,8 @@ def render(content: Content, picture: Picture) -> str:
         "sheets": sheets,
         "made": made,
         "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
-        "cells": sum(len(one.shots) for one in content.sections),
-        "shown": sum(one.shown for one in content.sections),
+        "cells": sum(len(section.shots) for section in content.sections),
+        "shown": sum(section.shown for section in content.sections),
         "empty": _empty(content.empty, picture),
         "maps": [
             {

@@ -311,7 +311,11 @@ def _short(name: str) -> str:
 
 
 def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
-    parts = [f"{one.count} {one.label}" for one in differential.reasons() if one.flag == PRESENT]
+    parts = [
+        f"{reason.count} {reason.label}"
+        for reason in differential.reasons()
+        if reason.flag == PRESENT
+    ]
     if notes.ground.reasons:
         parts.append("unlike the training")
     if notes.empty:

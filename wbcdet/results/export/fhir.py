@@ -44,7 +44,10 @@ def encode(report: LabReport, slide: LabSlide) -> bytes:
 
 def _bundle(report: LabReport, slide: LabSlide) -> Resource:
     device, specimen = _device(report), _specimen(slide)
-    observations = [*_totals(slide), *(_observation(report, slide, one) for one in findings(slide))]
+    observations = [
+        *_totals(slide),
+        *(_observation(report, slide, finding) for finding in findings(slide)),
+    ]
     signer = None
     if slide.signature is not None:
         signer = {"resourceType": "Practitioner", "name": [{"text": slide.signature["name"]}]}

@@ -222,7 +222,11 @@ def remarks(report: LabReport, slide: LabSlide) -> list[str]:
         "Percentages of cell types are of the classified cells, those of reasons of all white "
         "cells found; intervals are exact 95 % intervals (Clopper-Pearson)."
     )
-    alarming = [f"{one.count} {one.label}" for one in findings(slide) if one.flag == "present"]
+    alarming = [
+        f"{finding.count} {finding.label}"
+        for finding in findings(slide)
+        if finding.flag == "present"
+    ]
     if alarming:
         lines.append(f"Look first at each of these cells: {', '.join(alarming)}.")
     count = report.info.get("count")

@@ -60,7 +60,7 @@ class Camera:
 
 def camera_numbers() -> list[int]:
     if sys.platform.startswith("linux"):
-        devices = (re.fullmatch(r"video(\d+)", one.name) for one in Path("/dev").glob("video*"))
+        devices = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
         return sorted(int(match[1]) for match in devices if match)
     return list(range(_MAX_TRIED))
 
