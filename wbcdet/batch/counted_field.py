@@ -86,11 +86,11 @@ class LocalEngine:
         for field, result in self._analyzer.analyze_fields(stamped()):
             if self._claims is not None:
                 result = self._claims(result)
-            yield keep_of(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
+            yield make_counted_field(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
             del field  # while the next one is waited for, its memory is free
 
 
-def keep_of(
+def make_counted_field(
     field: Field | None,
     result: FieldResult,
     stamp: FileStamp | None,

@@ -194,7 +194,7 @@ def _open(
     source: str | None, idle_stop: float | None, transport: str, *, restart: bool
 ) -> FrameSource | None:
     from wbcdet.stream.sources.base import SourceError
-    from wbcdet.stream.sources.latest_frame import try_out
+    from wbcdet.stream.sources.latest_frame import check_source
     from wbcdet.stream.sources.open import open_source
 
     if source is None:
@@ -204,7 +204,7 @@ def _open(
     try:
         opened = open_source(source, idle_stop=idle_stop, transport=transport)
         if restart:
-            try_out(opened)  # before anything is forgotten
+            check_source(opened)  # before anything is forgotten
         return opened
     except SourceError as error:
         stop(str(error))

@@ -11,7 +11,7 @@ from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
 from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
-from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.evaluate import ListResult
 from wbcdet.evaluation.figures import (
     EvaluationInfo,
     Figures,
@@ -23,7 +23,7 @@ from wbcdet.evaluation.figures import (
 )
 from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.outcome import in_words
-from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
+from wbcdet.evaluation.tables import Table, by_class, differential, others_table, overview
 from wbcdet.records import NOTICE
 from wbcdet.results.document import describe_model
 from wbcdet.utils.pages import render_page
@@ -46,20 +46,20 @@ _TITLES = {
 }
 
 
-def render(info: EvaluationInfo, judged: Sequence[Judged]) -> str:
+def render(info: EvaluationInfo, results: Sequence[ListResult]) -> str:
     """Return the page as HTML.
 
     Args:
         info: models, settings, thresholds and date, as in the JSON document.
-        judged: the lists.
+        results: the lists.
     """
     page = {
         "notice": NOTICE,
         "created": str(info["created"])[:16].replace("T", " ") + " UTC",
         "made": _made(info),
-        "summary": overview(judged),
+        "summary": overview(results),
         "explained": _EXPLAINED,
-        "lists": [_list(number, one) for number, one in enumerate(judged)],
+        "lists": [_list(number, one) for number, one in enumerate(results)],
     }
     return render_page(__file__, page=page)
 
@@ -82,7 +82,7 @@ def _made(info: EvaluationInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def _list(number: int, one: Judged) -> dict[str, object]:
+def _list(number: int, one: ListResult) -> dict[str, object]:
     figures = one.figures
     blocks = []
     if "outcome" in figures:
@@ -167,7 +167,7 @@ def _naming(r: NamingFigures, pictures: OneCellPictures | None) -> dict[str, obj
             f"most {100 * risk['coverage_most']:.1f} % are named, as others look like a basophil "
             "or an artefact."
         )
-    declined = to_decline(r)
+    declined = others_table(r)
     return {
         **_BLOCK,
         "title": "Naming the cells",

@@ -27,7 +27,7 @@ from wbcdet.io.source import Source, as_source
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
-from wbcdet.utils.parallel import cores, work_ahead
+from wbcdet.utils.parallel import cores, map_ahead
 
 _LOG = logging.getLogger(__name__)
 
@@ -112,7 +112,7 @@ class Analyzer:
         [done] = self._analyze_batch([(Place(object(), 0), source)])
         field, result = self._finish(done)
         if field is not None:
-            field.hand_on()
+            field.leave_run()
         return result
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
@@ -132,12 +132,12 @@ class Analyzer:
         pending = ((Place(run, number), source) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self.at_once + 2
-        for batch in work_ahead(self._analyze_batch, batches, self.at_once, ahead):
+        for batch in map_ahead(self._analyze_batch, batches, self.at_once, ahead):
             batch.reverse()
             while batch:
                 done = self._finish(batch.pop())
                 if done[0] is not None:
-                    done[0].hand_on()
+                    done[0].leave_run()
                 yield done
                 del done  # its pixels belong to the caller now
 

@@ -147,7 +147,7 @@ def _package(module: str, name: str) -> Finding:
 
 def _extra(name: str) -> Finding:
     extra = EXTRAS[name]
-    lacks = extra.lacks()
+    lacks = extra.missing_modules()
     if not lacks:
         return Finding(name, f"installed; for {extra.purpose}")
     return Finding(name, f"lacks {', '.join(lacks)}; for {extra.purpose}: {extra.install}")

@@ -15,7 +15,7 @@ from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, 
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
-from wbcdet.utils.parallel import work_ahead
+from wbcdet.utils.parallel import map_ahead
 
 
 def _inside(
@@ -129,7 +129,7 @@ def _find_in_tiles(
         return claimed, scores[nearly].tolist()
 
     tiles = plan(field.width, field.height, view.size, view.overlap)
-    for claimed, nearly in work_ahead(look, tiles, threads, threads):
+    for claimed, nearly in map_ahead(look, tiles, threads, threads):
         claims.append(claimed)
         weak += nearly
         if classifier is None:

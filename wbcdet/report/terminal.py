@@ -57,12 +57,12 @@ def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool =
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_differentials(console: Console, found: list[Differential]) -> None:
+def print_differentials(console: Console, differentials: list[Differential]) -> None:
     """Print the differential of one slide, or a line for each of several."""
-    if len(found) == 1:
-        _print_one(console, found[0])
+    if len(differentials) == 1:
+        _print_one(console, differentials[0])
     else:
-        _print_many(console, found)
+        _print_many(console, differentials)
 
 
 def _print_one(console: Console, differential: Differential) -> None:
@@ -85,24 +85,26 @@ def _figures(share: Share, indent: str = "") -> tuple[str, ...]:
     return f"{indent}{share.label}", str(share.count), percent, interval, known, share.flag
 
 
-def _print_many(console: Console, found: list[Differential]) -> None:
-    reasons = [r for r in REASONS if any(r in one.unclassified for one in found)]
+def _print_many(console: Console, differentials: list[Differential]) -> None:
+    reasons = [
+        r for r in REASONS if any(r in differential.unclassified for differential in differentials)
+    ]
     header = ("slide", "classified", *(f"{label}\n%" for label in LABELS), "un-\nclassified")
     header += tuple(f"{reason}\ncells (%)" for reason in reasons)
     rows = []
-    for one in found[:_MAX_ROWS]:
-        shares = {share.label: share for share in one.shares()}
-        why = {share.label: share for share in one.reasons()}
+    for differential in differentials[:_MAX_ROWS]:
+        shares = {share.label: share for share in differential.shares()}
+        why = {share.label: share for share in differential.reasons()}
         cells = (
-            one_line(one.group),
-            str(one.classified),
+            one_line(differential.group),
+            str(differential.classified),
             *(_percent(shares[str(label)]) for label in LABELS),
-            str(sum(one.unclassified.values())),
+            str(sum(differential.unclassified.values())),
             *(_counted(why.get(reason)) for reason in reasons),
         )
         rows.append(Row(cells))
-    if len(found) > _MAX_ROWS:
-        rows.append(Row((f"… and {len(found) - _MAX_ROWS} more in differential.csv",)))
+    if len(differentials) > _MAX_ROWS:
+        rows.append(Row((f"… and {len(differentials) - _MAX_ROWS} more in differential.csv",)))
     print_table(console, header, rows)
     if reasons:
         console.print("(% of reasons: of all white cells)", highlight=False, soft_wrap=True)

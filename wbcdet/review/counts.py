@@ -132,7 +132,7 @@ def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Itera
         cells = [
             _Seen(current.label or "", reason_of(current), current.touches_edge)
             for key, current in state.of_field(field.number)
-            if current.there and state.left_out(key) in (None, EDGE)
+            if current.is_present and state.left_out(key) in (None, EDGE)
         ]
         yield _SeenField(field.result.file, cells, field.result.failure)
 
@@ -167,9 +167,9 @@ def _share(share: Share) -> dict[str, object]:
     }
 
 
-def _total(found: Differential) -> dict[str, int]:
+def _total(differential: Differential) -> dict[str, int]:
     return {
-        "classified": found.classified,
-        "unclassified": sum(found.unclassified.values()),
-        "artefacts": found.artefacts,
+        "classified": differential.classified,
+        "unclassified": sum(differential.unclassified.values()),
+        "artefacts": differential.artefacts,
     }

@@ -89,18 +89,18 @@ def report_page(session: Session) -> dict[str, object]:
     }
 
 
-def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, object]:
+def readers_page(state: ReviewState, agreement: ReaderAgreement) -> dict[str, object]:
     """Return the agreement of two readers, and every cell that they call differently."""
-    kappa = found.kappa
+    kappa = agreement.kappa
     return {
-        "cells": len(found.cells),
-        "same": found.same,
-        "share": found.share,
+        "cells": len(agreement.cells),
+        "same": agreement.same,
+        "share": agreement.share,
         "kappa": None if kappa is None else [kappa.value, kappa.low, kappa.high],
-        "only_first": found.only_first,
-        "only_second": found.only_second,
-        "labels": found.labels,
-        "table": found.table,
+        "only_first": agreement.only_first,
+        "only_second": agreement.only_second,
+        "labels": agreement.labels,
+        "table": agreement.table,
         "differing": [
             {
                 "field": one.field,
@@ -115,6 +115,6 @@ def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, object
                 "now": state.cells[one.key].label if one.key else None,
                 "seen": state.cells[one.key].last_decision if one.key else 0,
             }
-            for one in found.differing
+            for one in agreement.differing
         ],
     }

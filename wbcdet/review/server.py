@@ -154,7 +154,7 @@ def build(session: Session) -> FastAPI:
         return JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(OSError)
-    def no_disk(_request: Request, error: Exception) -> Response:
+    def disk_full(_request: Request, error: Exception) -> Response:
         why = getattr(error, "strerror", None) or str(error)
         return JSONResponse({"error": f"cannot be written: {why}"}, 507)
 

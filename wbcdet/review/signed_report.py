@@ -152,7 +152,7 @@ class _Reviewed:
         return overlaps
 
     def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        return (item for item in self.state.of_field(number) if item[1].there)
+        return (item for item in self.state.of_field(number) if item[1].is_present)
 
 
 def _cell(number: int, current: CellState) -> Cell:

@@ -121,7 +121,7 @@ class ReviewState:
 
     def counts(self, key: Key) -> bool:
         """Say whether the cell is in the count: it is there, and nothing leaves it out."""
-        return self.cells[key].there and self.left_out(key) is None
+        return self.cells[key].is_present and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
         """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
@@ -168,7 +168,7 @@ class ReviewState:
             ChangeError: there is no such cell, or the box is too small.
         """
         with self.turn:
-            if key not in self.cells or not self.cells[key].there:
+            if key not in self.cells or not self.cells[key].is_present:
                 raise ChangeError("there is no such cell")
             current = self.cells[key]
             if current.last_decision != last_decision:

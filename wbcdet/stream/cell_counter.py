@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
-from wbcdet.stream.association import apart, likeness, match, shown, touches
+from wbcdet.stream.association import likeness, match, separate_cells, shown, touches
 from wbcdet.stream.focus import Focus, sharpness
 from wbcdet.stream.slide_map import Position, SlideMap
 from wbcdet.stream.sources.base import Frame
@@ -121,7 +121,7 @@ class CellCounter:
 
     def interrupted(self) -> None:
         """Note that the signal was lost: the next frame may show another place."""
-        self.slide.slide_map.lose()
+        self.slide.slide_map.lose_position()
         self._last = None
 
     def new_slide(self) -> None:
@@ -209,7 +209,7 @@ class CellCounter:
             return FrameResult(frame, STILL, slide_map.here, self._known(slide_map.here, size))
         self._last = position, value
         result = self._analyzer.analyze(pixels)
-        cells = apart(result.cells)
+        cells = separate_cells(result.cells)
         self.empty += not cells
         seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
         if slide_map.wants(position, size):

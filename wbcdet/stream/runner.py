@@ -127,14 +127,14 @@ class Runner:
             with interrupts(lambda: self.ask("stop")):
                 for item in items:
                     slide = self._session.slide
-                    self._obey()
+                    self._run_commands()
                     moved_on = self._source.live and self._session.slide is not slide
                     if moved_on and isinstance(item, Frame):  # it may still be of the old one
                         self._index, item = item.index, None
                     while self._paused and not self._stopping and not self._source.live:
                         self._take(None)
                         time.sleep(0.05)
-                        self._obey()
+                        self._run_commands()
                     if self._stopping:
                         break
                     self._take(item)
@@ -142,7 +142,7 @@ class Runner:
                 self._lost = self._paused = self._stopping = False
                 with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
                     self._settle()
-                self._obey()
+                self._run_commands()
                 self._update("waiting")
                 self._show(None)
         if self._damaged and not any(self._session.frames.values()):
@@ -222,7 +222,7 @@ class Runner:
             self._warned.add(self.status.slide)
             self._events.add("unusable", warning, self._index)
 
-    def _obey(self) -> None:
+    def _run_commands(self) -> None:
         while True:
             try:
                 command = self._commands.get_nowait()

@@ -113,7 +113,7 @@ class SlideMap:
             if position is None and self._before is not None and self._before.size == ground.size:
                 (shift,) = ground.shift_to([self._before])
                 position = _moved(self.here, shift) if shift is not None else None
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
     def find(self, ground: RegistrationImage, most: int | None = None) -> Position | None:
@@ -129,7 +129,7 @@ class SlideMap:
             if shift is not None and shift.sure >= _SURE and (best is None or shift.sure > best[0]):
                 best = shift.sure, _moved(one.position, shift)
         position = best[1] if best else None
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
     def begin_island(self, ground: RegistrationImage, above: int = 0) -> Position:
@@ -137,12 +137,12 @@ class SlideMap:
         use."""
         number = 1 + max([above, *self.islands()])
         position = Position(number, 0.0, 0.0)
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
-    def lose(self) -> None:
+    def lose_position(self) -> None:
         """Note that the signal was interrupted: the next frame may be anywhere."""
-        self._stay(None, None)
+        self._set_position(None, None)
 
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
         """Say whether a frame there would show enough that is new to become a keyframe."""
@@ -228,7 +228,7 @@ class SlideMap:
             self.here = move.apply(self.here)
         return moved
 
-    def _stay(self, position: Position | None, ground: RegistrationImage | None) -> None:
+    def _set_position(self, position: Position | None, ground: RegistrationImage | None) -> None:
         self.here, self._before = position, ground
 
     def _near(self, position: Position, size: tuple[int, int]) -> list[Keyframe]:

@@ -207,18 +207,18 @@ def thresholds_text(info: RunInfo) -> str:
 
 def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, object]:
     """Return the fields without a cell: pictures of the first, then names."""
-    seen = [one for one in empty if one.place is not None][:_MAX_EMPTY_SHOWN]
+    pictured = [field for field in empty if field.place is not None][:_MAX_EMPTY_SHOWN]
     shown = [
         {
-            "file": one_line(one.file),
-            "link": quote(one.link) if one.link else None,
-            "data": base64.b64encode(picture(one.place)).decode(),
+            "file": one_line(field.file),
+            "link": quote(field.link) if field.link else None,
+            "data": base64.b64encode(picture(field.place)).decode(),
         }
-        for one in seen
-        if one.place is not None
+        for field in pictured
+        if field.place is not None
     ]
-    named = {one.file for one in seen}
-    rest = [one_line(one.file) for one in empty if one.file not in named]
+    named = {field.file for field in pictured}
+    rest = [one_line(field.file) for field in empty if field.file not in named]
     return {"total": len(empty), "shown": shown, "names": rest[:_MAX_LISTED]}
 
 

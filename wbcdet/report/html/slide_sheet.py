@@ -334,8 +334,13 @@ def _fields(number: int) -> str:
     return plural(number, "field")
 
 
-def overview_labels(found: Sequence[Differential]) -> tuple[str, ...]:
+def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:
     """Return labels whose shares the overview shows: the four, and those that a review has added to
     any slide, as the shares of a line are to add up to 100 %."""
     four = tuple(str(label) for label in LABELS)
-    return (*four, *sorted({label for one in found for label in one.counts} - set(four)))
+    return (
+        *four,
+        *sorted(
+            {label for differential in differentials for label in differential.counts} - set(four)
+        ),
+    )
