@@ -20,8 +20,9 @@ from wbcdet.evaluation.label_reader import (
     without_upload_id,
 )
 from wbcdet.io.source import Source
+from wbcdet.utils.schemas import JsonObject
 
-Entry = dict[str, Any]
+Entry = JsonObject
 
 
 def read_coco(reading: LabelFolder) -> list[LabelledField]:
@@ -85,7 +86,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     return fields
 
 
-def coco_document(path: Path) -> dict[str, Any] | None:
+def coco_document(path: Path) -> JsonObject | None:
     """Return a COCO file's content; None for any other JSON."""
     try:
         document = json.loads(read_text(path))
@@ -105,7 +106,7 @@ def _number(value: Any) -> str:
     return str(int(value) if whole else value)
 
 
-def _categories(reading: LabelFolder, path: Path, document: dict[str, Any]) -> dict[str, str]:
+def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[str, str]:
     """Return class names by number."""
     names: dict[str, str] = {}
     said = {_number(a.get("category_id")) for a in document["annotations"]}
