@@ -80,6 +80,9 @@ def sign(
         for group in board.report.groups
         if slide in (None, group)
     }
+    # Each sheet speaks of its own cells, also where all slides were signed at once; they are as
+    # they were then, or the signature would not be valid any more.
+    slides = {group: {**entry, **progress(board, group)} for group, entry in slides.items()}
     part = session.folder / SIGNING
     try:
         _remove(part)
