@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.batch.counted_field import CountedField, keep_of
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.settings import Settings

@@ -16,10 +16,10 @@ import numpy.typing as npt
 from wbcdet.inference.magnification import CELL_UM
 from wbcdet.inference.smear_map import SmearMap, map_smear
 from wbcdet.inference.tiling import Tile, plan
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
+from wbcdet.io.source import Source
 from wbcdet.records import Cell, FieldResult
 
 #: Core of a part in pixels of its level, and what neighbours share beyond it, µm: more than the
