@@ -82,7 +82,7 @@ def sign(
     }
     # Each sheet speaks of its own cells, also where all slides were signed at once; they are as
     # they were then, or the signature would not be valid any more.
-    slides = {group: {**entry, **progress(board, group)} for group, entry in slides.items()}
+    slides = {group: {**entry, **progress(state, group)} for group, entry in slides.items()}
     part = session.folder / SIGNING
     try:
         _remove(part)
