@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,9 @@ from wbcdet.utils.errors import WbcdetError
 #: Whole numbers are those of 64 bits, as in SQLite and numpy.
 _MAX_INT = 2**63
 _MAX_DIGITS = len(str(-_MAX_INT))
+
+#: An object of parsed JSON: the parser knows no types; what is read of it is checked there.
+JsonObject = Mapping[str, Any]
 
 
 class SchemaError(WbcdetError, ValueError):
