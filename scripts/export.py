@@ -22,7 +22,7 @@ def detector(
     checkpoint: Annotated[Path, typer.Option(help="Checkpoint of the run.")] = Path(
         "runs/detector/weights/last.pt"
     ),
-    size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 416,
+    size: Annotated[int, typer.Option(help="Longer side of the input, px.")] = 320,
     confidence: Annotated[float, typer.Option(help="Threshold on the card.")] = 0.25,
     recipe: Recipe = "",
     out: Folder = Path("weights"),

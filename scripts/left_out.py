@@ -59,7 +59,7 @@ def detector(
             leave_out=(laboratory,),
         )  # fmt: skip
         train_detector(prepared, run, recipe)
-        for side in size or (416,):
+        for side in size or (320,):
             models = run / f"models-{side}"
             if not (models / "detector.json").exists():
                 models.mkdir(exist_ok=True)

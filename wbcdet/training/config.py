@@ -65,8 +65,8 @@ class DetectorRecipe:
 
     model: str = "yolo26n.yaml"
     start: Path | None = None
-    size: int = 416
-    sizes: tuple[int, ...] = (320, 320, 320, 416)
+    size: int = 320
+    sizes: tuple[int, ...] = (256, 320, 320, 416)
     epochs: int = 20
     scenes: int = 5000
     hours: float | None = None
