@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.backends import check_output
-from wbcdet.inference.cards import DetectorCard
+from wbcdet.inference.cards import DetectorCard, FieldStainCard
+from wbcdet.inference.field_stain import match_field_stain
 from wbcdet.inference.first_look import DOUBTFUL, first_size, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
@@ -110,7 +111,12 @@ class Detector(LoadedModel):
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes and scores of one view at a size, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
-            pixels, size, self.card["stride"], self.card["letterbox_grey"], quick=quick
+            pixels,
+            size,
+            self.card["stride"],
+            self.card["letterbox_grey"],
+            self.card.get("stain"),
+            quick=quick,
         )
         # (N, 5): centre, width and height in input pixels, score.
         found = self._backend.run(tensor)[0].T
@@ -132,7 +138,13 @@ class Detector(LoadedModel):
 
 
 def letterbox(
-    pixels: np.ndarray, size: int, stride: int, grey: int, *, quick: bool = False
+    pixels: np.ndarray,
+    size: int,
+    stride: int,
+    grey: int,
+    stain: FieldStainCard | None = None,
+    *,
+    quick: bool = False,
 ) -> tuple[np.ndarray, float, int, int]:
     """Scale a field so that its longer side is ``size`` and pad the shorter one to the stride.
 
@@ -141,6 +153,7 @@ def letterbox(
         size: longer side of the network's input in pixels, a multiple of ``stride``.
         stride: the network's coarsest step in pixels.
         grey: value of the padding.
+        stain: colours that ground and red cells are brought to; None leaves them as they are.
         quick: halve as often as goes first, which rounds more than once.
 
     Returns:
@@ -156,6 +169,8 @@ def letterbox(
     if new != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)
+    if stain is not None:
+        pixels = match_field_stain(pixels, stain["ground"], stain["red_cell"], stain["limits"])
     padded_w, padded_h = (-(-side // stride) * stride for side in new)
     left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
     canvas = cv2.copyMakeBorder(
