@@ -189,20 +189,20 @@ def thresholds_text(info: Mapping[str, Any]) -> str:
     if not known:
         settings = info["settings"]
         said = {key: settings.get(key) for key in ("confidence", "min_score")}
-        cell, name = ("of the model" if v is None else f"{v:g}" for v in said.values())
-        return f"cell {cell}, name {name}"
+        cell, name = (_("of the model") if v is None else f"{v:g}" for v in said.values())
+        return _("cell {cell}, name {name}", cell=cell, name=name)
     by_label = known["min_score"]
     scores = sorted(set(by_label.values()))
     name = (
         f"{scores[0]:g}"
         if len(scores) == 1
-        else ", ".join(f"{label} {score:g}" for label, score in by_label.items())
+        else ", ".join(f"{_(label)} {score:g}" for label, score in by_label.items())
     )
     unlike = known["unlike_trained"]
-    parts = [f"cell {known['confidence']:g}", f"name {name}"]
-    if unlike is not None:
-        parts.append(f"unlike-trained beyond a distance of {unlike:g}")
-    return ", ".join(parts)
+    text = _("cell {cell}, name {name}", cell=f"{known['confidence']:g}", name=name)
+    if unlike is None:
+        return text
+    return text + ", " + _("unlike-trained beyond a distance of {distance}", distance=f"{unlike:g}")
 
 
 def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, Any]:

@@ -84,8 +84,8 @@ export class FieldList {
     const found = named.filter((one) => FILTERS.every(([id, , test]) => !this.on.has(id) || test(one)));
     this.numbers = found.filter((one) => one.read).map((one) => one.number);
     this.count.textContent = found.length === all.length
-      ? `${all.length} ${all.length === 1 ? "field" : "fields"}`
-      : `${found.length} of ${all.length} fields`;
+      ? tn("{n} field", "{n} fields", all.length)
+      : t("{n} of {fields}", { n: found.length, fields: tn("{n} field", "{n} fields", all.length) });
     const before = new Map([...this.list.children].map((node) => [node.dataset.field, node]));
     const nodes = found.slice(0, this.most).map((one) => this.#card(one, before.get(String(one.number))));
     const focused = document.activeElement;
