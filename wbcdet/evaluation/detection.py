@@ -60,7 +60,7 @@ def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[
     return pairs
 
 
-def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+def outside_ignored(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
     """Tell which boxes (M, 4) have their centre in no ignored region (K, 4), (M,) bool."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     kept = np.ones(len(boxes), bool)

@@ -63,7 +63,7 @@ class Decision:
     before: RecordedState | None
     after: RecordedState | None
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """Return the row as plain values, JSON in its columns; without the number."""
         return {
             "time": self.time,

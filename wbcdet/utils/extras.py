@@ -20,7 +20,7 @@ class Extra:
     modules: tuple[str, ...]
     install: str
 
-    def lacks(self) -> list[str]:
+    def missing_modules(self) -> list[str]:
         """Names of its modules that are not installed; none is imported."""
         return [name for name in self.modules if find_spec(name) is None]
 

@@ -6,13 +6,13 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from wbcdet.io.formats import SUFFIXES
-from wbcdet.io.source import places
+from wbcdet.io.source import RootInfo, places
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
@@ -65,7 +65,7 @@ class Pictures:
 
     folder: Path
     link: bool
-    roots: Sequence[Mapping[str, str]] = ()
+    roots: Sequence[RootInfo] = ()
 
 
 def make_items(
@@ -113,7 +113,7 @@ def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
 
 
 def find_picture(
-    folder: Path, result: FieldResult, roots: Sequence[Mapping[str, str]] = ()
+    folder: Path, result: FieldResult, roots: Sequence[RootInfo] = ()
 ) -> tuple[Path | None, str]:
     """Return the picture of a field below a folder, or None and why not.
 
