@@ -242,9 +242,10 @@ def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) 
         )
     if notes.failures:
         lines.append(
-            _(
-                "{fields} could not be read: cells in them are missing.",
-                fields=_fields(len(notes.failures)),
+            plural_of(
+                "{n} field could not be read: cells in it are missing.",
+                "{n} fields could not be read: cells in them are missing.",
+                len(notes.failures),
             )
         )
     if notes.problems and not notes.skipped:
@@ -317,8 +318,11 @@ def _ground(notes: GroupNotes) -> str | None:
     verdict = notes.ground.verdict
     if verdict == NOT_COMPARED:
         return None
-    said = {LIKE: _("like it"), TOO_FEW: _("too few cells and fields to tell")}
-    return f"{_('compared with what was trained on')}: {said.get(verdict, _('unlike it'))}"
+    if verdict == TOO_FEW:
+        return _("too few cells and fields to tell whether the slide looks like the training")
+    if verdict == LIKE:
+        return _("the slide looks like what was trained on")
+    return _("the slide looks unlike what was trained on")
 
 
 def listed(names: Sequence[str]) -> str:

@@ -58,17 +58,17 @@ export function showDifferential(model, found, title) {
     return line;
   });
   const reasons = found.reasons.map((one) => {
-    const line = make("tr", undefined, "apart"), now = make("td", one.reviewed);
-    if (one.flag) now.append(make("em", t("● look at each")));
-    line.append(make("th", `– ${t(one.reason)}`), make("td", one.machine), now);
+    const line = make("tr", undefined, "apart reason"), name = make("th", t(one.reason));
+    if (one.flag) name.append(make("em", t("● look at each")));
+    line.append(name, make("td", one.machine), make("td", one.reviewed));
     return line;
   });
   body.replaceChildren(...rows, total, apart[0], ...reasons, apart[1]);
   document.getElementById("warning").textContent = found.warning || "";
   const done = found.cells - found.unreviewed;
   document.getElementById("progress-text").textContent =
-    t("{done} of {cells} reviewed, {n} to go", { done, cells: found.cells, n: found.unreviewed }) +
-    (found.open ? t(", {n} of them unclassified", { n: found.open }) : "");
+    t("{done} of {cells} reviewed", { done, cells: found.cells }) +
+    (found.open ? t(", {n} unclassified to go", { n: found.open }) : "");
   const share = found.cells ? (100 * done) / found.cells : 0;
   document.querySelector("#progress-bar i").style.width = `${share}%`;
 }

@@ -81,6 +81,8 @@ function show(status) {
 const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
 let recentShown = "";
 
+const said = (cell) => (cell.reason ? `${t(cell.label)} (${t(cell.reason)})` : t(cell.label));
+
 function overview(found) {
   at("maps").textContent = found.maps > 1 ? t("({n} maps that do not meet yet)", { n: found.maps }) : "";
   const shown = JSON.stringify(found.recent);
@@ -90,11 +92,12 @@ function overview(found) {
       const button = document.createElement("button");
       button.type = "button";
       button.style.borderBottomColor = one.colour;
-      button.title = t("Cell {n}: click to name it", { n: one.cell });
+      button.title = t("Cell {n}: {label}. Click to name it", { n: one.cell, label: said(one) });
       const picture = document.createElement("img");
       picture.src = `cell/${one.cell}.jpg`;
       picture.alt = t("Cell {n}", { n: one.cell });
-      button.append(picture, `${t(one.label)}${one.by_person ? " ✓" : ""}`);
+      // A declined cell says what it looks like: that is what one wants to know of it.
+      button.append(picture, one.reason ? t(one.reason) : `${t(one.label)}${one.by_person ? " ✓" : ""}`);
       button.addEventListener("click", () => naming(one));
       return button;
     }));
@@ -124,7 +127,7 @@ function drawMap(found) {
 }
 
 function naming(cell) {
-  at("naming-cell").textContent = `${cell.cell}: ${t(cell.label)}`;
+  at("naming-cell").textContent = `${cell.cell}: ${said(cell)}`;
   at("naming-picture").src = `cell/${cell.cell}.jpg`;
   at("naming-buttons").replaceChildren(...names.map((name) => {
     const button = document.createElement("button");
