@@ -22,6 +22,7 @@ from wbcdet.review.reader_agreement import note_shown
 from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
+from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -162,6 +163,10 @@ def build(session: Session) -> FastAPI:
     def page() -> Response:
         return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
 
+    @app.get("/words.js")
+    def words(request: Request) -> Response:
+        return words_script(request)
+
     @app.get("/api/report")
     def report() -> Response:
         with state.turn:
@@ -239,7 +244,9 @@ def build(session: Session) -> FastAPI:
                 note_shown(session.store, state.last)
             return shown
 
-    @app.get("/api/log")
+    # Its lines are as they were written: pydantic has no say in them (and reads no TypedDict of
+    # typing before Python 3.12).
+    @app.get("/api/log", response_model=None)
     def log() -> list[SignatureEntry]:
         return session.log()
 
