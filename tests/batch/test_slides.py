@@ -399,12 +399,6 @@ def test_slides_and_fields_are_not_mixed(written: Path, count: Count, tmp_path: 
     assert done.exit_code == 2 and "count them apart" in one_line(done.stderr)
 
 
-def test_a_cluster_is_refused(written: Path, count: Count) -> None:
-    done = count(written / "pyramid.tif", "--out", "out", "--engine", "ray", "--quiet")
-    assert done.exit_code == 2
-    assert "--engine ray counts fields" in one_line(done.stderr)
-
-
 def test_two_slides_have_two_differentials(written: Path, count: Count, tmp_path: Path) -> None:
     zone = whole_zone(tmp_path / "zone.geojson")
     both = (written / "pyramid.tif", written / "pyramid.ome.tif")

@@ -74,7 +74,7 @@ def _write_map(
         if (one.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
     ]
     read = [one for one in results if one.failure is None]
-    area = sum(plan.mm2(one.file) for one in read)
+    area = sum(plan.areas[one.file] for one in read)
     cores = [(plan.cores[one.file], bool(one.region and one.region.edge)) for one in read]
     slide = slide_of(plan.parts[0].name)
     stem = picture_name(slide).removesuffix(".jpg")
