@@ -31,7 +31,7 @@ from wbcdet.datasets.synthetic.slide import (
     write_tiles,
 )
 from wbcdet.inference.smear_map import SmearMap
-from wbcdet.io.discover import as_slide
+from wbcdet.io.source import as_slide
 from wbcdet.records import ARTEFACT
 
 

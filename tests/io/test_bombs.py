@@ -122,8 +122,9 @@ def test_pages_beyond_a_limit_are_named(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture is quick: all are decoded in the other process."""
-    monkeypatch.setattr("wbcdet.io.codecs._QUICK_PASSES", 0)
-    monkeypatch.setattr("wbcdet.io.codecs._QUICK_PIXELS", 0)
+    monkeypatch.setattr("wbcdet.io.codecs.jpeg.QUICK_PASSES", 0)
+    for module in ("png", "by_pillow"):
+        monkeypatch.setattr(f"wbcdet.io.codecs.{module}.QUICK_PIXELS", 0)
 
 
 def test_the_other_process_gives_the_same(tmp_path: Path, slow: None) -> None:

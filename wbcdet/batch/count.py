@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from wbcdet.batch.counted_field import CountedField, Engine
 from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
-from wbcdet.io.discover import Root, Source, below
+from wbcdet.io.source import Root, Source, below
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header, note_roots
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
+from wbcdet.io.source import Source
 from wbcdet.records import DAMAGED, FieldResult
 from wbcdet.report.input_fingerprint import InputFingerprints
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from wbcdet.io.discover import Source
+from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
 from wbcdet.results.writer import Report
 from wbcdet.utils.progress import progress

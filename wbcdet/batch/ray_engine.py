@@ -17,9 +17,9 @@ from typing import Any
 
 from wbcdet.batch.counted_field import Claims, CountedField, keep_of
 from wbcdet.io.colour import Pixels
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
+from wbcdet.io.source import Source
 from wbcdet.records import FieldResult, SlideRegion
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.settings import Settings

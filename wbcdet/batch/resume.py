@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from wbcdet.io.discover import Root, Source
+from wbcdet.io.source import Root, Source
 from wbcdet.report.header import ResumeError, roots_of
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.journal import Journal, JournalError

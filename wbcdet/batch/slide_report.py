@@ -8,8 +8,8 @@ from wbcdet.batch.slide_count import SlideCount
 from wbcdet.batch.slides import SlidePlan
 from wbcdet.differential.differential import ALL
 from wbcdet.differential.grouping import group_of
-from wbcdet.io.discover import below
 from wbcdet.io.slide_part import slide_of
+from wbcdet.io.source import below
 from wbcdet.records import ARTEFACT, FieldResult
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import Overlaps

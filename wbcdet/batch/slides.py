@@ -17,10 +17,10 @@ from wbcdet.batch.slide_claims import OVERLAP_UM, Mask, SlideClaims
 from wbcdet.inference.magnification import CELL_UM
 from wbcdet.inference.smear_map import SmearMap, map_smear
 from wbcdet.inference.tiling import Tile, plan
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
+from wbcdet.io.source import Source
 
 #: Core of a part in pixels of its level.
 CORE = 2048

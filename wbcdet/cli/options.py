@@ -20,7 +20,7 @@ from wbcdet.utils.web.bind import PORT
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
-    from wbcdet.io.discover import Found
+    from wbcdet.io.discover import SearchResult
 
 _LOG = logging.getLogger(__name__)
 
@@ -253,7 +253,7 @@ def build_settings(
 
 def search_fields(
     sources: Sequence[str], out: Path, *, quiet: bool, may_be_slides: bool = False
-) -> Found:
+) -> SearchResult:
     """Return the fields that the user named; says what was passed over, and ends where there is
     none.
 

@@ -181,7 +181,7 @@ def _bring_back(
     from wbcdet.review.cell_state import ChangeError
 
     try:
-        done = bring_back(session.board, session.who, corrected, delete_missing=delete_missing)
+        done = bring_back(session.state, session.who, corrected, delete_missing=delete_missing)
     except ChangeError as error:
         stop(f"--reviewer: {error}")
     except OSError as error:
@@ -290,4 +290,4 @@ def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> N
         opened_in_browser(listening.url) if browser else nullcontext(),
     ):
         server.run(sockets=[listening.socket])
-    print(f"{session.board.last} decisions are kept in {session.store.path}")
+    print(f"{session.state.last} decisions are kept in {session.store.path}")

@@ -174,7 +174,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    tally: ReportCounts
+    counts: ReportCounts
     outcome: Outcome | None
     run: dict[str, Any]
 
@@ -244,8 +244,8 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
                 _settle(analyzer, store, quiet=task.quiet)
             store.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(store.views()), task.quiet) as tick:
-                tally = finish(out, journal, store, report_options, tick)
-                return _Done(tally, outcome, store.run)
+                counts = finish(out, journal, store, report_options, tick)
+                return _Done(counts, outcome, store.run)
     except (LockedError, OutputError) as error:
         stop(str(error))
     except ResumeError as error:
@@ -333,7 +333,7 @@ def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
         elif not task.quiet:
             from wbcdet.stream.display.terminal import print_stream
 
-            print_stream(done.tally, task.out, done.run)
+            print_stream(done.counts, task.out, done.run)
         sys.stdout.flush()
     except BrokenPipeError:
         close_pipe()

@@ -9,7 +9,7 @@ from typing import Any
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.inference.domain_shift import GroundVerdict, compare
-from wbcdet.io.discover import below
+from wbcdet.io.source import below
 from wbcdet.records import FieldResult
 from wbcdet.utils.text import one_line
 

@@ -20,10 +20,10 @@ from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.sliced import Detections, crop, find_cells
-from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.memory import Place
+from wbcdet.io.source import Source, as_source
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box

@@ -21,7 +21,8 @@ from typing import IO, Any
 
 import numpy as np
 
-from wbcdet.io.codecs import Decoded, check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs import check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs.picture import Decoded
 from wbcdet.io.errors import FieldError
 
 #: Bytes that a decoder may take beyond what the header says, and libraries while they are loaded.

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wbcdet.io.codecs import (
-    Decoded,
-    check_size,
-    is_tiff,
-    kind_of,
-    open_picture,
-    opens_quickly,
-    reporting,
-)
+from wbcdet.io.codecs import check_size, kind_of, open_picture, opens_quickly, reporting
+from wbcdet.io.codecs.picture import Decoded
 from wbcdet.io.colour import Pixels
-from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
-from wbcdet.io.formats import HEAD_BYTES, TIFF, kind_of_bytes, picture_kind
+from wbcdet.io.formats import HEAD_BYTES, TIFF, is_tiff, kind_of_bytes, picture_kind
 from wbcdet.io.memory import Place, Reservation, pixel_memory
 from wbcdet.io.slide_part import SlidePart
+from wbcdet.io.source import Source, as_source
 from wbcdet.records import SlideRegion
 from wbcdet.settings import Settings
 

@@ -13,8 +13,8 @@ from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
-from wbcdet.io.discover import below
 from wbcdet.io.slide_part import part_of
+from wbcdet.io.source import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of

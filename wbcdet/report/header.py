@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from wbcdet.io.discover import Root
+from wbcdet.io.source import Root
 from wbcdet.report.journal import JournalError
 from wbcdet.report.source import ReportSource
 from wbcdet.results.schemas import check_line

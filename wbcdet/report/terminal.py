@@ -28,25 +28,25 @@ def print_some(console: Console, lines: Sequence[str], style: str) -> None:
         console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
 
 
-def print_count(tally: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
+def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     console = terminal()
-    print_differentials(console, tally.differentials)
-    for line in alarms(tally):
+    print_differentials(console, counts.differentials)
+    for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    unknown = sorted(set(tally.options.identifiers) - set(tally.notes))
+    unknown = sorted(set(counts.options.identifiers) - set(counts.notes))
     lines = [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
-    for line in [*lines, *_notes(tally)]:
+    for line in [*lines, *_notes(counts)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     remarks = [
         f"note: {one_line(file)}: {'; '.join(what)}"
-        for notes in tally.notes.values()
+        for notes in counts.notes.values()
         for file, what in notes.remarks
     ]
     print_some(console, remarks, "yellow")
     failures = [
         f"not read: {one_line(file)}: {why}"
-        for notes in tally.notes.values()
+        for notes in counts.notes.values()
         for file, why in notes.failures
     ]
     print_some(console, failures, "red")
@@ -121,25 +121,25 @@ def _counted(share: Share | None) -> str:
     return f"{share.count}{percent} {share.flag}".strip()
 
 
-def alarms(tally: ReportCounts) -> list[str]:
+def alarms(counts: ReportCounts) -> list[str]:
     """Return what must not be overlooked: cells that matter one by one, slides on unknown
     ground."""
     lines = []
-    for one in tally.differentials:
-        warning = tally.notes[one.group].ground.warning()
+    for one in counts.differentials:
+        warning = counts.notes[one.group].ground.warning()
         lines += [line for line in (one.alarm(), warning and f"{one.group}: {warning}") if line]
     if len(lines) > _MAX_ROWS:
         lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more in report.html"]
     return [one_line(line.removeprefix(f"{ALL}: ")) for line in lines]
 
 
-def _notes(tally: ReportCounts) -> list[str]:
-    lines = [warning for one in tally.differentials if (warning := one.warning())]
+def _notes(counts: ReportCounts) -> list[str]:
+    lines = [warning for one in counts.differentials if (warning := one.warning())]
     if len(lines) > _MAX_ROWS:
         lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more slides short of cells"]
     lines = [line.removeprefix(f"{ALL}: ") for line in lines]
-    notes = list(tally.notes.values())
-    if tally.options.dedupe:
+    notes = list(counts.notes.values())
+    if counts.options.dedupe:
         pairs = sum(one.overlapping or 0 for one in notes)
         seen = sum(one.left_out[DUPLICATE] for one in notes)
         lines.append(
@@ -151,9 +151,9 @@ def _notes(tally: ReportCounts) -> list[str]:
         lines.append(line)
     problems = sum(len(one.problems) for one in notes)
     if problems:
-        what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"
+        what = "left out" if counts.options.skip_bad else "counted; --skip-bad leaves them out"
         lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
-    if warning := no_group_warning(tally.ungrouped()):
+    if warning := no_group_warning(counts.ungrouped()):
         lines.append(warning)
     read, failed = sum(one.read for one in notes), sum(len(one.failures) for one in notes)
     fields = f"{plural(read, 'field')} counted"

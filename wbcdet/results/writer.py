@@ -11,9 +11,9 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from wbcdet.io.discover import Root, below, locate
 from wbcdet.io.ownership import is_own, signed
 from wbcdet.io.slide_part import slide_of
+from wbcdet.io.source import Root, below, locate
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.output_folder import Output

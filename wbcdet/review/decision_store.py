@@ -36,6 +36,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 
+from wbcdet.review.cell_state import RecordedState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import make_private, own_file
@@ -76,8 +77,8 @@ class Decision:
     file: str
     cell: int
     box: Box
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: RecordedState | None
+    after: RecordedState | None
 
     def values(self) -> dict[str, Any]:
         """Return the row as plain values, JSON in its columns; without the number."""
@@ -343,15 +344,17 @@ def _decision(row: Any) -> Decision:
     return Decision(**plain, box=box, before=before, after=after)
 
 
-def _state(text: str | None) -> dict[str, Any] | None:
+def _state(text: str | None) -> RecordedState | None:
     if text is None:
         return None
     value = json.loads(text)
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
         raise ValueError("its label is invalid")
-    moved = {"box": list(_box(value["box"]))} if "box" in value else {}
-    return {"label": label, "reviewed": reviewed, **moved}
+    recorded = RecordedState(label=label, reviewed=reviewed)
+    if "box" in value:
+        recorded["box"] = list(_box(value["box"]))
+    return recorded
 
 
 def _box(values: Any) -> Box:

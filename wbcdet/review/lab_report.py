@@ -55,10 +55,10 @@ def open_lab_report(report: Path) -> LabReport:
 
 def _signed(session: Session) -> LabReport:
     last = session.log()[-1] if session.log() else None
-    if last is None or last["results_sha256"] != session.board.report.sha256:
+    if last is None or last["results_sha256"] != session.state.report.sha256:
         return _read(session.folder, {})  # counted again since
     signatures = {}
-    for group in session.board.report.groups:
+    for group in session.state.report.groups:
         said = session.signed(group)
         if said is not None and said["current"]:
             entries = [one for one in session.log() if one["number"] == said["number"]]

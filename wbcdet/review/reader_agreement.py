@@ -191,27 +191,27 @@ class _Read:
 def _reading(
     report: MachineReport, rows: Sequence[Decision], shown: Sequence[int]
 ) -> Mapping[Key, _Read]:
-    board, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
+    state, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
     for step in steps_of(rows):
         if ends and step[0].id > ends[0]:
-            fixed = {**_decided(board), **fixed}
+            fixed = {**_decided(state), **fixed}
             while ends and step[0].id > ends[0]:
                 del ends[0]
-        board.replay(step)
-    return {**_decided(board), **fixed}
+        state.replay(step)
+    return {**_decided(state), **fixed}
 
 
-def _decided(board: ReviewState) -> dict[Key, _Read]:
+def _decided(state: ReviewState) -> dict[Key, _Read]:
     return {
-        key: _Read(standing.label, standing.box, standing.who, standing.cell)
-        for key, standing in board.cells.items()
-        if standing.reviewed and standing.label is not None and not _undrawn(standing)
+        key: _Read(current.label, current.box, current.who, current.cell)
+        for key, current in state.cells.items()
+        if current.reviewed and current.label is not None and not _undrawn(current)
     }
 
 
-def _undrawn(standing: CellState) -> bool:
+def _undrawn(current: CellState) -> bool:
     """Say whether a person drew it and took it away again."""
-    return standing.cell is None and standing.label == DELETED
+    return current.cell is None and current.label == DELETED
 
 
 def _said(one: _Read) -> str:

@@ -31,31 +31,31 @@ def label_row() -> list[dict[str, str]]:
     return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in KEYS.items()]
 
 
-def cell_row(board: ReviewState, key: Key) -> list[Any]:
+def cell_row(state: ReviewState, key: Key) -> list[Any]:
     """Return a cell: field, number, label, reviewed, last decision, box, the machine's label, the
     machine's score, reason, why it is left out, who decided, number in its slide, whether its box
     was moved."""
-    standing = board.cells[key]
-    cell = standing.cell
+    current = state.cells[key]
+    cell = current.cell
     return [
         *key,
-        standing.label,
-        int(standing.reviewed),
-        standing.seen,
-        standing.box,
+        current.label,
+        int(current.reviewed),
+        current.last_decision,
+        current.box,
         str(cell.label) if cell else None,
         cell.label_score if cell else None,
-        reason_of(standing),
-        board.left_out(key),
-        standing.who,
-        standing.number,
-        int(standing.moved),
+        reason_of(current),
+        state.left_out(key),
+        current.who,
+        current.number,
+        int(current.moved),
     ]
 
 
 def report_page(session: Session) -> dict[str, Any]:
     """Return what does not change while a report is reviewed."""
-    report = session.board.report
+    report = session.state.report
     groups = report.groups
     unlike = {
         slide["group"]: ", ".join(slide["ground"]["reasons"])
@@ -89,7 +89,7 @@ def report_page(session: Session) -> dict[str, Any]:
     }
 
 
-def readers_page(board: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
+def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
     """Return the agreement of two readers, and every cell that they call differently."""
     kappa = found.kappa
     return {
@@ -104,16 +104,16 @@ def readers_page(board: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
         "differing": [
             {
                 "field": one.field,
-                "file": board.report.fields[one.field].result.file,
+                "file": state.report.fields[one.field].result.file,
                 "cell": one.key[1] if one.key else None,
-                "number": board.cells[one.key].number if one.key else None,
+                "number": state.cells[one.key].number if one.key else None,
                 "box": one.box,
                 "first": one.first,
                 "second": one.second,
                 "by_first": one.by_first,
                 "by_second": one.by_second,
-                "now": board.cells[one.key].label if one.key else None,
-                "seen": board.cells[one.key].seen if one.key else 0,
+                "now": state.cells[one.key].label if one.key else None,
+                "seen": state.cells[one.key].last_decision if one.key else 0,
             }
             for one in found.differing
         ],

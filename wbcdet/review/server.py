@@ -92,17 +92,17 @@ def build(session: Session) -> FastAPI:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
-    board, pictures = session.board, session.pictures
+    state, pictures = session.state, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
         """Return what has changed since a decision, with the differential as it is now."""
-        group = group if group in board.report.groups else None
-        with board.turn:
+        group = group if group in state.report.groups else None
+        with state.turn:
             return {
                 "mark": session.mark,
-                "last": board.last,
+                "last": state.last,
                 "group": group,
-                "cells": [cell_row(board, key) for key in board.since(since)],
+                "cells": [cell_row(state, key) for key in state.since(since)],
                 "differential": session.differential(group),
                 "signed": session.signed(group),
                 **more,
@@ -124,7 +124,7 @@ def build(session: Session) -> FastAPI:
         return Response(data, media_type="image/jpeg", headers=_PICTURE_HEADERS)
 
     def key_of(field: int, cell: int) -> Key:
-        if (field, cell) not in board.cells:
+        if (field, cell) not in state.cells:
             raise PictureError("there is no such cell")
         return field, cell
 
@@ -164,11 +164,11 @@ def build(session: Session) -> FastAPI:
 
     @app.get("/api/report")
     def report() -> Response:
-        with board.turn:
+        with state.turn:
             start = {
                 **report_page(session),
                 **news(0, None),
-                "cells": [cell_row(board, key) for key in board.cells],
+                "cells": [cell_row(state, key) for key in state.cells],
                 "labels": label_row(),
                 "notice": NOTICE,
                 "tile": TILE,
@@ -184,8 +184,8 @@ def build(session: Session) -> FastAPI:
     @app.post("/api/change")
     def change(ask: ChangeAsk) -> dict[str, Any]:
         written(ask)
-        wishes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
-        board.change(ask.who, wishes)
+        changes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
+        state.change(ask.who, changes)
         return news(ask.since, ask.group)
 
     @app.post("/api/draw")
@@ -197,19 +197,19 @@ def build(session: Session) -> FastAPI:
     @app.post("/api/move")
     def move(ask: MoveAsk) -> dict[str, Any]:
         written(ask)
-        board.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
+        state.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
         return news(ask.since, ask.group)
 
     @app.post("/api/undo")
     def undo(ask: Ask) -> dict[str, Any]:
         written(ask)
-        touched = board.undo(ask.who)
+        touched = state.undo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/redo")
     def redo(ask: Ask) -> dict[str, Any]:
         written(ask)
-        touched = board.redo(ask.who)
+        touched = state.redo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/sign")
@@ -231,10 +231,10 @@ def build(session: Session) -> FastAPI:
             raise PictureError(_NOT_SECOND)
         if ask.mark != session.mark:
             raise ConflictError(_OTHER_REPORT)
-        with board.turn:
-            shown = readers_page(board, session.readers())
+        with state.turn:
+            shown = readers_page(state, session.readers())
             if shown["differing"]:
-                note_shown(session.store, board.last)
+                note_shown(session.store, state.last)
             return shown
 
     @app.get("/api/log")
@@ -286,8 +286,8 @@ async def _events(session: Session, request: Request) -> AsyncIterator[str]:
     with session.waiting() as changed:
         while not await request.is_disconnected():
             changed.clear()
-            if session.board.last != last:
-                last = session.board.last
+            if session.state.last != last:
+                last = session.state.last
                 yield f"data: {last}\n\n"
             else:
                 yield ": alive\n\n"

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential
-from wbcdet.io.discover import Root
+from wbcdet.io.source import Root
 from wbcdet.report.header import check_shape, roots_of
 from wbcdet.report.job import title_of
 from wbcdet.report.journal import LINES, PICTURES, Journal
@@ -104,21 +104,21 @@ class Session:
         self.journal = journal
         self.store = Store(folder, SECOND_DATABASE if self.second else DATABASE)
         self._closing.callback(self.store.close)
-        self.board = ReviewState(report, self.store)
+        self.state = ReviewState(report, self.store)
         here = f"{report.sha256} {folder.resolve()}"
         self.mark = _mark(f"{here} second" if self.second else here)
         if pictures is not None:
             remember_pictures(_mark(here), pictures)
         place = remembered_pictures(_mark(here))
-        self.pictures = Pictures(self.board, self.store, journal, place, self._roots())
+        self.pictures = Pictures(self.state, self.store, journal, place, self._roots())
         # The second reader neither signs nor sees what was signed.
         self._log = None if self.second else SignatureLog(folder)
         if self._log is not None:
             settle(folder, self._log)
-        self.board.listen(self._tell)
-        if self.board.strays:
+        self.state.listen(self._tell)
+        if self.state.strays:
             self.notes.append(
-                f"{self.board.strays} earlier decisions are about cells that this report does not "
+                f"{self.state.strays} earlier decisions are about cells that this report does not "
                 "have any more; they are kept, and not applied."
             )
         if "stream" in report.info:
@@ -136,7 +136,7 @@ class Session:
         if header.get("stream") and (self.folder / VIEWS).is_dir():
             return [Root("", str(own_folder(self.folder, VIEWS)))]
         if self.journal is None or not header:
-            return [Root(**one) for one in roots_in(self.board.report.info)]
+            return [Root(**one) for one in roots_in(self.state.report.info)]
         return [self._moved_with_report(root) for root in roots_of(self.journal)]
 
     def _moved_with_report(self, root: Root) -> Root:
@@ -148,7 +148,7 @@ class Session:
         return Root(root.name, str(own_folder(self.folder, name)))
 
     def _check_pictures(self) -> None:
-        read = [one.number for one in self.board.report.fields if one.result.failure is None]
+        read = [one.number for one in self.state.report.fields if one.result.failure is None]
         if not read:
             return
         try:
@@ -160,20 +160,20 @@ class Session:
 
     def differential(self, group: str | None) -> dict[str, Any]:
         """Return both differentials of a slide, or of all together."""
-        if group is not None and group not in self.board.report.groups:
+        if group is not None and group not in self.state.report.groups:
             group = None
         if group not in self._before:
-            self._before[group] = counts.machine(self.board, group)
-        return counts.side_by_side(self.board, group, self._before[group])
+            self._before[group] = counts.machine(self.state, group)
+        return counts.side_by_side(self.state, group, self._before[group])
 
     def draw(self, who: str, number: int, box: Box, label: str) -> Key:
         """Add a cell that the machine has missed; as ``ReviewState.draw``."""
-        with self.board.turn:
+        with self.state.turn:
             try:
-                thumbnail = self.pictures.cut_drawn(number, self.board.cut(number, box))
+                thumbnail = self.pictures.cut_drawn(number, self.state.cut(number, box))
             except PictureError:
                 thumbnail = None
-            return self.board.draw(who, number, box, label, thumbnail)
+            return self.state.draw(who, number, box, label, thumbnail)
 
     def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
         """Sign the review as it stands; as ``sign_off.sign``.
@@ -185,8 +185,8 @@ class Session:
         """
         if self._log is None:
             raise SigningError(_SECOND_SIGNS)
-        with self.board.turn:
-            if seen != self.board.last:
+        with self.state.turn:
+            if seen != self.state.last:
                 raise SigningError("a cell was changed meanwhile; look again, then sign")
             return sign(self, self._log, name, note, slide)
 
@@ -195,7 +195,7 @@ class Session:
         decisions as they are; for all slides, whether each has one that is."""
         if self._log is None:
             return None
-        slides = self.board.report.groups if slide is None else [slide]
+        slides = self.state.report.groups if slide is None else [slide]
         entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
         if not entries:
             return None
@@ -226,7 +226,7 @@ class Session:
         Raises:
             StoreError: the second reader's decisions cannot be read.
         """
-        return readers_of(self.board.report, self.store, self.folder)
+        return readers_of(self.state.report, self.store, self.folder)
 
     def counted(self) -> str:
         """Return what was analysed, as the heading of the reviewed report: the folder of the
@@ -234,7 +234,7 @@ class Session:
         if (
             self.journal is None
             or self.journal.header is None
-            or "stream" in self.board.report.info
+            or "stream" in self.state.report.info
         ):
             return self.title
         return title_of(roots_of(self.journal)) or self.title

@@ -50,10 +50,10 @@ def sign(
         ChangeError: the name or the note is not allowed.
         OSError: a file cannot be written; nothing is signed.
     """
-    board = session.board
-    if slide is not None and slide not in board.report.groups:
+    state = session.state
+    if slide is not None and slide not in state.report.groups:
         raise SigningError("there is no such slide")
-    name, note, done = checked_name(name), checked_note(note), progress(board, slide)
+    name, note, done = checked_name(name), checked_note(note), progress(state, slide)
     if done["open"]:
         raise SigningError(
             f"{done['open']} unclassified cells are not settled; name each, or confirm it with U"
@@ -63,21 +63,21 @@ def sign(
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "note": note,
         "wbcdet": __version__,
-        "results_sha256": board.report.sha256,
-        "decisions": board.last,
+        "results_sha256": state.report.sha256,
+        "decisions": state.last,
         "decisions_sha256": digest(session.store.decisions()),
         "slide": slide,
         **{name: done[name] for name in ("cells", "one_by_one", "in_bulk", "unreviewed")},
-        "machine": machine(board, slide).counts,
-        "reviewed": reviewed(board, slide).counts,
+        "machine": machine(state, slide).counts,
+        "reviewed": reviewed(state, slide).counts,
         "notice": NOTICE,
     }
     slides = {
-        group: entry for group in board.report.groups if (entry := valid(session, log, group))
+        group: entry for group in state.report.groups if (entry := valid(session, log, group))
     }
     slides |= {
         group: {**signature, "number": len(log.entries) + 1}
-        for group in board.report.groups
+        for group in state.report.groups
         if slide in (None, group)
     }
     part = session.folder / SIGNING
@@ -98,8 +98,8 @@ def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] 
     now."""
     for entry in reversed(log.entries):
         if entry.get("slide") in (None, slide):
-            same = entry["results_sha256"] == session.board.report.sha256
-            return entry if same and session.board.last_of(slide) <= entry["decisions"] else None
+            same = entry["results_sha256"] == session.state.report.sha256
+            return entry if same and session.state.last_of(slide) <= entry["decisions"] else None
     return None
 
 
@@ -196,7 +196,7 @@ def check(session: OpenReview) -> list[str]:
             wrong.append(f"signature {entry['number']}: decisions before it were changed")
     if log.last is None:
         return wrong
-    if log.last["results_sha256"] != session.board.report.sha256:
+    if log.last["results_sha256"] != session.state.report.sha256:
         wrong.append("results.json is another one than was signed last")
     place = signed_folder(session.folder, log)
     for file, sha in log.last["files"].items():

@@ -100,7 +100,7 @@ def finish(
     more: dict[CellKey, Mapping[str, Any]] = {
         (view.name, i): row for view in views for i, row in _rows(view)
     }
-    tally = finish_count(
+    counts = finish_count(
         Job((), out, annotate=options.annotate, command="stream"),
         [view.name for view in views],
         journal,
@@ -109,7 +109,7 @@ def finish(
     )
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
-    return tally
+    return counts
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:

@@ -7,7 +7,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from wbcdet.io.discover import Root
+from wbcdet.io.source import Root
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.journal import Journal
 from wbcdet.results.writer import remove_pictures

@@ -80,11 +80,11 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
     app.add_middleware(Measured, metrics=metrics)
 
-    async def named(wish: NamedPicture) -> Picture:
-        if wish.path is not None:
-            path = limits.allowed.path(wish.path)
+    async def named(named_picture: NamedPicture) -> Picture:
+        if named_picture.path is not None:
+            path = limits.allowed.path(named_picture.path)
             return Picture(path.name, path=path)
-        url = limits.allowed.check_url(wish.url or "")
+        url = limits.allowed.check_url(named_picture.url or "")
         name = PurePosixPath(unquote(urlsplit(url).path)).name
         fetching = asyncio.to_thread(download, url, settings, limits.allowed.url)
         try:
@@ -168,9 +168,9 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         with queue.place(), metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                wishes = (await read_json(request, NamedPictures)).pictures
-                _check_number(len(wishes), limits.batch)
-                pictures = [await named(wish) for wish in wishes]
+                named_pictures = (await read_json(request, NamedPictures)).pictures
+                _check_number(len(named_pictures), limits.batch)
+                pictures = [await named(named_picture) for named_picture in named_pictures]
             elif kind == _FORM:
                 files = await read_form(request, limits.body, limits.batch)
                 pictures = [Picture(file, data) for file, data in files]

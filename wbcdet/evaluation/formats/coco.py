@@ -16,7 +16,7 @@ from wbcdet.evaluation.label_reader import (
     other_size,
     read_text,
 )
-from wbcdet.io.discover import Source
+from wbcdet.io.source import Source
 
 Entry = dict[str, Any]
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Protocol
 
-from wbcdet.io.discover import places
 from wbcdet.io.formats import SUFFIXES
+from wbcdet.io.source import places
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic

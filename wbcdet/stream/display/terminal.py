@@ -61,23 +61,23 @@ def describe(status: Status) -> str:
     return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
-def print_stream(tally: ReportCounts, out: Path, run: Mapping[str, Any]) -> None:
+def print_stream(counts: ReportCounts, out: Path, run: Mapping[str, Any]) -> None:
     """Print the differential of every slide, what to note, and where the files are.
 
     Args:
-        tally: the count.
+        counts: the count.
         out: the report folder.
         run: the counters of the stream.
     """
     console = terminal()
-    print_differentials(console, tally.differentials)
-    cut = sum(one.edge for one in tally.differentials)
-    for line in alarms(tally):
+    print_differentials(console, counts.differentials)
+    cut = sum(one.edge for one in counts.differentials)
+    for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    lines = [warning for one in tally.differentials if (warning := one.warning())]
+    lines = [warning for one in counts.differentials if (warning := one.warning())]
     if cut:
         lines.append(f"{plural(cut, 'cell')} never seen whole, not counted")
-    problems = sum(len(notes.problems) for notes in tally.notes.values())
+    problems = sum(len(notes.problems) for notes in counts.notes.values())
     if problems:
         lines.append(f"{plural(problems, 'view')} with quality problems (fields.csv)")
     if warning := unusable(run.get("totals", {})):

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wbcdet.io.discover import as_source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.ownership import is_signed
+from wbcdet.io.source import as_source
 from wbcdet.settings import Settings
 from wbcdet.stream.sources.base import Frame, SourceError
 

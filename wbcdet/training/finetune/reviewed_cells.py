@@ -61,12 +61,12 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     found = Reviewed()
     chosen: list[tuple[int, Key]] = []
     for number, session in enumerate(sessions):
-        for key, standing in session.board.cells.items():
-            field = session.board.report.fields[key[0]]
-            if not standing.reviewed or key[1] in field.duplicate_of:
+        for key, current in session.state.cells.items():
+            field = session.state.report.fields[key[0]]
+            if not current.reviewed or key[1] in field.duplicate_of:
                 continue
-            if _class(standing) is None:
-                found.unknown[str(standing.label)] += 1
+            if _class(current) is None:
+                found.unknown[str(current.label)] += 1
             else:
                 chosen.append((number, key))
     found.offered = len(chosen)
@@ -92,18 +92,18 @@ def _read_field(
 ) -> None:
     """Cut the cells of one field, but those that another report had too."""
     report = report_name(session.folder)
-    file = session.board.report.fields[keys[0][0]].result.file
+    file = session.state.report.fields[keys[0][0]].result.file
     try:
         picture = session.pictures.field(keys[0][0])
-        found.reports[session.board.report.sha256] = report
+        found.reports[session.state.report.sha256] = report
         group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
         for key in keys:
-            standing = session.board.cells[key]
-            if (group, standing.box) in seen:
+            current = session.state.cells[key]
+            if (group, current.box) in seen:
                 continue
-            seen.add((group, standing.box))
-            patch, box = _patch(picture, standing.box)
-            label = _class(standing)
+            seen.add((group, current.box))
+            patch, box = _patch(picture, current.box)
+            label = _class(current)
             assert label is not None
             found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
     except (PictureError, FieldError) as error:
@@ -120,6 +120,6 @@ def _patch(
     return cut_patch(part, np.array(box) - np.array([left, top, left, top]))
 
 
-def _class(standing: CellState) -> int | None:
-    label = ARTEFACT if standing.label == DELETED else standing.label
+def _class(current: CellState) -> int | None:
+    label = ARTEFACT if current.label == DELETED else current.label
     return CLASSES.index(label) if label in CLASSES else None
