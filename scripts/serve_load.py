@@ -112,12 +112,8 @@ class Service:
             with Path(folder, "load_stats.csv").open(newline="") as file:
                 row = next(one for one in csv.DictReader(file) if one["Name"] == "Aggregated")
         worked, number, busy = (b - a for a, b in zip(before, after, strict=True))
-        # Locust's own start is not part of the time: it gives the rate itself.
-        return (
-            Speed(number, number / float(row["Requests/s"]), busy),
-            1000 * worked / number,
-            row,
-        )
+        # Locust's own start is not part of its time.
+        return Speed(number, self.given.seconds, busy), 1000 * worked / max(1.0, number), row
 
     def _work(self) -> tuple[float, float]:
         """Seconds of work and pictures so far."""
