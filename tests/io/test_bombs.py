@@ -191,7 +191,7 @@ def test_fields_wait_for_those_before_them_and_never_for_later_ones() -> None:
     thread.start()
     thread.join(0.1)
     assert not got  # it waits while the first is in work
-    first.hand_on()
+    first.leave_run()
     thread.join(5)
     assert got == [1]
     # What came first although it is later in its run does not hold up the one before it.

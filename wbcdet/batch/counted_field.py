@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
+from wbcdet.inference.quality import QualityInfo
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.io.source import Source
 from wbcdet.records import DAMAGED, FieldResult
-from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
@@ -30,8 +32,8 @@ class CountedField:
     """
 
     result: FieldResult
-    stamp: dict[str, Any] | None = None
-    quality: dict[str, Any] | None = None
+    stamp: FileStamp | None = None
+    quality: QualityInfo | None = None
     pictures: Sequence[bytes] = ()
     drawing: bytes | None = None
 
@@ -43,7 +45,7 @@ Claims = Callable[[FieldResult], FieldResult]
 class Engine(Protocol):
     """What counts fields: this process, or others."""
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Give what made the results, as ``Analyzer.info``."""
         ...
 
@@ -76,7 +78,7 @@ class LocalEngine:
     def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results."""
         return self._analyzer.info()
 
@@ -89,7 +91,7 @@ class LocalEngine:
         claims: Claims | None = None,
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
-        stamps, waiting = InputFingerprints(), deque[dict[str, Any] | None]()
+        stamps, waiting = InputFingerprints(), deque[FileStamp | None]()
 
         def stamped() -> Iterator[Source]:
             # Before it is read: a file that changes meanwhile is seen to have changed by the next
@@ -101,14 +103,14 @@ class LocalEngine:
         for field, result in self._analyzer.analyze_fields(stamped()):
             if claims is not None:
                 result = claims(result)
-            yield keep_of(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
+            yield make_counted_field(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
             del field  # while the next one is waited for, its memory is free
 
 
-def keep_of(
+def make_counted_field(
     field: Field | None,
     result: FieldResult,
-    stamp: dict[str, Any] | None,
+    stamp: FileStamp | None,
     *,
     draw: bool,
     dedupe: bool,
@@ -134,7 +136,7 @@ def keep_of(
         return CountedField(result, stamp)
     try:
         pictures = [*(cut_thumbnails(field, result.cells) or [cut_overview(field)])]
-        quality = asdict(measure_field(field, cell_width(result.cells)))
+        quality = measure_field(field, cell_width(result.cells)).to_dict()
         if result.is_damaged:
             quality["problems"] = (*quality["problems"], DAMAGED)
         pictures += [encode_registration_image(field.pixels)] * dedupe

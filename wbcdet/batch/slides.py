@@ -21,6 +21,7 @@ from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
 from wbcdet.io.source import Source
+from wbcdet.utils.schemas import JsonObject
 
 #: Core of a part in pixels of its level.
 CORE = 2048
@@ -292,7 +293,7 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
     return polygons
 
 
-def _geometries(document: Any) -> Iterator[dict[str, Any]]:
+def _geometries(document: Any) -> Iterator[JsonObject]:
     if isinstance(document, list):  # as QuPath writes several objects
         for one in document:
             yield from _geometries(one)

@@ -289,8 +289,8 @@ def _search(
     from wbcdet.io.source import as_slide
 
     wanted = asked.um_per_px is not None or asked.zone is not None
-    named = [one for one in sources if is_named_slide(one, wanted=wanted)]
-    rest = [one for one in sources if one not in named]
+    named = [source for source in sources if is_named_slide(source, wanted=wanted)]
+    rest = [source for source in sources if source not in named]
     found = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else SearchResult()
     for one in named:
         item, root = as_slide(one)

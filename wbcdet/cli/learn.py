@@ -121,7 +121,7 @@ def _learn(
         found = _cells(reports, pictures)
         check_cells(found)
         if out is None:
-            _lose_nothing(found)
+            _check_learned_reports(found)
         else:
             check_output(out, "learn")  # before the minutes of learning
         _say_cells(found, model, quiet=quiet)
@@ -140,7 +140,7 @@ def _learn(
         stop(str(error))
 
 
-def _lose_nothing(found: Reviewed) -> None:
+def _check_learned_reports(found: Reviewed) -> None:
     """Check that nothing learnt gets lost. Learning starts at the shipped classifier each time: the
     reports that the one in use was learnt from must be given again, or the user restores the
     shipped one first."""

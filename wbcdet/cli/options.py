@@ -199,7 +199,7 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **options)
 
     # Typer reads a command's options from either, by its version.
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     # A function may have the attribute; mypy's type of functions lacks it.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run

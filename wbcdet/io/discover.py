@@ -178,7 +178,7 @@ class _Search:
             elif match.suffix and match.suffix == path.suffix:
                 self._add_file(match)
             else:
-                self._meet(match, match.name, root_of(match.parent))
+                self._consider(match, match.name, root_of(match.parent))
         self.found.passed.repeated = repeated  # a pattern meets a folder and what is in it
         if not matches:
             problem = "no file matches this pattern; check it"
@@ -207,16 +207,16 @@ class _Search:
             if whole or _is_drawn(path, root):
                 self.found.passed.outputs.append(str(path))
                 return
-        before, passed = self._met(), len(self.found.passed.outputs)
+        before, passed = self._count_met(), len(self.found.passed.outputs)
         place = root_of(path)
         self._walk(path, "", place)
-        if self._met() > before or by_pattern:
+        if self._count_met() > before or by_pattern:
             return
         if len(self.found.passed.outputs) == passed and not self.found.passed.drawings:
             problem = "folder holds no JPEG, PNG, TIFF or other picture"
             self.found.fields.append(Source(place.name or str(path), path, problem, None, ""))
 
-    def _met(self) -> int:
+    def _count_met(self) -> int:
         """Count the pictures, and folders with pictures, met so far."""
         return len(self.found.fields) + self.found.passed.repeated + self._again
 
@@ -244,7 +244,7 @@ class _Search:
             if entry.name.startswith("."):
                 passed.hidden += not entry.name.startswith(PART_PREFIX)
             elif not is_folder:
-                self._meet(entry, name, root)
+                self._consider(entry, name, root)
             elif self._is_output(entry, old):
                 if _real(entry) not in self._skip:
                     passed.outputs.append(str(entry))
@@ -262,7 +262,7 @@ class _Search:
         owner = self._owner(folder)
         return owner is not None and _is_drawn(Path(_real(folder)), owner[0])
 
-    def _meet(self, path: Path, name: str, root: Root) -> None:
+    def _consider(self, path: Path, name: str, root: Root) -> None:
         """Take a file of a folder if it is a picture, else count it."""
         passed = self.found.passed
         suffix = path.suffix.lower()

@@ -115,10 +115,10 @@ class Field:
             return source[y0:y1, x0:x1]
         return source.read(x0, y0, x1, y1)
 
-    def hand_on(self) -> None:
+    def leave_run(self) -> None:
         """Note that the field has left its run, so that others do not wait for its memory."""
         if self._reservation is not None:
-            self._reservation.hand_on()
+            self._reservation.leave_run()
 
     def release(self) -> None:
         """Let go of memory that only speeds up the next ``read``."""

@@ -10,9 +10,10 @@ import hashlib
 import os
 import re
 import urllib.parse
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import TypedDict
 
 from wbcdet.io.slide_part import SlidePart
 
@@ -40,6 +41,13 @@ class Source:
     part: SlidePart | None = None
 
 
+class RootInfo(TypedDict):
+    """A :class:`Root` in ``results.json``."""
+
+    name: str
+    path: str
+
+
 @dataclass(frozen=True, slots=True)
 class Root:
     """A folder that was given, or that a file which was given lies in.
@@ -52,7 +60,7 @@ class Root:
     name: str
     path: str
 
-    def to_dict(self) -> dict[str, str]:
+    def to_dict(self) -> RootInfo:
         """Return the root as it stands in ``results.json``."""
         return {"name": self.name, "path": self.path}
 
@@ -102,7 +110,7 @@ def field_name(path: str | Path) -> str:
     return printable("/".join(part for part in parts if part))
 
 
-def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
+def locate(name: str, roots: Iterable[RootInfo | Root]) -> str | None:
     """Return where a field came from: the path of its file, or its address.
 
     Args:
@@ -127,7 +135,7 @@ def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
     return f"{best[1].rstrip('/')}/{rest}" if is_url(best[1]) else str(Path(best[1], *parts))
 
 
-def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
+def below(name: str, roots: Sequence[RootInfo | Root]) -> str:
     """Return a field's name below the folder that was given; where several were, the whole name."""
     if len(roots) != 1:
         return name
@@ -135,7 +143,7 @@ def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
     return name[len(start) + 1 :] if start and name.startswith(f"{start}/") else name
 
 
-def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -> list[Path]:
+def places(name: str, folder: Path, roots: Sequence[RootInfo | Root]) -> list[Path]:
     """Return where a field may lie now that its pictures are in a folder: likeliest first.
 
     Args:
@@ -193,7 +201,7 @@ def _is_below(path: str, folder: str) -> bool:
         return False
 
 
-def _name_and_path(root: Mapping[str, str] | Root) -> tuple[str, str]:
+def _name_and_path(root: RootInfo | Root) -> tuple[str, str]:
     if isinstance(root, Root):
         return root.name, root.path
     return str(root["name"]), str(root["path"])

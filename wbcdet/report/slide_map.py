@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -18,6 +17,7 @@ from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.results.export.qupath import feature
 from wbcdet.results.palette import rgb_of
 from wbcdet.utils.boxes import Box
+from wbcdet.utils.schemas import JsonObject
 
 #: Longest side of a map, px.
 _SIDE = 1400
@@ -47,7 +47,7 @@ OnSlide = tuple[str, Cell, Box]
 
 
 def draw_map(
-    seen: SmearMap,
+    smear: SmearMap,
     zone: npt.NDArray[np.bool_],
     parts: Sequence[tuple[Box, bool]],
     cells: Iterable[OnSlide],
@@ -56,21 +56,21 @@ def draw_map(
     """Return the map as JPEG.
 
     Args:
-        seen: the slide from afar.
+        smear: the slide from afar.
         zone: squares that are to be counted.
         parts: cores of the parts that were counted, px of the slide, and whether they are edge.
         cells: the cells that were counted.
         size: width and height of the slide, px.
     """
-    side = seen.picture.shape[1] / seen.kind.shape[1]
-    picture = _cut(seen, size)
+    side = smear.picture.shape[1] / smear.kind.shape[1]
+    picture = _cut(smear, size)
     by = min(_SIDE / max(picture.shape[:2]), 4.0)
     shape = [max(1, round(length * by)) for length in picture.shape[1::-1]]
     method = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
     canvas = cv2.resize(picture, shape, interpolation=method)
-    scale = side * by / seen.side
-    for mask, colour in ((seen.edge, _EDGE), (zone, _ZONE)):
-        for outline in _outlines(mask, seen.side * scale):
+    scale = side * by / smear.side
+    for mask, colour in ((smear.edge, _EDGE), (zone, _ZONE)):
+        for outline in _outlines(mask, smear.side * scale):
             cv2.polylines(canvas, [np.round(outline).astype(np.int32)], True, colour, 2)
     for (x0, y0, x1, y1), _ in parts:
         low, high = (round(x0 * scale), round(y0 * scale)), (round(x1 * scale), round(y1 * scale))
@@ -80,28 +80,28 @@ def draw_map(
         red, green, blue = rgb_of(str(cell.label))
         cv2.circle(canvas, place, 4, (40, 40, 40), -1, cv2.LINE_AA)
         cv2.circle(canvas, place, 3, (blue, green, red), -1, cv2.LINE_AA)
-    if seen.direction is not None:
-        dx, dy = seen.direction
+    if smear.direction is not None:
+        dx, dy = smear.direction
         start = (30 + 20, 30 + 20)
         end = round(start[0] + 36 * dx), round(start[1] + 36 * dy)
         cv2.arrowedLine(canvas, start, end, (0, 0, 0), 2, cv2.LINE_AA, tipLength=0.3)
     return to_jpeg(canvas, _QUALITY)
 
 
-def overview(seen: SmearMap, size: tuple[int, int]) -> bytes:
+def overview(smear: SmearMap, size: tuple[int, int]) -> bytes:
     """Return the slide from afar as JPEG, without marks."""
-    return to_jpeg(np.ascontiguousarray(_cut(seen, size)), _QUALITY)
+    return to_jpeg(np.ascontiguousarray(_cut(smear, size)), _QUALITY)
 
 
-def _cut(seen: SmearMap, size: tuple[int, int]) -> Pixels:
+def _cut(smear: SmearMap, size: tuple[int, int]) -> Pixels:
     """Return the picture of the map, without what its last squares have beyond the slide."""
-    side = seen.picture.shape[1] / seen.kind.shape[1]
-    width, height = (max(1, round(length / seen.side * side)) for length in size)
-    return seen.picture[:height, :width]
+    side = smear.picture.shape[1] / smear.kind.shape[1]
+    width, height = (max(1, round(length / smear.side * side)) for length in size)
+    return smear.picture[:height, :width]
 
 
 def to_geojson(
-    seen: SmearMap,
+    smear: SmearMap,
     zone: npt.NDArray[np.bool_] | None,
     cells: Iterable[OnSlide],
     um_per_px: float,
@@ -109,13 +109,13 @@ def to_geojson(
     """Zone and cells for QuPath, in pixels of the slide's finest level.
 
     Args:
-        seen: the slide from afar.
+        smear: the slide from afar.
         zone: squares that were to be counted; None where a person drew it, and has it.
         cells: the cells that were counted.
         um_per_px: of the finest level.
     """
-    features: list[dict[str, Any]] = []
-    for outline in [] if zone is None else _outlines(zone, seen.side):
+    features: list[JsonObject] = []
+    for outline in [] if zone is None else _outlines(zone, smear.side):
         ring = np.round(outline, 1).tolist()
         features.append(
             {

@@ -12,7 +12,8 @@ from typing import Any
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
 from wbcdet.differential.identifiers import IDENTIFIERS, Identifiers
 from wbcdet.inference.quality import FieldQuality
-from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE, Cell, SlideRegion
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE, Cell, FieldRecord, SlideRegion
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
@@ -29,10 +30,10 @@ COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "dupl
 SLIDE_CELL_COLUMNS: tuple[str, ...] = ("slide", "slide_x", "slide_y", "diameter_um", "at_edge")
 
 #: More columns of ``cells.csv``: their names, and the values of each cell.
-More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, Any]]]
+More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, object]]]
 
 #: The measures of quality.
-_MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
+_MEASURES = tuple(field.name for field in fields(FieldQuality) if field.name != "problems")
 
 #: Header of ``fields.csv``: as of ``wbcdet predict``, then what a count adds.
 COUNT_FIELD_COLUMNS: tuple[str, ...] = (
@@ -64,7 +65,7 @@ def write_tables(
     columns, values = more
     on_slide = SLIDE_CELL_COLUMNS if counts.on_slide else ()
     called = IDENTIFIERS if counts.options.identifiers else ()
-    tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, Any]]]]] = {
+    tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, object]]]]] = {
         "differential": ((*DIFFERENTIAL_COLUMNS, *called), lambda: _differential_rows(counts)),
         "cells": ((*COUNT_CELL_COLUMNS, *on_slide, *columns), lambda: _cell_rows(counts, values)),
         "fields": (
@@ -78,15 +79,15 @@ def write_tables(
     write_workbook(out / "report.xlsx", sheets, created)
 
 
-def _differential_rows(counts: ReportCounts) -> Iterator[dict[str, Any]]:
-    for one in counts.differentials:
-        called = counts.options.identifiers.get(one.group, Identifiers())
+def _differential_rows(counts: ReportCounts) -> Iterator[dict[str, object]]:
+    for differential in counts.differentials:
+        called = counts.options.identifiers.get(differential.group, Identifiers())
         more = called.to_dict() if counts.options.identifiers else {}
-        for row in one.rows():
+        for row in differential.rows():
             yield {**row, **more}
 
 
-def write_document(path: Path, counts: ReportCounts, info: Mapping[str, Any]) -> None:
+def write_document(path: Path, counts: ReportCounts, info: RunInfo) -> None:
     """Write ``results.json``, a field a line.
 
     Args:
@@ -97,12 +98,13 @@ def write_document(path: Path, counts: ReportCounts, info: Mapping[str, Any]) ->
     Raises:
         OSError: it cannot be written.
     """
+    said: Mapping[str, object] = info
     about = {
         "wbcdet": info["wbcdet"],
         "created": info["created"],
         "notice": NOTICE,
-        **{name: info[name] for name in ("detector", "classifier", "settings", "sources")},
-        **{name: info[name] for name in ("thresholds", "ground") if name in info},
+        **{name: said[name] for name in ("detector", "classifier", "settings", "sources")},
+        **{name: said[name] for name in ("thresholds", "ground") if name in said},
         "count": counts.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
         **({"stream": info["stream"]} if "stream" in info else {}),
@@ -122,8 +124,8 @@ def cell_name(file: str, number: int) -> str:
 
 
 def _cell_rows(
-    counts: ReportCounts, more: Mapping[CellKey, Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
+    counts: ReportCounts, more: Mapping[CellKey, Mapping[str, object]]
+) -> Iterator[dict[str, object]]:
     for entry in counts.entries():
         file = entry.result.file
         for cell in entry.result.cells:
@@ -140,7 +142,7 @@ def _cell_rows(
             }
 
 
-def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, Any]:
+def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, object]:
     if region is None:
         return {}
     x_min, y_min, x_max, y_max = region.on_slide(cell.box)
@@ -149,9 +151,9 @@ def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, Any]:
     return dict(zip(SLIDE_CELL_COLUMNS, values, strict=True))
 
 
-def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, Any]:
+def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, object]:
     result = entry.result
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "file": result.file,
         "group": counts.group(result.file),
         "failure": result.failure,
@@ -162,7 +164,7 @@ def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> di
         # A field that could not be read has no counts: zeros would say that it was empty.
         return row
     reasons = [counts.left_out(entry, cell) for cell in result.cells]
-    quality = entry.quality or {}
+    quality: Mapping[str, object] = entry.quality or {}
     return {
         **row,
         "width": result.width,
@@ -178,7 +180,7 @@ def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> di
     }
 
 
-def _document_field(counts: ReportCounts, entry: JournalEntry) -> dict[str, Any]:
+def _document_field(counts: ReportCounts, entry: JournalEntry) -> FieldRecord:
     result = entry.result
     data = result.to_dict()
     for cell, values in zip(result.cells, data["cells"], strict=True):
@@ -192,7 +194,7 @@ def _document_field(counts: ReportCounts, entry: JournalEntry) -> dict[str, Any]
     return data
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
     with open_atomic(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         write_rows(text, columns, rows)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
@@ -45,7 +45,7 @@ class ReportAdditions:
     title: str | None = None
     how: Sequence[str] | None = None
     remarks: Sequence[str] = ()
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: RunInfo = field(default_factory=RunInfo)
     more: More = ((), {})
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     marks: Mapping[CellKey, str] = field(default_factory=dict)
@@ -99,7 +99,7 @@ def write_report(
     """
     assert journal.header is not None
     sources = [root.to_dict() for root in counts.roots]
-    info = {**journal.header, "sources": sources, **extra.info}
+    info: RunInfo = {**journal.header, "sources": sources, **extra.info}
     write_tables(job.out, counts, str(info["created"]), annotated=job.annotate, more=extra.more)
     write_document(job.out / "results.json", counts, info)
     shots = _shots(counts, extra.marks, annotated=job.annotate)
@@ -175,8 +175,10 @@ def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> l
     """Write the contact sheets, and drop those of an earlier report that are not among them."""
     names = PictureNames()
     planned = [
-        replace(one, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(one)))
-        for one in sections
+        replace(
+            section, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(section))
+        )
+        for section in sections
     ]
     written = [sheet for section in planned for sheet in section.sheets]
     # Only what the journal knows is ever dropped: the folder may hold files of the user's own.

@@ -73,7 +73,7 @@ class CellState:
     time: str = ""
 
     @property
-    def there(self) -> bool:
+    def is_present(self) -> bool:
         """Whether it is a cell or an artefact: neither deleted nor taken back."""
         return self.label is not None and self.label != DELETED
 

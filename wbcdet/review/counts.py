@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
@@ -82,7 +81,7 @@ def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
     }
 
 
-def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
+def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, object]:
     """Return both differentials as the page shows them.
 
     Args:
@@ -125,17 +124,17 @@ def side_by_side(state: ReviewState, group: str | None, before: Differential) ->
 
 
 def _of(state: ReviewState, group: str | None) -> Iterator[ReviewField]:
-    return (one for one in state.report.fields if group is None or one.group == group)
+    return (field for field in state.report.fields if group is None or field.group == group)
 
 
 def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
-    for one in fields:
+    for field in fields:
         cells = [
             _Seen(current.label or "", reason_of(current), current.touches_edge)
-            for key, current in state.of_field(one.number)
-            if current.there and state.left_out(key) in (None, EDGE)
+            for key, current in state.of_field(field.number)
+            if current.is_present and state.left_out(key) in (None, EDGE)
         ]
-        yield _SeenField(one.result.file, cells, one.result.failure)
+        yield _SeenField(field.result.file, cells, field.result.failure)
 
 
 def _differential(
@@ -151,7 +150,7 @@ def _differential(
     return found if group is None else replace(found, group=group)
 
 
-def _none_of(total: int) -> dict[str, Any]:
+def _none_of(total: int) -> dict[str, object]:
     """Return the share of a type that the machine does not name."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
@@ -159,7 +158,7 @@ def _none_of(total: int) -> dict[str, Any]:
     return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _share(share: Share) -> dict[str, object]:
     return {
         "count": share.count,
         "percent": share.percent,
@@ -168,9 +167,9 @@ def _share(share: Share) -> dict[str, Any]:
     }
 
 
-def _total(found: Differential) -> dict[str, int]:
+def _total(differential: Differential) -> dict[str, int]:
     return {
-        "classified": found.classified,
-        "unclassified": sum(found.unclassified.values()),
-        "artefacts": found.artefacts,
+        "classified": differential.classified,
+        "unclassified": sum(differential.unclassified.values()),
+        "artefacts": differential.artefacts,
     }

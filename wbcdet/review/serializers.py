@@ -53,7 +53,7 @@ def cell_row(state: ReviewState, key: Key) -> list[Any]:
     ]
 
 
-def report_page(session: Session) -> dict[str, Any]:
+def report_page(session: Session) -> dict[str, object]:
     """Return what does not change while a report is reviewed."""
     report = session.state.report
     groups = report.groups
@@ -70,15 +70,15 @@ def report_page(session: Session) -> dict[str, Any]:
         "groups": [] if groups in ([], [ALL]) else groups,
         "fields": [
             {
-                "file": one.result.file,
-                "width": one.result.width,
-                "height": one.result.height,
-                "group": groups.index(one.group),
-                "failure": one.result.failure,
-                "problems": (one.quality or {}).get("problems", []),
-                "unlike": unlike.get(one.group, ""),
+                "file": field.result.file,
+                "width": field.result.width,
+                "height": field.result.height,
+                "group": groups.index(field.group),
+                "failure": field.result.failure,
+                "problems": field.quality.get("problems", []) if field.quality else [],
+                "unlike": unlike.get(field.group, ""),
             }
-            for one in report.fields
+            for field in report.fields
         ],
         "models": [
             f"{role} {describe_model(report.info[role])} ({report.info[role]['sha256'][:12]})"
@@ -90,18 +90,18 @@ def report_page(session: Session) -> dict[str, Any]:
     }
 
 
-def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
+def readers_page(state: ReviewState, agreement: ReaderAgreement) -> dict[str, object]:
     """Return the agreement of two readers, and every cell that they call differently."""
-    kappa = found.kappa
+    kappa = agreement.kappa
     return {
-        "cells": len(found.cells),
-        "same": found.same,
-        "share": found.share,
+        "cells": len(agreement.cells),
+        "same": agreement.same,
+        "share": agreement.share,
         "kappa": None if kappa is None else [kappa.value, kappa.low, kappa.high],
-        "only_first": found.only_first,
-        "only_second": found.only_second,
-        "labels": found.labels,
-        "table": found.table,
+        "only_first": agreement.only_first,
+        "only_second": agreement.only_second,
+        "labels": agreement.labels,
+        "table": agreement.table,
         "differing": [
             {
                 "field": one.field,
@@ -116,6 +116,6 @@ def readers_page(state: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
                 "now": state.cells[one.key].label if one.key else None,
                 "seen": state.cells[one.key].last_decision if one.key else 0,
             }
-            for one in found.differing
+            for one in agreement.differing
         ],
     }

@@ -21,7 +21,7 @@ from wbcdet.review.images import CROP_SIDES, TILE, PictureError
 from wbcdet.review.reader_agreement import note_shown
 from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
-from wbcdet.review.signature_log import SigningError
+from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
 
 _STATIC = Path(__file__).parent / "static"
@@ -95,7 +95,7 @@ def build(session: Session) -> FastAPI:
     )
     state, pictures = session.state, session.pictures
 
-    def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
+    def news(since: int, group: str | None, **more: Any) -> dict[str, object]:
         """Return what has changed since a decision, with the differential as it is now."""
         group = group if group in state.report.groups else None
         with state.turn:
@@ -155,7 +155,7 @@ def build(session: Session) -> FastAPI:
         return JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(OSError)
-    def no_disk(_request: Request, error: Exception) -> Response:
+    def disk_full(_request: Request, error: Exception) -> Response:
         why = getattr(error, "strerror", None) or str(error)
         return JSONResponse({"error": f"cannot be written: {why}"}, 507)
 
@@ -179,42 +179,44 @@ def build(session: Session) -> FastAPI:
         return Response(json.dumps(start), media_type="application/json")
 
     @app.get("/api/changes")
-    def changes(since: int = 0, group: Group | None = None) -> dict[str, Any]:
+    def changes(since: int = 0, group: Group | None = None) -> dict[str, object]:
         return news(since, group)
 
     @app.post("/api/change")
-    def change(ask: ChangeAsk) -> dict[str, Any]:
+    def change(ask: ChangeAsk) -> dict[str, object]:
         written(ask)
-        changes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
+        changes = [
+            LabelChange((cell.field, cell.cell), cell.seen, cell.label) for cell in ask.cells
+        ]
         state.change(ask.who, changes)
         return news(ask.since, ask.group)
 
     @app.post("/api/draw")
-    def draw(ask: DrawAsk) -> dict[str, Any]:
+    def draw(ask: DrawAsk) -> dict[str, object]:
         written(ask)
         key = session.draw(ask.who, ask.field, ask.box, ask.label)
         return news(ask.since, ask.group, drawn=key)
 
     @app.post("/api/move")
-    def move(ask: MoveAsk) -> dict[str, Any]:
+    def move(ask: MoveAsk) -> dict[str, object]:
         written(ask)
         state.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
         return news(ask.since, ask.group)
 
     @app.post("/api/undo")
-    def undo(ask: Ask) -> dict[str, Any]:
+    def undo(ask: Ask) -> dict[str, object]:
         written(ask)
         touched = state.undo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/redo")
-    def redo(ask: Ask) -> dict[str, Any]:
+    def redo(ask: Ask) -> dict[str, object]:
         written(ask)
         touched = state.redo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/sign")
-    def sign(ask: SignAsk) -> dict[str, Any]:
+    def sign(ask: SignAsk) -> dict[str, object]:
         written(ask)
         entry = session.sign(ask.who, ask.note, ask.since, ask.slide)
         return news(ask.since, ask.group, entry=entry)
@@ -227,7 +229,7 @@ def build(session: Session) -> FastAPI:
 
     # A write: what is shown here counts from now on as known to the first reader.
     @app.post("/api/readers")
-    def readers(ask: ReadersAsk) -> dict[str, Any]:
+    def readers(ask: ReadersAsk) -> dict[str, object]:
         if session.second:
             raise PictureError(_NOT_SECOND)
         if ask.mark != session.mark:
@@ -239,7 +241,7 @@ def build(session: Session) -> FastAPI:
             return shown
 
     @app.get("/api/log")
-    def log() -> list[dict[str, Any]]:
+    def log() -> list[SignatureEntry]:
         return session.log()
 
     @app.get("/thumb/{field}/{cell}", dependencies=of_report)

@@ -8,7 +8,6 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential
 from wbcdet.io.source import Root
@@ -25,7 +24,7 @@ from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.reader_agreement import ReaderAgreement, readers_of
 from wbcdet.review.remembered import remember_pictures, remembered_pictures
 from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
-from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
@@ -136,7 +135,7 @@ class Session:
         if header.get("stream") and (self.folder / VIEWS).is_dir():
             return [Root("", str(own_folder(self.folder, VIEWS)))]
         if self.journal is None or not header:
-            return [Root(**one) for one in roots_in(self.state.report.info)]
+            return [Root(**root) for root in roots_in(self.state.report.info)]
         return [self._moved_with_report(root) for root in roots_of(self.journal)]
 
     def _moved_with_report(self, root: Root) -> Root:
@@ -148,7 +147,7 @@ class Session:
         return Root(root.name, str(own_folder(self.folder, name)))
 
     def _check_pictures(self) -> None:
-        read = [one.number for one in self.state.report.fields if one.result.failure is None]
+        read = [field.number for field in self.state.report.fields if field.result.failure is None]
         if not read:
             return
         try:
@@ -158,7 +157,7 @@ class Session:
             if self.journal is None:
                 self.notes.append("Thumbnails are cut from the fields, so these are missing too.")
 
-    def differential(self, group: str | None) -> dict[str, Any]:
+    def differential(self, group: str | None) -> dict[str, object]:
         """Return both differentials of a slide, or of all together."""
         if group is not None and group not in self.state.report.groups:
             group = None
@@ -175,7 +174,7 @@ class Session:
                 thumbnail = None
             return self.state.draw(who, number, box, label, thumbnail)
 
-    def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
+    def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> SignatureEntry:
         """Sign the review as it stands; as ``sign_off.sign``.
 
         Args:
@@ -190,13 +189,13 @@ class Session:
                 raise SigningError("a cell was changed meanwhile; look again, then sign")
             return sign(self, self._log, name, note, slide)
 
-    def signed(self, slide: str | None = None) -> dict[str, Any] | None:
+    def signed(self, slide: str | None = None) -> dict[str, object] | None:
         """Return the last signature of a slide, or of any, and whether it is of the report and the
         decisions as they are; for all slides, whether each has one that is."""
         if self._log is None:
             return None
         slides = self.state.report.groups if slide is None else [slide]
-        entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
+        entries = [entry for entry in self._log.entries if entry.get("slide") in (None, *slides)]
         if not entries:
             return None
         last = entries[-1]
@@ -216,7 +215,7 @@ class Session:
         assert self._log is not None
         return signed_folder(self.folder, self._log)
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[SignatureEntry]:
         """All signatures."""
         return self._log.entries if self._log else []
 

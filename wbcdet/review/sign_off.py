@@ -18,13 +18,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import checked_name, checked_note
 from wbcdet.review.counts import machine, progress, reviewed
 from wbcdet.review.decision_store import Decision
-from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, Signed, SigningError
 from wbcdet.review.signed_report import OpenReview, write_reviewed
 from wbcdet.utils.safe_files import inside, open_own, own_folder, read_own
 from wbcdet.utils.version import __version__
@@ -36,7 +35,7 @@ _OLD = ".reviewed.old"
 
 def sign(
     session: OpenReview, log: SignatureLog, name: str, note: str, slide: str | None = None
-) -> dict[str, Any]:
+) -> SignatureEntry:
     """Write the reviewed report, then the line of the log, which is what signs it.
 
     Args:
@@ -58,7 +57,7 @@ def sign(
         raise SigningError(
             f"{done['open']} unclassified cells are not settled; name each, or confirm it with U"
         )
-    signature = {
+    signature: Signed = {
         "name": name,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "note": note,
@@ -67,12 +66,15 @@ def sign(
         "decisions": state.last,
         "decisions_sha256": digest(session.store.decisions()),
         "slide": slide,
-        **{name: done[name] for name in ("cells", "one_by_one", "in_bulk", "unreviewed")},
+        "cells": done["cells"],
+        "one_by_one": done["one_by_one"],
+        "in_bulk": done["in_bulk"],
+        "unreviewed": done["unreviewed"],
         "machine": machine(state, slide).counts,
         "reviewed": reviewed(state, slide).counts,
         "notice": NOTICE,
     }
-    slides = {
+    slides: dict[str, Signed] = {
         group: entry for group in state.report.groups if (entry := valid(session, log, group))
     }
     slides |= {
@@ -85,7 +87,7 @@ def sign(
         _remove(part)
         part.mkdir(mode=0o700)
         write_reviewed(session, signature, slides, part)
-        entry = log.append({**signature, "files": _files_of(part)})
+        entry = log.append(signature, _files_of(part))
     except BaseException:
         _remove(part)
         raise
@@ -93,7 +95,7 @@ def sign(
     return entry
 
 
-def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] | None:
+def valid(session: OpenReview, log: SignatureLog, slide: str) -> SignatureEntry | None:
     """Return the last signature of a slide, if it is of the report and the decisions as they are
     now."""
     for entry in reversed(log.entries):

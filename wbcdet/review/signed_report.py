@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report.counts import ReportCounts
 from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE
 from wbcdet.report.html.slide_sheet import Signature
+from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
@@ -22,8 +24,10 @@ from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
 from wbcdet.review.decision_store import Store
 from wbcdet.review.images import PictureError, Pictures
+from wbcdet.review.signature_log import Signed
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import plural
 
 #: Header of ``changes.csv``: every cell that a person has decided on, or whose box they moved.
@@ -66,8 +70,8 @@ class OpenReview(Protocol):
 
 def write_reviewed(
     session: OpenReview,
-    signature: dict[str, Any],
-    slides: Mapping[str, Mapping[str, Any]],
+    signature: Signed,
+    slides: Mapping[str, Signed],
     folder: Path,
 ) -> None:
     """Write the reviewed report.
@@ -84,7 +88,7 @@ def write_reviewed(
     journal = _Reviewed(session, signature)
     report = session.state.report
     # The groups too are as the report has them: a pattern that stands in a report is never run.
-    groups = {one.result.file: one.group for one in report.fields}
+    groups = {field.result.file: field.group for field in report.fields}
     counts = ReportCounts(
         list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
     )
@@ -105,22 +109,22 @@ def write_reviewed(
 class _Reviewed:
     """A review in place of a count's journal: a :class:`~wbcdet.report.source.ReportSource`."""
 
-    def __init__(self, session: OpenReview, signature: dict[str, Any]) -> None:
+    def __init__(self, session: OpenReview, signature: Signed) -> None:
         report = session.state.report
         self.state, self._pictures = session.state, session.pictures
-        self.header: dict[str, Any] | None = {**report.info, "review": signature}
+        self.header: RunInfo | None = {**report.info, "review": signature}
         self.lists: dict[str, tuple[str, ...]] = {}
-        self._by_file = {one.result.file: one for one in report.fields}
+        self._by_file = {field.result.file: field for field in report.fields}
 
     def note(self, key: str, names: Sequence[str]) -> None:
         """Keep nothing: lists are for a count that goes on, and this does not."""
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read(self, file: str) -> JsonObject:
         """Return a field as a line of the journal."""
         one = self._by_file[file]
         cells = tuple(_cell(key[1], current) for key, current in self._there(one.number))
         result = replace(one.result, cells=cells)
-        stamp = None if one.sha256 is None else {"sha256": one.sha256}
+        stamp = None if one.sha256 is None else FileStamp(sha256=one.sha256)
         entry = JournalEntry(result, stamp, one.quality)
         # Thumbnails are asked for by place; a place here is the cell itself.
         places = [key for key, _ in self._there(one.number)]
@@ -136,11 +140,11 @@ class _Reviewed:
     def overlaps(self, group: str) -> Overlaps:
         """Return the duplicates that the machine has found in a group, not looked for again."""
         overlaps = Overlaps()
-        for one in self.state.report.fields:
-            if one.group == group:
-                file = one.result.file
+        for field in self.state.report.fields:
+            if field.group == group:
+                file = field.result.file
                 overlaps.duplicate_of |= {
-                    (file, cell): other for cell, other in one.duplicate_of.items()
+                    (file, cell): other for cell, other in field.duplicate_of.items()
                 }
         overlaps.pairs = sorted(
             {(file, other) for (file, _), (other, _) in overlaps.duplicate_of.items()}
@@ -148,7 +152,7 @@ class _Reviewed:
         return overlaps
 
     def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        return (item for item in self.state.of_field(number) if item[1].there)
+        return (item for item in self.state.of_field(number) if item[1].is_present)
 
 
 def _cell(number: int, current: CellState) -> Cell:
@@ -172,7 +176,7 @@ def _cell(number: int, current: CellState) -> Cell:
     )
 
 
-def _changes(state: ReviewState) -> Iterator[dict[str, Any]]:
+def _changes(state: ReviewState) -> Iterator[dict[str, object]]:
     for key, current in state.cells.items():
         if not (current.reviewed or current.moved):
             continue
@@ -204,7 +208,7 @@ def _marks(state: ReviewState) -> dict[CellKey, str]:
     }
 
 
-def _signature(entry: Mapping[str, Any] | None) -> Signature | None:
+def _signature(entry: Signed | None) -> Signature | None:
     """Return what the sheet says of a signature."""
     if entry is None:
         return None

@@ -59,11 +59,11 @@ class ReviewState:
         self.strays = 0
         self._store = store
         self._step = 0
-        self._by_file = {one.result.file: one for one in report.fields}
+        self._by_file = {field.result.file: field for field in report.fields}
         self._history = UndoHistory()
         self._listeners: list[Callable[[], None]] = []
         self.cells: dict[Key, CellState] = {
-            (one.number, cell.id): CellState(
+            (field.number, cell.id): CellState(
                 str(cell.label),
                 False,
                 cell.box,
@@ -71,8 +71,8 @@ class ReviewState:
                 cell=cell,
                 touches_edge=cell.touches_edge,
             )
-            for one in report.fields
-            for cell in one.result.cells
+            for field in report.fields
+            for cell in field.result.cells
         }
         self._in_slide: Counter[str] = Counter()
         for key in self.cells:
@@ -80,7 +80,7 @@ class ReviewState:
         self._bulk: set[int] = set()
         # Numbers of the cells of each field: a report may leave out any number of them.
         self._numbers = {
-            one.number: sorted(cell.id for cell in one.result.cells) for one in report.fields
+            field.number: sorted(cell.id for cell in field.result.cells) for field in report.fields
         }
         for step in steps_of(store.decisions()):
             self.replay(step)
@@ -121,13 +121,13 @@ class ReviewState:
 
     def counts(self, key: Key) -> bool:
         """Say whether the cell is in the count: it is there, and nothing leaves it out."""
-        return self.cells[key].there and self.left_out(key) is None
+        return self.cells[key].is_present and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
         """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
         that a person drew; None where it counts."""
         options, field = self.report.options, self.report.fields[key[0]]
-        if options.skip_bad and (field.quality or {}).get("problems"):
+        if options.skip_bad and field.quality and field.quality.get("problems"):
             return BAD_FIELD
         by_machine = field.left_out.get(key[1])
         # Whether a box reaches the border is told from where it is now.
@@ -168,7 +168,7 @@ class ReviewState:
             ChangeError: there is no such cell, or the box is too small.
         """
         with self.turn:
-            if key not in self.cells or not self.cells[key].there:
+            if key not in self.cells or not self.cells[key].is_present:
                 raise ChangeError("there is no such cell")
             current = self.cells[key]
             if current.last_decision != last_decision:

@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -20,6 +19,7 @@ from wbcdet.training.classifier_training import load_network
 from wbcdet.training.compose_scenes import LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
+from wbcdet.utils.schemas import JsonObject
 
 #: Training data of the shipped models.
 ARCHIVES = (
@@ -54,7 +54,7 @@ def _strip(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
+def _write_card(folder: Path, role: str, card: JsonObject) -> None:
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
     card = sealed({**card, "sha256": digest, "licence": LICENCE})
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
@@ -116,7 +116,7 @@ def export_classifier(
     stages: int = 5,
     head: int = 480,
     distance: FeatureDistance | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, object] | None = None,
     offsets: Sequence[float] | None = None,
 ) -> None:
     """Write ``classifier.onnx``, ``classifier.safetensors`` and the card.

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
@@ -176,7 +176,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
                 pictures = [Picture(file, data) for file, data in files]
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")
-            names = unique_names([one.name for one in pictures])
+            names = unique_names([picture.name for picture in pictures])
             pictures = [replace(one, name=name) for one, name in zip(pictures, names, strict=True)]
             results = await analyze_all(pictures)
             return Response(analysis.document(results), media_type=_JSON)
@@ -265,7 +265,7 @@ _BATCH = {
         }
     },
 }
-_PROBLEM: dict[str, Any] = {
+_PROBLEM: dict[str, object] = {
     "description": "Why the request is refused (RFC 9457)",
     "content": {
         MEDIA_TYPE: {
@@ -282,7 +282,7 @@ _PROBLEM: dict[str, Any] = {
         }
     },
 }
-_RESULTS: dict[int | str, dict[str, Any]] = {
+_RESULTS: dict[int | str, dict[str, object]] = {
     200: {
         "description": f"A results document ({FORMAT})",
         "content": {
@@ -307,7 +307,7 @@ _RESULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _takes(content: dict[str, Any]) -> dict[str, Any]:
+def _takes(content: Mapping[str, object]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": content}}
 
 

@@ -89,7 +89,7 @@ def check_size(picture: Picture, max_pixels: int) -> None:
 
 
 #: Names under which modules are installed, where they are others.
-_PACKAGES = {"pillow_heif": "pillow-heif", "pillow_jxl": "pillow-jxl-plugin"}
+_PACKAGES = {"pi_heif": "pi-heif", "pillow_jxl": "pillow-jxl-plugin"}
 
 
 @contextmanager

@@ -71,7 +71,7 @@ class PillowPicture:
             pixels, turn = bgr_of(picture, profile, remarks), orientation_of(picture)
             if self._codec == "HEIF" and not any(
                 box in self._data[: 1 << 16] for box in (b"irot", b"imir")
-            ):  # pillow-heif takes what EXIF says for done, which those boxes are the deed of
+            ):  # pi-heif takes what EXIF says for done, which those boxes are the deed of
                 turn = picture.info.get("original_orientation") or turn
         if picture.mode != "CMYK":
             pixels = in_srgb(pixels, profile, remarks)
@@ -82,9 +82,9 @@ def open_by_pillow(data: bytes, codec: str) -> Any:
     # The plugin is called directly because Image.open applies its own process-wide pixel limit
     # first (lower than ours, and as a warning on stderr below that).
     if codec == "HEIF":
-        import pillow_heif
+        import pi_heif
 
-        pillow_heif.register_heif_opener()
+        pi_heif.register_heif_opener()
     if codec not in Image.OPEN:
         Image.preinit()  # the common plugins; all of them take 50 ms
     if codec not in Image.OPEN:

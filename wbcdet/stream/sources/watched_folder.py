@@ -93,9 +93,9 @@ class Folder:
     def _pictures(self) -> list[Path]:
         try:
             found = [
-                one
-                for one in self._folder.iterdir()
-                if one.suffix.lower() in SUFFIXES and not is_signed(one)
+                path
+                for path in self._folder.iterdir()
+                if path.suffix.lower() in SUFFIXES and not is_signed(path)
             ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error

@@ -10,7 +10,7 @@ from contextlib import redirect_stdout
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 from safetensors.torch import save_file
@@ -183,7 +183,7 @@ def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path
     atomic_write(out / "classifier.json", dump(sealed(written)).encode())
 
 
-def table_rows(judgement: Judgement) -> Sequence[dict[str, Any]]:
+def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
     """Return the table as text: type, cells, right before and after with their intervals."""
 
     def share(hits: int, of: int, interval: tuple[float, float]) -> str:
