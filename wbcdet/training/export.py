@@ -16,7 +16,7 @@ from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
 from wbcdet.inference.weights import sealed
 from wbcdet.training.augment_cells import CROP, CROP_SIZE
 from wbcdet.training.classifier_training import load_network
-from wbcdet.training.compose_scenes import LETTERBOX_GREY
+from wbcdet.training.compose_scenes import FIELD_STAIN, LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 from wbcdet.utils.schemas import JsonObject
@@ -88,7 +88,7 @@ def export_detector(
         "detector",
         {
             "name": "wbcdet-detector",
-            "version": "2",
+            "version": "3",
             "architecture": "ultralytics yolo26n, one class",
             "file": "detector.onnx",
             "training_file": "detector.safetensors",
@@ -96,6 +96,7 @@ def export_detector(
             "input_size": size,
             "stride": 32,
             "letterbox_grey": LETTERBOX_GREY,
+            "stain": FIELD_STAIN,
             "normalisation": "pixels / 255",
             "colour_order": "RGB",
             "confidence": confidence,
