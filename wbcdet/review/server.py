@@ -240,7 +240,8 @@ def build(session: Session) -> FastAPI:
                 note_shown(session.store, state.last)
             return shown
 
-    # Not for the framework to check: before Python 3.12 it takes no TypedDict of the standard library.
+    # Its lines are as they were written: pydantic has no say in them (and reads no TypedDict of
+    # typing before Python 3.12).
     @app.get("/api/log", response_model=None)
     def log() -> list[SignatureEntry]:
         return session.log()
