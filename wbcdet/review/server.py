@@ -23,6 +23,7 @@ from wbcdet.review.serializers import cell_row, label_row, readers_page, report_
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
+from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -162,6 +163,10 @@ def build(session: Session) -> FastAPI:
     @app.get("/")
     def page() -> Response:
         return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/words.js")
+    def words(request: Request) -> Response:
+        return words_script(request)
 
     @app.get("/api/report")
     def report() -> Response:
