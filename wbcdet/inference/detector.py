@@ -11,7 +11,7 @@ import numpy as np
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
 from wbcdet.inference.field_stain import match_field_stain
-from wbcdet.inference.first_look import DOUBTFUL, first_size, is_enough
+from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.weights import WeightsError
@@ -98,10 +98,9 @@ class Detector(LoadedModel):
         Args and returns as for :meth:`detect`. Tiles of a large field are better seen by that at
         once: most of them are empty, or hold small cells.
         """
-        side = first_size(self.card["input_size"], self.card["stride"])
-        if not self.careful:
-            boxes, scores = self._look(pixels, DOUBTFUL, side, quick=True)
-            if is_enough(boxes, scores, side / max(pixels.shape[:2])):
+        if not self.careful and self.card["input_size"] > FIRST:
+            boxes, scores = self._look(pixels, DOUBTFUL, FIRST, quick=True)
+            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
                 kept = scores >= self.threshold(confidence)
                 return boxes[kept], scores[kept]
         return self.detect(pixels, confidence)

@@ -9,18 +9,13 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Side of the first look over that of the input: 256 of 416 px, a third of the work.
-_SIDE = 8 / 13
+#: Longer side of the first look, px: of an input of 416 px a third of the work.
+FIRST = 256
 #: Score from which a box is a cell beyond doubt, and from which a box below it is a doubt. Both are
 #: far from the thresholds of cards, and hold whatever threshold was asked for.
-_SURE, DOUBTFUL = 0.6, 0.05
+_SURE, DOUBTFUL = 0.7, 0.02
 #: Longer side of the smallest cell, in pixels of the first look: of smaller cells it misses some.
 _SMALLEST = 20
-
-
-def first_size(input_size: int, stride: int) -> int:
-    """Return the longer side of the first look, a multiple of the stride."""
-    return max(1, round(input_size * _SIDE / stride)) * stride
 
 
 def is_enough(boxes: np.ndarray, scores: np.ndarray, scale: float) -> bool:
