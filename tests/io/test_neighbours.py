@@ -156,6 +156,24 @@ def test_scans_that_are_missing_at_the_end_are_damage(tmp_path: Path) -> None:
             assert any("damaged" in text for text in field.remarks), mode
 
 
+def test_zeros_in_a_plain_jpeg_are_damage(tmp_path: Path) -> None:
+    for options in ({}, {"subsampling": 0}):
+        whole = encode(Image.fromarray(np.tile(RGB, (3, 3, 1))), "JPEG", quality=90, **options)
+        assert read(tmp_path, whole, "a.jpg").remarks == ()
+        for at in range(len(whole) // 4, len(whole) - 200, len(whole) // 20):
+            data = whole[:at] + bytes(72) + whole[at + 72 :]
+            assert any("damaged" in text for text in read(tmp_path, data, "a.jpg").remarks)
+        # Behind the picture and before its end, nobody reads them.
+        for data in (whole + bytes(500), whole[:-2] + bytes(500) + whole[-2:]):
+            assert read(tmp_path, data, "a.jpg").remarks == ()
+    # Where nothing changes, zeros may be what an encoder writes.
+    for value in (0, 255):
+        blank = Image.new("RGB", (900, 900), (value,) * 3)
+        for optimize in (False, True):
+            data = encode(blank, "JPEG", optimize=optimize)
+            assert read(tmp_path, data, "b.jpg").remarks == ()
+
+
 def test_several_pictures_in_one_file_are_said(tmp_path: Path) -> None:
     import pillow_heif
 

@@ -43,7 +43,7 @@ class JpegPicture:
 
     def decode(self) -> Decoded:
         header, remarks = self.header, list[str]()
-        gaps = header.scans > 1 and any(holds_run(*part) for part in header.parts(self._data))
+        gaps = any(holds_run(*part) for part in header.parts(self._data))
         if gaps or header.lacks_details:
             remarks.append(DAMAGED_DATA)
         if header.index and (views := count_views(self._data, header)) > 1:
