@@ -64,6 +64,17 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="en|es|ru",
+        help="Language of the report and the page. Default: reports in English, pages in the "
+        "browser's language.",
+        callback=lambda given: _speak(given),
+        show_default=False,
+    ),
+]
 Tile = Annotated[
     int | None,
     typer.Option(
@@ -205,6 +216,16 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+def _speak(language: str | None) -> str | None:
+    from wbcdet.utils.words import LanguageError, choose
+
+    try:
+        choose(language)
+    except LanguageError as error:
+        stop(f"--language: {error}")
+    return language
+
+
 def show_log(*, verbose: bool) -> None:
     """Print the log of wbcdet on standard error: warnings, or all of it with time and place."""
     log = logging.getLogger("wbcdet")
@@ -286,6 +307,24 @@ def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: i
             return Analyzer(settings, threads=threads, weights=weights)
     except (OSError, RuntimeError, ValueError) as error:
         stop(f"models cannot be loaded: {error}")
+
+
+def begin_loading(settings: Settings, *, weights: Path | None = None) -> Callable[[], Analyzer]:
+    """Load the models in a thread, beside the search for fields; returns what waits for them.
+
+    Setting up a model takes as long as all imports of a command, and needs no Python meanwhile.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="wbcdet-load")
+    loading = pool.submit(load_analyzer, settings, weights=weights)
+    pool.shutdown(wait=False)
+
+    def wait() -> Analyzer:
+        with stops_at_once():
+            return loading.result()
+
+    return wait
 
 
 def writing(out: Path, work: Callable[[], T]) -> T:
