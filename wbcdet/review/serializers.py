@@ -86,6 +86,7 @@ def report_page(session: Session) -> dict[str, Any]:
             if isinstance(report.info.get(role), dict)
         ],
         "notes": session.notes,
+        "useful": [list(key) for key in session.useful],
     }
 
 
