@@ -3,9 +3,11 @@ cells and fields reviewed, and the rest judged before and after.
 
 Needs the prepared folder and the runs of `python scripts/left_out.py` (networks that were trained
 without each laboratory); PBC's second camera and CellaVision were never trained on, so the shipped
-models stand for theirs. Cells are drawn by whole groups (slides, overlapping fields), so that what
-is judged shares no field with what was learnt. Every row is appended to a file as soon as it is
-there, and an interrupted call goes on where it was; at the end the tables are printed.
+models stand for theirs. Three fifths of the groups (slides, overlapping fields) of a laboratory are
+learnt from, its types spread over both parts, and the rest is judged, so that no slide is on both
+sides; of a type as many cells are drawn as of the others, as far as there are so many. Every row is
+appended to a file as soon as it is there, and an interrupted call goes on where it was; at the end
+the tables are printed.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+
+from wbcdet.training.finetune.judge import FOLDS, folds_of
 
 #: Laboratory → run of the classifier that was trained without it; "" is the shipped one.
 NAMES = {
@@ -39,8 +43,10 @@ PARTS = ("names", "finding", "useful", "own", "adapt")
 VIEWS, FIELDS, JUDGED, REPLAYED, OTHERS = 4, 20, 120, 12, 25
 #: Cells of one type that is learnt as a label of its own.
 OWN_CELLS = 30
-#: A laboratory is split in two halves of groups to compare a choice with chance.
-HALF = 0.5
+#: Fifths of the groups that are learnt from.
+LEARNT_FIFTHS = 3
+#: A number of cells is drawn where it is at most this part of those there are; of 500, all.
+SMALLEST_ALL = 2.5
 
 Rows = list[dict[str, Any]]
 
@@ -60,7 +66,7 @@ def main(
         list[str] | None, typer.Option(help=f"Part of {', '.join(PARTS)}; may be repeated.")
     ] = None,
     sizes: Annotated[str, typer.Option(help="Numbers of reviewed cells.")] = "100,20,50,200,500",
-    draws: Annotated[int, typer.Option(help="Random draws of each number.")] = 2,
+    draws: Annotated[int, typer.Option(help="Random draws of each number.")] = 1,
     out: Annotated[Path, typer.Option(help="File that the rows are appended to.")] = Path(
         "runs/learn.jsonl"
     ),
@@ -147,6 +153,19 @@ def draw_groups(groups: list[str], number: int, seed: int) -> np.ndarray:
     return taken[index]
 
 
+def draw_cells(pool: np.ndarray, labels: np.ndarray, number: int, seed: int) -> np.ndarray:
+    """Draw cells of a pool (indices) by chance, in turn one of each type that has one left."""
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(pool)
+    kinds = [list(shuffled[labels[shuffled] == kind]) for kind in np.unique(labels[pool])]
+    chosen: list[int] = []
+    while len(chosen) < min(number, len(pool)):
+        for kind in kinds:
+            if kind and len(chosen) < number:
+                chosen.append(int(kind.pop()))
+    return np.array(sorted(chosen))
+
+
 class Laboratory:
     """A laboratory's cells behind the frozen blocks of a classifier that was trained without it,
     with the replay set of that classifier and cells of the others."""
@@ -156,11 +175,10 @@ class Laboratory:
 
         from wbcdet.inference.weights import load_shipped
         from wbcdet.training.classifier_training import load_network
-        from wbcdet.training.finetune.run import training_file
 
         shipped = load_shipped("classifier")
         run = NAMES[name]
-        path = classifiers / run / "classifier.safetensors" if run else training_file(shipped)
+        path = classifiers / run / "classifier.safetensors" if run else shipped.training_path
         self.network = load_network(path)
         card = json.loads((classifiers / run / "card.json").read_text()) if run else shipped.card
         self.temperature = float(card["temperature"])
@@ -213,6 +231,12 @@ class Laboratory:
         maps.labels = torch.from_numpy(self.labels if labels is None else labels)
         return maps
 
+    def halves(self, draw: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return indices of the cells to learn from, and of those of the four to judge."""
+        parts = (folds_of(self.groups, self.labels) + draw) % FOLDS
+        learnt = parts < LEARNT_FIFTHS
+        return np.flatnonzero(learnt), np.flatnonzero(~learnt & (self.labels < 4))
+
     def tune(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> Any:
         """Return the network, tuned on the chosen cells (indices)."""
         from wbcdet.training.finetune.replay import Replay
@@ -246,11 +270,10 @@ def name_after(lab: Laboratory, size: int, draw: int) -> dict[str, Any] | None:
     """Judge names before and after some cells of a laboratory were learnt."""
     from wbcdet.utils.intervals import Groups
 
-    four = lab.labels < 4
-    if size > 0.75 * len(lab.labels):
+    pool, rest = lab.halves(draw)
+    if size > SMALLEST_ALL * len(pool):
         return None
-    taken = draw_groups(lab.groups, size, draw)
-    chosen, rest = np.flatnonzero(taken), np.flatnonzero(~taken & four)
+    chosen = draw_cells(pool, lab.labels, size, draw)
     tuned = lab.tune(chosen)
     before, after = lab.right(lab.network, rest), lab.right(tuned, rest)
     of = Groups([lab.groups[i] for i in rest])
@@ -275,8 +298,7 @@ def compare_choice(lab: Laboratory, size: int, draw: int) -> dict[str, Any] | No
     from wbcdet.training.finetune.tune import outputs
     from wbcdet.utils.calibration import softmax
 
-    half = draw_groups(lab.groups, int(HALF * len(lab.groups)), draw)
-    pool, rest = np.flatnonzero(half), np.flatnonzero(~half & (lab.labels < 4))
+    pool, rest = lab.halves(draw)
     if len(pool) < 1.5 * size:
         return None
     logits, features = outputs(lab.network, lab.feature_maps().plain(pool))
@@ -445,8 +467,9 @@ def print_tables(rows: Rows) -> None:
             if some:
                 low, high = (100 * float(np.mean([r["ci"][k] for r in some])) for k in (0, 1))
                 print(
-                    f"| {lab} | {size} | {some[0]['judged']} | {mean(some, 'before'):.1f} | "
-                    f"{mean(some, 'after'):.1f} ({low:.1f} - {high:.1f}) | {len(some)} | "
+                    f"| {lab} | {some[0]['reviewed']} | {some[0]['judged']} | "
+                    f"{mean(some, 'before'):.1f} | {mean(some, 'after'):.1f} "
+                    f"({low:.1f} - {high:.1f}) | {len(some)} | "
                     f"{mean(some, 'others_before'):.1f}, {mean(some, 'others_after'):.1f} |"
                 )
     for size in sorted({row["size"] for row in of("names")}):

@@ -160,6 +160,8 @@ def _learn(
     import onnx  # noqa: F401
     import onnxscript  # noqa: F401
     import safetensors.torch  # noqa: F401  (torch too)
+
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # ultralytics prints when it is imported
     import ultralytics  # noqa: F401
 
     from wbcdet.inference.weights import WeightsError, load_shipped

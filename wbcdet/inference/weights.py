@@ -55,6 +55,11 @@ class Model:
         """Whether ``wbcdet learn`` made it, from the reviewed cells of a laboratory."""
         return "learned" in self.card
 
+    @property
+    def training_path(self) -> Path:
+        """The safetensors that a training starts from; it need not be there."""
+        return self.path.with_name(self.card.get("training_file", f"{self.path.stem}.safetensors"))
+
 
 def card_digest(card: Mapping[str, Any]) -> str:
     """Return sha256 (hex) of all that a card says, but its own ``card_sha256``.
@@ -129,6 +134,8 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
     if folder == weights_folder():
         return load_shipped(role)
     model = _load(folder, role, "go back to the shipped models with 'wbcdet learn --restore'")
+    if not model.learned:  # learning brought this one nothing: it is the shipped one
+        return model
     _LOG.warning(
         "%s in use, learned on this computer; `wbcdet learn --restore` goes back, `--weights DIR` "
         "takes others",

@@ -18,7 +18,6 @@ from wbcdet.review.session import Session
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.classifier_training import load_network, predict_outputs
 from wbcdet.training.finetune.reviewed_cells import patch_of
-from wbcdet.training.finetune.run import training_file
 from wbcdet.utils.calibration import softmax
 from wbcdet.utils.parallel import cores
 
@@ -94,7 +93,7 @@ def most_useful(
         cells.append(LabelledCell("", "", "", "", patch, box, 0, False))
         there.append(key)
     card = cast("ClassifierCard", model.card)
-    network = load_network(training_file(model), card.get("stages", 5), card.get("head", 320))
+    network = load_network(model.training_path, card.get("stages", 5), card.get("head", 320))
     logits, features = predict_outputs(network, (plain_crop(cell) for cell in cells))
     open_ = np.array([not board.cells[key].reviewed for key in there], bool)
     odds = softmax(logits / card["temperature"]) if len(logits) else np.zeros((0, len(CLASSES)))

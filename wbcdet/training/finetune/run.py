@@ -153,12 +153,6 @@ def check_fields(fields: ReviewedFields) -> str | None:
     return None
 
 
-def training_file(model: Model) -> Path:
-    """Return the safetensors that a shipped model is trained on from."""
-    fallback = f"{model.path.stem}.safetensors"
-    return model.path.with_name(model.card.get("training_file", fallback))
-
-
 def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> LearnedClassifier:
     """Fine-tune a classifier and judge it on held-back cells.
 
@@ -173,7 +167,7 @@ def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> Le
     """
     torch.set_num_threads(cores())
     card = cast("ClassifierCard", model.card)
-    path = training_file(model)
+    path = model.training_path
     network = load_network(path, card.get("stages", 5), card.get("head", 320))
     assert isinstance(network, LeucoCyteNet)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -290,7 +284,7 @@ def learn_finding(
         TrainingError: there are no weights to start from.
     """
     torch.set_num_threads(cores())
-    path, card = training_file(model), cast("DetectorCard", model.card)
+    path, card = model.training_path, cast("DetectorCard", model.card)
     folder = model.path.parent
     parts = detector_folds(fields.fields)
     before = tune_detector.detector_with(tune_detector.load_detector(path), folder)

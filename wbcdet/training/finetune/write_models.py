@@ -33,7 +33,6 @@ from wbcdet.training.finetune.run import (
     LearnedDetector,
     finding_rows,
     table_rows,
-    training_file,
 )
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.progress import progress
@@ -142,8 +141,8 @@ def _copy(model: Model, role: str, out: Path) -> None:
     """Copy a shipped model, so that the folder is whole wherever it goes."""
     shutil.copy(model.path, out / model.path.name)
     shutil.copy(model.path.with_name(f"{role}.json"), out / f"{role}.json")
-    if training_file(model).is_file():
-        shutil.copy(training_file(model), out / training_file(model).name)
+    if model.training_path.is_file():
+        shutil.copy(model.training_path, out / model.training_path.name)
 
 
 def _write_detector(
