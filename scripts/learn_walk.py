@@ -30,7 +30,7 @@ def main(
     out: Annotated[Path, typer.Option(help="Folder of the pictures.")] = Path("docs"),
     fields: Annotated[int, typer.Option(help="Fields to draw.")] = 14,
 ) -> None:
-    """Write learn-1.png to learn-3.png."""
+    """Write learn-1.jpg to learn-3.jpg."""
     from playwright.sync_api import sync_playwright
 
     path = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
@@ -52,16 +52,16 @@ def main(
             url = re.search(r"http\S+", server.stdout.readline())[0]  # type: ignore[index]
             chromium = shutil.which("chromium") or shutil.which("chromium-browser")
             browser = play.chromium.launch(executable_path=chromium)
-            page = browser.new_page(viewport={"width": 1100, "height": 640}, bypass_csp=True)
+            page = browser.new_page(viewport={"width": 1360, "height": 760}, bypass_csp=True)
             page.set_default_timeout(120_000)
             page.goto(url)
             page.wait_for_function(SHOWN)
-            page.screenshot(path=out / "learn-1.png")
+            page.screenshot(path=out / "learn-1.jpg", quality=80)
             for key in ("Space", "Space", "b"):
                 page.keyboard.press(key)
                 page.wait_for_timeout(700)
             page.wait_for_function(SHOWN)
-            page.screenshot(path=out / "learn-2.png")
+            page.screenshot(path=out / "learn-2.jpg", quality=80)
             page.keyboard.press("Enter")
             page.wait_for_timeout(1500)
             page.keyboard.press("d")
@@ -73,7 +73,7 @@ def main(
             page.mouse.move(x + 90, y + 90, steps=5)
             page.mouse.up()
             page.wait_for_timeout(1500)
-            page.screenshot(path=out / "learn-3.png")
+            page.screenshot(path=out / "learn-3.jpg", quality=80)
             browser.close()
         finally:
             server.kill()

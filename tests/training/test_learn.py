@@ -46,6 +46,9 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
     # Threads of torch wait for each other busily where the tests share their processor.
     torch.set_num_threads(1)
+    # As quick as it still learns: drawn cells are alike.
+    monkeypatch.setattr("wbcdet.training.finetune.tune.STEPS", 50)
+    monkeypatch.setattr("wbcdet.training.finetune.tune.VIEWS", 2)
 
 
 @pytest.fixture(scope="module")

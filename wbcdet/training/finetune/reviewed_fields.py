@@ -86,12 +86,12 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
     seen: set[str] = set()
     for session, number in whole:
         try:
-            one = _read(session, number)
+            read = _read(session, number)
         except (PictureError, FieldError):
             continue  # reading the cells has said so already
-        if one.group not in seen:
-            seen.add(one.group)
-            found.fields.append(one)
+        if read.group not in seen:
+            seen.add(read.group)
+            found.fields.append(read)
     return found
 
 

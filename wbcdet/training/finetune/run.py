@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from wbcdet.inference.cards import ClassifierCard, DetectorCard
 from wbcdet.inference.weights import Model
 from wbcdet.training.classifier_training import load_network
+from wbcdet.training.detector_training import FastModel
 from wbcdet.training.distance import fit_distance, load_distance
 from wbcdet.training.finetune import tune, tune_detector
 from wbcdet.training.finetune.judge import (
@@ -81,7 +82,7 @@ class LearnedClassifier:
 class LearnedDetector:
     """A fine-tuned detector and the judgement on it."""
 
-    network: tune_detector.FastModel
+    network: FastModel
     judgement: DetectorJudgement
 
 

@@ -49,7 +49,7 @@ class FeatureMaps:
         network: the classifier to start from.
         cells: the cells.
         tick: called after every cell.
-        views: variations of a cell, the first of them the crop as it is.
+        views: variations of a cell, the first of them the crop as it is; ``VIEWS`` by default.
 
     Attributes:
         labels: (N,) classes.
@@ -61,8 +61,9 @@ class FeatureMaps:
         network: LeucoCyteNet,
         cells: Sequence[LabelledCell],
         tick: Callable[[], object] = lambda: None,
-        views: int = VIEWS,
+        views: int | None = None,
     ) -> None:
+        views = views or VIEWS
         rng = np.random.default_rng(0)
         self.labels = torch.tensor([cell.label for cell in cells], dtype=torch.long)
         made = []

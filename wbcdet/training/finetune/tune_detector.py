@@ -74,7 +74,8 @@ def load_detector(weights: Path) -> FastModel:
     load_tensors(network, weights)
     network.args = get_cfg()
     network.names = {0: "wbc"}
-    return network.eval()
+    network.eval()
+    return network
 
 
 def detector_with(network: FastModel, folder: Path | None) -> Detector:
@@ -135,7 +136,8 @@ def tune_detector(
         tick()
         if (step + 1) % _KEEP_EVERY == 0 or step + 1 == STEPS:
             _keep(keep, network, optimizer, step + 1)
-    return network.eval()
+    network.eval()
+    return network
 
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:

@@ -190,7 +190,7 @@ def _write_classifier(
     origin: dict[str, Any],
 ) -> None:
     card = cast("ClassifierCard", shipped.card)
-    extra: dict[str, Any] = {key: card[key] for key in ("ground",) if key in card}  # type: ignore[literal-required]
+    extra: dict[str, Any] = {key: card[key] for key in ("ground",) if key in card}
     if learned.distance is not None and "unlike_trained" in card:
         limit = card["unlike_trained"]["threshold"] * learned.distance_scale
         extra["unlike_trained"] = {**card["unlike_trained"], "threshold": round(limit, 3)}
