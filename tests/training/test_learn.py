@@ -236,7 +236,10 @@ def test_what_there_must_be(smears: Path, tmp_path: Path) -> None:
     review(report, {}, 20)
     code, out = run(report)
     assert code == 2 and "20 reviewed cells to learn from, at least 50" in out
+    assert "for the detector: 2 fields in which every cell is reviewed" in out
     assert "--name" in run(report, "--name", "../x")[1]
+    assert "--only is names or finding" in run(report, "--only", "both")[1]
+    assert "nothing of your own to share" in run("--share", tmp_path / "x.zip")[1]
     shutil.rmtree(report / "fields")
     code, out = run(report)
     assert code == 2 and "0 reviewed cells" in out and "is not in" in out
