@@ -126,7 +126,7 @@ def main(
 ) -> None:
     """Scale test fields and count the cells that are found and named right."""
     from wbcdet import Analyzer
-    from wbcdet.evaluation.detection import apart, match
+    from wbcdet.evaluation.detection import match, outside_ignored
     from wbcdet.records import LABELS
     from wbcdet.utils.intervals import wilson
 
@@ -148,7 +148,7 @@ def main(
             taken = {box for _, box in pairs}
             false += sum(
                 bool(counts) and box not in taken
-                for box, counts in enumerate(apart(boxes, photograph.ignored))
+                for box, counts in enumerate(outside_ignored(boxes, photograph.ignored))
             )
             typed = [(cell, box) for cell, box in pairs if photograph.types[cell] in names]
             named += len(typed)

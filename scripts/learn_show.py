@@ -414,7 +414,8 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
     )
     rest, others = rest[:: -(-len(rest) // JUDGED)], others[:: -(-len(others) // (JUDGED // 2))]
     with tempfile.TemporaryDirectory() as folder:
-        tuned = tuning.tune_detector(start, reviewed, Path(folder) / "state.pt")
+        stain = json.loads((models / "detector.json").read_text()).get("stain")
+        tuned = tuning.tune_detector(start, reviewed, Path(folder) / "state.pt", stain=stain)
     figures: dict[str, Any] = {"reviewed": len(reviewed), "judged": len(rest)}
     seen = {}
     for when, network in (("before", tuning.load_detector(start)), ("after", tuned)):

@@ -25,11 +25,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
-from format_cases import Row, is_chosen, print_table
+from case_table import REPOSITORY, Row, is_chosen, print_table
 
 from wbcdet.datasets.synthetic import render_field
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 #: Bytes of the fields, made once; each holds one to three white cells.
 FIELDS = [cv2.imencode(".jpg", render_field(seed).pixels)[1].tobytes() for seed in range(4)]
 

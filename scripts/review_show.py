@@ -34,8 +34,8 @@ def write_report(folder: Path, fields: int) -> Path:
     import numpy as np
 
     from wbcdet.differential.reference_ranges import read_ranges
-    from wbcdet.io.discover import Root
     from wbcdet.io.field import read_field
+    from wbcdet.io.source import Root
     from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
     from wbcdet.report.counts import CountOptions
     from wbcdet.report.header import make_header

@@ -26,7 +26,7 @@ from wbcdet.datasets.synthetic.slide import (
     write_pyramid,
     write_tiles,
 )
-from wbcdet.io.discover import as_slide
+from wbcdet.io.source import as_slide
 from wbcdet.records import ARTEFACT
 
 

@@ -15,9 +15,9 @@ from typing import Any
 import cv2
 import numpy as np
 
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
+from wbcdet.io.source import Source
 from wbcdet.records import ALL_LABELS, LABELS, Cell, CellType, FieldResult
 from wbcdet.settings import Settings
 

@@ -47,7 +47,7 @@ def sign(report: Path, last: int | None) -> int:
                     os.kill(os.getpid(), signal.SIGKILL)
 
         sys.addaudithook(watch)
-        session.sign("Ann", "", session.board.last)
+        session.sign("Ann", "", session.state.last)
         os.write(write, str(steps).encode())
         os._exit(0)
     os.close(write)

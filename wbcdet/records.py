@@ -8,7 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from enum import Enum
 from math import isfinite
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from wbcdet.utils.schemas import JsonObject
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -80,6 +82,46 @@ CELL_COLUMNS: tuple[str, ...] = (
 DAMAGED = "damaged"
 
 
+class _CellRecord(TypedDict):
+    id: int
+    box: list[float]
+    detection_score: float
+    label: str
+    label_score: float
+    scores: dict[str, float]
+    reason: str | None
+    touches_edge: bool
+
+
+class CellRecord(_CellRecord, total=False):
+    """A cell in ``results.json``; why it is in no count, and what for, where there was one."""
+
+    distance: float
+    diameter_um: float
+    left_out: str | None
+    duplicate_of: dict[str, str | int]
+
+
+class _FieldRecord(TypedDict):
+    file: str
+    width: int
+    height: int
+    cells: list[CellRecord]
+    failure: str | None
+    remarks: list[str]
+
+
+class FieldRecord(_FieldRecord, total=False):
+    """A field in ``results.json``; a report adds its slide, sha256 and quality."""
+
+    weak_scores: list[float]
+    stain: list[float]
+    region: dict[str, object]
+    group: str
+    sha256: str | None
+    quality: Mapping[str, object] | None
+
+
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One white blood cell found in a field.
@@ -110,9 +152,9 @@ class Cell:
     touches_edge: bool = False
     distance: float | None = None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CellRecord:
         """Return the cell as it stands in ``results.json``."""
-        data = {
+        data: CellRecord = {
             "id": self.id,
             "box": list(self.box),
             "detection_score": self.detection_score,
@@ -122,10 +164,12 @@ class Cell:
             "reason": self.reason,
             "touches_edge": self.touches_edge,
         }
-        return data if self.distance is None else {**data, "distance": self.distance}
+        if self.distance is not None:
+            data["distance"] = self.distance
+        return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Cell:
+    def from_dict(cls, data: JsonObject) -> Cell:
         """Return the cell that ``to_dict`` wrote.
 
         Raises:
@@ -149,7 +193,7 @@ class Cell:
             raise ValueError("a cell has a reason exactly when it is unclassified")
         return cell
 
-    def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, Any]:
+    def to_row(self, file: str, remarks: Sequence[str] = ()) -> dict[str, object]:
         """Return the cell as one flat row under ``CELL_COLUMNS``, with its field's name and
         remarks."""
         values = (
@@ -198,7 +242,7 @@ class SlideRegion:
         return round((x_max - x_min + y_max - y_min) / 2 * self.um_per_px, 2)
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> SlideRegion:
+    def from_dict(cls, data: JsonObject) -> SlideRegion:
         """Return the region of a field in ``results.json``.
 
         Raises:
@@ -261,9 +305,19 @@ class FieldResult:
         ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) detection scores; ``class_id`` (N,)
         index into ``ALL_LABELS``, one more for what only a person calls so;
         ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
+
+        Raises:
+            WbcdetError: supervision is not installed.
         """
         import numpy as np
-        import supervision as sv
+
+        from wbcdet.utils.errors import WbcdetError
+        from wbcdet.utils.extras import missing
+
+        try:
+            import supervision as sv
+        except ImportError as error:
+            raise WbcdetError(missing(error, "detections", "train")) from error
 
         if not self.cells:
             empty = sv.Detections.empty()
@@ -303,9 +357,9 @@ class FieldResult:
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
         return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> FieldRecord:
         """Return the field as it stands in ``results.json``."""
-        data: dict[str, Any] = {
+        data: FieldRecord = {
             "file": self.file,
             "width": self.width,
             "height": self.height,
@@ -324,7 +378,7 @@ class FieldResult:
         return data
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> FieldResult:
+    def from_dict(cls, data: JsonObject) -> FieldResult:
         """Return the field that ``to_dict`` wrote.
 
         Raises:

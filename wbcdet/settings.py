@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
-from typing import Any
 
 #: Settings that decide whether a field is read, not what is found in it.
 NO_RESULT = frozenset({"memory_bytes", "timeout_s"})
@@ -93,7 +92,7 @@ class Settings:
             if not value > 0:
                 raise ValueError(f"{name} must be more than 0, not {value}")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the settings as plain JSON values."""
         return asdict(self)
 

@@ -23,10 +23,10 @@ from wbcdet.datasets.synthetic.slide import (
 )
 from wbcdet.differential.grouping import group_of
 from wbcdet.inference.smear_map import MONOLAYER, THICK, map_smear
-from wbcdet.io.discover import as_slide
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import BY_SLIDE, part_of
 from wbcdet.io.slides.open import Slide, is_slide
+from wbcdet.io.source import as_slide
 from wbcdet.results.document import load_document
 
 openslide = pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")

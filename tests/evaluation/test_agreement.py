@@ -20,7 +20,7 @@ from wbcdet.cli.app import app
 from wbcdet.differential.csv_table import TableError, number, read_table
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, differentials
 from wbcdet.evaluation.agreement.compare import compare, match_groups
-from wbcdet.evaluation.agreement.counts import Counted, Side, read_ours
+from wbcdet.evaluation.agreement.counts import Counted, Side, read_machine_counts
 from wbcdet.evaluation.agreement.headers import cell_type, heading
 from wbcdet.evaluation.agreement.manual import read_manual
 from wbcdet.evaluation.agreement.output import (
@@ -221,7 +221,7 @@ def write_manual(path: Path, records: list[FieldResult], extra: int = 0) -> Path
 def test_all_forms_of_a_report_say_the_same(tmp_path: Path) -> None:
     folder = write_report(tmp_path / "out", results())
     sides = [
-        read_ours(path, by)
+        read_machine_counts(path, by)
         for path, by in (
             (folder, None),
             (folder, "folder"),
@@ -233,7 +233,7 @@ def test_all_forms_of_a_report_say_the_same(tmp_path: Path) -> None:
     assert len(sides[0].groups) == 12 and sides[0].groups["day <1>/slide 0"].cells == 200
     for side in sides[1:]:
         assert side.groups == sides[0].groups
-    by_day = read_ours(folder, r"day <(\d)>").groups
+    by_day = read_machine_counts(folder, r"day <(\d)>").groups
     assert list(by_day) == ["1"] and by_day["1"].cells == 2400
 
 
@@ -248,15 +248,15 @@ def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:
     for place, cell in enumerate(document["fields"][0]["cells"]):
         cell["left_out"] = "edge" if place < 10 else None
     (folder / "results.json").write_text(json.dumps(document), encoding="utf-8")
-    [table] = read_ours(folder / "cells.csv").groups.values()
-    [whole] = read_ours(folder / "results.json").groups.values()
+    [table] = read_machine_counts(folder / "cells.csv").groups.values()
+    [whole] = read_machine_counts(folder / "results.json").groups.values()
     assert table.cells == whole.cells == 190
     assert table.percent == pytest.approx(whole.percent)
 
 
 def test_perfect_agreement(tmp_path: Path) -> None:
     records = results()
-    ours = read_ours(write_report(tmp_path / "out", records))
+    ours = read_machine_counts(write_report(tmp_path / "out", records))
     found = compare(ours, read_manual(write_manual(tmp_path / "m.csv", records, extra=4)))
     for one in found.classes:
         assert one.differences.bias == pytest.approx(0, abs=1e-9)
@@ -282,7 +282,7 @@ def test_a_shifted_count_is_noticed() -> None:
 
 def test_one_group_says_what_is_missing(tmp_path: Path) -> None:
     records = results(1)
-    ours = read_ours(write_report(tmp_path / "out", records))
+    ours = read_machine_counts(write_report(tmp_path / "out", records))
     found = compare(ours, read_manual(write_manual(tmp_path / "m.csv", records)))
     text = "\n".join(sentences(found))
     assert "1 group compared" in text
@@ -296,7 +296,7 @@ def test_one_group_says_what_is_missing(tmp_path: Path) -> None:
 
 def test_groups_that_do_not_match(tmp_path: Path) -> None:
     records = results(3)
-    ours = read_ours(write_report(tmp_path / "out", records))
+    ours = read_machine_counts(write_report(tmp_path / "out", records))
     text = write_manual(tmp_path / "m.csv", records).read_text().replace("SLIDE 2", "other")
     found = compare(ours, manual(tmp_path, text))
     assert found.groups == 2
@@ -329,7 +329,7 @@ def test_single_cells_give_kappa(tmp_path: Path) -> None:
         return {"neutrophil": "Segs", "lymphocyte": "Lymph"}.get(label, label)
 
     path = named_cells(tmp_path / "named.csv", records, examiner)
-    found = compare(read_ours(folder), read_manual(path))
+    found = compare(read_machine_counts(folder), read_manual(path))
     assert found.cells is not None
     looked_at = sum(cell.id % 20 != 0 for one in records for cell in one.cells)
     wrong = sum(cell.id % 10 == 1 for one in records for cell in one.cells[:-1])
@@ -342,7 +342,7 @@ def test_single_cells_give_kappa(tmp_path: Path) -> None:
     assert all(one.limited == 0 for one in found.classes)
     assert "both sides named the same cells" in "\n".join(sentences(found))
     # The same names in a column of the report itself, beside manual counts of slides.
-    own = compare(read_ours(path), read_manual(write_manual(tmp_path / "m.csv", records)))
+    own = compare(read_machine_counts(path), read_manual(write_manual(tmp_path / "m.csv", records)))
     assert own.cells == found.cells and own.classes[0].limited == 6
 
 
@@ -351,7 +351,7 @@ def test_cells_that_do_not_match(tmp_path: Path) -> None:
     folder = write_report(tmp_path / "out", records)
     path = named_cells(tmp_path / "named.csv", records, lambda _, label: label)
     path.write_text(path.read_text() + "day <1>/slide 0/a.jpg,999,monocyte,monocyte\n")
-    found = compare(read_ours(folder), read_manual(path))
+    found = compare(read_machine_counts(folder), read_manual(path))
     assert found.cells is not None and found.cells.unmatched == 1
     assert "manual names of cells that the report does not count: 1" in found.notes
     path.write_text(path.read_text() + "day <1>/slide 0/a.jpg,999,monocyte,monocyte\n")
@@ -379,7 +379,7 @@ class _Tags(HTMLParser):
 def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     records = results()
     path = named_cells(tmp_path / "named.csv", records, lambda _, label: label)
-    ours = read_ours(write_report(tmp_path / "out", records))
+    ours = read_machine_counts(write_report(tmp_path / "out", records))
     page = render(compare(ours, read_manual(path)), "<script>alert(1)</script>", "m & n")
     tags = _Tags()
     tags.feed(page)

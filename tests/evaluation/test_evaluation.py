@@ -28,7 +28,7 @@ from wbcdet.evaluation.classification import (
     risk_coverage,
 )
 from wbcdet.evaluation.dataset import LabelledField
-from wbcdet.evaluation.detection import FoundField, apart, judge_detector, match
+from wbcdet.evaluation.detection import FoundField, judge_detector, match, outside_ignored
 from wbcdet.evaluation.end_to_end import AnalysedField, differential, judge_pipeline
 from wbcdet.records import CellType
 from wbcdet.utils.intervals import Groups, wilson
@@ -172,8 +172,10 @@ def test_a_rough_box_counts_up_to_its_overlap() -> None:
 
 def test_boxes_in_ignored_regions_are_left_out_by_their_centre() -> None:
     given = boxes((62, 62, 88, 88), CELL, (85, 85, 99, 99))
-    assert apart(given, boxes(OTHER)).tolist() == [False, True, True]
-    assert apart(given, boxes()).all() and apart(boxes(), boxes(OTHER)).shape == (0,)
+    assert outside_ignored(given, boxes(OTHER)).tolist() == [False, True, True]
+    assert outside_ignored(given, boxes()).all() and outside_ignored(
+        boxes(), boxes(OTHER)
+    ).shape == (0,)
 
 
 def test_fields_without_cells_and_no_fields() -> None:

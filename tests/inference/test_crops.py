@@ -10,7 +10,7 @@ from conftest import grain
 from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise, normalise_stain
 
 
-def apart(a: np.ndarray, b: np.ndarray) -> float:
+def difference(a: np.ndarray, b: np.ndarray) -> float:
     """Mean difference of two pictures in grey levels."""
     assert a.shape == b.shape and a.dtype == b.dtype == np.uint8
     return float(np.abs(a.astype(int) - b.astype(int)).mean())
@@ -30,7 +30,7 @@ def test_scale(size: int) -> None:
     expected = cv2.resize(window, (size, size), interpolation=cv2.INTER_LINEAR)
     crop = crop_cell(pixels, [30, 30, 46, 40], size, 1.25)
     # Beyond the window resizing repeats its rim, where the crop goes on in the field.
-    assert apart(crop[2:-2, 2:-2], expected[2:-2, 2:-2]) < 1
+    assert difference(crop[2:-2, 2:-2], expected[2:-2, 2:-2]) < 1
 
 
 def test_fractions_of_a_pixel_count() -> None:
@@ -59,7 +59,7 @@ def test_a_large_cell_is_averaged_not_sampled() -> None:
     smooth = grain(600, 600)
     crop = crop_cell(smooth, (100, 120, 500, 480), 50, 1.25)
     expected = cv2.resize(smooth[50:550, 50:550], (50, 50), interpolation=cv2.INTER_AREA)
-    assert apart(crop, expected) < 1.5
+    assert difference(crop, expected) < 1.5
 
 
 @pytest.mark.parametrize(("box", "size"), [((60, 70, 100, 110), 48), ((20, 20, 180, 180), 48)])
@@ -67,8 +67,8 @@ def test_a_quarter_turn(box: tuple[int, int, int, int], size: int) -> None:
     pixels = grain(200, 200)
     straight = crop_cell(pixels, box, size, 1.2)
     turned = crop_cell(pixels, box, size, 1.2, angle=90)
-    assert apart(turned, np.ascontiguousarray(np.rot90(straight))) < 1
-    assert apart(turned, straight) > 5
+    assert difference(turned, np.ascontiguousarray(np.rot90(straight))) < 1
+    assert difference(turned, straight) > 5
 
 
 @pytest.mark.parametrize(

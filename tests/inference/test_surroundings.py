@@ -8,7 +8,7 @@ import pytest
 
 from wbcdet.inference.cell_crop import LARGEST_ZOOM_OUT, cell_crop, match_stain, zoom_out
 from wbcdet.inference.preprocess import crop_cell, normalise_stain
-from wbcdet.inference.surroundings import REACH, Surroundings, look_around
+from wbcdet.inference.surroundings import REACH, Surroundings, measure_surroundings
 from wbcdet.training.augment_cells import CROP, STAIN
 from wbcdet.training.augment_stain import from_density
 
@@ -44,7 +44,7 @@ def smear(change: np.ndarray = PLAIN, ground: tuple[float, ...] = (0.02,) * 3) -
 
 
 def test_what_stands_around_a_cell() -> None:
-    around = look_around(smear(), BOX)
+    around = measure_surroundings(smear(), BOX)
     assert around.ground == pytest.approx(0.02, abs=0.02)
     assert around.nucleus == pytest.approx(AZURE, abs=0.15)
     assert around.red_cell == pytest.approx(EOSIN, abs=0.05)
@@ -60,7 +60,7 @@ def test_every_slide_comes_out_in_the_same_colours(name: str) -> None:
     assert np.abs(crops[0] - crops[1]).mean() < 6
     # The granules have the colour of red cells and not that of the nucleus.
     size = CROP["input_size"]
-    at = size // 2 + round(22 / 120 * size / zoom_out(look_around(plain, BOX), 2.4))
+    at = size // 2 + round(22 / 120 * size / zoom_out(measure_surroundings(plain, BOX), 2.4))
     granules = [crop[size // 2 - 2 : size // 2 + 3, at - 2 : at + 3].mean((0, 1)) for crop in crops]
     assert granules[0] == pytest.approx(granules[1], abs=14)
     assert all(blue < red - 15 for blue, _, red in granules)
@@ -77,7 +77,7 @@ def test_a_small_cell_is_shown_small() -> None:
 def test_without_red_cells_the_nucleus_decides() -> None:
     field = np.full((90, 90, 3), 235, np.uint8)
     cv2.circle(field, (45, 45), 20, (150, 60, 90), -1, cv2.LINE_AA)
-    around = look_around(field, (20, 20, 70, 70))
+    around = measure_surroundings(field, (20, 20, 70, 70))
     assert around.red_cell is None and around.diameter is None
     crop = cell_crop(field, (20, 20, 70, 70), CROP)
     assert crop.shape == (CROP["input_size"],) * 2 + (3,)
@@ -88,12 +88,12 @@ def test_faint_shadows_are_no_red_cells() -> None:
     field = smear()
     light = 250 - (250 - field.astype(int)) // 8
     light[100:200, 100:200] = field[100:200, 100:200]
-    assert look_around(light.astype(np.uint8), BOX).red_cell is None
+    assert measure_surroundings(light.astype(np.uint8), BOX).red_cell is None
 
 
 @pytest.mark.parametrize("turns", [1, 2, 3])
 def test_a_turned_field_has_the_same_surroundings(turns: int) -> None:
-    straight, turned = (look_around(np.rot90(smear(), n).copy(), BOX) for n in (0, turns))
+    straight, turned = (measure_surroundings(np.rot90(smear(), n).copy(), BOX) for n in (0, turns))
     assert turned.red_cell == pytest.approx(straight.red_cell, abs=0.02)
     assert turned.diameter == pytest.approx(straight.diameter, abs=0.04)
 
@@ -113,7 +113,7 @@ def test_a_turned_field_has_the_same_surroundings(turns: int) -> None:
 @pytest.mark.parametrize("value", [0, 128, 255])
 def test_any_box_of_any_field(size: tuple[int, int], box: tuple[int, ...], value: int) -> None:
     field = np.full((*size, 3), value, np.uint8)
-    around = look_around(field, box)
+    around = measure_surroundings(field, box)
     assert np.isfinite(around.ground).all() and np.isfinite(around.nucleus).all()
     crop = cell_crop(field, box, CROP)
     assert crop.shape == (CROP["input_size"],) * 2 + (3,)
@@ -138,7 +138,7 @@ def test_cards_of_older_networks_are_cropped_as_before() -> None:
 
 
 def test_what_is_asked_for_comes_out() -> None:
-    crop = match_stain(smear(), look_around(smear(), BOX), **STAIN)
+    crop = match_stain(smear(), measure_surroundings(smear(), BOX), **STAIN)
     assert crop[2, 50].tolist() == pytest.approx([235] * 3, abs=8)  # the ground
     red_cell = np.exp(-(np.array(STAIN["red_cell"][::-1]) + STAIN["ground"])) * 256 - 1
     assert crop[24, 24].tolist() == pytest.approx(red_cell.tolist(), abs=14)

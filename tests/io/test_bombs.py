@@ -122,8 +122,9 @@ def test_pages_beyond_a_limit_are_named(tmp_path: Path, monkeypatch: pytest.Monk
 @pytest.fixture
 def slow(monkeypatch: pytest.MonkeyPatch) -> None:
     """No picture is quick: all are decoded in the other process."""
-    monkeypatch.setattr("wbcdet.io.codecs._QUICK_PASSES", 0)
-    monkeypatch.setattr("wbcdet.io.codecs._QUICK_PIXELS", 0)
+    monkeypatch.setattr("wbcdet.io.codecs.jpeg.QUICK_PASSES", 0)
+    for module in ("png", "by_pillow"):
+        monkeypatch.setattr(f"wbcdet.io.codecs.{module}.QUICK_PIXELS", 0)
 
 
 def test_the_other_process_gives_the_same(tmp_path: Path, slow: None) -> None:
@@ -190,7 +191,7 @@ def test_fields_wait_for_those_before_them_and_never_for_later_ones() -> None:
     thread.start()
     thread.join(0.1)
     assert not got  # it waits while the first is in work
-    first.hand_on()
+    first.leave_run()
     thread.join(5)
     assert got == [1]
     # What came first although it is later in its run does not hold up the one before it.

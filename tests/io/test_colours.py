@@ -13,7 +13,7 @@ import tifffile
 from PIL import Image, ImageCms
 
 from wbcdet.datasets.synthetic import render_field
-from wbcdet.io.codecs import TURNS
+from wbcdet.io.codecs.picture import TURNS
 from wbcdet.io.colour import ALL_CLEAR, HIGH_CONTRAST, named_profile
 from wbcdet.io.decode import decode_whole
 

@@ -10,9 +10,10 @@ import pytest
 from conftest import encode, grain
 from PIL import Image
 
-from wbcdet.io.discover import find_fields, locate, search
+from wbcdet.io.discover import find_fields, search
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.source import locate
 from wbcdet.settings import Settings
 
 

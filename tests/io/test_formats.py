@@ -75,8 +75,8 @@ def test_formats_of_telephones_and_archives(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "module", "package"),
     [
-        ("a.heic", "pillow_heif", "pillow-heif"),
-        ("a.avif", "pillow_heif", "pillow-heif"),
+        ("a.heic", "pi_heif", "pi-heif"),
+        ("a.avif", "pi_heif", "pi-heif"),
         ("a.jxl", "pillow_jxl", "pillow-jxl-plugin"),
     ],
 )

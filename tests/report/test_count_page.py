@@ -21,7 +21,7 @@ from wbcdet.inference.domain_shift import UNLIKE, Beyond, GroundVerdict
 from wbcdet.records import ALL_LABELS, LABELS, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.report.html.contact_sheets import COLUMNS, ROWS, contact_sheets
-from wbcdet.report.html.gallery import MAX_SHOWN, CellPicture, make_sections, share_out
+from wbcdet.report.html.gallery import MAX_SHOWN, CellPicture, distribute_places, make_sections
 from wbcdet.report.html.page import Content, EmptyField, render, thresholds_text
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
 
@@ -224,7 +224,7 @@ def test_the_most_doubtful_come_first() -> None:
     ],
 )
 def test_share_out(sizes: list[int], most: int, given: list[int]) -> None:
-    assert share_out(sizes, most) == given
+    assert distribute_places(sizes, most) == given
 
 
 def test_many_slides() -> None:

@@ -39,14 +39,14 @@ def export(report: Path, to: str, *options: object) -> tuple[Path, Any]:
 def sign(report: Path, slide: str | None, name: str = "Ann & Bo|b") -> None:
     session = Session(report)
     try:
-        board = session.board
+        state = session.state
         open_cells = [
-            LabelChange(key, one.seen, "unclassified")
-            for key, one in board.cells.items()
+            LabelChange(key, one.last_decision, "unclassified")
+            for key, one in state.cells.items()
             if one.label == "unclassified"
         ]
-        board.change(name, open_cells)
-        session.sign(name, "looked twice", board.last, slide)
+        state.change(name, open_cells)
+        session.sign(name, "looked twice", state.last, slide)
     finally:
         session.close()
 
@@ -184,8 +184,8 @@ def test_only_a_signed_slide_is_final(report: Path) -> None:
 
 def test_what_was_signed_is_what_is_sent(report: Path) -> None:
     session = Session(report)
-    key, state = next((k, v) for k, v in session.board.cells.items() if v.label != "basophil")
-    session.board.change("Ann", [LabelChange(key, state.seen, "basophil")])
+    key, state = next((k, v) for k, v in session.state.cells.items() if v.label != "basophil")
+    session.state.change("Ann", [LabelChange(key, state.last_decision, "basophil")])
     session.close()
     sign(report, None)
     kinds = bundles(export(report, "fhir")[0])["anna"]
@@ -195,8 +195,9 @@ def test_what_was_signed_is_what_is_sent(report: Path) -> None:
 def test_a_decision_after_the_signature_takes_it_away(report: Path) -> None:
     sign(report, None)
     session = Session(report)
-    key = next(key for key in session.board.cells if key[0] == 0)
-    session.board.change("Bob", [LabelChange(key, session.board.cells[key].seen, "monocyte")])
+    key = next(key for key in session.state.cells if key[0] == 0)
+    last = session.state.cells[key].last_decision
+    session.state.change("Bob", [LabelChange(key, last, "monocyte")])
     session.close()
     _, done = export(report, "fhir")
     assert done.exit_code == 0 and "1 final, 1 preliminary" in done.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from conftest import INFO, cells, make_cell, schema
 import wbcdet
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, CellType, FieldResult, count_labels
 from wbcdet.results.document import ResultsError, build_document, load_document, parse_document
+from wbcdet.utils.errors import WbcdetError
 
 
 def results() -> list[FieldResult]:
@@ -140,3 +142,16 @@ def test_a_label_that_a_person_gave() -> None:
     assert loaded[0].detections.class_id[0] == len(ALL_LABELS)
     assert loaded[0].detections.data["class_name"][0] == "blast"
     assert loaded[0].to_dict() == document["fields"][0]
+
+
+@pytest.mark.parametrize(
+    ("module", "use", "extra"),
+    [("supervision", "detections", "train"), ("pandas", "to_frame", "pandas")],
+)
+def test_what_is_not_installed_is_said_with_the_command(
+    monkeypatch: pytest.MonkeyPatch, module: str, use: str, extra: str
+) -> None:
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(WbcdetError, match=rf"^{use}.* needs {module}.*: pip install .*{extra}"):
+        asked = getattr(results()[0], use)
+        asked()

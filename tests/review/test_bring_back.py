@@ -45,7 +45,7 @@ def bring(report: Path, file: Path, *options: object) -> Result:
     return run("review", report, "--import", file, "--reviewer", "Ann", *options)
 
 
-def board(report: Path) -> ReviewState:
+def state(report: Path) -> ReviewState:
     store = Store(report)
     try:
         return ReviewState(load_report(report), store)
@@ -120,14 +120,14 @@ def corrected(kind: str, out: Path) -> Path:
 
 @pytest.mark.parametrize("kind", FILES)
 def test_a_round_trip(report: Path, kind: str) -> None:
-    before = board(report)
+    before = state(report)
     (report / "review.sqlite").unlink()
     path = corrected(kind, export(report, kind))
     done = bring(report, path)
     assert done.exit_code == 0, done.output
     assert "cells 1 renamed, 1 with another box, 1 added, 0 deleted" in done.output
     assert "1 cells of these fields are not in the file and stay" in done.output
-    after = board(report)
+    after = state(report)
     assert after.cells[0, 0].label == "blast" and after.cells[0, 0].who == "Ann"
     was, now = before.cells[0, 1].box, after.cells[0, 1].box
     assert now[0] == pytest.approx(was[0] + 3, abs=0.11) and after.cells[0, 1].moved
@@ -137,9 +137,9 @@ def test_a_round_trip(report: Path, kind: str) -> None:
     assert sum(one.reviewed for one in after.cells.values()) == 3
     last = after.last
     assert bring(report, path).exit_code == 0  # the same file again changes nothing
-    assert board(report).last == last
+    assert state(report).last == last
     done = bring(report, path, "--delete-missing")
-    assert "1 deleted" in done.output and board(report).cells[0, 2].label == "deleted"
+    assert "1 deleted" in done.output and state(report).cells[0, 2].label == "deleted"
     store = Store(report)
     again = ReviewState(load_report(report), store)
     again.undo("Ann")
@@ -159,7 +159,7 @@ def test_conflicts_stay_and_are_said(report: Path) -> None:
     done = bring(report, path)
     assert done.exit_code == 1
     assert "cell 0 is blast by Ann here and plasma cell in the file; it stays" in done.output
-    assert board(report).cells[0, 0].label == "blast"
+    assert state(report).cells[0, 0].label == "blast"
     box = document["annotations"][1]["bbox"]
     document["annotations"] = [
         {"id": 1, "image_id": 1, "category_id": 90, "bbox": box},
@@ -207,7 +207,7 @@ def test_a_task_that_nobody_has_annotated(report: Path) -> None:
     path = export(report, "labelstudio") / "tasks.json"
     done = bring(report, path, "--delete-missing")
     assert done.exit_code == 1 and "no annotation yet" in done.output
-    assert board(report).last == 0
+    assert state(report).last == 0
 
 
 @pytest.mark.parametrize(
@@ -263,7 +263,7 @@ def test_a_report_without_a_cell(report: Path) -> None:
     (report / "results.json").write_text(json.dumps(document))
     done = bring(report, path)
     assert done.exit_code == 0 and "0 renamed" in done.output
-    after = board(report)
+    after = state(report)
     assert {one.label for one in after.cells.values()} >= {"blast", "plasma cell"}
     assert all(one.reviewed for one in after.cells.values())
 

@@ -110,11 +110,11 @@ def test_results_documents(report: Path, folder: Path, data: st.DataObject) -> N
         found = load_report(folder)
         store = Store(folder)
         try:
-            board = ReviewState(found, store)
-            for key in board.cells:
-                json.dumps(cell_row(board, key), allow_nan=False)
+            state = ReviewState(found, store)
+            for key in state.cells:
+                json.dumps(cell_row(state, key), allow_nan=False)
             for group in (None, *found.groups):
-                counts.side_by_side(board, group, counts.machine(board, group))
+                counts.side_by_side(state, group, counts.machine(state, group))
         finally:
             store.close()
 

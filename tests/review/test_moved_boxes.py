@@ -25,100 +25,100 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def board(counted: Path, tmp_path: Path) -> ReviewState:
+def state(counted: Path, tmp_path: Path) -> ReviewState:
     return ReviewState(load_report(counted), Store(tmp_path))
 
 
-def again(board: ReviewState, folder: Path) -> ReviewState:
-    return ReviewState(board.report, Store(folder))
+def again(state: ReviewState, folder: Path) -> ReviewState:
+    return ReviewState(state.report, Store(folder))
 
 
-def test_moved_and_undone(board: ReviewState, tmp_path: Path) -> None:
-    first = board.cells[0, 0]
+def test_moved_and_undone(state: ReviewState, tmp_path: Path) -> None:
+    first = state.cells[0, 0]
     found, label = first.box, first.label
-    board.move("Ann", (0, 0), 0, (50, 60, 90, 100))
-    for now in (board, again(board, tmp_path)):
+    state.move("Ann", (0, 0), 0, (50, 60, 90, 100))
+    for now in (state, again(state, tmp_path)):
         cell = now.cells[0, 0]
         assert cell.box == (50, 60, 90, 100) and cell.origin == found and cell.moved
         assert cell.label == label and not cell.reviewed  # nobody has confirmed its name
         assert cell_row(now, (0, 0))[5] == (50, 60, 90, 100) and cell_row(now, (0, 0))[12] == 1
-    board.change("Ann", [LabelChange((0, 0), first.seen, "monocyte")])
+    state.change("Ann", [LabelChange((0, 0), first.last_decision, "monocyte")])
     assert first.box == (50, 60, 90, 100)  # another name leaves the box
-    board.undo("Ann")
-    board = again(board, tmp_path)
-    assert board.cells[0, 0].moved and board.cells[0, 0].label == label
-    board.undo("Ann")
-    assert board.cells[0, 0].box == found and not board.cells[0, 0].moved
-    board.redo("Ann")
-    assert again(board, tmp_path).cells[0, 0].box == (50, 60, 90, 100)
+    state.undo("Ann")
+    state = again(state, tmp_path)
+    assert state.cells[0, 0].moved and state.cells[0, 0].label == label
+    state.undo("Ann")
+    assert state.cells[0, 0].box == found and not state.cells[0, 0].moved
+    state.redo("Ann")
+    assert again(state, tmp_path).cells[0, 0].box == (50, 60, 90, 100)
 
 
-def test_outside_of_the_field(board: ReviewState) -> None:
-    width, height = (getattr(board.report.fields[0].result, side) for side in ("width", "height"))
-    board.move("Ann", (0, 0), 0, (-50, -10, 30, 40))
-    cell = board.cells[0, 0]
+def test_outside_of_the_field(state: ReviewState) -> None:
+    width, height = (getattr(state.report.fields[0].result, side) for side in ("width", "height"))
+    state.move("Ann", (0, 0), 0, (-50, -10, 30, 40))
+    cell = state.cells[0, 0]
     assert cell.box == (0, 0, 30, 40) and cell.touches_edge
     for box in (
         (width + 1, 0, width + 40, 40), (-90, 10, -50, 50), (10, height + 5, 50, height + 50),
         (30, 30, 20, 20), (10, 10, 13, 90),
     ):  # fmt: skip
         with pytest.raises(ChangeError, match="too small"):
-            board.move("Ann", (0, 0), cell.seen, box)
+            state.move("Ann", (0, 0), cell.last_decision, box)
     assert cell.box == (0, 0, 30, 40)
-    last = board.last
-    board.move("Ann", (0, 0), cell.seen, cell.box)  # where it is already: no step
-    assert board.last == last
+    last = state.last
+    state.move("Ann", (0, 0), cell.last_decision, cell.box)  # where it is already: no step
+    assert state.last == last
 
 
-def test_what_cannot_be_moved(board: ReviewState) -> None:
+def test_what_cannot_be_moved(state: ReviewState) -> None:
     with pytest.raises(ChangeError, match="no such cell"):
-        board.move("Ann", (0, 999), 0, (1, 1, 30, 30))
-    board.move("Ann", (0, 0), 0, (10, 10, 40, 40))
+        state.move("Ann", (0, 999), 0, (1, 1, 30, 30))
+    state.move("Ann", (0, 0), 0, (10, 10, 40, 40))
     with pytest.raises(ConflictError):
-        board.move("Bob", (0, 0), 0, (20, 20, 50, 50))
-    board.change("Ann", [LabelChange((0, 1), 0, DELETED)])
+        state.move("Bob", (0, 0), 0, (20, 20, 50, 50))
+    state.change("Ann", [LabelChange((0, 1), 0, DELETED)])
     with pytest.raises(ChangeError, match="no such cell"):
-        board.move("Ann", (0, 1), board.cells[0, 1].seen, (10, 10, 40, 40))
+        state.move("Ann", (0, 1), state.cells[0, 1].last_decision, (10, 10, 40, 40))
 
 
-def test_the_border_counts_where_the_box_is_now(board: ReviewState, tmp_path: Path) -> None:
-    options = replace(board.report.options, exclude_edge=True)
-    fields = (replace(board.report.fields[0], left_out={0: "edge"}), *board.report.fields[1:])
-    board = ReviewState(replace(board.report, options=options, fields=fields), Store(tmp_path))
-    board.move("Ann", (0, 1), 0, (0, 50, 30, 80))
-    assert board.left_out((0, 1)) == "edge"
-    board.move("Ann", (0, 0), 0, (50, 50, 80, 80))
-    assert board.left_out((0, 0)) is None
-    board.undo("Ann")
-    assert board.left_out((0, 1)) == "edge"
+def test_the_border_counts_where_the_box_is_now(state: ReviewState, tmp_path: Path) -> None:
+    options = replace(state.report.options, exclude_edge=True)
+    fields = (replace(state.report.fields[0], left_out={0: "edge"}), *state.report.fields[1:])
+    state = ReviewState(replace(state.report, options=options, fields=fields), Store(tmp_path))
+    state.move("Ann", (0, 1), 0, (0, 50, 30, 80))
+    assert state.left_out((0, 1)) == "edge"
+    state.move("Ann", (0, 0), 0, (50, 50, 80, 80))
+    assert state.left_out((0, 0)) is None
+    state.undo("Ann")
+    assert state.left_out((0, 1)) == "edge"
 
 
-def test_numbers_in_a_slide_never_change(board: ReviewState, tmp_path: Path) -> None:
-    for group in board.report.groups:
+def test_numbers_in_a_slide_never_change(state: ReviewState, tmp_path: Path) -> None:
+    for group in state.report.groups:
         own = [
             cell.number
-            for key, cell in board.cells.items()
-            if board.report.fields[key[0]].group == group
+            for key, cell in state.cells.items()
+            if state.report.fields[key[0]].group == group
         ]
         assert own == list(range(1, len(own) + 1))
-    cells = len(board.report.fields[0].result.cells)
-    first = board.draw("Ann", 0, (50, 50, 90, 90), "blast", None)
-    board.undo("Ann")
-    second = board.draw("Ann", 0, (50, 50, 95, 95), "blast", None)
+    cells = len(state.report.fields[0].result.cells)
+    first = state.draw("Ann", 0, (50, 50, 90, 90), "blast", None)
+    state.undo("Ann")
+    second = state.draw("Ann", 0, (50, 50, 95, 95), "blast", None)
     with pytest.raises(ChangeError):
-        board.draw("Ann", 0, (50, 50, 90, 90), "", None)
-    third = board.draw("Ann", 0, (10, 50, 90, 90), "blast", None)
-    for now in (board, again(board, tmp_path)):
+        state.draw("Ann", 0, (50, 50, 90, 90), "", None)
+    third = state.draw("Ann", 0, (10, 50, 90, 90), "blast", None)
+    for now in (state, again(state, tmp_path)):
         assert [now.cells[key].number for key in (first, second, third)] == [
             cells + 1, cells + 2, cells + 3,
         ]  # fmt: skip
 
 
 @pytest.mark.parametrize("box", ["[1, 2, 3]", "[1, 2, 3, NaN]", '"abcd"', "[-9, 0, 900, 900]"])
-def test_a_forged_box(board: ReviewState, tmp_path: Path, box: str) -> None:
+def test_a_forged_box(state: ReviewState, tmp_path: Path, box: str) -> None:
     """The database may come from somebody else: a box that is invalid, or leads outside."""
     store = Store(tmp_path)
-    board.move("Ann", (0, 0), 0, (10, 10, 40, 40))
+    state.move("Ann", (0, 0), 0, (10, 10, 40, 40))
     row = store.decisions()[0]
     store.close()
     import sqlite3
@@ -130,7 +130,7 @@ def test_a_forged_box(board: ReviewState, tmp_path: Path, box: str) -> None:
             (row.file, json.dumps(row.box), f'{{"label": "x", "reviewed": true, "box": {box}}}'),
         )
     try:
-        forged = again(board, tmp_path)
+        forged = again(state, tmp_path)
     except StoreError:
         return
     assert forged.strays == 1 and forged.cells[0, 0].box == (10, 10, 40, 40)

@@ -63,10 +63,12 @@ def one_line(done: Result) -> str:
 
 
 def settle_all(session: Session) -> None:
-    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
+    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
     if open_:
-        wishes = [LabelChange(key, session.board.cells[key].seen, "monocyte") for key in open_]
-        session.board.change("Ann", wishes)
+        changes = [
+            LabelChange(key, session.state.cells[key].last_decision, "monocyte") for key in open_
+        ]
+        session.state.change("Ann", changes)
 
 
 def signed_files(report: Path) -> dict[str, bytes]:
@@ -258,7 +260,7 @@ def test_other_accounts_cannot_read_a_review(tmp_path: Path) -> None:
     (report / "review.sqlite").chmod(0o666)
     session = Session(report)
     settle_all(session)
-    session.sign("Ann", "", session.board.last)
+    session.sign("Ann", "", session.state.last)
     for path in (*report.glob("review*"), *(report / "reviewed").rglob("*")):
         wanted = 0o700 if path.is_dir() else 0o600
         assert path.stat().st_mode & 0o777 == wanted, path
@@ -270,7 +272,7 @@ def test_a_log_that_names_files_of_others(tmp_path: Path, secret: Path, file: st
     report = make_report(tmp_path, 1)
     session = Session(report)
     settle_all(session)
-    session.sign("Ann", "", session.board.last)
+    session.sign("Ann", "", session.state.last)
     session.close()
     log = report / "review-log.jsonl"
     entry = json.loads(log.read_text())
@@ -294,10 +296,10 @@ def test_numbers_and_patterns_without_end(tmp_path: Path) -> None:
     settle_all(session)
     drawn = session.draw("Ann", 0, (1, 1, 30, 30), "blast")
     assert drawn == (0, 10**9 + 1)
-    session.sign("Ann", "", session.board.last)
+    session.sign("Ann", "", session.state.last)
     session.close()
     session = Session(report)
-    assert check(session) == [] and drawn in session.board.cells
+    assert check(session) == [] and drawn in session.state.cells
     session.close()
     assert time.monotonic() - begun < 60
     assert {row["group"] for row in rows(report / "reviewed" / "differential.csv")} == {
@@ -497,7 +499,7 @@ def test_a_full_disk_signs_nothing(
     report = make_report(tmp_path, 1)
     session = Session(report)
     settle_all(session)
-    session.sign("Ann", "", session.board.last)
+    session.sign("Ann", "", session.state.last)
     before = signed_files(report)
 
     def full(*_: object) -> None:
@@ -508,7 +510,7 @@ def test_a_full_disk_signs_nothing(
     else:
         monkeypatch.setattr("wbcdet.review.sign_off.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
-        session.sign("Bob", "", session.board.last)
+        session.sign("Bob", "", session.state.last)
     monkeypatch.undo()
     assert len(session.log()) == 1 and check(session) == []
     session.close()
@@ -522,7 +524,7 @@ def test_signed_where_the_last_step_cannot_be_done(
     report = make_report(tmp_path, 1)
     session = Session(report)
     settle_all(session)
-    session.sign("Ann", "", session.board.last)
+    session.sign("Ann", "", session.state.last)
 
     def refused(*_: object) -> None:
         raise PermissionError(30, "Read-only file system")
@@ -530,7 +532,7 @@ def test_signed_where_the_last_step_cannot_be_done(
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refused)
         patch.setattr(signing, "_exchange", lambda *_: False)
-        session.sign("Bob", "", session.board.last)
+        session.sign("Bob", "", session.state.last)
         assert check(session) == []
     assert b"signed by Bob" in (session.reviewed_folder / "report.html").read_bytes()
     session.close()

@@ -117,13 +117,13 @@ def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
     for key in ((0, 0), (0, 39), (1, 0)):  # the last one is in a field that was not reached
         shown = picture(session.pictures.thumbnail(key))
         field = session.pictures.field(key[0])
-        wanted = picture(_thumbnail(field, session.board.cells[key].box))
+        wanted = picture(_thumbnail(field, session.state.cells[key].box))
         assert np.array_equal(shown, wanted), key
     with pytest.raises(PictureError, match="has changed"):
         path = report.parent / "fields" / "boris" / "field 001.png"
         cv2.imwrite(str(path), np.zeros((200, 320, 3), np.uint8))
         session.pictures._fields.clear()
-        session.pictures.field(session.board.report.fields[2].number)
+        session.pictures.field(session.state.report.fields[2].number)
     session.close()
 
 
@@ -131,9 +131,9 @@ def test_thumbnails_that_a_power_cut_took(report: Path) -> None:
     (report / JOURNAL / "pictures.bin").write_bytes(b"\xff\xd8")
     session = Session(report)
     assert picture(session.pictures.thumbnail((3, 39))).shape == (96, 96, 3)
-    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
-    session.board.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
-    assert session.sign("Ann", "", session.board.last)["number"] == 1
+    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    session.state.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
+    assert session.sign("Ann", "", session.state.last)["number"] == 1
     session.close()
 
 
@@ -222,9 +222,9 @@ def test_news_say_of_which_slide_they_are(server: Server) -> None:
 
 def test_a_signature_is_of_one_report(report: Path) -> None:
     session = Session(report)
-    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
-    session.board.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
-    session.sign("Ann", "", session.board.last)
+    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    session.state.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
+    session.sign("Ann", "", session.state.last)
     signed = session.signed()
     assert signed is not None and signed["current"]
     session.close()
@@ -306,9 +306,9 @@ def test_a_review_that_changes_nothing_changes_no_figure(tmp_path: Path) -> None
     )
     report = make_report(tmp_path, 3, *options)
     session = Session(report, who="Ann")
-    open_ = [key for key, one in session.board.cells.items() if one.label == "unclassified"]
-    session.board.change("Ann", [LabelChange(key, 0, "unclassified") for key in open_])
-    session.sign("Ann", "", session.board.last)
+    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    session.state.change("Ann", [LabelChange(key, 0, "unclassified") for key in open_])
+    session.sign("Ann", "", session.state.last)
     session.close()
     for name in ("differential.csv", "cells.csv", "fields.csv"):
         assert (report / "reviewed" / name).read_bytes() == (report / name).read_bytes(), name

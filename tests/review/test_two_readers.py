@@ -36,9 +36,11 @@ class Readers:
         self.boards = [ReviewState(self.report, store) for store in self.stores]
 
     def call(self, reader: int, label: str, *keys: Key) -> None:
-        board = self.boards[reader]
+        state = self.boards[reader]
         for key in keys:
-            board.change(("Ann", "Bob")[reader], [LabelChange(key, board.cells[key].seen, label)])
+            state.change(
+                ("Ann", "Bob")[reader], [LabelChange(key, state.cells[key].last_decision, label)]
+            )
 
     def draw(self, reader: int, box: tuple[float, float, float, float], label: str) -> Key:
         return self.boards[reader].draw(("Ann", "Bob")[reader], 0, box, label, None)

@@ -275,8 +275,8 @@ def test_paths_only_where_allowed(tmp_path: Path, jpeg: bytes) -> None:
             problem(service.post("/v1/analyze", json={"path": path}), 403, "path-not-allowed")
         for path in ("none.jpg", "."):
             problem(service.post("/v1/analyze", json={"path": path}), 422, "unreadable-picture")
-        wishes = {"pictures": [{"path": "none.jpg"}, {"path": "a.jpg"}]}
-        found = fields(service.post("/v1/batch", json=wishes))
+        pictures = {"pictures": [{"path": "none.jpg"}, {"path": "a.jpg"}]}
+        found = fields(service.post("/v1/batch", json=pictures))
         assert [one.failure is None for one in found] == [False, True]
     plain = Service()
     with plain.client:

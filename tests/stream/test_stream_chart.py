@@ -9,7 +9,7 @@ from streaming import HEIGHT, WIDTH, frame_at, raster
 
 from wbcdet.records import CellType
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
-from wbcdet.stream.association import apart, likeness, match, shown
+from wbcdet.stream.association import likeness, match, separate_cells, shown
 from wbcdet.stream.focus import Focus, sharpness
 from wbcdet.stream.slide_map import Move, Position, SlideMap
 from wbcdet.stream.track import Track
@@ -66,7 +66,7 @@ def test_a_lost_place_is_found_again() -> None:
         seen, picture = ground(x, 0)
         position = chart.follow(seen) or chart.begin_island(seen)
         chart.add(position, picture, seen, [])
-    chart.lose()
+    chart.lose_position()
     assert chart.follow(ground(200, 100)[0]) is None
     assert chart.find(ground(1150, 700)[0]) is None
     found = chart.find(ground(200, 100)[0], most=1)
@@ -77,7 +77,7 @@ def test_a_lost_place_is_found_again() -> None:
 def test_two_islands_become_one() -> None:
     chart = SlideMap()
     for x in (0, 900):
-        chart.lose()
+        chart.lose_position()
         seen, picture = ground(x, 0)
         chart.add(chart.begin_island(seen), picture, seen, [])
     assert chart.islands() == [1, 2]
@@ -102,7 +102,7 @@ def test_the_search_for_islands_that_are_one_goes_on(monkeypatch: pytest.MonkeyP
     for x in (300, 0, 600, 900):
         seen, picture = ground(x, 0)
         chart.add(chart.follow(seen) or chart.begin_island(seen), picture, seen, [])
-    chart.lose()
+    chart.lose_position()
     seen, picture = ground(250, 500)
     assert chart.find(seen, most=0) is None
     number = chart.add(chart.begin_island(seen), picture, seen, [])
@@ -171,8 +171,8 @@ def test_known_cells_are_recognised_where_a_border_cuts_them() -> None:
 def test_neighbours_stay_apart() -> None:
     assert likeness((0, 0, 60, 60), (50, 0, 110, 60), whole=True) == 0
     small, large = make_cell(0, (20, 20, 70, 70)), make_cell(1, (0, 0, 100, 100))
-    assert len(apart([small, large])) == 1
-    assert len(apart([small, make_cell(1, (60, 20, 110, 70))])) == 2
+    assert len(separate_cells([small, large])) == 1
+    assert len(separate_cells([small, make_cell(1, (60, 20, 110, 70))])) == 2
 
 
 def test_a_track_survives_the_journal_and_a_move() -> None:

@@ -74,13 +74,13 @@ def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def review(folder: Path, names: dict[str, str], cells: int) -> None:
     """Decide on the first cells, each as it is or by another name."""
     session = Session(folder, folder / "fields")
-    board = session.board
-    wishes = [
-        LabelChange(key, one.seen, names.get(str(one.cell.label), str(one.cell.label)))
-        for key, one in list(board.cells.items())[:cells]
+    state = session.state
+    changes = [
+        LabelChange(key, one.last_decision, names.get(str(one.cell.label), str(one.cell.label)))
+        for key, one in list(state.cells.items())[:cells]
         if one.cell
     ]
-    board.change("Ann", wishes)
+    state.change("Ann", changes)
     session.close()
 
 
@@ -218,11 +218,11 @@ def test_one_that_is_not_better_is_refused(smears: Path, tmp_path: Path) -> None
     report = copy_of(smears, tmp_path / "report")
     rng = np.random.default_rng(0)
     session = Session(report, report / "fields")
-    names = rng.permutation([str(one.label) for one in session.board.cells.values()])
-    wishes = [
-        LabelChange(key, 0, str(name)) for key, name in zip(session.board.cells, names, strict=True)
+    names = rng.permutation([str(one.label) for one in session.state.cells.values()])
+    changes = [
+        LabelChange(key, 0, str(name)) for key, name in zip(session.state.cells, names, strict=True)
     ]
-    session.board.change("Ann", wishes)  # names by chance: there is nothing to learn
+    session.state.change("Ann", changes)  # names by chance: there is nothing to learn
     session.close()
     code, out = run(report, "--quiet")
     assert code == 1 and "Not installed: nothing has become better." in out, out
@@ -313,7 +313,7 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     report = copy_of(smears, tmp_path / "report")
     review(report, {"eosinophil": DELETED}, 66)  # nine fields of seven cells, and three of the next
     session = Session(report)
-    session.board.draw("Ann", 0, (0, 0, 40, 40), "neutrophil", None)
+    session.state.draw("Ann", 0, (0, 0, 40, 40), "neutrophil", None)
     found = read_reviewed_fields([session])
     session.close()
     assert len(found.fields) == 9 and found.unfinished == 1

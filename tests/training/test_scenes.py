@@ -130,7 +130,7 @@ def test_form_and_boxes(maker: SceneMaker) -> None:
 
 def test_boxes_lie_on_the_cells(maker: SceneMaker, monkeypatch: pytest.MonkeyPatch) -> None:
     # Without changes of colour a white cell keeps its own, so that it can be told from the rest.
-    for change in ("change_stain", "change_light", "change_optics"):
+    for change in ("change_stain", "change_light", "change_optics", "match_field_stain"):
         monkeypatch.setattr(scenes, change, lambda image, *_, **__: image)
     monkeypatch.setattr(SceneMaker, "_eyepiece", lambda self, image, boxes, *_: (image, boxes))
     monkeypatch.setattr(SceneMaker, "_strew", lambda self, image, *_: image)

@@ -6,11 +6,12 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from wbcdet.batch.counted_field import CountedField, Engine
 from wbcdet.batch.resume import ResumePlan, check_fields, keep_names, plan_resume
-from wbcdet.io.discover import Root, Source, below
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.io.source import Root, Source, below
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header, note_roots
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def prepare(
-    job: Job, sources: list[Source], journal: Journal, info: dict[str, Any]
+    job: Job, sources: list[Source], journal: Journal, info: RunInfo
 ) -> tuple[list[Source], ResumePlan]:
     """Plan the count: begin a journal, or check that an earlier one can be continued.
 

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
 
-from wbcdet.io.discover import Source
+from wbcdet.inference.quality import QualityInfo
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
+from wbcdet.io.source import Source
 from wbcdet.records import DAMAGED, FieldResult
-from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
@@ -30,8 +32,8 @@ class CountedField:
     """
 
     result: FieldResult
-    stamp: dict[str, Any] | None = None
-    quality: dict[str, Any] | None = None
+    stamp: FileStamp | None = None
+    quality: QualityInfo | None = None
     pictures: Sequence[bytes] = ()
     drawing: bytes | None = None
 
@@ -39,7 +41,7 @@ class CountedField:
 class Engine(Protocol):
     """What counts fields: this process, or others."""
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Give what made the results, as ``Analyzer.info``."""
         ...
 
@@ -64,7 +66,7 @@ class LocalEngine:
         self._analyzer = analyzer
         self._claims = claims
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results."""
         return self._analyzer.info()
 
@@ -72,7 +74,7 @@ class LocalEngine:
         self, sources: Iterable[Source], *, draw: bool, dedupe: bool
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
-        stamps, waiting = InputFingerprints(), deque[dict[str, Any] | None]()
+        stamps, waiting = InputFingerprints(), deque[FileStamp | None]()
 
         def stamped() -> Iterator[Source]:
             # Before it is read: a file that changes meanwhile is seen to have changed by the next
@@ -84,14 +86,14 @@ class LocalEngine:
         for field, result in self._analyzer.analyze_fields(stamped()):
             if self._claims is not None:
                 result = self._claims(result)
-            yield keep_of(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
+            yield make_counted_field(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
             del field  # while the next one is waited for, its memory is free
 
 
-def keep_of(
+def make_counted_field(
     field: Field | None,
     result: FieldResult,
-    stamp: dict[str, Any] | None,
+    stamp: FileStamp | None,
     *,
     draw: bool,
     dedupe: bool,
@@ -117,7 +119,7 @@ def keep_of(
         return CountedField(result, stamp)
     try:
         pictures = [*(cut_thumbnails(field, result.cells) or [cut_overview(field)])]
-        quality = asdict(measure_field(field, cell_width(result.cells)))
+        quality = measure_field(field, cell_width(result.cells)).to_dict()
         if result.is_damaged:
             quality["problems"] = (*quality["problems"], DAMAGED)
         pictures += [encode_registration_image(field.pixels)] * dedupe

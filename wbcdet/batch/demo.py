@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcdet.batch.predict import Run, run
-from wbcdet.io.discover import Root, Source, field_name
+from wbcdet.io.source import Root, Source, field_name
 from wbcdet.records import LABELS, Cell, CellType, FieldResult
 from wbcdet.results.writer import Report
 from wbcdet.utils.boxes import iou

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from wbcdet.io.discover import Source
+from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
+from wbcdet.results.document import ResultsDocument
 from wbcdet.results.writer import Report
 from wbcdet.utils.progress import progress
 
@@ -20,7 +21,7 @@ class Run:
     """Outcome of a run: its records, its results document, and whether it was stopped early."""
 
     results: list[FieldResult]
-    document: dict[str, Any]
+    document: ResultsDocument
     interrupted: bool
 
     @property

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbcdet.batch.counted_field import CountedField, keep_of
-from wbcdet.io.discover import Source
+from wbcdet.batch.counted_field import CountedField, make_counted_field
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
-from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 from wbcdet.settings import Settings
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.extras import missing
@@ -85,16 +86,16 @@ class RayEngine:
         self._make = ray.remote(num_cpus=1, max_restarts=0)(_Counter)
         self._given = (settings, None if weights is None else str(weights.absolute()))
         self._workers: dict[Any, _Worker] = {}  # by actor
-        self._hello: dict[Any, _Worker] = {}  # by the reference to its first answer
+        self._loading: dict[Any, _Worker] = {}  # by the reference to its first answer
         self._looked = 0.0
-        self._info: dict[str, Any] | None = None
+        self._info: RunInfo | None = None
         try:
             self._wait_for_worker()
         except BaseException:
             self.close()
             raise
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results."""
         assert self._info is not None
         return self._info
@@ -134,13 +135,13 @@ class RayEngine:
                         following += 1
                     else:
                         break
-            refs = [*under_way, *self._hello]
+            refs = [*under_way, *self._loading]
             if not refs or not any(one.ready for one in self._workers.values()):
                 self._wait_for_worker()
                 continue
             for ref in self._ray.wait(refs, num_returns=1, timeout=_LOOK_S)[0]:
-                if ref in self._hello:
-                    self._greet(ref)
+                if ref in self._loading:
+                    self._note_ready(ref)
                     continue
                 worker, number = under_way.pop(ref)
                 try:
@@ -184,7 +185,7 @@ class RayEngine:
         for _ in range(wanted - len(self._workers)):
             actor = self._make.remote(*self._given)
             worker = self._workers[actor] = _Worker(actor)
-            self._hello[actor.hello.remote()] = worker
+            self._loading[actor.describe_worker.remote()] = worker
 
     def _wait_for_worker(self) -> None:
         """Wait until there is a worker.
@@ -193,26 +194,26 @@ class RayEngine:
             RayError: none comes.
         """
         until = time.monotonic() + _NO_WORKER_S
-        while not any(one.ready for one in self._workers.values()):
+        while not any(worker.ready for worker in self._workers.values()):
             if time.monotonic() > until:
                 raise RayError(
                     f"the Ray cluster has had no free processor for {_NO_WORKER_S:g} s; what is "
                     "done is kept, and the same command goes on from there"
                 )
             self._look()
-            if not self._hello:
+            if not self._loading:
                 time.sleep(0.2)
                 continue
-            for ref in self._ray.wait([*self._hello], num_returns=1, timeout=1.0)[0]:
-                self._greet(ref)
+            for ref in self._ray.wait([*self._loading], num_returns=1, timeout=1.0)[0]:
+                self._note_ready(ref)
 
-    def _greet(self, ref: Any) -> None:
+    def _note_ready(self, ref: Any) -> None:
         """Take note that a worker has loaded its models, or could not.
 
         Raises:
             RayError: it has others than the workers before it, or none.
         """
-        worker = self._hello.pop(ref)
+        worker = self._loading.pop(ref)
         try:
             version, info = self._ray.get(ref)
         except self._ray.exceptions.RayTaskError as error:
@@ -247,7 +248,7 @@ class _Counter:
         self._analyzer = Analyzer(settings, threads=1, weights=weights)
         self._stamps = InputFingerprints()
 
-    def hello(self) -> tuple[str, dict[str, Any]]:
+    def describe_worker(self) -> tuple[str, RunInfo]:
         """Say which version and models it has."""
         return __version__, self._analyzer.info()
 
@@ -260,7 +261,7 @@ class _Counter:
         dedupe: bool,
     ) -> CountedField | None:
         """Count a field; None where its file is not here and must be sent."""
-        stamp = None
+        stamp: FileStamp | None = None
         if data is not None and status is not None:
             from hashlib import sha256
 
@@ -277,7 +278,7 @@ class _Counter:
         result = self._analyzer.analyze(field)
         if result.failure is not None:
             return CountedField(result, stamp)
-        return keep_of(field, result, stamp, draw=draw, dedupe=dedupe)
+        return make_counted_field(field, result, stamp, draw=draw, dedupe=dedupe)
 
 
 def _status(source: Source) -> tuple[int, int] | None:

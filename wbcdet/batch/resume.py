@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
-from wbcdet.io.discover import Root, Source
+from wbcdet.io.source import Root, Source
 from wbcdet.report.header import ResumeError, roots_of
-from wbcdet.report.input_fingerprint import InputFingerprints
+from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import FIELDS
+from wbcdet.utils.schemas import JsonObject
 
 #: Files named in a line; the rest are counted.
 _MAX_NAMED = 3
@@ -78,7 +78,7 @@ def check_fields(journal: Journal, sources: Sequence[Source], roots: Sequence[Ro
         )
 
 
-def _stamp(journal: Journal, name: str) -> dict[str, Any] | None:
+def _stamp(journal: Journal, name: str) -> FileStamp | None:
     try:
         return JournalEntry.checked(name, journal.read(name)).stamp
     except JournalError:
@@ -164,7 +164,7 @@ def plan_resume(
 
 def _complete(
     entry: JournalEntry,
-    record: Mapping[str, Any],
+    record: JsonObject,
     journal: Journal,
     picture: str | None,
     dedupe: bool,

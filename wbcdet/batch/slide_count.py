@@ -8,10 +8,11 @@ from pathlib import Path
 
 from wbcdet.batch.slides import SlideOptions, SlidePlan, plan_slide
 from wbcdet.differential.differential import NOT_CLASSIFIED
-from wbcdet.io.discover import Found, Source
+from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import slide_of
 from wbcdet.io.slides.open import is_slide
+from wbcdet.io.source import Source
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
 from wbcdet.report.journal import Journal, JournalError
@@ -39,7 +40,7 @@ def is_named_slide(text: str, *, wanted: bool) -> bool:
         return False
 
 
-def slides_in(found: Found, *, wanted: bool) -> list[Source]:
+def slides_in(found: SearchResult, *, wanted: bool) -> list[Source]:
     """Return the slides among what a search found, each once.
 
     Raises:

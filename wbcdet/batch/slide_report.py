@@ -8,8 +8,8 @@ from wbcdet.batch.slide_count import SlideCount
 from wbcdet.batch.slides import SlidePlan
 from wbcdet.differential.differential import ALL
 from wbcdet.differential.grouping import group_of
-from wbcdet.io.discover import below
 from wbcdet.io.slide_part import slide_of
+from wbcdet.io.source import below
 from wbcdet.records import ARTEFACT, FieldResult
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import Overlaps
@@ -46,7 +46,9 @@ def finish_slides(
 
     results = [JournalEntry.from_record(journal.read(name)).result for name in names]
     maps = [
-        _write_map(job, plan, [one for one in results if slide_of(one.file) == slide], shared)
+        _write_map(
+            job, plan, [result for result in results if slide_of(result.file) == slide], shared
+        )
         for slide, plan in slides.plans.items()
     ]
     how = [
@@ -67,13 +69,13 @@ def _write_map(
         OSError: they cannot be written.
     """
     cells = [
-        (one.file, cell, one.region.on_slide(cell.box))
-        for one in results
-        if one.region is not None
-        for cell in one.cells
-        if (one.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
+        (result.file, cell, result.region.on_slide(cell.box))
+        for result in results
+        if result.region is not None
+        for cell in result.cells
+        if (result.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
     ]
-    read = [one for one in results if one.failure is None]
+    read = [result for result in results if result.failure is None]
     area = sum(plan.mm2(one.file) for one in read)
     cores = [(plan.cores[one.file], bool(one.region and one.region.edge)) for one in read]
     slide = slide_of(plan.parts[0].name)

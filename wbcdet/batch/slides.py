@@ -16,11 +16,12 @@ import numpy.typing as npt
 from wbcdet.inference.magnification import CELL_UM
 from wbcdet.inference.smear_map import SmearMap, map_smear
 from wbcdet.inference.tiling import Tile, plan
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
+from wbcdet.io.source import Source
 from wbcdet.records import Cell, FieldResult
+from wbcdet.utils.schemas import JsonObject
 
 #: Core of a part in pixels of its level, and what neighbours share beyond it, µm: more than the
 #: largest cell.
@@ -306,7 +307,7 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
     return polygons
 
 
-def _geometries(document: Any) -> Iterator[dict[str, Any]]:
+def _geometries(document: Any) -> Iterator[JsonObject]:
     if isinstance(document, list):  # as QuPath writes several objects
         for one in document:
             yield from _geometries(one)

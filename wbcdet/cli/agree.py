@@ -55,7 +55,7 @@ def agree(
     from wbcdet.differential.csv_table import TableError
     from wbcdet.differential.grouping import GroupingError, check_grouping
     from wbcdet.evaluation.agreement.compare import compare
-    from wbcdet.evaluation.agreement.counts import read_ours
+    from wbcdet.evaluation.agreement.counts import read_machine_counts
     from wbcdet.evaluation.agreement.manual import read_manual
     from wbcdet.evaluation.agreement.output import print_agreement
     from wbcdet.utils.tables import terminal
@@ -63,7 +63,9 @@ def agree(
     try:
         if group_by is not None:
             check_grouping(group_by)
-        found = compare(read_ours(ours, group_by), read_manual(manual, group_by), group_by)
+        found = compare(
+            read_machine_counts(ours, group_by), read_manual(manual, group_by), group_by
+        )
     except (TableError, GroupingError) as error:
         stop(str(error))
     if out is not None:

@@ -37,7 +37,8 @@ if TYPE_CHECKING:
     from wbcdet.batch.slide_count import SlideCount
     from wbcdet.batch.slides import SlideOptions
     from wbcdet.differential.identifiers import Identifiers
-    from wbcdet.io.discover import Found, Source
+    from wbcdet.io.discover import SearchResult
+    from wbcdet.io.source import Source
     from wbcdet.report.counts import CountOptions, ReportCounts
     from wbcdet.report.job import Job
     from wbcdet.settings import Settings
@@ -224,7 +225,7 @@ def _opened_engine(
 @dataclass(frozen=True, slots=True)
 class _Done:
     job: Job
-    tally: ReportCounts
+    counts: ReportCounts
     failures: int
 
 
@@ -285,15 +286,16 @@ def _check_browser() -> None:
 
 def _search(
     sources: list[str], out: Path, asked: SlideOptions, *, quiet: bool
-) -> tuple[Found, SlideCount | None]:
+) -> tuple[SearchResult, SlideCount | None]:
     """Return what the user named; the parts of it where it is slides."""
     from wbcdet.batch.slide_count import MixedError, SlideCount, is_named_slide, slides_in
-    from wbcdet.io.discover import Found, as_slide
+    from wbcdet.io.discover import SearchResult
+    from wbcdet.io.source import as_slide
 
     wanted = asked.um_per_px is not None or asked.zone is not None
-    named = [one for one in sources if is_named_slide(one, wanted=wanted)]
-    rest = [one for one in sources if one not in named]
-    found = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else Found()
+    named = [source for source in sources if is_named_slide(source, wanted=wanted)]
+    rest = [source for source in sources if source not in named]
+    found = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else SearchResult()
     for one in named:
         item, root = as_slide(one)
         found.fields.append(item)
@@ -374,9 +376,9 @@ def _run(
                 with finishing(quiet):
                     if slides is None:
                         names = [source.name for source in sources]
-                        tally = finish(job, names, journal, options)
+                        counts = finish(job, names, journal, options)
                     else:
-                        tally = finish_slides(job, slides, journal, options)
+                        counts = finish_slides(job, slides, journal, options)
             finally:
                 kept = f"{len(journal)} of {len(sources)} fields are kept in the journal"
     except KeyboardInterrupt:
@@ -394,7 +396,7 @@ def _run(
     except OSError as error:
         why = f"cannot write to {job.out}: {error.strerror or error}"
         stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)
-    return _Done(job, tally, sum(len(notes.failures) for notes in tally.notes.values()))
+    return _Done(job, counts, sum(len(notes.failures) for notes in counts.notes.values()))
 
 
 def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
@@ -407,7 +409,7 @@ def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
         elif not quiet:
             from wbcdet.report.terminal import print_count
 
-            print_count(done.tally, out, annotated=done.job.annotate, pdf=done.job.pdf)
+            print_count(done.counts, out, annotated=done.job.annotate, pdf=done.job.pdf)
         sys.stdout.flush()
     except BrokenPipeError:
         from wbcdet.cli.options import close_pipe

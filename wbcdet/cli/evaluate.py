@@ -153,10 +153,10 @@ def _run(
     try:
         for one in lists:
             with progress(one.title, one.size, quiet) as tick:
-                output.judged += evaluate_list(one, analyzer, tick, errors)
+                output.results += evaluate_list(one, analyzer, tick, errors)
     except KeyboardInterrupt:
         interrupted = True
-        if not output.judged:
+        if not output.results:
             raise
     except OSError as error:
         stop(f"{error.filename or 'a picture'} cannot be read: {error.strerror or error}")

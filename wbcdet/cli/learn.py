@@ -185,7 +185,7 @@ def _learn(
                 asked = (no_names, no_finding) if only is None else (no_names,)
                 stop(no_finding if only == "finding" else "; for the detector: ".join(asked))
             if out is None:
-                _lose_nothing(found)
+                _check_learned_reports(found)
             else:
                 check_output(out, "learn")  # before the minutes of learning
             _say_data(found, fields, shipped, no_names, no_finding, quiet=quiet)
@@ -245,7 +245,7 @@ def _said(judgement: Judgement | DetectorJudgement, what: str) -> bool:
     return judgement.better
 
 
-def _lose_nothing(found: Reviewed) -> None:
+def _check_learned_reports(found: Reviewed) -> None:
     """Check that nothing learnt gets lost. Learning starts at the shipped models each time: the
     reports that those in use were learnt from must be given again, or the user restores the shipped
     ones first."""

@@ -20,7 +20,7 @@ from wbcdet.utils.web.bind import PORT
 
 if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
-    from wbcdet.io.discover import Found
+    from wbcdet.io.discover import SearchResult
 
 _LOG = logging.getLogger(__name__)
 
@@ -199,7 +199,7 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
         return function(*arguments, **options)
 
     # Typer reads a command's options from either, by its version.
-    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     # A function may have the attribute; mypy's type of functions lacks it.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
@@ -253,7 +253,7 @@ def build_settings(
 
 def search_fields(
     sources: Sequence[str], out: Path, *, quiet: bool, may_be_slides: bool = False
-) -> Found:
+) -> SearchResult:
     """Return the fields that the user named; says what was passed over, and ends where there is
     none.
 

@@ -191,7 +191,7 @@ def _choose_useful(session: Session, number: int) -> None:
         from wbcdet.training.finetune.most_useful import MAX_CANDIDATES, most_useful
     except ImportError as error:
         stop(missing(error, "--most-useful", "train"))
-    total = min(len(session.board.cells), MAX_CANDIDATES)
+    total = min(len(session.state.cells), MAX_CANDIDATES)
     try:
         with progress("Looking for the most useful cells", total, quiet=False) as tick:
             session.useful = most_useful(session, load_shipped("classifier"), number, tick)
@@ -223,7 +223,7 @@ def _bring_back(
     from wbcdet.review.cell_state import ChangeError
 
     try:
-        done = bring_back(session.board, session.who, corrected, delete_missing=delete_missing)
+        done = bring_back(session.state, session.who, corrected, delete_missing=delete_missing)
     except ChangeError as error:
         stop(f"--reviewer: {error}")
     except OSError as error:
@@ -332,4 +332,4 @@ def _serve(session: Session, host: str, port: int | None, *, browser: bool) -> N
         opened_in_browser(listening.url) if browser else nullcontext(),
     ):
         server.run(sockets=[listening.socket])
-    print(f"{session.board.last} decisions are kept in {session.store.path}")
+    print(f"{session.state.last} decisions are kept in {session.store.path}")

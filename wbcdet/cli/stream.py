@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
@@ -38,6 +38,7 @@ from wbcdet.utils.web.bind import HOST, ListenError, listen
 if TYPE_CHECKING:
     from wbcdet.differential.reference_ranges import ReferenceRange
     from wbcdet.inference.analyzer import Analyzer
+    from wbcdet.inference.run_info import StreamInfo
     from wbcdet.report.counts import ReportCounts
     from wbcdet.stream.runner import Options, Outcome
     from wbcdet.stream.sources.base import FrameSource
@@ -174,9 +175,9 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
-    tally: ReportCounts
+    counts: ReportCounts
     outcome: Outcome | None
-    run: dict[str, Any]
+    run: StreamInfo
 
 
 def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
@@ -193,7 +194,7 @@ def _open(
     source: str | None, idle_stop: float | None, transport: str, *, restart: bool
 ) -> FrameSource | None:
     from wbcdet.stream.sources.base import SourceError
-    from wbcdet.stream.sources.latest_frame import try_out
+    from wbcdet.stream.sources.latest_frame import check_source
     from wbcdet.stream.sources.open import open_source
 
     if source is None:
@@ -203,7 +204,7 @@ def _open(
     try:
         opened = open_source(source, idle_stop=idle_stop, transport=transport)
         if restart:
-            try_out(opened)  # before anything is forgotten
+            check_source(opened)  # before anything is forgotten
         return opened
     except SourceError as error:
         stop(str(error))
@@ -244,8 +245,8 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
                 _settle(analyzer, store, quiet=task.quiet)
             store.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(store.views()), task.quiet) as tick:
-                tally = finish(out, journal, store, report_options, tick)
-                return _Done(tally, outcome, store.run)
+                counts = finish(out, journal, store, report_options, tick)
+                return _Done(counts, outcome, store.run)
     except (LockedError, OutputError) as error:
         stop(str(error))
     except ResumeError as error:
@@ -333,7 +334,7 @@ def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
         elif not task.quiet:
             from wbcdet.stream.display.terminal import print_stream
 
-            print_stream(done.tally, task.out, done.run)
+            print_stream(done.counts, task.out, done.run)
         sys.stdout.flush()
     except BrokenPipeError:
         close_pipe()

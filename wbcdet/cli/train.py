@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -13,6 +13,7 @@ from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.training.config import ClassifierRecipe, DetectorRecipe, TrainingError
 from wbcdet.utils.extras import missing
+from wbcdet.utils.schemas import JsonObject
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -194,7 +195,7 @@ def _percent(value: float | None) -> str:
     return "unknown (no validation cell is left)" if value is None else f"{100 * value:.1f} %"
 
 
-def _print_end(folder: Path, card: dict[str, Any], figure: str) -> None:
+def _print_end(folder: Path, card: JsonObject, figure: str) -> None:
     print(
         f"{folder / card['file']}: {card['name']}, {card['parameters'] / 1e6:.2f} million "
         f"parameters, {figure}; card in {folder / 'card.json'}"

@@ -11,7 +11,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from wbcdet.inference.surroundings import REACH, Surroundings, look_around
+from wbcdet.inference.surroundings import REACH, Surroundings, measure_surroundings
 from wbcdet.utils.boxes import Box
 
 # OpenCV's threads do not survive the fork of a data loader: its workers would wait forever.
@@ -69,7 +69,7 @@ class LabelledCell:
     around: Surroundings = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        self.around = look_around(self.patch, self.box)
+        self.around = measure_surroundings(self.patch, self.box)
 
 
 def cut_patch(image: np.ndarray, box: np.ndarray) -> tuple[np.ndarray, Box]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
@@ -173,7 +173,9 @@ class Differential:
     def alarm(self) -> str | None:
         """Return one plain line where a reason of which a single cell matters was counted, else
         None."""
-        found = [f"{one.count} {one.label}" for one in self.reasons() if one.flag == PRESENT]
+        found = [
+            f"{reason.count} {reason.label}" for reason in self.reasons() if reason.flag == PRESENT
+        ]
         if not found:
             return None
         return f"{self.group}: {', '.join(found)}: look at each of these cells first"
@@ -197,7 +199,7 @@ class Differential:
             f"wide and would be {then:.1f} with {self.target}"
         )
 
-    def rows(self) -> list[dict[str, Any]]:
+    def rows(self) -> list[dict[str, object]]:
         """Return flat rows under ``DIFFERENTIAL_COLUMNS``.
 
         One row a label, then one row a reason of unclassified cells, with its share of all white
@@ -304,7 +306,7 @@ class _Tally:
         )
 
 
-def _row(share: Share) -> dict[str, Any]:
+def _row(share: Share) -> dict[str, object]:
     return {
         "label": share.label,
         "count": share.count,

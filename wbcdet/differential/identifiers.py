@@ -37,7 +37,7 @@ class Identifiers:
 
 
 #: Their names, in the order in which they are shown.
-IDENTIFIERS: tuple[str, ...] = tuple(one.name for one in fields(Identifiers))
+IDENTIFIERS: tuple[str, ...] = tuple(field.name for field in fields(Identifiers))
 
 
 def read_identifiers(path: str | Path) -> Mapping[str, Identifiers]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
+from wbcdet.inference.cards import GroundCard
 from wbcdet.inference.domain_shift import GroundVerdict, compare
-from wbcdet.io.discover import below
+from wbcdet.io.source import RootInfo, below
 from wbcdet.records import FieldResult
 from wbcdet.utils.text import one_line
 
@@ -31,7 +31,7 @@ class SlideSummary:
     empty: Sequence[str]
     ground: GroundVerdict
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the slide as it stands in ``results.json``."""
         one = self.differential
         return {
@@ -51,8 +51,8 @@ class SlideSummary:
 
 def summarise(
     results: Sequence[FieldResult],
-    reference: Mapping[str, Any] | None,
-    roots: Sequence[Mapping[str, str]] = (),
+    reference: GroundCard | None,
+    roots: Sequence[RootInfo] = (),
 ) -> list[SlideSummary]:
     """Return the slides of a run that was not told which field is of which: a folder is one.
 
@@ -80,7 +80,7 @@ def summarise(
 
 def empty_fields(results: Sequence[FieldResult]) -> list[str]:
     """Return the fields that were read and in which no cell was found."""
-    return [one.file for one in results if one.failure is None and not one.cells]
+    return [result.file for result in results if result.failure is None and not result.cells]
 
 
 def empty_line(empty: Sequence[str], fields: int) -> str | None:

@@ -130,7 +130,7 @@ def understand(name: str) -> ClassName:
         return ClassName(_LONG_NAMES[plain])
     if any(sign in plain for sign in _OTHERWISE_SIGNS):
         return ClassName(None)
-    said = {type_ for type_, signs in _PLAIN_SIGNS.items() if any(one in plain for one in signs)}
+    said = {type_ for type_, signs in _PLAIN_SIGNS.items() if any(sign in plain for sign in signs)}
     if said:
         return ClassName(said.pop() if len(said) == 1 else _of_blood(said))
     part = False
@@ -208,4 +208,4 @@ def _plain(name: str) -> str:
 
 _KINDS = {kind: re.compile(pattern) for kind, pattern in _WORDS.items()}
 _PART = re.compile(_PARTS)
-_PLAIN_SIGNS = {kind: tuple(_plain(one) for one in signs) for kind, signs in _SIGNS.items()}
+_PLAIN_SIGNS = {kind: tuple(_plain(sign) for sign in signs) for kind, signs in _SIGNS.items()}

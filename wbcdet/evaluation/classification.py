@@ -164,7 +164,7 @@ def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> ByClass:
             table[:, t, n] = (truth == one) & (named == other)
         table[:, t, -1] = (truth == one) & ~np.isin(named, FOUR)
     figures = _rates(table.sum(0)[None])
-    drawn = _rates(groups.draws(table)) if len(truth) else figures
+    drawn = _rates(groups.bootstrap_sums(table)) if len(truth) else figures
     present = table.sum((0, 2)) > 0
     classes: dict[str, ClassFigures] = {}
     for t, name in enumerate(FOUR):

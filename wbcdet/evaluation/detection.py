@@ -8,9 +8,9 @@ from itertools import pairwise
 
 import numpy as np
 
+from wbcdet.evaluation.average_precision import average_precision
 from wbcdet.evaluation.dataset import no_boxes
 from wbcdet.evaluation.figures import (
-    AveragePrecision,
     CurvePoint,
     FindingFigures,
     FoundFigures,
@@ -52,7 +52,7 @@ def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[
     return match_boxes(truth, boxes, least)
 
 
-def apart(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+def outside_ignored(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
     """Tell which boxes (M, 4) have their centre in no ignored region (K, 4), (M,) bool."""
     centre = (boxes[:, :2] + boxes[:, 2:]) / 2
     kept = np.ones(len(boxes), bool)
@@ -100,24 +100,6 @@ def judge_detector(fields: Sequence[FoundField], confidence: float) -> FindingFi
         "false_per_field": wrong / max(len(fields), 1),
         "false_per_field_ci": spread,
     }
-
-
-def average_precision(fields: Sequence[FoundField]) -> AveragePrecision:
-    """Return ``ap50`` and ``ap50_95`` as COCO defines them, by supervision."""
-    import supervision as sv
-    from supervision.metrics import MeanAveragePrecision
-
-    def detections(boxes: np.ndarray, scores: np.ndarray | None = None) -> sv.Detections:
-        classes = np.zeros(len(boxes), int)
-        return sv.Detections(boxes.astype(np.float64), confidence=scores, class_id=classes)
-
-    metric = MeanAveragePrecision()
-    metric.update(
-        [detections(f.boxes, f.scores) for f in fields], [detections(f.truth) for f in fields]
-    )
-    result = metric.compute()
-    # COCO's code says -1 where there is nothing to average.
-    return {"ap50": max(0.0, float(result.map50)), "ap50_95": max(0.0, float(result.map50_95))}
 
 
 def _by_size(fields: Sequence[FoundField], hits: np.ndarray, groups: Groups) -> list[SizeFigures]:

@@ -39,7 +39,7 @@ def diagnose(fields: Sequence[FoundField], confidence: float) -> list[LabelIssue
     now = [len(match(f.truth, boxes)) for f, boxes in shown]
     total, fit = sum(len(f.truth) for f, _ in shown), sum(now)
     best: tuple[int, int, str] | None = None
-    for words, way in _ways(shown):
+    for words, way in _box_readings(shown):
         hits = [len(match(_in_order(way(f.given, *f.size)), boxes)) for f, boxes in shown]
         gain = sum(max(0, after - before) for after, before in zip(hits, now, strict=True))
         if best is None or gain > best[0]:
@@ -55,7 +55,7 @@ def diagnose(fields: Sequence[FoundField], confidence: float) -> list[LabelIssue
     return [LabelIssue("boxes-elsewhere", "boxes", what)]
 
 
-def _ways(shown: Sequence[tuple[FoundField, np.ndarray]]) -> Iterator[tuple[str, Way]]:
+def _box_readings(shown: Sequence[tuple[FoundField, np.ndarray]]) -> Iterator[tuple[str, Way]]:
     yield "left, top, right, bottom where left, top, width, height is the rule", _sides_are_corners
     yield "left, top, width, height where left, top, right, bottom is the rule", _corners_are_sides
     yield "left, top, right, bottom where centre, width, height is the rule", _centre_are_corners
@@ -161,7 +161,7 @@ def _likely_scale(shown: Sequence[tuple[FoundField, np.ndarray]]) -> float | Non
         [np.sqrt((b[:, 2:] - b[:, :2]).clip(0).prod(1)) for b in boxes]
         for boxes in ([f.given for f, _ in shown], [found for _, found in shown])
     ]
-    labelled, found = (np.concatenate(one) if one else np.zeros(0) for one in sides)
+    labelled, found = (np.concatenate(side) if side else np.zeros(0) for side in sides)
     if not len(labelled) or not len(found) or not np.median(labelled):
         return None
     scale = float(np.median(found) / np.median(labelled))

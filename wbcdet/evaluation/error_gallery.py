@@ -55,22 +55,22 @@ class Gallery:
         self.most = most
         self._kept: dict[str, list[ErrorCase]] = {}
 
-    def look(self, seen: Observation, pixels: Pixels, confidence: float) -> None:
+    def look(self, observation: Observation, pixels: Pixels, confidence: float) -> None:
         """Take the errors of one picture; boxes below ``confidence`` are not shown to anybody."""
         if not self.most:
             return
-        for cell, box in zip(seen.named, seen.boxes, strict=True):
-            self.add_name(seen.labelled.name, pixels, cell, box)
-        if seen.found is not None:
-            shown = seen.found.scores >= confidence
-            boxes, scores = seen.found.boxes[shown], seen.found.scores[shown]
-            self._add_boxes(seen, pixels, boxes, scores)
-        elif seen.analysed is not None:
-            cells = seen.analysed.cells
+        for cell, box in zip(observation.named, observation.boxes, strict=True):
+            self.add_name(observation.labelled.name, pixels, cell, box)
+        if observation.found is not None:
+            shown = observation.found.scores >= confidence
+            boxes, scores = observation.found.boxes[shown], observation.found.scores[shown]
+            self._add_boxes(observation, pixels, boxes, scores)
+        elif observation.analysed is not None:
+            cells = observation.analysed.cells
             scores = np.array([cell.detection_score for cell in cells])
-            self._add_boxes(seen, pixels, seen.analysed.boxes, scores)
-            for t, c in seen.analysed.pairs():
-                self._add_cell(seen, pixels, seen.labelled.types[t], cells[c])
+            self._add_boxes(observation, pixels, observation.analysed.boxes, scores)
+            for t, c in observation.analysed.pairs():
+                self._add_cell(observation, pixels, observation.labelled.types[t], cells[c])
 
     def add_name(self, file: str, pixels: Pixels, cell: NamedCell, box: np.ndarray | None) -> None:
         """Take one labelled cell, if its name is an error."""
@@ -90,21 +90,21 @@ class Gallery:
         chosen = [mistake for mistake in turns if mistake is not None][: self.most]
         return sorted(chosen, key=lambda m: (order.index(m.kind), _badness(m)))
 
-    def _add_cell(self, seen: Observation, pixels: Pixels, truth: str, cell: Cell) -> None:
+    def _add_cell(self, observation: Observation, pixels: Pixels, truth: str, cell: Cell) -> None:
         if truth:
             scores = np.array([cell.scores[name] for name in FOUR])
             named = NamedCell(truth, str(cell.label), scores, False, "")
-            self.add_name(seen.labelled.name, pixels, named, np.array(cell.box))
+            self.add_name(observation.labelled.name, pixels, named, np.array(cell.box))
 
     def _add_boxes(
-        self, seen: Observation, pixels: Pixels, boxes: np.ndarray, scores: np.ndarray
+        self, observation: Observation, pixels: Pixels, boxes: np.ndarray, scores: np.ndarray
     ) -> None:
-        name, truth = seen.labelled.name, seen.labelled.boxes
+        name, truth = observation.labelled.name, observation.labelled.boxes
         pairs = match(truth, boxes)
         met, used = {t for t, _ in pairs}, {b for _, b in pairs}
         for number, box in enumerate(truth):
             if number not in met:
-                kind = seen.labelled.types[number] or "white cell"
+                kind = observation.labelled.types[number] or "white cell"
                 self._add("missed", name, kind, "not found", 0.0, pixels, box)
         for number, (box, score) in enumerate(zip(boxes, scores, strict=True)):
             if number not in used:

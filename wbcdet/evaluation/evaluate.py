@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass, field
 
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judge_names
 from wbcdet.evaluation.dataset import LabelIssue, LabelledCrop, LabelledField
@@ -12,7 +11,7 @@ from wbcdet.evaluation.detection import judge_detector
 from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.end_to_end import judge_pipeline
 from wbcdet.evaluation.error_gallery import ErrorCase, Gallery
-from wbcdet.evaluation.figures import Figures, OneCellPictures
+from wbcdet.evaluation.figures import Figures, LabelClass, OneCellPictures
 from wbcdet.evaluation.infer import (
     BOTH,
     FINDING,
@@ -75,7 +74,7 @@ class TestList:
 
 
 @dataclass(slots=True)
-class Judged:
+class ListResult:
     """A list with its figures.
 
     Attributes:
@@ -88,7 +87,7 @@ class Judged:
     title: str
     note: str
     figures: Figures
-    rows: list[dict[str, Any]] = field(default_factory=list)
+    rows: list[dict[str, object]] = field(default_factory=list)
     mistakes: list[ErrorCase] = field(default_factory=list)
     problems: list[LabelIssue] = field(default_factory=list)
 
@@ -104,7 +103,7 @@ def evaluate_list(
     analyzer: Analyzer,
     tick: Callable[[], None] = lambda: None,
     most_pictures: int = 48,
-) -> list[Judged]:
+) -> list[ListResult]:
     """Evaluate a list.
 
     Args:
@@ -118,28 +117,30 @@ def evaluate_list(
     """
     problems = list(wanted.folder.problems) if wanted.folder else []
     gallery = Gallery(most_pictures)
-    seen, prints, rows = [], [], []
+    observations, prints, rows = [], [], []
     for one, pixels in observe(wanted.fields, analyzer, wanted.tasks, problems):
         gallery.look(one, pixels, box_threshold(analyzer))
         if wanted.folder and one.labelled.path:
             prints.append(fingerprint(one.labelled.path, pixels))
-        seen.append(one)
+        observations.append(one)
         tick()
     named = _name(wanted.crops, analyzer, gallery, tick)
     if wanted.folder:
-        problems += _check_copies(seen, prints)
-        found = [one.found for one in seen if one.found is not None]
+        problems += _check_copies(observations, prints)
+        found = [observation.found for observation in observations if observation.found is not None]
         problems += diagnose(found, box_threshold(analyzer))
-    rows = [row for one in seen for row in cell_rows(one)]
+    rows = [row for observation in observations for row in cell_rows(observation)]
     rows += [cell_row(c.file, "", cell, None) for c, cell in zip(wanted.crops, named, strict=True)]
     views = wanted.views or (View(wanted.title, lambda _: True),)
-    judged = []
+    results = []
     for number, view in enumerate(views):
-        part = [one for one in seen if view.keep(one.labelled)]
+        part = [observation for observation in observations if view.keep(observation.labelled)]
         name = wanted.name if not number else f"{wanted.name}-{number + 1}"
-        judged.append(Judged(name, view.title, wanted.note, _judge(part, named, wanted, analyzer)))
-    judged[0].rows, judged[0].mistakes, judged[0].problems = rows, gallery.worst(), problems
-    return judged
+        results.append(
+            ListResult(name, view.title, wanted.note, _judge(part, named, wanted, analyzer))
+        )
+    results[0].rows, results[0].mistakes, results[0].problems = rows, gallery.worst(), problems
+    return results
 
 
 def _name(
@@ -159,47 +160,61 @@ def _name(
     return named
 
 
-def _check_copies(seen: Sequence[Observation], prints: Sequence[Print]) -> list[LabelIssue]:
-    fields = [one.labelled for one in seen]
+def _check_copies(observations: Sequence[Observation], prints: Sequence[Print]) -> list[LabelIssue]:
+    fields = [observation.labelled for observation in observations]
     problems = judge_copies(fields, find_copies(prints))
-    for one in seen:
-        one.regroup()
+    for observation in observations:
+        observation.regroup()
     return problems + trained_on(prints, [f.name for f in fields])
 
 
 def _judge(
-    seen: Sequence[Observation], named: list[NamedCell], wanted: TestList, analyzer: Analyzer
+    observations: Sequence[Observation],
+    named: list[NamedCell],
+    wanted: TestList,
+    analyzer: Analyzer,
 ) -> Figures:
-    out: Figures = {"tasks": list(wanted.tasks), "pictures": len(seen)}
+    out: Figures = {"tasks": list(wanted.tasks), "pictures": len(observations)}
     if wanted.folder:
         out["layout"] = wanted.folder.layout
-        out["classes"] = [asdict(entry) for entry in wanted.folder.classes]
-    found = [one.found for one in seen if one.found is not None]
+        out["classes"] = [
+            LabelClass(name=entry.name, labels=entry.labels, standard=entry.standard)
+            for entry in wanted.folder.classes
+        ]
+    found = [observation.found for observation in observations if observation.found is not None]
     if found:
         out["finding"] = judge_detector(found, box_threshold(analyzer))
-    cells = [cell for one in seen for cell in one.named] + named
+    cells = [cell for observation in observations for cell in observation.named] + named
     if cells:
         out["naming"] = judge_names(cells, label_threshold(analyzer))
-    analysed = [one.analysed for one in seen if one.analysed is not None]
+    analysed = [
+        observation.analysed for observation in observations if observation.analysed is not None
+    ]
     if analysed:
         out["both"] = judge_pipeline(analysed)
-    if (became := judge_outcome(seen)) is not None:
+    if (became := judge_outcome(observations)) is not None:
         out["outcome"] = became
-    single = [one for one in seen if one.labelled.picture_type is not None]
+    single = [
+        observation for observation in observations if observation.labelled.picture_type is not None
+    ]
     if single:
         out["one_cell_pictures"] = _pictures(single)
     return out
 
 
-def _pictures(seen: Sequence[Observation]) -> OneCellPictures:
+def _pictures(observations: Sequence[Observation]) -> OneCellPictures:
     """Count pictures of one cell: in how many one was found, and what those without look like
     whole."""
-    lost = [one for one in seen if one.named[0].named == NOT_FOUND and one.as_crop]
+    lost = [
+        observation
+        for observation in observations
+        if observation.named[0].named == NOT_FOUND and observation.as_crop
+    ]
     of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]
     return {
-        "pictures": len(seen),
+        "pictures": len(observations),
         "without_cell": len(lost),
-        "with_several": sum(one.cells_seen > 1 for one in seen),
+        "with_several": sum(observation.cells_seen > 1 for observation in observations),
         "without_cell_of_four": len(of_four),
         "right_as_crop": sum(cell.named == cell.truth for cell in of_four),
     }

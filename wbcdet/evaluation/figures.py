@@ -6,9 +6,27 @@ says how the intervals were made.
 
 from __future__ import annotations
 
-from typing import Any, TypedDict
+from typing import TypedDict
+
+from wbcdet.inference.run_info import RunInfo
 
 Interval = tuple[float, float] | None
+
+
+class EvaluationInfo(RunInfo, total=False):
+    """What was evaluated, with the least scores of a cell and of a name."""
+
+    confidence: float
+    min_score: float
+
+
+class LabelClass(TypedDict):
+    """A class of a user's labels: its name, its labels, and the cell type it stands for."""
+
+    name: str
+    labels: int
+    standard: str | None
+
 
 #: Recall of the cells of a range of sizes: longer side of the box over that of the field.
 SizeFigures = TypedDict(
@@ -251,7 +269,7 @@ class Figures(_Asked, total=False):
     """
 
     layout: str
-    classes: list[dict[str, Any]]
+    classes: list[LabelClass]
     finding: FindingFigures
     naming: NamingFigures
     both: PipelineFigures

@@ -5,27 +5,29 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
-from typing import Any
 
 from wbcdet.evaluation import plots
 from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
 from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
-from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.evaluate import ListResult
 from wbcdet.evaluation.figures import (
+    EvaluationInfo,
     Figures,
     FindingFigures,
+    LabelClass,
     NamingFigures,
     OneCellPictures,
     PipelineFigures,
 )
 from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.outcome import in_words
-from wbcdet.evaluation.tables import Table, by_class, differential, overview, to_decline
+from wbcdet.evaluation.tables import Table, by_class, differential, others_table, overview
 from wbcdet.records import NOTICE
 from wbcdet.results.document import describe_model
 from wbcdet.utils.pages import render_page
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import one_line
 
 #: Problems of a kind on the page; the rest is in the JSON file.
@@ -44,20 +46,20 @@ _TITLES = {
 }
 
 
-def render(info: Mapping[str, Any], judged: Sequence[Judged]) -> str:
+def render(info: EvaluationInfo, results: Sequence[ListResult]) -> str:
     """Return the page as HTML.
 
     Args:
         info: models, settings, thresholds and date, as in the JSON document.
-        judged: the lists.
+        results: the lists.
     """
     page = {
         "notice": NOTICE,
         "created": str(info["created"])[:16].replace("T", " ") + " UTC",
         "made": _made(info),
-        "summary": overview(judged),
+        "summary": overview(results),
         "explained": _EXPLAINED,
-        "lists": [_list(number, one) for number, one in enumerate(judged)],
+        "lists": [_list(number, one) for number, one in enumerate(results)],
     }
     return render_page(__file__, page=page)
 
@@ -69,7 +71,7 @@ _EXPLAINED = (
 )
 
 
-def _made(info: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _made(info: EvaluationInfo) -> list[tuple[str, str]]:
     rows = [
         (role.capitalize(), f"{describe_model(info[role])}, sha256 {info[role]['sha256']}")
         for role in ("detector", "classifier")
@@ -80,7 +82,7 @@ def _made(info: Mapping[str, Any]) -> list[tuple[str, str]]:
     return rows
 
 
-def _list(number: int, one: Judged) -> dict[str, Any]:
+def _list(number: int, one: ListResult) -> dict[str, object]:
     figures = one.figures
     blocks = []
     if "outcome" in figures:
@@ -113,7 +115,7 @@ def _used(figures: Figures) -> str:
     return f"Your own labels, read as {layout}: {figures['pictures']} pictures used."
 
 
-def _finding(r: FindingFigures) -> dict[str, Any]:
+def _finding(r: FindingFigures) -> dict[str, object]:
     lines = [
         f"{r['found']} of {r['cells']} white cells found in {r['fields']} pictures, "
         f"{r['false_boxes']} false boxes ({r['false_per_field']:.3f} a picture), at the threshold "
@@ -139,7 +141,7 @@ def _finding(r: FindingFigures) -> dict[str, Any]:
     }
 
 
-def _naming(r: NamingFigures, pictures: OneCellPictures | None) -> dict[str, Any]:
+def _naming(r: NamingFigures, pictures: OneCellPictures | None) -> dict[str, object]:
     missed = f", {100 * r['missed']:.1f} % not found" if r["missed"] else ""
     lines = [
         f"{_percent(r, 'accuracy')} % of {r['cells']} cells of the four types named right, "
@@ -165,7 +167,7 @@ def _naming(r: NamingFigures, pictures: OneCellPictures | None) -> dict[str, Any
             f"most {100 * risk['coverage_most']:.1f} % are named, as others look like a basophil "
             "or an artefact."
         )
-    declined = to_decline(r)
+    declined = others_table(r)
     return {
         **_BLOCK,
         "title": "Naming the cells",
@@ -191,7 +193,7 @@ def _picture_line(p: OneCellPictures) -> str:
     return line
 
 
-def _both(r: PipelineFigures) -> dict[str, Any]:
+def _both(r: PipelineFigures) -> dict[str, object]:
     lines = [
         f"{r['found']} of {r['cells']} cells found, {r['false_boxes']} false boxes; in "
         f"{r['exact_counts']} of {r['fields']} pictures the number of cells is right."
@@ -211,17 +213,17 @@ def _both(r: PipelineFigures) -> dict[str, Any]:
     }
 
 
-_BLOCK: dict[str, Any] = {"lines": [], "tables": [], "confusion": None, "plots": [], "notes": []}
+_BLOCK: dict[str, object] = {"lines": [], "tables": [], "confusion": None, "plots": [], "notes": []}
 
 
-def _percent(r: Mapping[str, Any], key: str) -> str:
+def _percent(r: JsonObject, key: str) -> str:
     if r[key] is None:
         return "–"
     low, high = r[f"{key}_ci"]
     return f"{100 * r[key]:.1f} ({100 * low:.1f}–{100 * high:.1f})"
 
 
-def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, Any]:
+def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, object]:
     columns = list(next(iter(confusion.values())))
     rows = []
     for truth, counts in confusion.items():
@@ -248,7 +250,7 @@ def _shade(share: float, right: bool) -> tuple[str, str]:
     return f"#{red:02x}{green:02x}{blue:02x}", "#fff" if right and share > 0.45 else "#1b1f24"
 
 
-def _problems(problems: Sequence[LabelIssue]) -> list[dict[str, Any]]:
+def _problems(problems: Sequence[LabelIssue]) -> list[dict[str, object]]:
     counts = Counter(problem.kind for problem in problems)
     listed = []
     for kind, text in KINDS.items():
@@ -266,7 +268,7 @@ def _problems(problems: Sequence[LabelIssue]) -> list[dict[str, Any]]:
     return listed
 
 
-def _classes(classes: Sequence[Mapping[str, Any]]) -> Table:
+def _classes(classes: Sequence[LabelClass]) -> Table:
     table = Table("", ("class of the labels", "labels", "stands for"))
     for entry in classes:
         table.add(one_line(entry["name"]), str(entry["labels"]), _standard(entry["standard"]))
@@ -283,7 +285,7 @@ def _standard(standard: str | None) -> str:
     return words.get(standard) or str(standard)
 
 
-def _mistakes(mistakes: Sequence[ErrorCase]) -> list[dict[str, Any]]:
+def _mistakes(mistakes: Sequence[ErrorCase]) -> list[dict[str, object]]:
     return [
         {
             "title": _TITLES[kind],

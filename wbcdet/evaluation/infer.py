@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judged_cell
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
-from wbcdet.evaluation.detection import FoundField, apart
+from wbcdet.evaluation.detection import FoundField, outside_ignored
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.sliced import find_cells
@@ -82,12 +81,12 @@ def observe(
             yield Field(labelled.name, labelled.path, pixels)
 
     if BOTH in tasks:
-        for seen, result in analyzer.analyze_fields(read()):
-            assert seen is not None
-            yield _look(waiting.popleft(), seen, analyzer, tasks, result.cells), seen.pixels
+        for picture, result in analyzer.analyze_fields(read()):
+            assert picture is not None
+            yield _look(waiting.popleft(), picture, analyzer, tasks, result.cells), picture.pixels
     else:
-        for seen in read():
-            yield _look(waiting.popleft(), seen, analyzer, tasks, ()), seen.pixels
+        for picture in read():
+            yield _look(waiting.popleft(), picture, analyzer, tasks, ()), picture.pixels
 
 
 def _look(
@@ -98,32 +97,32 @@ def _look(
     cells: Sequence[Cell],
 ) -> Observation:
     pixels = field.pixels
-    seen = Observation(labelled, cells_seen=len(cells))
+    observation = Observation(labelled, cells_seen=len(cells))
     if labelled.picture_type is not None:
-        _judge_picture(seen, pixels, analyzer, cells)
-        return seen
+        _judge_picture(observation, pixels, analyzer, cells)
+        return observation
     if FINDING in tasks:
         boxes, scores = _all_boxes(field, analyzer)
-        kept = apart(boxes, labelled.ignored)
+        kept = outside_ignored(boxes, labelled.ignored)
         size = (field.width, field.height)
         truth = labelled.boxes
-        seen.found = FoundField(
+        observation.found = FoundField(
             truth, boxes[kept], scores[kept], size, labelled.group, labelled.given
         )
     if BOTH in tasks:
         boxes = np.array([cell.box for cell in cells]).reshape(-1, 4)
-        outside = apart(boxes, labelled.ignored)
+        outside = outside_ignored(boxes, labelled.ignored)
         kept_cells = [cell for cell, seen_ in zip(cells, outside, strict=True) if seen_]
         whole = not len(labelled.ignored) and all(labelled.types)
-        seen.analysed = AnalysedField(
+        observation.analysed = AnalysedField(
             labelled.boxes, labelled.types, kept_cells, labelled.group, whole
         )
     if NAMING in tasks:
         typed = [(b, t) for b, t in zip(labelled.boxes, labelled.types, strict=True) if t]
         crops = [analyzer.classifier.crop(pixels, box) for box, _ in typed]
-        seen.named = name_crops(analyzer, crops, [t for _, t in typed], labelled.group)
-        seen.boxes = [box for box, _ in typed]
-    return seen
+        observation.named = name_crops(analyzer, crops, [t for _, t in typed], labelled.group)
+        observation.boxes = [box for box, _ in typed]
+    return observation
 
 
 def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
@@ -155,22 +154,22 @@ def box_threshold(analyzer: Analyzer) -> float:
 
 
 def _judge_picture(
-    seen: Observation, pixels: Pixels, analyzer: Analyzer, cells: Sequence[Cell]
+    observation: Observation, pixels: Pixels, analyzer: Analyzer, cells: Sequence[Cell]
 ) -> None:
     """Name a picture of one cell as its most certain cell that has a name."""
-    truth, group = str(seen.labelled.picture_type), seen.labelled.group
+    truth, group = str(observation.labelled.picture_type), observation.labelled.group
     typed = [cell for cell in cells if cell.label is not CellType.UNCLASSIFIED]
     best = max(typed or cells, key=lambda c: c.detection_score * c.label_score, default=None)
     if best is None:
-        seen.named = [NamedCell(truth, NOT_FOUND, np.zeros(len(FOUR)), True, group)]
-        seen.boxes = [None]
+        observation.named = [NamedCell(truth, NOT_FOUND, np.zeros(len(FOUR)), True, group)]
+        observation.boxes = [None]
         crop = analyzer.classifier.crop(pixels, _whole(pixels, analyzer))
-        [seen.as_crop] = name_crops(analyzer, [crop], [truth], group)
+        [observation.as_crop] = name_crops(analyzer, [crop], [truth], group)
         return
     scores = np.array([best.scores[name] for name in FOUR])
     declined = best.reason is not None and best.reason != "low-score"
-    seen.named = [NamedCell(truth, str(best.label), scores, declined, group, best.reason)]
-    seen.boxes = [np.array(best.box)]
+    observation.named = [NamedCell(truth, str(best.label), scores, declined, group, best.reason)]
+    observation.boxes = [np.array(best.box)]
 
 
 def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
@@ -180,18 +179,21 @@ def _whole(pixels: Pixels, analyzer: Analyzer) -> np.ndarray:
     return np.array([width / 2 - half, height / 2 - half, width / 2 + half, height / 2 + half])
 
 
-def cell_rows(seen: Observation) -> Iterator[dict[str, Any]]:
+def cell_rows(observation: Observation) -> Iterator[dict[str, object]]:
     """Yield the labelled cells of a picture that have a type, as rows of ``cells.csv``."""
-    said: list[str | None] = [None] * len(seen.named)
-    if seen.analysed is not None and seen.labelled.picture_type is None:
-        met = {t: str(seen.analysed.cells[c].label) for t, c in seen.analysed.pairs()}
-        typed = [t for t, kind in enumerate(seen.labelled.types) if kind]
+    said: list[str | None] = [None] * len(observation.named)
+    if observation.analysed is not None and observation.labelled.picture_type is None:
+        met = {t: str(observation.analysed.cells[c].label) for t, c in observation.analysed.pairs()}
+        typed = [t for t, kind in enumerate(observation.labelled.types) if kind]
         said = [met.get(t, NOT_FOUND) for t in typed]
-    for cell, box, both in zip(seen.named, seen.boxes, said, strict=False):
-        yield {**cell_row(seen.labelled.name, seen.labelled.split, cell, box), "both_stages": both}
+    for cell, box, both in zip(observation.named, observation.boxes, said, strict=False):
+        yield {
+            **cell_row(observation.labelled.name, observation.labelled.split, cell, box),
+            "both_stages": both,
+        }
 
 
-def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, Any]:
+def cell_row(file: str, part: str, cell: NamedCell, box: np.ndarray | None) -> dict[str, object]:
     """Return one labelled cell as a row of ``cells.csv``."""
     corners = [None] * 4 if box is None else [round(float(v), 1) for v in box]
     return {

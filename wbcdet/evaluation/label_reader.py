@@ -13,9 +13,9 @@ import numpy as np
 from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL, standard_type
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.io.colour import Pixels
-from wbcdet.io.discover import Source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.source import Source
 from wbcdet.settings import Settings
 from wbcdet.utils.errors import WbcdetError
 

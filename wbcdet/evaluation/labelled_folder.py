@@ -11,8 +11,9 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.formats import READERS, recognise
 from wbcdet.evaluation.label_issues import summarise
 from wbcdet.evaluation.label_reader import ClassCount, LabelFolder, LabelledError
-from wbcdet.io.discover import field_name, search
+from wbcdet.io.discover import search
 from wbcdet.io.ownership import MARKER
+from wbcdet.io.source import field_name
 from wbcdet.settings import Settings
 
 

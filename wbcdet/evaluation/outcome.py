@@ -9,7 +9,7 @@ from wbcdet.evaluation.figures import Outcome
 from wbcdet.evaluation.infer import Observation
 
 
-def judge_outcome(seen: Sequence[Observation]) -> Outcome | None:
+def judge_outcome(observations: Sequence[Observation]) -> Outcome | None:
     """Count the white cells that both stages found and missed, named and declined.
 
     Returns:
@@ -17,7 +17,7 @@ def judge_outcome(seen: Sequence[Observation]) -> Outcome | None:
         many of those named have the name of their label (None where no label names one of the
         four types). None where both stages did not look at any labelled cell.
     """
-    cells = list(_cells(seen))
+    cells = list(_cells(observations))
     if not cells:
         return None
     found = [(truth, said) for truth, said in cells if said is not None]
@@ -42,14 +42,16 @@ def in_words(r: Outcome) -> str:
     )
 
 
-def _cells(seen: Sequence[Observation]) -> Iterator[tuple[str, str | None]]:
+def _cells(observations: Sequence[Observation]) -> Iterator[tuple[str, str | None]]:
     """Yield type and given label of each labelled white cell; None where it was not found."""
-    for one in seen:
-        if one.labelled.picture_type is not None:
-            for cell in one.named:
+    for observation in observations:
+        if observation.labelled.picture_type is not None:
+            for cell in observation.named:
                 if cell.truth != "artefact":
                     yield cell.truth, None if cell.named == NOT_FOUND else cell.named
-        elif one.analysed is not None:
-            said = {t: str(one.analysed.cells[c].label) for t, c in one.analysed.pairs()}
-            for number, kind in enumerate(one.analysed.types):
+        elif observation.analysed is not None:
+            said = {
+                t: str(observation.analysed.cells[c].label) for t, c in observation.analysed.pairs()
+            }
+            for number, kind in enumerate(observation.analysed.types):
                 yield kind, said.get(number)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
 from wbcdet.evaluation import label_issues as problems
 from wbcdet.evaluation import tables
-from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.evaluate import ListResult
+from wbcdet.evaluation.figures import EvaluationInfo
 from wbcdet.evaluation.html import render
 from wbcdet.evaluation.infer import box_threshold, label_threshold
 from wbcdet.inference.analyzer import Analyzer
@@ -41,18 +41,18 @@ class Output:
     def __init__(self, out: Path) -> None:
         self.out = out
         self._output = OutputFolder(out, "evaluate", replaces=True)
-        self.judged: list[Judged] = []
-        self.document: dict[str, Any] = {}
+        self.results: list[ListResult] = []
+        self.document: dict[str, object] = {}
 
     @property
     def problems(self) -> int:
         """Number of problems of the labels."""
-        return sum(len(one.problems) for one in self.judged)
+        return sum(len(result.problems) for result in self.results)
 
     @property
     def left_out(self) -> bool:
         """Whether some labels are in no figure."""
-        return any(problems.left_out(one.problems) for one in self.judged)
+        return any(problems.left_out(result.problems) for result in self.results)
 
     def write(self, analyzer: Analyzer) -> None:
         """Write ``evaluation.html``, ``evaluation.json``, ``figures.csv`` and ``cells.csv``.
@@ -60,7 +60,7 @@ class Output:
         Raises:
             OSError: a file cannot be written.
         """
-        info = {
+        info: EvaluationInfo = {
             "wbcdet": __version__,
             "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
             "notice": NOTICE,
@@ -70,22 +70,22 @@ class Output:
         }
         lists = [
             {
-                "name": one.name,
-                "title": one.title,
-                "note": one.note,
-                **one.figures,
-                "problems": [asdict(problem) for problem in one.problems],
+                "name": result.name,
+                "title": result.title,
+                "note": result.note,
+                **result.figures,
+                "problems": [asdict(problem) for problem in result.problems],
             }
-            for one in self.judged
+            for result in self.results
         ]
         self.document = {"format": FORMAT, "info": info, "lists": lists}
-        rows = ({"list": one.name, **row} for one in self.judged for row in one.rows)
-        figures = tables.figure_rows(self.judged)
+        rows = ({"list": result.name, **row} for result in self.results for row in result.rows)
+        figures = tables.figure_rows(self.results)
         folder = self._output.folder
         atomic_write(folder / "figures.csv", csv_bytes(tables.FIGURE_COLUMNS, figures))
         atomic_write(folder / "cells.csv", csv_bytes(tables.CELL_COLUMNS, rows))
         atomic_write(folder / "evaluation.json", self.json().encode())
-        atomic_write(folder / "evaluation.html", render(info, self.judged).encode())
+        atomic_write(folder / "evaluation.html", render(info, self.results).encode())
         self._output.finish()
 
     def close(self) -> None:
@@ -98,16 +98,16 @@ class Output:
 
     def markdown(self) -> str:
         """Return all figures as Markdown tables."""
-        return tables.markdown(self.judged)
+        return tables.markdown(self.results)
 
     def print_tables(self) -> None:
         """Print the short tables, what is wrong with the labels, and where the files are."""
         console = terminal()
-        for table in tables.overview(self.judged):
+        for table in tables.overview(self.results):
             _print_table(console, table)
-        for one in self.judged:
-            for line in problems.summarise(one.problems):
-                text = f"{one_line(one.title)}: {one_line(line)}"
+        for result in self.results:
+            for line in problems.summarise(result.problems):
+                text = f"{one_line(result.title)}: {one_line(line)}"
                 console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
         names = "evaluation.html, evaluation.json, figures.csv, cells.csv"
         for line in (f"Intervals in parentheses: 95 %. {NOTICE}", f"Files in {self.out}: {names}"):

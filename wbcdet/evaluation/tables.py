@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Literal
 
 from wbcdet.evaluation.classification import FOUR
-from wbcdet.evaluation.evaluate import Judged
+from wbcdet.evaluation.evaluate import ListResult
 from wbcdet.evaluation.figures import (
     ClassFigures,
     FindingFigures,
@@ -17,6 +17,7 @@ from wbcdet.evaluation.figures import (
     Outcome,
     PipelineFigures,
 )
+from wbcdet.utils.schemas import JsonObject
 
 #: Header of ``figures.csv`` and of ``cells.csv``.
 FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
@@ -64,51 +65,52 @@ def percent(value: float | None, ci: Interval = None) -> Entry:
     return Entry(f"{100 * value:.1f}", f"{100 * ci[0]:.1f}–{100 * ci[1]:.1f}" if ci else "")
 
 
-def overview(judged: Sequence[Judged]) -> list[Table]:
+def overview(results: Sequence[ListResult]) -> list[Table]:
     """Return short tables of all lists: cells found, cells named, both stages."""
-    tables = [_outcome(judged), _finding(judged), _naming(judged), _both(judged)]
+    tables = [_outcome(results), _finding(results), _naming(results), _both(results)]
     return [table for table in tables if table.rows]
 
 
-def _outcome(judged: Sequence[Judged]) -> Table:
+def _outcome(results: Sequence[ListResult]) -> Table:
     table = Table("What became of the white cells", ("list", *_OUTCOME))
-    for one in judged:
-        if "outcome" in one.figures:
-            table.add(one.title, *_numbers(one.figures["outcome"], "–"))
+    for result in results:
+        if "outcome" in result.figures:
+            table.add(result.title, *_numbers(result.figures["outcome"], "–"))
     return table
 
 
-def _finding(judged: Sequence[Judged]) -> Table:
+def _finding(results: Sequence[ListResult]) -> Table:
     columns = ("list", "fields", "cells", "found %", "precision %", "AP50", "false boxes a field")
     table = Table("Finding white cells", columns)
-    for one in judged:
-        if "finding" not in one.figures:
+    for result in results:
+        if "finding" not in result.figures:
             continue
-        r = one.figures["finding"]
+        r = result.figures["finding"]
         false = _false(r)
         if r["cells"]:
             table.add(
-                one.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
-                percent(r["precision"]), f"{r['ap50']:.3f}", false,
+                result.title, str(r["fields"]), str(r["cells"]),
+                percent(r["recall"], r["recall_ci"]), percent(r["precision"]), f"{r['ap50']:.3f}",
+                false,
             )  # fmt: skip
         else:
-            table.add(one.title, str(r["fields"]), "0", "–", "–", "–", false)
+            table.add(result.title, str(r["fields"]), "0", "–", "–", "–", false)
     return table
 
 
-def _naming(judged: Sequence[Judged]) -> Table:
+def _naming(results: Sequence[ListResult]) -> Table:
     columns = (
         "list", "cells", "named right %", "declined %", "missed %", "right of those named %",
         "macro F1 %", "ECE",
     )  # fmt: skip
     table = Table("Naming the four types", columns)
-    for one in judged:
-        if "naming" not in one.figures:
+    for result in results:
+        if "naming" not in result.figures:
             continue
-        r = one.figures["naming"]
+        r = result.figures["naming"]
         ece = r["calibration"]["ece"]
         table.add(
-            one.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
+            result.title, str(r["cells"]), percent(r["accuracy"], r["accuracy_ci"]),
             percent(r["unclassified"]), percent(r["missed"] or None),
             percent(r["accuracy_classified"], r["accuracy_classified_ci"]),
             percent(r["macro"]["f1"], r["macro"]["f1_ci"]),
@@ -117,19 +119,19 @@ def _naming(judged: Sequence[Judged]) -> Table:
     return table
 
 
-def _both(judged: Sequence[Judged]) -> Table:
+def _both(results: Sequence[ListResult]) -> Table:
     columns = (
         "list", "fields", "cells", "found %", "found and named right %",
         "fields counted exactly %", "differential off by, points",
     )  # fmt: skip
     table = Table("Both stages together", columns)
-    for one in judged:
-        if "both" not in one.figures:
+    for result in results:
+        if "both" not in result.figures:
             continue
-        r = one.figures["both"]
+        r = result.figures["both"]
         off = r["differential"]["mean_absolute_points"]
         table.add(
-            one.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
+            result.title, str(r["fields"]), str(r["cells"]), percent(r["recall"], r["recall_ci"]),
             percent(r["accuracy"], r["accuracy_ci"]), percent(r["exact"], r["exact_ci"]),
             "–" if off is None else f"{off:.1f}",
         )  # fmt: skip
@@ -153,7 +155,7 @@ def by_class(naming: NamingFigures) -> Table:
     return table
 
 
-def to_decline(naming: NamingFigures) -> Table | None:
+def others_table(naming: NamingFigures) -> Table | None:
     """Tabulate how many cells of other types came out unclassified, as they should."""
     table = Table("None of the four types", ("type", "cells", "rightly unclassified %"))
     for name in _OTHERS:
@@ -180,13 +182,25 @@ def differential(both: PipelineFigures) -> Table | None:
     return table
 
 
-def markdown(judged: Sequence[Judged]) -> str:
+def markdown(results: Sequence[ListResult]) -> str:
     """Return the tables of docs/results.md."""
     parts = []
-    finding = [(one.title, one.figures["finding"]) for one in judged if "finding" in one.figures]
-    naming = [(one.title, one.figures["naming"]) for one in judged if "naming" in one.figures]
-    both = [(one.title, one.figures["both"]) for one in judged if "both" in one.figures]
-    became = [(one.title, one.figures["outcome"]) for one in judged if "outcome" in one.figures]
+    finding = [
+        (result.title, result.figures["finding"])
+        for result in results
+        if "finding" in result.figures
+    ]
+    naming = [
+        (result.title, result.figures["naming"]) for result in results if "naming" in result.figures
+    ]
+    both = [
+        (result.title, result.figures["both"]) for result in results if "both" in result.figures
+    ]
+    became = [
+        (result.title, result.figures["outcome"])
+        for result in results
+        if "outcome" in result.figures
+    ]
     for title, table in (
         (
             "What became of the white cells",
@@ -289,16 +303,16 @@ def _both_row(title: str, r: PipelineFigures) -> str:
     )
 
 
-def figure_rows(judged: Sequence[Judged]) -> Iterator[dict[str, Any]]:
+def figure_rows(results: Sequence[ListResult]) -> Iterator[dict[str, object]]:
     """Yield all single figures of all lists as rows of ``figures.csv``."""
-    for one in judged:
-        for name, value, ci in _flat(one.figures):
+    for result in results:
+        for name, value, ci in _flat(result.figures):
             low, high = ci or (None, None)
-            yield {"list": one.name, "figure": name, "value": value, "low": low, "high": high}
+            yield {"list": result.name, "figure": name, "value": value, "low": low, "high": high}
 
 
 def _flat(
-    figures: Mapping[str, Any], before: str = ""
+    figures: JsonObject, before: str = ""
 ) -> Iterator[tuple[str, int | float | None, Interval]]:
     for key, value in figures.items():
         if isinstance(value, Mapping):
@@ -323,7 +337,7 @@ def _plain(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _joined(r: Mapping[str, Any], key: str) -> str:
+def _joined(r: JsonObject, key: str) -> str:
     ci = r.get(f"{key}_ci")
     if r[key] is None:
         return "-"

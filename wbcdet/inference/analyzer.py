@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,15 +18,16 @@ from wbcdet.inference.domain_shift import reference_for
 from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
+from wbcdet.inference.run_info import ModelInfo, RunInfo
 from wbcdet.inference.sliced import Detections, crop, find_cells
-from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.memory import Place
+from wbcdet.io.source import Source, as_source
 from wbcdet.records import LABELS, Cell, FieldResult
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
-from wbcdet.utils.parallel import cores, work_ahead
+from wbcdet.utils.parallel import cores, map_ahead
 
 _LOG = logging.getLogger(__name__)
 
@@ -80,14 +80,14 @@ class Analyzer:
         detector: DetectorProtocol | None = None,
         classifier: ClassifierProtocol | None = None,
     ) -> None:
-        given: dict[str, Any] = {
-            "confidence": confidence,
-            "min_score": min_score,
-            "device": device,
-            "careful": careful,
-        }
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.settings = replace(settings or Settings(), **changes)
+        chosen = settings or Settings()
+        self.settings = replace(
+            chosen,
+            confidence=chosen.confidence if confidence is None else confidence,
+            min_score=chosen.min_score if min_score is None else min_score,
+            device=chosen.device if device is None else device,
+            careful=chosen.careful if careful is None else careful,
+        )
         device, careful = self.settings.device, self.settings.careful
         self.detector = detector or Detector(device, threads, weights, careful=careful)
         self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
@@ -112,7 +112,7 @@ class Analyzer:
         [done] = self._analyze_batch([(Place(object(), 0), source)])
         field, result = self._finish(done)
         if field is not None:
-            field.hand_on()
+            field.leave_run()
         return result
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
@@ -132,16 +132,16 @@ class Analyzer:
         pending = ((Place(run, number), source) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self.at_once + 2
-        for batch in work_ahead(self._analyze_batch, batches, self.at_once, ahead):
+        for batch in map_ahead(self._analyze_batch, batches, self.at_once, ahead):
             batch.reverse()
             while batch:
                 done = self._finish(batch.pop())
                 if done[0] is not None:
-                    done[0].hand_on()
+                    done[0].leave_run()
                 yield done
                 del done  # its pixels belong to the caller now
 
-    def info(self) -> dict[str, Any]:
+    def info(self) -> RunInfo:
         """Return what made the results.
 
         ``detector`` and ``classifier`` with their sha256; ``settings`` with their fingerprint;
@@ -256,12 +256,12 @@ class Analyzer:
         return verdicts
 
 
-def _model_info(model: DetectorProtocol | ClassifierProtocol) -> dict[str, Any]:
+def _model_info(model: DetectorProtocol | ClassifierProtocol) -> ModelInfo:
     """Say which model it was, and where it was learned from a laboratory's cells, when.
 
     The card too: other classes or another temperature make other results of the same file.
     """
-    said = {"name": model.name, "sha256": model.sha256}
+    said = ModelInfo(name=model.name, sha256=model.sha256)
     if (card := model.card.get("card_sha256")) is not None:
         said["card_sha256"] = card
     if (learned := model.card.get("learned")) is not None:

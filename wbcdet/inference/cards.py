@@ -60,7 +60,25 @@ class ModelCard(_Written, total=False):
     learned: LearnedCard
 
 
-class DetectorCard(ModelCard):
+class FieldStainCard(TypedDict):
+    """Arguments of :func:`wbcdet.inference.field_stain.match_field_stain`."""
+
+    ground: Sequence[float]
+    red_cell: Sequence[float]
+    limits: Sequence[float]
+
+
+class _DetectorCard(ModelCard):
+    classes: list[str]
+    input_size: int
+    stride: int
+    letterbox_grey: int
+    colour_order: str
+    confidence: float
+    nms_iou: float
+
+
+class DetectorCard(_DetectorCard, total=False):
     """Card of a detector.
 
     Attributes:
@@ -71,15 +89,11 @@ class DetectorCard(ModelCard):
         colour_order: ``RGB``.
         confidence: score from which a box is a cell, 0..1.
         nms_iou: greatest IoU of two boxes that are both kept.
+        stain: colours that ground and red cells of a field are brought to; networks before
+            version 3 have none, and see fields as they are.
     """
 
-    classes: list[str]
-    input_size: int
-    stride: int
-    letterbox_grey: int
-    colour_order: str
-    confidence: float
-    nms_iou: float
+    stain: FieldStainCard
 
 
 class _StainCard(TypedDict):

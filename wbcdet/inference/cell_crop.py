@@ -9,7 +9,7 @@ import numpy as np
 
 from wbcdet.inference.cards import CropCard
 from wbcdet.inference.preprocess import DENSITY, crop_cell, normalise_stain
-from wbcdet.inference.surroundings import Surroundings, look_around
+from wbcdet.inference.surroundings import Surroundings, measure_surroundings
 
 #: A cell that is small beside its red cells is shown at most this much smaller than the others.
 LARGEST_ZOOM_OUT = 1.45
@@ -33,7 +33,7 @@ def cell_crop(pixels: np.ndarray, box: Sequence[float] | np.ndarray, card: CropC
     """
     size, padding, stain = card["input_size"], card["crop_padding"], card.get("stain")
     if stain is not None and "red_cell" in stain:
-        around = look_around(pixels, box)
+        around = measure_surroundings(pixels, box)
         crop = crop_cell(pixels, box, size, padding * zoom_out(around, card["least_red_cells"]))
         return match_stain(
             crop, around, stain["nucleus"], stain["red_cell"], stain["ground"], stain["limits"]

@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 
 from wbcdet.inference.backends import check_output
-from wbcdet.inference.cards import DetectorCard
+from wbcdet.inference.cards import DetectorCard, FieldStainCard
+from wbcdet.inference.field_stain import match_field_stain
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.weights import WeightsError
@@ -91,7 +92,11 @@ class Detector(LoadedModel):
     def _look(self, pixels: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes and scores of one view, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
-            pixels, self.card["input_size"], self.card["stride"], self.card["letterbox_grey"]
+            pixels,
+            self.card["input_size"],
+            self.card["stride"],
+            self.card["letterbox_grey"],
+            self.card.get("stain"),
         )
         # (N, 5): centre, width and height in input pixels, score.
         found = self._backend.run(tensor)[0].T
@@ -113,7 +118,7 @@ class Detector(LoadedModel):
 
 
 def letterbox(
-    pixels: np.ndarray, size: int, stride: int, grey: int
+    pixels: np.ndarray, size: int, stride: int, grey: int, stain: FieldStainCard | None = None
 ) -> tuple[np.ndarray, float, int, int]:
     """Scale a field so that its longer side is ``size`` and pad the shorter one to the stride.
 
@@ -122,6 +127,7 @@ def letterbox(
         size: longer side of the network's input in pixels, a multiple of ``stride``.
         stride: the network's coarsest step in pixels.
         grey: value of the padding.
+        stain: colours that ground and red cells are brought to; None leaves them as they are.
 
     Returns:
         tensor (1, 3, h, w) float32 RGB in 0..1, the scale, and the left and top padding.
@@ -132,6 +138,8 @@ def letterbox(
     if new != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)
+    if stain is not None:
+        pixels = match_field_stain(pixels, stain["ground"], stain["red_cell"], stain["limits"])
     padded_w, padded_h = (-(-side // stride) * stride for side in new)
     left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
     canvas = cv2.copyMakeBorder(

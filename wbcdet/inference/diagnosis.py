@@ -23,16 +23,13 @@ BASE = {
     "av": "av",
     "cv2": "opencv-python-headless",
     "imagecodecs": "imagecodecs",
-    "matplotlib": "matplotlib",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
-    "pillow_heif": "pillow-heif",
+    "pi_heif": "pi-heif",
     "pillow_jxl": "pillow-jxl-plugin",
     "scipy": "scipy",
     "simplejpeg": "simplejpeg",
-    "sqlalchemy": "sqlalchemy",
-    "supervision": "supervision",
     "tifffile": "tifffile",
 }
 
@@ -61,16 +58,18 @@ class Diagnosis:
     @property
     def sound(self) -> bool:
         """Whether pictures can be analysed here."""
-        return all(one.sound for findings in self.sections.values() for one in findings)
+        return all(finding.sound for findings in self.sections.values() for finding in findings)
 
     def lines(self) -> Iterator[str]:
         """Yield the diagnosis as plain text, aligned."""
-        width = max(len(one.what) for findings in self.sections.values() for one in findings)
+        width = max(
+            len(finding.what) for findings in self.sections.values() for finding in findings
+        )
         for section, findings in self.sections.items():
             yield section
-            for one in findings:
-                mark = " " if one.sound else "!"
-                yield f" {mark} {one.what:<{width}}  {one.state}"
+            for finding in findings:
+                mark = " " if finding.sound else "!"
+                yield f" {mark} {finding.what:<{width}}  {finding.state}"
         yield "sound" if self.sound else "not sound: see the lines with !"
 
 
@@ -148,7 +147,7 @@ def _package(module: str, name: str) -> Finding:
 
 def _extra(name: str) -> Finding:
     extra = EXTRAS[name]
-    lacks = extra.lacks()
+    lacks = extra.missing_modules()
     if not lacks:
         return Finding(name, f"installed; for {extra.purpose}")
     return Finding(name, f"lacks {', '.join(lacks)}; for {extra.purpose}: {extra.install}")

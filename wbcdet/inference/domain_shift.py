@@ -12,12 +12,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import cast
 
 import numpy as np
 
+from wbcdet.inference.cards import GroundCard, LaboratoryStain, LimitCard, StainLimitCard
 from wbcdet.records import FieldResult
 from wbcdet.utils.intervals import clopper_pearson
+from wbcdet.utils.schemas import JsonObject
 
 #: What is compared: scores of the boxes, certainty of the names, distance of the crops' features,
 #: stain of the fields.
@@ -89,7 +91,7 @@ class GroundVerdict:
         said = ", ".join(self.reasons)
         return f"unlike what the models were trained on: {said} (5 % of each there). {ADVICE}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Return the verdict as it stands in ``results.json``."""
         return {
             "verdict": self.verdict,
@@ -115,36 +117,41 @@ class GroundComparison:
             where the card has none. Measures that it lacks are not compared.
     """
 
-    def __init__(self, reference: Mapping[str, Any] | None) -> None:
-        self._reference = reference or {}
-        self._names = [name for name in MEASURES if self._reference.get(name)]
+    def __init__(self, reference: GroundCard | None) -> None:
+        self._reference = reference or GroundCard()
+        self._limits = {
+            name: card["limit"]
+            for name, card in cast("dict[str, LimitCard]", self._reference).items()
+            if name in MEASURES and card
+        }
         self._values: Counter[str] = Counter()
         self._beyond: Counter[str] = Counter()
 
     def add(self, result: FieldResult) -> None:
         """Take the record of a field into account."""
         for name, values in measured(result, self._reference).items():
-            if name in self._names:
+            if name in self._limits:
                 self._values[name] += len(values)
-                limit = self._reference[name]["limit"]
+                limit = self._limits[name]
                 low = name in _LOW_IS_STRANGE
                 self._beyond[name] += sum(v < limit if low else v > limit for v in values)
 
     def verdict(self) -> GroundVerdict:
         """Return what can be said by now."""
-        if not self._names:
+        if not self._limits:
             return GroundVerdict(NOT_COMPARED)
         measures = {
-            name: Beyond(self._values[name], self._beyond[name], self._reference[name]["limit"])
-            for name in self._names
+            name: Beyond(self._values[name], self._beyond[name], self._limits[name])
+            for name in MEASURES
+            if name in self._limits
         }
-        if any(one.unlike for one in measures.values()):
+        if any(measure.unlike for measure in measures.values()):
             return GroundVerdict(UNLIKE, measures)
-        enough = max(one.values for one in measures.values()) >= _MIN_VALUES
+        enough = max(measure.values for measure in measures.values()) >= _MIN_VALUES
         return GroundVerdict(LIKE if enough else TOO_FEW, measures)
 
 
-def compare(results: Iterable[FieldResult], reference: Mapping[str, Any] | None) -> GroundVerdict:
+def compare(results: Iterable[FieldResult], reference: GroundCard | None) -> GroundVerdict:
     """Compare the fields of one slide with the training; see :class:`GroundComparison`."""
     comparison = GroundComparison(reference)
     for result in results:
@@ -152,7 +159,7 @@ def compare(results: Iterable[FieldResult], reference: Mapping[str, Any] | None)
     return comparison.verdict()
 
 
-def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, list[float]]:
+def measured(result: FieldResult, reference: GroundCard) -> dict[str, list[float]]:
     """Return the values of a field under each measure: one a box, a cell, a cell with a distance, a
     field.
 
@@ -174,9 +181,7 @@ def measured(result: FieldResult, reference: Mapping[str, Any]) -> dict[str, lis
     return values
 
 
-def stain_distance(
-    stain: Sequence[float], laboratories: Mapping[str, Mapping[str, Sequence[float]]]
-) -> float:
+def stain_distance(stain: Sequence[float], laboratories: Mapping[str, LaboratoryStain]) -> float:
     """Return distance to the nearest trained laboratory, in its spreads, over all colours together.
 
     Args:
@@ -185,14 +190,14 @@ def stain_distance(
     """
     own = _logarithm(stain)
     return min(
-        float(np.linalg.norm((own - one["mean"]) / np.array(one["spread"])))
-        for one in laboratories.values()
+        float(np.linalg.norm((own - laboratory["mean"]) / np.array(laboratory["spread"])))
+        for laboratory in laboratories.values()
     )
 
 
 def make_reference(
     by_laboratory: Mapping[str, Sequence[FieldResult]], detector_sha256: str
-) -> dict[str, Any]:
+) -> GroundCard:
     """Return the reference of a card, from fields of the trained laboratories that were not trained
     on.
 
@@ -202,25 +207,27 @@ def make_reference(
         detector_sha256: of the detector, whose scores hold for it alone.
     """
     stains = {
-        name: np.array([_logarithm(one.stain) for one in results if one.stain is not None])
+        name: np.array([_logarithm(result.stain) for result in results if result.stain is not None])
         for name, results in by_laboratory.items()
     }
     laboratories = {
-        name: {
-            "mean": np.round(values.mean(0), 3).tolist(),
-            "spread": np.round(np.sqrt(values.var(0) + _MIN_SPREAD**2), 3).tolist(),
-        }
+        name: LaboratoryStain(
+            mean=np.round(values.mean(0), 3).tolist(),
+            spread=np.round(np.sqrt(values.var(0) + _MIN_SPREAD**2), 3).tolist(),
+        )
         for name, values in stains.items()
         if len(values) >= _MIN_VALUES
     }
-    reference: dict[str, Any] = {
-        "detector": detector_sha256,
-        "fields": {name: len(results) for name, results in by_laboratory.items()},
-        "stain": {"laboratories": laboratories},
-    }
+    reference = GroundCard(
+        detector=detector_sha256,
+        fields={name: len(results) for name, results in by_laboratory.items()},
+        stain=StainLimitCard(laboratories=laboratories),
+    )
     found = {
-        lab: [measured(one, reference) for one in results] for lab, results in by_laboratory.items()
+        lab: [measured(result, reference) for result in results]
+        for lab, results in by_laboratory.items()
     }
+    limits: dict[str, LimitCard] = {}
     for name in MEASURES:
         labs = [
             np.array([value for one in fields for value in one.get(name, [])])
@@ -228,20 +235,22 @@ def make_reference(
         ]
         labs = [values for values in labs if len(values)]
         if not labs:
-            reference.pop(name, None)
             continue
         values = np.concatenate(labs)
-        weights = np.concatenate([np.full(len(one), 1 / len(one)) for one in labs])
+        weights = np.concatenate([np.full(len(lab), 1 / len(lab)) for lab in labs])
         beyond = _BEYOND if name in _LOW_IS_STRANGE else 1 - _BEYOND
-        reference[name] = {
+        limits[name] = {
             "median": round(_quantile(values, weights, 0.5), 4),
             "limit": round(_quantile(values, weights, beyond), 4),
-            **reference.get(name, {}),
         }
-    return reference
+    stain = reference.pop("stain")
+    card = cast("GroundCard", {**reference, **limits})
+    if "stain" in limits:
+        card["stain"] = {**stain, **limits["stain"]}
+    return card
 
 
-def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, Any] | None:
+def reference_for(card: JsonObject, detector_sha256: str) -> GroundCard | None:
     """Return the reference on a classifier's card, as far as it holds beside a detector.
 
     Args:
@@ -254,7 +263,7 @@ def reference_for(card: Mapping[str, Any], detector_sha256: str) -> dict[str, An
     known = [name for name in MEASURES if ground.get(name)]
     if ground.get("detector") != detector_sha256:
         known = [name for name in known if name != "detection_score"]
-    return {name: ground[name] for name in known}
+    return cast("GroundCard", {name: ground[name] for name in known})
 
 
 def _logarithm(stain: Sequence[float] | None) -> np.ndarray:

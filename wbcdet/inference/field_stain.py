@@ -1,6 +1,9 @@
-"""Measure a field's colours, which differ with a laboratory's stain, lamp and camera."""
+"""Measure a field's colours, which differ with a laboratory's stain, lamp and camera, and match
+them to those that the detector was trained on."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
@@ -53,3 +56,34 @@ def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
     nuclei = above[np.argpartition(-total, number - 1)[:number]].mean(0)
     values = np.concatenate([ground, np.median(above[stained], 0), nuclei])
     return tuple(round(float(value), 3) for value in values)
+
+
+def match_field_stain(
+    pixels: Pixels,
+    ground: Sequence[float],
+    red_cell: Sequence[float],
+    limits: Sequence[float],
+) -> Pixels:
+    """Bring a field's clear ground and its red cells to fixed colours.
+
+    In optical density, colour by colour, the ground is an offset (lamp, mountant, white balance)
+    and the amount of stain a factor (Beer-Lambert); both are taken out. A field in which nearly
+    nothing is stained stays as it is.
+
+    Args:
+        pixels: (height, width, 3) uint8 BGR.
+        ground, red_cell: densities that clear ground, and above it the median of what is stained,
+            are brought to: blue, green, red.
+        limits: least and greatest factor.
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+    """
+    measured = measure_stain(pixels)
+    if measured is None:
+        return pixels
+    clear, stained = np.array(measured[:3]), np.array(measured[3:6])
+    factor = np.clip(np.array(red_cell) / np.maximum(stained, 1e-3), limits[0], limits[1])
+    table = np.exp(-((DENSITY[:, None] - clear) * factor + np.array(ground))) * 256 - 1
+    matched: Pixels = cv2.LUT(pixels, np.clip(table, 0, 255).astype(np.uint8)[:, None])
+    return matched

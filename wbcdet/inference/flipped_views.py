@@ -70,9 +70,9 @@ def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
     Returns:
         boxes (N, 4) float32 and scores (N,) float32, best first.
     """
-    boxes = np.concatenate([one[0] for one in views]).astype(np.float64).reshape(-1, 4)
-    scores = np.concatenate([one[1] for one in views]).astype(np.float64)
-    view_of = np.repeat(np.arange(len(views)), [len(one[1]) for one in views])
+    boxes = np.concatenate([view[0] for view in views]).astype(np.float64).reshape(-1, 4)
+    scores = np.concatenate([view[1] for view in views]).astype(np.float64)
+    view_of = np.repeat(np.arange(len(views)), [len(view[1]) for view in views])
     fused = np.zeros((0, 4))
     members: list[list[int]] = []
     for number in np.argsort(-scores, kind="stable").tolist():

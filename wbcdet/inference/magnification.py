@@ -101,7 +101,7 @@ def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
             boxes, scores = _look(field, x, y, side, detect, input_size)
             found += zip((-scores).tolist(), boxes.tolist(), strict=True)
         for _, box in sorted(found)[:_AGAIN]:
-            sizes += _look_again(field, np.array(box), detect, input_size)
+            sizes += _measure_again(field, np.array(box), detect, input_size)
         if near:
             break
         near = len(sizes) >= _ENOUGH  # one look nearer: these may be clumps of smaller cells
@@ -172,7 +172,7 @@ def _look(
     return boxes[whole], scores[whole]
 
 
-def _look_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) -> list[float]:
+def _measure_again(field: Field, box: np.ndarray, detect: Detect, input_size: int) -> list[float]:
     """Return the longer side of a cell, seen at the size that suits it; empty where it is no
     cell."""
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)

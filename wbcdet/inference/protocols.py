@@ -5,8 +5,10 @@ Your own detector or classifier needs these members and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+from wbcdet.utils.schemas import JsonObject
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,7 +29,7 @@ class Detector(Protocol):
     sha256: str
 
     @property
-    def card(self) -> Mapping[str, Any]:
+    def card(self) -> JsonObject:
         """Facts on the model that the pipeline needs; see the attributes of the class."""
         ...
 
@@ -63,7 +65,7 @@ class Classifier(Protocol):
     sha256: str
 
     @property
-    def card(self) -> Mapping[str, Any]:
+    def card(self) -> JsonObject:
         """Facts on the model that the pipeline needs; see the attributes of the class."""
         ...
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import cv2
 import numpy as np
@@ -40,6 +41,17 @@ PALE = 30.0
 EMPTY = 0.03
 
 
+class QualityInfo(TypedDict):
+    """Figures of a field in a journal; see :class:`FieldQuality`."""
+
+    focus: float
+    saturated: float
+    brightness: float
+    colour: float
+    covered: float
+    problems: Sequence[str]
+
+
 @dataclass(frozen=True, slots=True)
 class FieldQuality:
     """Figures of a field.
@@ -62,6 +74,17 @@ class FieldQuality:
     colour: float
     covered: float
     problems: tuple[str, ...]
+
+    def to_dict(self) -> QualityInfo:
+        """Return the figures as a journal keeps them."""
+        return QualityInfo(
+            focus=self.focus,
+            saturated=self.saturated,
+            brightness=self.brightness,
+            colour=self.colour,
+            covered=self.covered,
+            problems=self.problems,
+        )
 
 
 def measure(pixels: Pixels, cell_px: float | None = None) -> FieldQuality:

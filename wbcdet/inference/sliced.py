@@ -15,7 +15,7 @@ from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, 
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
-from wbcdet.utils.parallel import work_ahead
+from wbcdet.utils.parallel import map_ahead
 
 
 def _inside(
@@ -129,7 +129,7 @@ def _find_in_tiles(
         return claimed, scores[nearly].tolist()
 
     tiles = plan(field.width, field.height, view.size, view.overlap)
-    for claimed, nearly in work_ahead(look, tiles, threads, threads):
+    for claimed, nearly in map_ahead(look, tiles, threads, threads):
         claims.append(claimed)
         weak += nearly
         if classifier is None:
@@ -144,7 +144,7 @@ def _find_in_tiles(
     if classifier is None:
         return Detections(boxes, scores, weak)
     named += classifier.classify(crops, settings.min_score)
-    start = np.cumsum([0, *(len(one.scores) for one in claims)])
+    start = np.cumsum([0, *(len(claim.scores) for claim in claims)])
     labels = []
     for tile_number, row, box in merged:
         verdict = named[start[tile_number] + row]

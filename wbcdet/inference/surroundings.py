@@ -56,7 +56,7 @@ class Surroundings:
     diameter: float | None
 
 
-def look_around(pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> Surroundings:
+def measure_surroundings(pixels: np.ndarray, box: Sequence[float] | np.ndarray) -> Surroundings:
     """Measure what stands around a cell, ``REACH`` times the longer side of its box far.
 
     Args:

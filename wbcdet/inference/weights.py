@@ -9,7 +9,6 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wbcdet.inference.cards import ModelCard
 from wbcdet.inference.shared_models import ShareError, unpacked
@@ -61,7 +60,7 @@ class Model:
         return self.path.with_name(self.card.get("training_file", f"{self.path.stem}.safetensors"))
 
 
-def card_digest(card: Mapping[str, Any]) -> str:
+def card_digest(card: Mapping[str, object]) -> str:
     """Return sha256 (hex) of all that a card says, but its own ``card_sha256``.
 
     The card is taken as JSON with sorted names and without white space, so that how the file is
@@ -77,7 +76,7 @@ def card_digest(card: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def sealed(card: Mapping[str, Any]) -> dict[str, Any]:
+def sealed(card: Mapping[str, object]) -> dict[str, object]:
     """Return a card with its ``card_sha256``, to be written as it is."""
     return {**card, "card_sha256": card_digest(card)}
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from io import BytesIO
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -229,7 +229,7 @@ def measured_profile(gamma: float | None, corners: tuple[int, ...]) -> bytes:
     usual = gamma is None or abs(gamma * 2.2 - 1) < _SAME_GAMMA
     if usual and not corners:
         return b""
-    x, y, *primaries = (one / 100_000 for one in corners or _SRGB)
+    x, y, *primaries = (corner / 100_000 for corner in corners or _SRGB)
     try:
         return _rgb_profile(tuple(primaries), (x, y), None if usual else 1 / float(gamma or 1))
     except RuntimeError:  # no triangle of colours
@@ -244,13 +244,15 @@ def _rgb_profile(
     from imagecodecs import cms_profile
 
     points = [value for at in (0, 2, 4) for value in (*corners[at : at + 2], 1)]
-    given: dict[str, Any] = {"whitepoint": (*white, 1.0), "primaries": points}
+    whitepoint = (*white, 1.0)
     if gamma is not None:
-        return bytes(cms_profile("rgb", gamma=gamma, **given))
+        return bytes(cms_profile("rgb", whitepoint=whitepoint, primaries=points, gamma=gamma))
     steps = np.linspace(0, 1, 4096)
     curve = np.where(steps > 0.04045, ((steps + 0.055) / 1.055) ** 2.4, steps / 12.92)
     table = np.rint(curve * 65535).astype(np.uint16)
-    return bytes(cms_profile("rgb", transferfunction=table, **given))
+    return bytes(
+        cms_profile("rgb", whitepoint=whitepoint, primaries=points, transferfunction=table)
+    )
 
 
 @lru_cache(maxsize=16)

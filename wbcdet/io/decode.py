@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from wbcdet.io.codecs import Decoded, check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs import check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs.picture import Decoded
 from wbcdet.io.colour import Pixels
 from wbcdet.io.tiff import read_tiff
 

@@ -17,12 +17,14 @@ from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Timer
 from time import monotonic
-from typing import IO, Any
+from typing import IO
 
 import numpy as np
 
-from wbcdet.io.codecs import Decoded, check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs import check_size, kind_of, open_picture, reporting
+from wbcdet.io.codecs.picture import Decoded
 from wbcdet.io.errors import FieldError
+from wbcdet.utils.schemas import JsonObject
 
 #: Bytes that a decoder may take beyond what the header says, and libraries while they are loaded.
 _SPARE = 512 << 20
@@ -146,14 +148,14 @@ class _Decoder:
         assert self._process.stdout is not None
         return self._process.stdout
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: dict[str, object]) -> None:
         self._stdin.write(json.dumps(message).encode() + b"\n")
 
-    def _answer(self, alarm: _Alarm) -> dict[str, Any]:
+    def _answer(self, alarm: _Alarm) -> JsonObject:
         line = self._stdout.readline()
         if not line:
             raise self._ended(alarm)
-        answer: dict[str, Any] = json.loads(line)
+        answer: JsonObject = json.loads(line)
         if "problem" in answer:
             self.is_ready = True
             raise FieldError(answer["problem"])
@@ -201,7 +203,7 @@ def _serve() -> None:
     # What libraries print must not come between the pixels.
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
-    def answer(message: dict[str, Any]) -> None:
+    def answer(message: dict[str, object]) -> None:
         stdout.write(json.dumps(message).encode() + b"\n")
         stdout.flush()
 

@@ -1,27 +1,35 @@
-"""Find and name the pictures behind files, folders, patterns and addresses.
-
-A field's name is the path as it was given, whatever else was given with it: below the working
-folder ``slides/anna/1.jpg``, elsewhere the whole path without its root, ``data/slides/1.jpg``.
-"""
+"""Find the pictures behind files, folders, patterns and addresses; say what was passed over."""
 
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
-import re
-import urllib.parse
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
-from wbcdet.io.codecs import is_tiff
 from wbcdet.io.errors import FieldError
-from wbcdet.io.formats import PICTURE_SUFFIXES, SUFFIXES, TIFF, PictureKind, picture_kind
+from wbcdet.io.formats import (
+    PICTURE_SUFFIXES,
+    SUFFIXES,
+    TIFF,
+    PictureKind,
+    is_tiff_file,
+    picture_kind,
+)
 from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written_by
-from wbcdet.io.slide_part import SlidePart
+from wbcdet.io.source import (
+    Root,
+    Source,
+    as_address,
+    as_source,
+    is_url,
+    natural_key,
+    printable,
+    root_of,
+)
 from wbcdet.utils.files import PART_PREFIX
 
 #: Endings of documents whose first bytes are those of some microscopes' files.
@@ -29,46 +37,6 @@ _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", "
 _ZIPS = frozenset({".zip", ".cbz"})
 #: Number of names given of each kind of file that was passed over.
 _MAX_NAMED = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Source:
-    """One input before it is read.
-
-    Attributes:
-        name: the path as it was given, with ``/`` between folders and without ``./``; outside the
-            working folder the absolute path without its root. ``file.tif#2`` for the second
-            picture of a TIFF file that holds several.
-        path: the file, or the URL as text.
-        problem: why there is nothing to read (missing, empty folder), else None.
-        number: which picture of a TIFF file that holds several, from 1; None where it holds one.
-        below: the part of the name below the folder that was given; of a file its own name.
-        part: which part of a slide; None for all else.
-    """
-
-    name: str
-    path: Path | str
-    problem: str | None = None
-    number: int | None = None
-    below: str = ""
-    part: SlidePart | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """A folder that was given, or that a file which was given lies in.
-
-    Attributes:
-        name: how the names of its fields begin.
-        path: where it is, absolute; the address of a server.
-    """
-
-    name: str
-    path: str
-
-    def to_dict(self) -> dict[str, str]:
-        """Return the root as it stands in ``results.json``."""
-        return {"name": self.name, "path": self.path}
 
 
 @dataclass(slots=True)
@@ -113,7 +81,7 @@ class PassedOver:
 
 
 @dataclass(slots=True)
-class Found:
+class SearchResult:
     """Result of a search.
 
     Attributes:
@@ -150,7 +118,7 @@ def find_fields(
     return search(sources, exclude=exclude).fields
 
 
-def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> Found:
+def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> SearchResult:
     """Find all inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
     Folders are searched through all their subfolders; a loop of links is walked once. Every file
@@ -172,119 +140,11 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
     return found
 
 
-def is_url(text: str) -> bool:
-    """Say whether the text is an http(s) URL."""
-    return text.lower().startswith(("http://", "https://"))
-
-
-def as_source(text: str) -> Source:
-    """Return the file or URL under its name, not yet looked at."""
-    if is_url(text):
-        return _as_address(text)[0]
-    path = Path(text).expanduser()
-    name = field_name(path)
-    return Source(name, path, below=name.rsplit("/", 1)[-1])
-
-
-def as_slide(text: str) -> tuple[Source, Root]:
-    """Return a slide that was named, a file or a folder, with the folder that it lies in."""
-    item = as_source(text.rstrip("/\\") or text)
-    assert isinstance(item.path, Path)
-    return item, Root(*_place(item.path.parent))
-
-
-def field_name(path: str | Path) -> str:
-    """Return the name of a file or folder: as given, or whole where it is not below the working
-    folder.
-
-    It depends on the path and the working folder alone. The working folder itself is ``""``.
-    """
-    try:
-        base, full = os.getcwd(), os.path.abspath(path)  # noqa: PTH100, PTH109 - links stay
-        if not _is_below(full, base):
-            # The same folder under another name: a link, or /tmp on a Mac.
-            folder, file = os.path.split(full)
-            real = os.path.join(os.path.realpath(folder), file)  # noqa: PTH118
-            full = real if _is_below(real, os.path.realpath(base)) else full
-            base = os.path.realpath(base) if _is_below(full, os.path.realpath(base)) else ""
-    except (OSError, ValueError):  # the working folder has gone, or the path is invalid
-        return _printable(str(path))
-    if base:
-        rest = os.path.relpath(full, base)
-        return _printable("" if rest == "." else rest.replace(os.sep, "/"))
-    drive, rest = os.path.splitdrive(full)
-    parts = f"{drive.replace(':', '')}/{rest}".replace(os.sep, "/").split("/")
-    return _printable("/".join(part for part in parts if part))
-
-
-def locate(name: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
-    """Return where a field came from: the path of its file, or its address.
-
-    Args:
-        name: the field's name, without the number of a picture in a TIFF.
-        roots: ``info.sources`` of a results document.
-
-    Returns:
-        None where it lies in none of them, or leads out of them.
-    """
-    best: tuple[str, str] | None = None
-    for root in roots:
-        start, path = _checked(root)
-        inside = not start or name == start or name.startswith(f"{start}/")
-        if inside and (best is None or len(start) > len(best[0])):
-            best = (start, path)
-    if best is None or not best[1]:
-        return None
-    rest = name[len(best[0]) :].lstrip("/")
-    parts = PurePosixPath(rest).parts
-    if ".." in parts or "\\" in rest or not rest:
-        return None
-    return f"{best[1].rstrip('/')}/{rest}" if is_url(best[1]) else str(Path(best[1], *parts))
-
-
-def below(name: str, roots: Sequence[Mapping[str, str] | Root]) -> str:
-    """Return a field's name below the folder that was given; where several were, the whole name."""
-    if len(roots) != 1:
-        return name
-    start = _checked(roots[0])[0]
-    return name[len(start) + 1 :] if start and name.startswith(f"{start}/") else name
-
-
-def places(name: str, folder: Path, roots: Sequence[Mapping[str, str] | Root]) -> list[Path]:
-    """Return where a field may lie now that its pictures are in a folder: likeliest first.
-
-    Args:
-        name: the field's name, without the number of a picture in a TIFF.
-        folder: the folder that was analysed, wherever it is now, or the working folder of the run.
-        roots: where the fields came from.
-
-    Returns:
-        no place where the name leads out of the folder.
-    """
-    parts = PurePosixPath(name).parts
-    if not parts or parts[0] == "/" or ".." in parts or "\\" in name:
-        return []
-    inside = PurePosixPath(below(name, roots)).parts
-    own = [
-        locate(name, [root])
-        for root in roots
-        if _checked(root)[1] == os.path.abspath(folder)  # noqa: PTH100 - as it was given
-    ]
-    found = [Path(path) for path in own if path is not None]
-    return list(dict.fromkeys([*found, folder.joinpath(*inside), folder.joinpath(*parts)]))
-
-
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Return a sorting key under which ``field2`` stands before ``field10``."""
-    parts = re.split(r"([0-9]+)", text.casefold())
-    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
-
-
 class _Search:
     """A search: what it has found so far, and what it has passed over."""
 
     def __init__(self, skip: set[str]) -> None:
-        self.found = Found()
+        self.found = SearchResult()
         self._skip = skip
         self._files: set[str] = set()
         self._folders: set[str] = set()
@@ -294,7 +154,7 @@ class _Search:
     def add(self, text: str) -> None:
         """Search what the user named."""
         if is_url(text):
-            self._take(*_as_address(text))
+            self._take(*as_address(text))
             return
         path = Path(text).expanduser()
         try:
@@ -318,11 +178,11 @@ class _Search:
             elif match.suffix and match.suffix == path.suffix:
                 self._add_file(match)
             else:
-                self._meet(match, match.name, Root(*_place(match.parent)))
+                self._consider(match, match.name, root_of(match.parent))
         self.found.passed.repeated = repeated  # a pattern meets a folder and what is in it
         if not matches:
             problem = "no file matches this pattern; check it"
-            self.found.fields.append(Source(_printable(text), path, problem))
+            self.found.fields.append(Source(printable(text), path, problem))
 
     def _add_file(self, path: Path, problem: str | None = None) -> None:
         owner = self._owner(path.parent)
@@ -333,7 +193,7 @@ class _Search:
             self.found.passed.drawings.append(str(path))
             return
         item = replace(as_source(str(path)), problem=problem)
-        self._take(item, None if problem else Root(*_place(path.parent)))
+        self._take(item, None if problem else root_of(path.parent))
 
     def _add_folder(self, path: Path, *, by_pattern: bool = False) -> None:
         if _real(path) in self._skip:
@@ -347,16 +207,16 @@ class _Search:
             if whole or _is_drawn(path, root):
                 self.found.passed.outputs.append(str(path))
                 return
-        before, passed = self._met(), len(self.found.passed.outputs)
-        place = Root(*_place(path))
+        before, passed = self._count_met(), len(self.found.passed.outputs)
+        place = root_of(path)
         self._walk(path, "", place)
-        if self._met() > before or by_pattern:
+        if self._count_met() > before or by_pattern:
             return
         if len(self.found.passed.outputs) == passed and not self.found.passed.drawings:
             problem = "folder holds no JPEG, PNG, TIFF or other picture"
             self.found.fields.append(Source(place.name or str(path), path, problem, None, ""))
 
-    def _met(self) -> int:
+    def _count_met(self) -> int:
         """Count the pictures, and folders with pictures, met so far."""
         return len(self.found.fields) + self.found.passed.repeated + self._again
 
@@ -380,11 +240,11 @@ class _Search:
         named = {entry.name.casefold() for entry in entries}
         old = bool({"results.json", "journal"} & named) and is_old_report(folder)
         for entry, is_folder in zip(entries, kinds, strict=True):
-            name = _joined(beneath, _printable(entry.name))
+            name = _joined(beneath, printable(entry.name))
             if entry.name.startswith("."):
                 passed.hidden += not entry.name.startswith(PART_PREFIX)
             elif not is_folder:
-                self._meet(entry, name, root)
+                self._consider(entry, name, root)
             elif self._is_output(entry, old):
                 if _real(entry) not in self._skip:
                     passed.outputs.append(str(entry))
@@ -402,7 +262,7 @@ class _Search:
         owner = self._owner(folder)
         return owner is not None and _is_drawn(Path(_real(folder)), owner[0])
 
-    def _meet(self, path: Path, name: str, root: Root) -> None:
+    def _consider(self, path: Path, name: str, root: Root) -> None:
         """Take a file of a folder if it is a picture, else count it."""
         passed = self.found.passed
         suffix = path.suffix.lower()
@@ -489,11 +349,6 @@ def _names_in_zip(path: Path) -> list[str]:
         return []
 
 
-def _place(folder: Path) -> tuple[str, str]:
-    """Name and absolute path of a folder."""
-    return field_name(folder), _printable(os.path.abspath(folder))  # noqa: PTH100 - links stay
-
-
 def _pictures(item: Source) -> list[Source]:
     """Return the pictures of a TIFF file that holds several, one by one; any other input as it
     is."""
@@ -520,21 +375,6 @@ def _pictures(item: Source) -> list[Source]:
     return found
 
 
-def _as_address(text: str) -> tuple[Source, Root | None]:
-    try:
-        url = urllib.parse.urlsplit(text)
-    except ValueError:
-        return Source(_printable(text), text, "this is no valid http(s) address; check it"), None
-    host = url.netloc.rpartition("@")[2]  # without name and password
-    parts = [part for part in urllib.parse.unquote(url.path).split("/") if part not in ("", "..")]
-    name = "/".join([host, *parts])
-    if url.query:
-        # What stands behind the question mark may be a key that opens the picture.
-        name += f"?{hashlib.sha256(url.query.encode('utf-8', 'replace')).hexdigest()[:8]}"
-    item = Source(_printable(name), text, below=_printable(parts[-1] if parts else host))
-    return item, Root(host, f"{url.scheme.lower()}://{host}")
-
-
 def _with_unique_names(found: list[Source]) -> list[Source]:
     """Tell equal names apart by a number, as ``data/1.jpg`` is of the file there below the
     working folder and of the one there below the root of the disk."""
@@ -550,19 +390,6 @@ def _with_unique_names(found: list[Source]) -> list[Source]:
     return unique
 
 
-def _is_below(path: str, folder: str) -> bool:
-    try:
-        return os.path.commonpath([path, folder]) == folder
-    except ValueError:  # on another drive
-        return False
-
-
-def _checked(root: Mapping[str, str] | Root) -> tuple[str, str]:
-    if isinstance(root, Root):
-        return root.name, root.path
-    return str(root["name"]), str(root["path"])
-
-
 def _joined(folder: str, name: str) -> str:
     return f"{folder}/{name}" if folder and name else folder or name
 
@@ -571,28 +398,11 @@ def _real(path: Path) -> str:
     return os.path.normcase(os.path.realpath(path))
 
 
-def _printable(name: str) -> str:
-    """Return a name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
-    shown = re.sub("[\udc80-\udcff]", lambda one: f"%{ord(one[0]) - 0xDC00:02X}", name)
-    return shown.encode("utf-8", "replace").decode()
-
-
 def _many(number: int, what: str) -> str:
     return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:
-    shown = ", ".join(" ".join(_printable(name).split()) for name in names[:_MAX_NAMED])
+    shown = ", ".join(" ".join(printable(name).split()) for name in names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
     return f"{shown} and {more} more" if more > 0 else shown
-
-
-def is_tiff_file(path: Path) -> bool:
-    """Say whether the file's first bytes are those of a TIFF; False where it cannot be read."""
-    try:
-        if not path.is_file():  # opening a pipe would wait for its other end
-            return False
-        with path.open("rb") as file:
-            return is_tiff(file.read(4))
-    except (OSError, ValueError):
-        return False

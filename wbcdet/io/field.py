@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wbcdet.io.codecs import (
-    Decoded,
-    check_size,
-    is_tiff,
-    kind_of,
-    open_picture,
-    opens_quickly,
-    reporting,
-)
+from wbcdet.io.codecs import check_size, kind_of, open_picture, opens_quickly, reporting
+from wbcdet.io.codecs.picture import Decoded
 from wbcdet.io.colour import Pixels
-from wbcdet.io.discover import Source, as_source
 from wbcdet.io.errors import FieldError
-from wbcdet.io.formats import HEAD_BYTES, TIFF, kind_of_bytes, picture_kind
+from wbcdet.io.formats import HEAD_BYTES, TIFF, is_tiff, kind_of_bytes, picture_kind
 from wbcdet.io.memory import Place, Reservation, pixel_memory
 from wbcdet.io.slide_part import SlidePart
+from wbcdet.io.source import Source, as_source
 from wbcdet.records import SlideRegion
 from wbcdet.settings import Settings
 
@@ -122,10 +115,10 @@ class Field:
             return source[y0:y1, x0:x1]
         return source.read(x0, y0, x1, y1)
 
-    def hand_on(self) -> None:
+    def leave_run(self) -> None:
         """Note that the field has left its run, so that others do not wait for its memory."""
         if self._reservation is not None:
-            self._reservation.hand_on()
+            self._reservation.leave_run()
 
     def release(self) -> None:
         """Let go of memory that only speeds up the next ``read``."""

@@ -278,3 +278,19 @@ def _head_of(path: Path) -> bytes:
             return file.read(HEAD_BYTES)
     except (OSError, ValueError):
         return b""
+
+
+def is_tiff(data: bytes) -> bool:
+    """Say whether the bytes start as a TIFF or BigTIFF file does."""
+    return data[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+def is_tiff_file(path: Path) -> bool:
+    """Say whether the file's first bytes are those of a TIFF; False where it cannot be read."""
+    try:
+        if not path.is_file():  # opening a pipe would wait for its other end
+            return False
+        with path.open("rb") as file:
+            return is_tiff(file.read(4))
+    except (OSError, ValueError):
+        return False

@@ -107,7 +107,7 @@ class Reservation:
             owner = owner.base
         weakref.finalize(owner, self.release).atexit = False
 
-    def hand_on(self) -> None:
+    def leave_run(self) -> None:
         """Note that the field has left its run: later ones need not wait for it."""
         self._memory._change(0, self)
 

@@ -11,7 +11,6 @@ import json
 import re
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from wbcdet.utils.safe_files import own_file
 
@@ -41,7 +40,7 @@ _COMMENT, _EXIF, _JFIF = b"\xff\xfe", b"\xff\xe1", b"\xff\xe0"
 _SOFTWARE, _DESCRIPTION = 0x0131, 0x010E
 
 
-def read_marker(folder: Path) -> dict[str, Any] | None:
+def read_marker(folder: Path) -> dict[str, object] | None:
     """Return the marker of a folder; None without one."""
     try:
         with (folder / MARKER).open("rb") as file:

@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 import cv2
 import numpy as np
 
-from wbcdet.io.codecs import DAMAGED_DATA, TURNS, decode_by_pillow, in_srgb, upright
+from wbcdet.io.codecs.by_pillow import decode_by_pillow
+from wbcdet.io.codecs.jpeg_header import is_harmless
+from wbcdet.io.codecs.picture import DAMAGED_DATA, TURNS, in_srgb, upright
 from wbcdet.io.colour import (
     ALL_CLEAR,
     BAD_PROFILE,
@@ -27,7 +29,6 @@ from wbcdet.io.colour import (
     sensor_factor,
 )
 from wbcdet.io.errors import FieldError
-from wbcdet.io.jpeg import is_harmless
 from wbcdet.io.tiff_layout import Band, Layout, UnreadKind, read_layout, reporting
 
 #: Longest side of an overview, in pixels.

@@ -306,7 +306,9 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         raise FieldError(FRACTIONAL)
     apart = key.planarconfig == 2 and samples > 1
     bands = tuple(_band(page, plane) for page in pages for plane in range(samples if apart else 1))
-    extra = tuple(int(one) for one in key.extrasamples)[: samples - _CHANNELS[colours]]
+    extra = tuple(int(extrasample) for extrasample in key.extrasamples)[
+        : samples - _CHANNELS[colours]
+    ]
     alpha = {1: "premultiplied", 2: "straight"}.get(extra[0]) if extra else None
     if colours == "grey" and alpha is None and samples * len(pages) > 2:
         colours = "rgb"  # stored as channels of grey, apart or not

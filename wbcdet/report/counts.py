@@ -13,8 +13,9 @@ from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
-from wbcdet.io.discover import below
+from wbcdet.inference.run_info import CountInfo, RangeInfo
 from wbcdet.io.slide_part import part_of
+from wbcdet.io.source import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of
@@ -48,24 +49,22 @@ class CountOptions:
     ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
     identifiers: Mapping[str, Identifiers] = field(default_factory=dict)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> CountInfo:
         """Return the options as they stand in ``results.json``."""
-        return {
-            "group_by": self.group_by,
-            "exclude_edge": self.exclude_edge,
-            "skip_bad": self.skip_bad,
-            "dedupe": self.dedupe,
-            "target": self.target,
-            "ranges": {
-                label: {"low": one.low, "high": one.high, "source": one.source}
+        info = CountInfo(
+            group_by=self.group_by,
+            exclude_edge=self.exclude_edge,
+            skip_bad=self.skip_bad,
+            dedupe=self.dedupe,
+            target=self.target,
+            ranges={
+                label: RangeInfo(low=one.low, high=one.high, source=one.source)
                 for label, one in self.ranges.items()
             },
-            **(
-                {"identifiers": {group: one.to_dict() for group, one in self.identifiers.items()}}
-                if self.identifiers
-                else {}
-            ),
-        }
+        )
+        if self.identifiers:
+            info["identifiers"] = {group: one.to_dict() for group, one in self.identifiers.items()}
+        return info
 
 
 @dataclass(slots=True)
@@ -159,8 +158,12 @@ class ReportCounts:
     def slides(self) -> list[SlideSummary]:
         """Return what is said of each group beside its cells."""
         return [
-            SlideSummary(one, self.notes[one.group].empty, self.notes[one.group].ground)
-            for one in self.differentials
+            SlideSummary(
+                differential,
+                self.notes[differential.group].empty,
+                self.notes[differential.group].ground,
+            )
+            for differential in self.differentials
         ]
 
     def entries(self) -> Iterator[JournalEntry]:

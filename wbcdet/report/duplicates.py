@@ -90,15 +90,16 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
     dx, dy = shift.dx, shift.dy
     frame = (max(0.0, dx), max(0.0, dy), min(width, width + dx), min(height, height + dy))
     pairs = []
-    for one in first.cells:
+    for cell in first.cells:
         for other in second.cells:
             x0, y0, x1, y1 = other.box
             moved = (x0 + dx, y0 + dy, x1 + dx, y1 + dy)
-            shared = iou(intersect(one.box, frame), intersect(moved, frame))
+            shared = iou(intersect(cell.box, frame), intersect(moved, frame))
             if shared >= _SAME_BOX and (
-                second.ground.match_at(first.ground, shift, intersect(one.box, frame)) >= _SAME_LOOK
+                second.ground.match_at(first.ground, shift, intersect(cell.box, frame))
+                >= _SAME_LOOK
             ):
-                pairs.append((shared, one.id, other.id))
+                pairs.append((shared, cell.id, other.id))
     taken: list[tuple[int, int]] = []
     for _, a, b in sorted(pairs, reverse=True):
         if all(a != one and b != other for one, other in taken):

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from wbcdet.io.discover import Root
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.io.source import Root
 from wbcdet.report.journal import JournalError
 from wbcdet.report.source import ReportSource
 from wbcdet.results.schemas import check_line
 from wbcdet.settings import NO_RESULT
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.schemas import SchemaError
+from wbcdet.utils.schemas import JsonObject, SchemaError
 from wbcdet.utils.version import __version__
 
 #: The journal's lists of where the fields are: names and paths of ``Root``.
@@ -23,7 +23,7 @@ class ResumeError(WbcdetError, ValueError):
     """The report folder holds a count that this run must not go on with; one line."""
 
 
-def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) -> dict[str, Any]:
+def make_header(info: RunInfo, roots: Sequence[Root], created: str) -> RunInfo:
     """Return the first line of a journal: what made its results, and of what.
 
     Args:
@@ -31,8 +31,13 @@ def make_header(info: Mapping[str, Any], roots: Sequence[Root], created: str) ->
         roots: where the fields are.
         created: date and time, ISO 8601.
     """
-    about = {"wbcdet": __version__, "created": created}
-    return {**about, "folder": _base(roots), "sources": [root.to_dict() for root in roots], **info}
+    return {
+        "wbcdet": __version__,
+        "created": created,
+        "folder": _base(roots),
+        "sources": [root.to_dict() for root in roots],
+        **info,
+    }
 
 
 def _base(roots: Sequence[Root]) -> str:
@@ -63,7 +68,7 @@ def note_roots(journal: ReportSource, roots: Sequence[Root]) -> None:
         journal.note(_ROOT_PATHS, [root.path for root in roots])
 
 
-def check_shape(header: Mapping[str, Any]) -> None:
+def check_shape(header: JsonObject) -> None:
     """Check that the header of an earlier run's journal has all keys that are read.
 
     Raises:
@@ -75,7 +80,7 @@ def check_shape(header: Mapping[str, Any]) -> None:
         raise JournalError(f"the first line of the journal is damaged: {error}") from error
 
 
-def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
+def check_header(old: JsonObject, info: RunInfo) -> None:
     """Check that a journal's results were made with the models and settings of this run.
 
     Raises:
@@ -94,10 +99,11 @@ def check_header(old: Mapping[str, Any], info: Mapping[str, Any]) -> None:
         # Versions that did not record it accepted every card.
         elif before.get("card_sha256") not in (None, now.get("card_sha256")):
             changes.append(f"{role} {now['name']}, now with another card")
-    before, now = old.get("settings") or {}, info["settings"]
-    for name in sorted({*before, *now} - {"fingerprint"} - NO_RESULT):
-        if before.get(name) != now.get(name):
-            said = ("default" if v is None else v for v in (before.get(name), now.get(name)))
+    asked_before, asked = old.get("settings") or {}, info["settings"]
+    for name in sorted({*asked_before, *asked} - {"fingerprint"} - NO_RESULT):
+        values = asked_before.get(name), asked.get(name)
+        if values[0] != values[1]:
+            said = ("default" if value is None else value for value in values)
             changes.append("{} {}, now {}".format(name, *said))
     # Thresholds of single labels stand on the card alone, which is not part of the model's sha256.
     if not changes and old.get("thresholds") != info.get("thresholds"):

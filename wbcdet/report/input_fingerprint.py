@@ -3,11 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 _CHUNK = 1 << 20
+
+
+class _Hashed(TypedDict):
+    sha256: str
+
+
+class FileStamp(_Hashed, total=False):
+    """Fingerprint of a file: sha256 (hex); of a count also its bytes and time of change."""
+
+    size: int
+    mtime_ns: int
 
 
 class InputFingerprints:
@@ -19,7 +29,7 @@ class InputFingerprints:
     def __init__(self) -> None:
         self._last: tuple[Path, int, int, str] | None = None
 
-    def take(self, path: Path | str) -> dict[str, Any] | None:
+    def take(self, path: Path | str) -> FileStamp | None:
         """Return the stamp of a file; None where it cannot be read."""
         if isinstance(path, str):
             return None
@@ -31,7 +41,7 @@ class InputFingerprints:
             return None
         return {"size": key[1], "mtime_ns": key[2], "sha256": self._last[3]}
 
-    def same(self, path: Path | str, stamp: Mapping[str, Any] | None) -> bool:
+    def same(self, path: Path | str, stamp: FileStamp | None) -> bool:
         """Say whether the file is the one that was stamped: same size and time of change, or same
         bytes."""
         if isinstance(path, str) or stamp is None:

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.io.discover import Root
+from wbcdet.io.source import Root
 from wbcdet.report.journal import LINES, PICTURES, Journal, JournalError
 from wbcdet.report.layout import ANNOTATED, CELLS, JOURNAL
 from wbcdet.results.output_folder import Output

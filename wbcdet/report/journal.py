@@ -20,11 +20,12 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import open_own
-from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.schemas import JsonObject, parse_json
 
 FORMAT = "wbcdet-journal/2"
 #: Journals without checksums, of earlier versions; they are still read.
@@ -83,7 +84,7 @@ class Journal:
         if not read_only:
             folder.mkdir(parents=True, exist_ok=True)
         self._path = folder / LINES
-        self.header: dict[str, Any] | None = None
+        self.header: RunInfo | None = None
         self.lists: dict[str, tuple[str, ...]] = {}
         self.damaged: list[str] = []
         self.without_checksums = False
@@ -112,7 +113,7 @@ class Journal:
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)
 
-    def start(self, header: Mapping[str, Any]) -> None:
+    def start(self, header: RunInfo) -> None:
         """Begin again: drop every line and picture of the run before, and write a header."""
         self._places.clear()
         if self.header is not None:  # else the pictures are of another program: it was no journal
@@ -122,8 +123,8 @@ class Journal:
         self.lists.clear()
         self.damaged.clear()
         self.without_checksums = False
-        self.header = {"journal": FORMAT, **header}
-        self._append_line(self.header)
+        self.header = {**header, "journal": FORMAT}
+        self._append_line({"journal": FORMAT, **header})
         self.sync()
 
     def note(self, key: str, names: Sequence[str]) -> None:
@@ -133,7 +134,7 @@ class Journal:
             self.lists[key] = tuple(names)
             self.sync()
 
-    def append(self, record: Mapping[str, Any], pictures: Sequence[bytes] = ()) -> None:
+    def append(self, record: JsonObject, pictures: Sequence[bytes] = ()) -> None:
         """Add the line of one field; it stands in for an earlier line of the same field.
 
         Args:
@@ -163,7 +164,7 @@ class Journal:
         _write_all(self._pictures, b"".join(pictures))
         return places
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read(self, file: str) -> JsonObject:
         """Return the last line of a field.
 
         Raises:
@@ -181,7 +182,7 @@ class Journal:
         self.damaged.append(_shown(file))
         self._places.pop(file, None)
 
-    def pictures(self, record: Mapping[str, Any]) -> list[bytes]:
+    def pictures(self, record: JsonObject) -> list[bytes]:
         """Return the pictures of a line."""
         return [self.picture(place) for place in record["pictures"]]
 
@@ -199,7 +200,7 @@ class Journal:
             raise JournalError(f"{self._pictures.name}: the picture at {at} is damaged")
         return data
 
-    def has_pictures(self, record: Mapping[str, Any]) -> bool:
+    def has_pictures(self, record: JsonObject) -> bool:
         """Say whether the pictures of a line are there: a power cut may keep a line and lose
         them."""
         try:
@@ -220,7 +221,7 @@ class Journal:
         self._lines.close()
         self._pictures.close()
 
-    def _append_line(self, value: Mapping[str, Any]) -> Place:
+    def _append_line(self, value: Mapping[str, object]) -> Place:
         # Files that are not the journal's own were refused when it was opened: this is a cut line.
         if self._lines.seek(0, os.SEEK_END) > self._whole:
             self._lines.truncate(self._whole)
@@ -279,7 +280,7 @@ class Journal:
         except ValueError:
             return None
 
-    def _checked_header(self, line: bytes) -> dict[str, Any]:
+    def _checked_header(self, line: bytes) -> RunInfo:
         try:
             value = parse_json(line)
         except ValueError:
@@ -294,7 +295,7 @@ class Journal:
         header = self._parse(line)
         if header is None:
             raise JournalError(f"{self._path}: its first line is damaged")
-        return dict(header)
+        return cast("RunInfo", dict(header))
 
 
 def _sealed(body: bytes) -> bytes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
+from wbcdet.inference.quality import QualityInfo
 from wbcdet.records import CellType, FieldResult
+from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.results.schemas import check_line
-from wbcdet.utils.schemas import SchemaError
+from wbcdet.utils.schemas import JsonObject, SchemaError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +29,8 @@ class JournalEntry:
     """
 
     result: FieldResult
-    stamp: dict[str, Any] | None = None
-    quality: dict[str, Any] | None = None
+    stamp: FileStamp | None = None
+    quality: QualityInfo | None = None
     annotated: str | None = None
     ground: bool = False
     pictures: tuple[Place, ...] = ()
@@ -40,7 +40,7 @@ class JournalEntry:
         """Problems with the quality of the field."""
         return tuple(self.quality["problems"]) if self.quality else ()
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Return the entry as the journal takes it; it finds the places of the pictures itself."""
         return {
             "file": self.result.file,
@@ -52,7 +52,7 @@ class JournalEntry:
         }
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> JournalEntry:
+    def from_record(cls, record: JsonObject) -> JournalEntry:
         """Return the entry of a line of the journal."""
         return cls(
             FieldResult.from_dict(record["result"]),
@@ -64,7 +64,7 @@ class JournalEntry:
         )
 
     @classmethod
-    def checked(cls, file: str, record: Mapping[str, Any], kind: str = "entry") -> JournalEntry:
+    def checked(cls, file: str, record: JsonObject, kind: str = "entry") -> JournalEntry:
         """Return the entry of a line that this run did not write itself.
 
         Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import cv2
 import numpy as np
@@ -17,6 +16,7 @@ from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.results.export.qupath import feature
 from wbcdet.results.palette import rgb_of
 from wbcdet.utils.boxes import Box
+from wbcdet.utils.schemas import JsonObject
 
 #: Longest side of a map, px.
 _SIDE = 1400
@@ -44,7 +44,7 @@ OnSlide = tuple[str, Cell, Box]
 
 
 def draw_map(
-    seen: SmearMap,
+    smear: SmearMap,
     zone: npt.NDArray[np.bool_],
     parts: Sequence[tuple[Box, bool]],
     cells: Iterable[OnSlide],
@@ -53,22 +53,24 @@ def draw_map(
     """Return the map as JPEG.
 
     Args:
-        seen: the slide from afar.
+        smear: the slide from afar.
         zone: squares that are to be counted.
         parts: cores of the parts that were counted, px of the slide, and whether they are edge.
         cells: the cells that were counted.
         size: width and height of the slide, px.
     """
-    columns = seen.kind.shape[1]
-    side = seen.picture.shape[1] / columns
-    picture = seen.picture[: round(size[1] / seen.side * side), : round(size[0] / seen.side * side)]
+    columns = smear.kind.shape[1]
+    side = smear.picture.shape[1] / columns
+    picture = smear.picture[
+        : round(size[1] / smear.side * side), : round(size[0] / smear.side * side)
+    ]
     by = min(_SIDE / max(picture.shape[:2]), 4.0)
     shape = [max(1, round(length * by)) for length in picture.shape[1::-1]]
     method = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
     canvas = cv2.resize(picture, shape, interpolation=method)
-    scale = side * by / seen.side
-    for mask, colour in ((seen.edge, _EDGE), (zone, _ZONE)):
-        for outline in _outlines(mask, seen.side * scale):
+    scale = side * by / smear.side
+    for mask, colour in ((smear.edge, _EDGE), (zone, _ZONE)):
+        for outline in _outlines(mask, smear.side * scale):
             cv2.polylines(canvas, [np.round(outline).astype(np.int32)], True, colour, 2)
     for (x0, y0, x1, y1), _ in parts:
         low, high = (round(x0 * scale), round(y0 * scale)), (round(x1 * scale), round(y1 * scale))
@@ -78,8 +80,8 @@ def draw_map(
         red, green, blue = rgb_of(str(cell.label))
         cv2.circle(canvas, place, 4, (40, 40, 40), -1, cv2.LINE_AA)
         cv2.circle(canvas, place, 3, (blue, green, red), -1, cv2.LINE_AA)
-    if seen.direction is not None:
-        dx, dy = seen.direction
+    if smear.direction is not None:
+        dx, dy = smear.direction
         start = (30 + 20, 30 + 20)
         end = round(start[0] + 36 * dx), round(start[1] + 36 * dy)
         cv2.arrowedLine(canvas, start, end, (0, 0, 0), 2, cv2.LINE_AA, tipLength=0.3)
@@ -87,7 +89,7 @@ def draw_map(
 
 
 def to_geojson(
-    seen: SmearMap,
+    smear: SmearMap,
     zone: npt.NDArray[np.bool_] | None,
     cells: Iterable[OnSlide],
     um_per_px: float,
@@ -95,13 +97,13 @@ def to_geojson(
     """Zone and cells for QuPath, in pixels of the slide's finest level.
 
     Args:
-        seen: the slide from afar.
+        smear: the slide from afar.
         zone: squares that were to be counted; None where a person drew it, and has it.
         cells: the cells that were counted.
         um_per_px: of the finest level.
     """
-    features: list[dict[str, Any]] = []
-    for outline in [] if zone is None else _outlines(zone, seen.side):
+    features: list[JsonObject] = []
+    for outline in [] if zone is None else _outlines(zone, smear.side):
         ring = np.round(outline, 1).tolist()
         features.append(
             {

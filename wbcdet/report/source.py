@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Protocol
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.report.journal import Place
+from wbcdet.utils.schemas import JsonObject
 
 
 class ReportSource(Protocol):
@@ -16,10 +18,10 @@ class ReportSource(Protocol):
         lists: names that a later run needs, by key (``wbcdet.report.layout``).
     """
 
-    header: dict[str, Any] | None
+    header: RunInfo | None
     lists: dict[str, tuple[str, ...]]
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read(self, file: str) -> JsonObject:
         """Give a field as ``JournalEntry.from_record`` takes it."""
         ...
 

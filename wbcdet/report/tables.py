@@ -12,7 +12,8 @@ from typing import Any
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
 from wbcdet.differential.identifiers import IDENTIFIERS, Identifiers
 from wbcdet.inference.quality import FieldQuality
-from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE, Cell, SlideRegion
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.records import CELL_COLUMNS, FORMAT, NOTICE, Cell, FieldRecord, SlideRegion
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
@@ -29,10 +30,10 @@ COUNT_CELL_COLUMNS: tuple[str, ...] = (*CELL_COLUMNS, "group", "left_out", "dupl
 SLIDE_CELL_COLUMNS: tuple[str, ...] = ("slide", "slide_x", "slide_y", "diameter_um", "at_edge")
 
 #: More columns of ``cells.csv``: their names, and the values of each cell.
-More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, Any]]]
+More = tuple[tuple[str, ...], Mapping[CellKey, Mapping[str, object]]]
 
 #: The measures of quality.
-_MEASURES = tuple(one.name for one in fields(FieldQuality) if one.name != "problems")
+_MEASURES = tuple(field.name for field in fields(FieldQuality) if field.name != "problems")
 
 #: Header of ``fields.csv``: as of ``wbcdet predict``, then what a count adds.
 COUNT_FIELD_COLUMNS: tuple[str, ...] = (
@@ -47,13 +48,13 @@ COUNT_FIELD_COLUMNS: tuple[str, ...] = (
 
 
 def write_tables(
-    out: Path, tally: ReportCounts, created: str, *, annotated: bool, more: More = ((), {})
+    out: Path, counts: ReportCounts, created: str, *, annotated: bool, more: More = ((), {})
 ) -> None:
     """Write ``cells.csv``, ``fields.csv``, ``differential.csv``, and all three as ``report.xlsx``.
 
     Args:
         out: the report folder.
-        tally: the counts.
+        counts: the counts.
         created: when the count was begun.
         annotated: there are annotated pictures.
         more: what ``cells.csv`` says beside what it always does.
@@ -62,14 +63,14 @@ def write_tables(
         OSError: a file cannot be written.
     """
     columns, values = more
-    on_slide = SLIDE_CELL_COLUMNS if tally.on_slide else ()
-    called = IDENTIFIERS if tally.options.identifiers else ()
-    tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, Any]]]]] = {
-        "differential": ((*DIFFERENTIAL_COLUMNS, *called), lambda: _differential_rows(tally)),
-        "cells": ((*COUNT_CELL_COLUMNS, *on_slide, *columns), lambda: _cell_rows(tally, values)),
+    on_slide = SLIDE_CELL_COLUMNS if counts.on_slide else ()
+    called = IDENTIFIERS if counts.options.identifiers else ()
+    tables: dict[str, tuple[tuple[str, ...], Callable[[], Iterator[dict[str, object]]]]] = {
+        "differential": ((*DIFFERENTIAL_COLUMNS, *called), lambda: _differential_rows(counts)),
+        "cells": ((*COUNT_CELL_COLUMNS, *on_slide, *columns), lambda: _cell_rows(counts, values)),
         "fields": (
             COUNT_FIELD_COLUMNS,
-            lambda: (_field_row(tally, entry, annotated) for entry in tally.entries()),
+            lambda: (_field_row(counts, entry, annotated) for entry in counts.entries()),
         ),
     }
     for name, (header, rows) in tables.items():
@@ -78,41 +79,42 @@ def write_tables(
     write_workbook(out / "report.xlsx", sheets, created)
 
 
-def _differential_rows(tally: ReportCounts) -> Iterator[dict[str, Any]]:
-    for one in tally.differentials:
-        called = tally.options.identifiers.get(one.group, Identifiers())
-        more = called.to_dict() if tally.options.identifiers else {}
-        for row in one.rows():
+def _differential_rows(counts: ReportCounts) -> Iterator[dict[str, object]]:
+    for differential in counts.differentials:
+        called = counts.options.identifiers.get(differential.group, Identifiers())
+        more = called.to_dict() if counts.options.identifiers else {}
+        for row in differential.rows():
             yield {**row, **more}
 
 
-def write_document(path: Path, tally: ReportCounts, info: Mapping[str, Any]) -> None:
+def write_document(path: Path, counts: ReportCounts, info: RunInfo) -> None:
     """Write ``results.json``, a field a line.
 
     Args:
         path: the file.
-        tally: the counts.
+        counts: the counts.
         info: the header of the journal.
 
     Raises:
         OSError: it cannot be written.
     """
+    said: Mapping[str, object] = info
     about = {
         "wbcdet": info["wbcdet"],
         "created": info["created"],
         "notice": NOTICE,
-        **{name: info[name] for name in ("detector", "classifier", "settings", "sources")},
-        **{name: info[name] for name in ("thresholds", "ground") if name in info},
-        "count": tally.options.to_dict(),
+        **{name: said[name] for name in ("detector", "classifier", "settings", "sources")},
+        **{name: said[name] for name in ("thresholds", "ground") if name in said},
+        "count": counts.options.to_dict(),
         **({"review": info["review"]} if "review" in info else {}),
         **({"stream": info["stream"]} if "stream" in info else {}),
     }
     with open_atomic(path) as file:
-        slides = [slide.to_dict() for slide in tally.slides()]
+        slides = [slide.to_dict() for slide in counts.slides()]
         file.write(f'{{"format": {_json(FORMAT)},\n"info": {_json(about)},\n'.encode())
         file.write(f'"slides": {_json(slides)},\n"fields": ['.encode())
-        for number, entry in enumerate(tally.entries()):
-            file.write(f"{',' * (number > 0)}\n{_json(_document_field(tally, entry))}".encode())
+        for number, entry in enumerate(counts.entries()):
+            file.write(f"{',' * (number > 0)}\n{_json(_document_field(counts, entry))}".encode())
         file.write(b"\n]}\n")
 
 
@@ -122,17 +124,17 @@ def cell_name(file: str, number: int) -> str:
 
 
 def _cell_rows(
-    tally: ReportCounts, more: Mapping[CellKey, Mapping[str, Any]]
-) -> Iterator[dict[str, Any]]:
-    for entry in tally.entries():
+    counts: ReportCounts, more: Mapping[CellKey, Mapping[str, object]]
+) -> Iterator[dict[str, object]]:
+    for entry in counts.entries():
         file = entry.result.file
         for cell in entry.result.cells:
-            reason = tally.left_out(entry, cell)
+            reason = counts.left_out(entry, cell)
             yield {
                 **cell.to_row(file, entry.result.remarks),
-                "group": tally.group(file),
+                "group": counts.group(file),
                 "left_out": reason,
-                "duplicate_of": cell_name(*tally.duplicate_of[file, cell.id])
+                "duplicate_of": cell_name(*counts.duplicate_of[file, cell.id])
                 if reason == DUPLICATE
                 else None,
                 **_on_slide(entry.result.region, cell),
@@ -140,7 +142,7 @@ def _cell_rows(
             }
 
 
-def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, Any]:
+def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, object]:
     if region is None:
         return {}
     x_min, y_min, x_max, y_max = region.on_slide(cell.box)
@@ -149,20 +151,20 @@ def _on_slide(region: SlideRegion | None, cell: Cell) -> dict[str, Any]:
     return dict(zip(SLIDE_CELL_COLUMNS, values, strict=True))
 
 
-def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, Any]:
+def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> dict[str, object]:
     result = entry.result
-    row: dict[str, Any] = {
+    row: dict[str, object] = {
         "file": result.file,
-        "group": tally.group(result.file),
+        "group": counts.group(result.file),
         "failure": result.failure,
         "sha256": entry.stamp["sha256"] if entry.stamp else None,
-        "path": path_of(result.file, tally.roots),
+        "path": path_of(result.file, counts.roots),
     }
     if result.failure is not None:
         # A field that could not be read has no counts: zeros would say that it was empty.
         return row
-    reasons = [tally.left_out(entry, cell) for cell in result.cells]
-    quality = entry.quality or {}
+    reasons = [counts.left_out(entry, cell) for cell in result.cells]
+    quality: Mapping[str, object] = entry.quality or {}
     return {
         **row,
         "width": result.width,
@@ -170,29 +172,29 @@ def _field_row(tally: ReportCounts, entry: JournalEntry, annotated: bool) -> dic
         "cells": len(result.cells),
         **result.counts(),
         "annotated": entry.annotated if annotated else None,
-        "left_out": "bad-field" if tally.skips(entry) else None,
-        "duplicates": reasons.count(DUPLICATE) if tally.options.dedupe else None,
+        "left_out": "bad-field" if counts.skips(entry) else None,
+        "duplicates": reasons.count(DUPLICATE) if counts.options.dedupe else None,
         "problems": "; ".join(entry.problems),
         "remarks": "; ".join(result.remarks),
         **{name: quality.get(name) for name in _MEASURES},
     }
 
 
-def _document_field(tally: ReportCounts, entry: JournalEntry) -> dict[str, Any]:
+def _document_field(counts: ReportCounts, entry: JournalEntry) -> FieldRecord:
     result = entry.result
     data = result.to_dict()
     for cell, values in zip(result.cells, data["cells"], strict=True):
-        values["left_out"] = tally.left_out(entry, cell)
+        values["left_out"] = counts.left_out(entry, cell)
         if values["left_out"] == DUPLICATE:
-            file, number = tally.duplicate_of[result.file, cell.id]
+            file, number = counts.duplicate_of[result.file, cell.id]
             values["duplicate_of"] = {"file": file, "id": number}
-    data["group"] = tally.group(result.file)
+    data["group"] = counts.group(result.file)
     data["sha256"] = entry.stamp["sha256"] if entry.stamp else None
     data["quality"] = entry.quality
     return data
 
 
-def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+def _write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
     with open_atomic(path) as file:
         text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)
         write_rows(text, columns, rows)

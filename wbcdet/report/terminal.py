@@ -28,25 +28,25 @@ def print_some(console: Console, lines: Sequence[str], style: str) -> None:
         console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
 
 
-def print_count(tally: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
+def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     console = terminal()
-    print_differentials(console, tally.differentials)
-    for line in alarms(tally):
+    print_differentials(console, counts.differentials)
+    for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    unknown = sorted(set(tally.options.identifiers) - set(tally.notes))
+    unknown = sorted(set(counts.options.identifiers) - set(counts.notes))
     lines = [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
-    for line in [*lines, *_notes(tally)]:
+    for line in [*lines, *_notes(counts)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     remarks = [
         f"note: {one_line(file)}: {'; '.join(what)}"
-        for notes in tally.notes.values()
+        for notes in counts.notes.values()
         for file, what in notes.remarks
     ]
     print_some(console, remarks, "yellow")
     failures = [
         f"not read: {one_line(file)}: {why}"
-        for notes in tally.notes.values()
+        for notes in counts.notes.values()
         for file, why in notes.failures
     ]
     print_some(console, failures, "red")
@@ -57,12 +57,12 @@ def print_count(tally: ReportCounts, out: Path, *, annotated: bool, pdf: bool = 
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
-def print_differentials(console: Console, found: list[Differential]) -> None:
+def print_differentials(console: Console, differentials: list[Differential]) -> None:
     """Print the differential of one slide, or a line for each of several."""
-    if len(found) == 1:
-        _print_one(console, found[0])
+    if len(differentials) == 1:
+        _print_one(console, differentials[0])
     else:
-        _print_many(console, found)
+        _print_many(console, differentials)
 
 
 def _print_one(console: Console, differential: Differential) -> None:
@@ -85,24 +85,26 @@ def _figures(share: Share, indent: str = "") -> tuple[str, ...]:
     return f"{indent}{share.label}", str(share.count), percent, interval, known, share.flag
 
 
-def _print_many(console: Console, found: list[Differential]) -> None:
-    reasons = [r for r in REASONS if any(r in one.unclassified for one in found)]
+def _print_many(console: Console, differentials: list[Differential]) -> None:
+    reasons = [
+        r for r in REASONS if any(r in differential.unclassified for differential in differentials)
+    ]
     header = ("slide", "classified", *(f"{label}\n%" for label in LABELS), "un-\nclassified")
     header += tuple(f"{reason}\ncells (%)" for reason in reasons)
     rows = []
-    for one in found[:_MAX_ROWS]:
-        shares = {share.label: share for share in one.shares()}
-        why = {share.label: share for share in one.reasons()}
+    for differential in differentials[:_MAX_ROWS]:
+        shares = {share.label: share for share in differential.shares()}
+        why = {share.label: share for share in differential.reasons()}
         cells = (
-            one_line(one.group),
-            str(one.classified),
+            one_line(differential.group),
+            str(differential.classified),
             *(_percent(shares[str(label)]) for label in LABELS),
-            str(sum(one.unclassified.values())),
+            str(sum(differential.unclassified.values())),
             *(_counted(why.get(reason)) for reason in reasons),
         )
         rows.append(Row(cells))
-    if len(found) > _MAX_ROWS:
-        rows.append(Row((f"… and {len(found) - _MAX_ROWS} more in differential.csv",)))
+    if len(differentials) > _MAX_ROWS:
+        rows.append(Row((f"… and {len(differentials) - _MAX_ROWS} more in differential.csv",)))
     print_table(console, header, rows)
     if reasons:
         console.print("(% of reasons: of all white cells)", highlight=False, soft_wrap=True)
@@ -121,41 +123,47 @@ def _counted(share: Share | None) -> str:
     return f"{share.count}{percent} {share.flag}".strip()
 
 
-def alarms(tally: ReportCounts) -> list[str]:
+def alarms(counts: ReportCounts) -> list[str]:
     """Return what must not be overlooked: cells that matter one by one, slides on unknown
     ground."""
     lines = []
-    for one in tally.differentials:
-        warning = tally.notes[one.group].ground.warning()
-        lines += [line for line in (one.alarm(), warning and f"{one.group}: {warning}") if line]
+    for differential in counts.differentials:
+        warning = counts.notes[differential.group].ground.warning()
+        lines += [
+            line
+            for line in (differential.alarm(), warning and f"{differential.group}: {warning}")
+            if line
+        ]
     if len(lines) > _MAX_ROWS:
         lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more in report.html"]
     return [one_line(line.removeprefix(f"{ALL}: ")) for line in lines]
 
 
-def _notes(tally: ReportCounts) -> list[str]:
-    lines = [warning for one in tally.differentials if (warning := one.warning())]
+def _notes(counts: ReportCounts) -> list[str]:
+    lines = [
+        warning for differential in counts.differentials if (warning := differential.warning())
+    ]
     if len(lines) > _MAX_ROWS:
         lines = [*lines[:_MAX_ROWS], f"… and {len(lines) - _MAX_ROWS} more slides short of cells"]
     lines = [line.removeprefix(f"{ALL}: ") for line in lines]
-    notes = list(tally.notes.values())
-    if tally.options.dedupe:
-        pairs = sum(one.overlapping or 0 for one in notes)
-        seen = sum(one.left_out[DUPLICATE] for one in notes)
+    notes = list(counts.notes.values())
+    if counts.options.dedupe:
+        pairs = sum(note.overlapping or 0 for note in notes)
+        seen = sum(note.left_out[DUPLICATE] for note in notes)
         lines.append(
             f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
             "counted once (duplicate_of in cells.csv)"
         )
-    empty = [file for one in notes for file in one.empty]
-    if line := empty_line(empty, sum(one.read for one in notes)):
+    empty = [file for note in notes for file in note.empty]
+    if line := empty_line(empty, sum(note.read for note in notes)):
         lines.append(line)
-    problems = sum(len(one.problems) for one in notes)
+    problems = sum(len(note.problems) for note in notes)
     if problems:
-        what = "left out" if tally.options.skip_bad else "counted; --skip-bad leaves them out"
+        what = "left out" if counts.options.skip_bad else "counted; --skip-bad leaves them out"
         lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
-    if warning := no_group_warning(tally.ungrouped()):
+    if warning := no_group_warning(counts.ungrouped()):
         lines.append(warning)
-    read, failed = sum(one.read for one in notes), sum(len(one.failures) for one in notes)
+    read, failed = sum(note.read for note in notes), sum(len(note.failures) for note in notes)
     fields = f"{plural(read, 'field')} counted"
     lines.append(f"{fields}, {failed} not read." if failed else f"{fields}.")
     return lines

@@ -18,7 +18,7 @@ _MAX_ROWS, _MAX_LETTERS = 1_048_575, 32_767
 _WIDTH = 14
 
 #: A table: the names of its columns, and its rows by column.
-Table = tuple[Sequence[str], Iterable[Mapping[str, Any]]]
+Table = tuple[Sequence[str], Iterable[Mapping[str, object]]]
 
 
 def write_workbook(path: Path, tables: Mapping[str, Table], created: str) -> None:
@@ -63,7 +63,7 @@ def _write_table(
     book: Any,
     name: str,
     columns: Sequence[str],
-    rows: Iterable[Mapping[str, Any]],
+    rows: Iterable[Mapping[str, object]],
     bold: Any,
     text: Any,
 ) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.contact_sheets import contact_sheets, sheets_for
@@ -45,7 +45,7 @@ class ReportAdditions:
     title: str | None = None
     how: Sequence[str] | None = None
     remarks: Sequence[str] = ()
-    info: Mapping[str, Any] = field(default_factory=dict)
+    info: RunInfo = field(default_factory=RunInfo)
     more: More = ((), {})
     signatures: Mapping[str, Signature | None] = field(default_factory=dict)
     marks: Mapping[CellKey, str] = field(default_factory=dict)
@@ -77,19 +77,19 @@ def finish(
         PdfError: the page is written, and not printed.
         OSError: a file cannot be written.
     """
-    tally = ReportCounts(names, journal, options, overlaps=overlaps)
-    write_report(job, tally, journal, extra or ReportAdditions())
-    return tally
+    counts = ReportCounts(names, journal, options, overlaps=overlaps)
+    write_report(job, counts, journal, extra or ReportAdditions())
+    return counts
 
 
 def write_report(
-    job: Job, tally: ReportCounts, journal: ReportSource, extra: ReportAdditions
+    job: Job, counts: ReportCounts, journal: ReportSource, extra: ReportAdditions
 ) -> None:
     """Write the files of a report from its counts.
 
     Args:
         job: where to, and what was counted.
-        tally: the counts.
+        counts: the counts.
         journal: holds the thumbnails and the header.
         extra: what else is said.
 
@@ -98,23 +98,23 @@ def write_report(
         OSError: a file cannot be written.
     """
     assert journal.header is not None
-    sources = [root.to_dict() for root in tally.roots]
-    info = {**journal.header, "sources": sources, **extra.info}
-    write_tables(job.out, tally, str(info["created"]), annotated=job.annotate, more=extra.more)
-    write_document(job.out / "results.json", tally, info)
-    shots = _shots(tally, extra.marks, annotated=job.annotate)
+    sources = [root.to_dict() for root in counts.roots]
+    info: RunInfo = {**journal.header, "sources": sources, **extra.info}
+    write_tables(job.out, counts, str(info["created"]), annotated=job.annotate, more=extra.more)
+    write_document(job.out / "results.json", counts, info)
+    shots = _shots(counts, extra.marks, annotated=job.annotate)
     sections = _with_sheets(job.out, make_sections(shots), journal)
     content = Content(
         title=extra.title or job.title,
-        grouped=tally.options.group_by is not None,
+        grouped=counts.options.group_by is not None,
         info=info,
-        how=[*(_how(tally.options) if extra.how is None else extra.how), *extra.remarks],
-        differentials=tally.differentials,
-        notes=tally.notes,
+        how=[*(_how(counts.options) if extra.how is None else extra.how), *extra.remarks],
+        differentials=counts.differentials,
+        notes=counts.notes,
         sections=sections,
-        empty=list(_empty(tally, annotated=job.annotate)),
+        empty=list(_empty(counts, annotated=job.annotate)),
         signatures=extra.signatures,
-        identifiers=tally.options.identifiers,
+        identifiers=counts.options.identifiers,
         maps=extra.maps,
     )
     # One of an earlier run would say something else than the page; nobody else's is ever there.
@@ -137,17 +137,17 @@ def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
 
 
 def _shots(
-    tally: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
+    counts: ReportCounts, marks: Mapping[CellKey, str], *, annotated: bool
 ) -> Iterator[CellPicture]:
     """Yield the counted cells, in the order of ``cells.csv``."""
     row = 0
-    for entry in tally.entries():
+    for entry in counts.entries():
         file = entry.result.file
         for cell, place in zip(entry.result.cells, entry.pictures, strict=False):
             row += 1
-            if tally.left_out(entry, cell) is None:
+            if counts.left_out(entry, cell) is None:
                 yield CellPicture(
-                    group=tally.group(file) if tally.options.group_by else None,
+                    group=counts.group(file) if counts.options.group_by else None,
                     label=str(cell.label),
                     score=cell.label_score,
                     reason=cell.reason,
@@ -160,9 +160,9 @@ def _shots(
                 )
 
 
-def _empty(tally: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
+def _empty(counts: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
     """Yield the fields without a cell, in order."""
-    for entry in tally.entries():
+    for entry in counts.entries():
         if entry.result.failure is None and not entry.result.cells:
             yield EmptyField(
                 file=entry.result.file,
@@ -175,8 +175,10 @@ def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> l
     """Write the contact sheets, and drop those of an earlier report that are not among them."""
     names = PictureNames()
     planned = [
-        replace(one, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(one)))
-        for one in sections
+        replace(
+            section, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(section))
+        )
+        for section in sections
     ]
     written = [sheet for section in planned for sheet in section.sheets]
     # Only what the journal knows is ever dropped: the folder may hold files of the user's own.

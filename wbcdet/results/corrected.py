@@ -18,7 +18,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from wbcdet.io.ownership import MARKER
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.schemas import JsonObject, parse_json
 
 #: Endings of files that are looked at where a folder is given.
 _SUFFIXES = (".json", ".geojson", ".xml")
@@ -98,7 +98,7 @@ def _json_fields(document: Any, path: Path) -> Iterator[CorrectedField]:
     raise CorrectedError(f"is not one of the formats that come back: export {_FORMATS}")
 
 
-def _label_studio(task: dict[str, Any]) -> CorrectedField:
+def _label_studio(task: JsonObject) -> CorrectedField:
     data = task.get("data", task)
     names = tuple(str(data[name]) for name in ("file", "image") if data.get(name))
     names = (*names, *(name for one in names if (name := _local(one))))
@@ -113,12 +113,12 @@ def _label_studio(task: dict[str, Any]) -> CorrectedField:
     return _regions(names, last["result"], several)
 
 
-def _side(value: dict[str, Any]) -> dict[str, Any]:
+def _side(value: JsonObject) -> JsonObject:
     return {name: value.get(name) for name in ("original_width", "original_height")}
 
 
 def _regions(
-    names: tuple[str, ...], regions: Sequence[dict[str, Any]], said: tuple[str, ...]
+    names: tuple[str, ...], regions: Sequence[JsonObject], said: tuple[str, ...]
 ) -> CorrectedField:
     cells, problems, size = [], list(said), None
     for region in regions:
@@ -146,9 +146,9 @@ def _local(address: str) -> str | None:
     return unquote(parts.path) if parts.path and parts.path != address else None
 
 
-def _coco(document: dict[str, Any]) -> Iterator[CorrectedField]:
+def _coco(document: JsonObject) -> Iterator[CorrectedField]:
     classes = {one["id"]: one["name"] for one in document["categories"]}
-    by_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
+    by_image: dict[Any, list[JsonObject]] = defaultdict(list)
     for one in document["annotations"]:
         by_image[one["image_id"]].append(one)
     for image in document["images"]:
@@ -199,7 +199,7 @@ def _cvat(data: bytes) -> Iterator[CorrectedField]:
         yield CorrectedField((image.attrib["name"],), size, tuple(cells), tuple(problems))
 
 
-def _qupath(features: Sequence[dict[str, Any]], path: Path) -> Iterator[CorrectedField]:
+def _qupath(features: Sequence[JsonObject], path: Path) -> Iterator[CorrectedField]:
     cells, problems = [], []
     for feature in features:
         properties = feature.get("properties") or {}

@@ -7,10 +7,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict, cast
 
 from wbcdet.differential.slide_summary import summarise
-from wbcdet.records import FORMAT, NOTICE, FieldResult
+from wbcdet.inference.run_info import ModelInfo, RunInfo
+from wbcdet.io.source import RootInfo
+from wbcdet.records import FORMAT, NOTICE, FieldRecord, FieldResult
 from wbcdet.results.schemas import check_results
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import read_own
@@ -18,11 +20,20 @@ from wbcdet.utils.schemas import SchemaError, parse_json
 from wbcdet.utils.version import __version__
 
 
+class ResultsDocument(TypedDict):
+    """``results.json``: what made it, its slides, and the record of every field."""
+
+    format: str
+    info: RunInfo
+    slides: list[dict[str, object]]
+    fields: list[FieldRecord]
+
+
 class ResultsError(WbcdetError, ValueError):
     """A file is not a results document that this version reads; the message is one line."""
 
 
-def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> dict[str, Any]:
+def build_document(info: RunInfo, results: Iterable[FieldResult]) -> ResultsDocument:
     """Return the results document of a run.
 
     Args:
@@ -44,7 +55,7 @@ def build_document(info: Mapping[str, Any], results: Iterable[FieldResult]) -> d
     }
 
 
-def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
+def parse_document(document: Any) -> tuple[RunInfo, list[FieldResult]]:
     """Parse a results document to ``(info, results)``.
 
     Raises:
@@ -74,10 +85,10 @@ def parse_document(document: Any) -> tuple[dict[str, Any], list[FieldResult]]:
     files = Counter(result.file for result in results)
     if twice := [file for file, times in files.items() if times > 1]:
         raise ResultsError(f"field {' '.join(twice[0].split())!r} stands twice")
-    return info, results
+    return cast("RunInfo", info), results
 
 
-def roots_in(info: Mapping[str, Any]) -> list[dict[str, str]]:
+def roots_in(info: RunInfo) -> list[RootInfo]:
     """Return where the fields of a document came from (``discover.locate``); [] where unknown.
 
     Raises:
@@ -92,7 +103,7 @@ def roots_in(info: Mapping[str, Any]) -> list[dict[str, str]]:
     return [{"name": root["name"], "path": root["path"]} for root in roots]
 
 
-def load_document(path: str | Path) -> tuple[dict[str, Any], list[FieldResult]]:
+def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     """Load ``(info, results)`` of a ``results.json`` file.
 
     Raises:
@@ -116,11 +127,11 @@ def load_results(path: str | Path) -> list[FieldResult]:
     return load_document(path)[1]
 
 
-def describe_model(info: Mapping[str, Any]) -> str:
+def describe_model(info: ModelInfo) -> str:
     """Name a model as reports do, from what a results document says of it."""
     return f"{info['name']}{', learned in this laboratory' * ('learned' in info)}"
 
 
-def dump(document: Mapping[str, Any]) -> str:
+def dump(document: Mapping[str, object]) -> str:
     """Return the results document as JSON text, in UTF-8 letters."""
     return json.dumps(document, ensure_ascii=False, indent=1) + "\n"

@@ -99,7 +99,7 @@ def mark_new(folder: Path, command: str) -> None:
 
 def is_empty(folder: Path) -> bool:
     """Tell whether the folder holds only what systems and wbcdet itself leave in every folder."""
-    return all(_is_nobodys(entry.name) for entry in folder.iterdir())
+    return all(_is_leftover(entry.name) for entry in folder.iterdir())
 
 
 def check_output(out: Path, command: str) -> None:
@@ -113,7 +113,7 @@ def check_output(out: Path, command: str) -> None:
         return
     if not out.is_dir():
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(out))
-    there = sorted(entry.name for entry in out.iterdir() if not _is_nobodys(entry.name))
+    there = sorted(entry.name for entry in out.iterdir() if not _is_leftover(entry.name))
     marker = read_marker(out)
     if marker is None:
         if there and not (command in ("count", "stream") and _is_old_count(out, there, command)):
@@ -163,7 +163,7 @@ class Output:
         self._closing.enter_context(locked(self.out))
         try:
             check_output(self.out, command)  # once more: another run may just have ended
-            self._mend()
+            self._finish_replacement()
             there = [name for name in self._entries if (self.out / name).exists()]
             self._fresh = not there
             mark(self.out, command, self._entries)
@@ -184,15 +184,15 @@ class Output:
         if self.folder != self.out:
             (self.out / _OLD).mkdir()
             # The results are the first to go and the last to come: where they are, all belongs to
-            # them. What ends this half-way is mended by the next run (`_mend`).
+            # them. What ends this half-way is mended by the next run (`_finish_replacement`).
             for name in reversed(self._entries):
                 if (self.out / name).exists():
                     (self.out / name).rename(self.out / _OLD / name)
             self.folder.rename(self.out / _READY)
-            self._mend()
+            self._finish_replacement()
         self.close()
 
-    def _mend(self) -> None:
+    def _finish_replacement(self) -> None:
         """End a replacement that was begun: forward where all old files were out of the way, else
         back; and remove what is left over."""
         ready, old = self.out / _READY, self.out / _OLD
@@ -209,7 +209,7 @@ class Output:
             return
         self._closed = True
         with suppress(OSError):
-            self._mend()
+            self._finish_replacement()
             there = tuple(name for name in self._entries if (self.out / name).exists())
             if self._fresh and is_empty(self.out):  # it ended before it wrote anything
                 (self.out / MARKER).unlink(missing_ok=True)
@@ -234,7 +234,7 @@ def check_target(path: Path) -> None:
         raise _not_ours(path)
 
 
-def _is_nobodys(name: str) -> bool:
+def _is_leftover(name: str) -> bool:
     """Neither a user's nor a command's: what the system or an ended run leaves."""
     return (
         name in (LOCK, SECOND_LOCK, MARKER)
@@ -263,12 +263,12 @@ def _check_pictures(out: Path, command: str) -> None:
     for folder, _, names in os.walk(out / "annotated"):
         for name in names:
             path = Path(folder) / name
-            if not _is_nobodys(name) and not is_signed(path):
+            if not _is_leftover(name) and not is_signed(path):
                 raise _not_ours(path)
     drawn = out / "fields"
     if command == "demo" and drawn.is_dir():
         for path in drawn.iterdir():
-            if not _is_nobodys(path.name) and not re.fullmatch(r"smear-\d+\.png", path.name):
+            if not _is_leftover(path.name) and not re.fullmatch(r"smear-\d+\.png", path.name):
                 raise _not_ours(path)
 
 

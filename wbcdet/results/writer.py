@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from wbcdet.io.discover import Root, below, locate
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.ownership import is_own, signed
 from wbcdet.io.slide_part import slide_of
+from wbcdet.io.source import Root, RootInfo, below, locate
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
-from wbcdet.results.document import build_document, dump
+from wbcdet.results.document import ResultsDocument, build_document, dump
 from wbcdet.results.output_folder import Output
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.parallel import cores
@@ -121,7 +122,7 @@ class Report:
             self._pictures[len(self.results)] = name
         self.results.append(result)
 
-    def write(self, info: Mapping[str, Any]) -> dict[str, Any]:
+    def write(self, info: RunInfo) -> ResultsDocument:
         """Write ``results.json``, ``cells.csv`` and ``fields.csv``.
 
         Args:
@@ -135,8 +136,8 @@ class Report:
         """
         while self._drawing:
             self._drawing.popleft().result()
-        sources = {"sources": [root.to_dict() for root in self.roots]}
-        document = build_document({**info, **sources}, self.results)
+        sources = [root.to_dict() for root in self.roots]
+        document = build_document({**info, "sources": sources}, self.results)
         cells = (
             cell.to_row(result.file, result.remarks)
             for result in self.results
@@ -148,7 +149,7 @@ class Report:
         self._output.finish()
         return document
 
-    def _field_rows(self) -> Iterable[dict[str, Any]]:
+    def _field_rows(self) -> Iterable[dict[str, object]]:
         for number, result in enumerate(self.results):
             # A field that could not be read has no counts: zeros would say that it was empty.
             read = result.failure is None
@@ -165,7 +166,7 @@ class Report:
             }
 
 
-def path_of(file: str, roots: Iterable[Mapping[str, str] | Root]) -> str | None:
+def path_of(file: str, roots: Iterable[RootInfo | Root]) -> str | None:
     """Where a field came from, by its name; of a picture in a TIFF file or a slide, the file."""
     return locate(re.sub(r"#[0-9]+$", "", slide_of(file)), roots)
 

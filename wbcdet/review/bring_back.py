@@ -58,7 +58,7 @@ class BroughtBack:
 
 
 def bring_back(
-    board: ReviewState, who: str, corrected: Sequence[CorrectedField], *, delete_missing: bool
+    state: ReviewState, who: str, corrected: Sequence[CorrectedField], *, delete_missing: bool
 ) -> BroughtBack:
     """Take over corrected labels as one step, which one undo takes back.
 
@@ -66,7 +66,7 @@ def bring_back(
     as the machine had it is not taken to be reviewed.
 
     Args:
-        board: the review.
+        state: the review.
         who: whose decisions they are.
         corrected: what came back.
         delete_missing: a cell that a field of the file does not have is no cell.
@@ -76,15 +76,15 @@ def bring_back(
         OSError: nothing can be written; nothing is changed.
     """
     done, changes = BroughtBack(), list[BroughtLabel]()
-    names = _Names(board.report)
-    with board.turn:
+    names = _Names(state.report)
+    with state.turn:
         seen: set[int] = set()
         for one in corrected:
             number, problem = names.find(one.names)
             if number is None:
                 done.conflicts.append(f"{_line(one.names)}: {problem}")
                 continue
-            file = board.report.fields[number].result.file
+            file = state.report.fields[number].result.file
             done.conflicts += [f"{file}: {_line((text,))}" for text in one.problems]
             if number in seen:
                 done.conflicts.append(
@@ -93,7 +93,7 @@ def bring_back(
                 continue
             if any("no annotation yet" in text for text in one.problems):
                 continue
-            result = board.report.fields[number].result
+            result = state.report.fields[number].result
             if one.size is not None and one.size != (result.width, result.height):
                 width, height = one.size
                 done.conflicts.append(
@@ -103,25 +103,25 @@ def bring_back(
                 continue
             seen.add(number)
             done.fields += 1
-            changes += _field(board, number, one, done, delete_missing=delete_missing)
-        board.bring(who, changes)
+            changes += _field(state, number, one, done, delete_missing=delete_missing)
+        state.bring(who, changes)
     return done
 
 
 def _field(
-    board: ReviewState,
+    state: ReviewState,
     number: int,
     corrected: CorrectedField,
     done: BroughtBack,
     *,
     delete_missing: bool,
 ) -> list[BroughtLabel]:
-    file = board.report.fields[number].result.file
-    here = {key: one for key, one in board.of_field(number) if one.label is not None}
+    file = state.report.fields[number].result.file
+    here = {key: one for key, one in state.of_field(number) if one.label is not None}
     cells: list[tuple[str, Box]] = []
     for label, box in corrected.cells:
         try:
-            cells.append((checked_label(label), board.cut(number, box)))
+            cells.append((checked_label(label), state.cut(number, box)))
         except ChangeError as error:
             done.conflicts.append(f"{file}: {_line((label,))} {_at(box)}: {error}")
     pairs = _pairs([(key, one.box) for key, one in here.items()], [box for _, box in cells])
@@ -140,36 +140,35 @@ def _field(
             done.added += 1
             changes.append(BroughtLabel(number, label, box, None))
             continue
-        standing = here[key]
-        moved = max(abs(a - b) for a, b in zip(box, standing.box, strict=True)) > _ROUNDING
-        if standing.label == label and not moved:
+        current = here[key]
+        moved = max(abs(a - b) for a, b in zip(box, current.box, strict=True)) > _ROUNDING
+        if current.label == label and not moved:
             done.same += 1
             continue
         name = f"{file}: cell {key[1]}"
-        if standing.reviewed and standing.label != label:
+        if current.reviewed and current.label != label:
             done.conflicts.append(
-                f"{name} is {standing.label} by {standing.who} here and {label} in the file; "
-                "it stays"
+                f"{name} is {current.label} by {current.who} here and {label} in the file; it stays"
             )
-        elif standing.moved and moved:
+        elif current.moved and moved:
             done.conflicts.append(f"{name}: its box was moved here and in the file; it stays")
         else:
-            done.renamed += standing.label != label
+            done.renamed += current.label != label
             done.moved += moved
-            changes.append(BroughtLabel(number, label, box if moved else standing.box, key))
+            changes.append(BroughtLabel(number, label, box if moved else current.box, key))
     for key in here.keys() - set(pairs.values()):
-        standing = here[key]
-        if standing.label == DELETED:
+        current = here[key]
+        if current.label == DELETED:
             continue
         done.missing += 1
-        if delete_missing and standing.reviewed:
+        if delete_missing and current.reviewed:
             done.conflicts.append(
-                f"{file}: cell {key[1]} is not in the file, and {standing.label} by "
-                f"{standing.who} here; it stays"
+                f"{file}: cell {key[1]} is not in the file, and {current.label} by "
+                f"{current.who} here; it stays"
             )
         elif delete_missing:
             done.deleted += 1
-            changes.append(BroughtLabel(number, DELETED, standing.box, key))
+            changes.append(BroughtLabel(number, DELETED, current.box, key))
     return changes
 
 

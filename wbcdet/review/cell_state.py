@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TypedDict
 
 from wbcdet.records import Cell, CellType
 from wbcdet.utils.boxes import Box
@@ -24,6 +24,17 @@ MAX_NUMBER = 2**31 - 1
 Key = tuple[int, int]
 
 
+class _LabelledState(TypedDict):
+    label: str
+    reviewed: bool
+
+
+class RecordedState(_LabelledState, total=False):
+    """State of a cell as a decision records it: ``box`` only where a person has moved it."""
+
+    box: list[float]
+
+
 class ChangeError(WbcdetError, ValueError):
     """A change cannot be made; the message is one line."""
 
@@ -42,8 +53,8 @@ class CellState:
         box: pixels of the field.
         origin: the box as the machine found it or a person drew it; it tells the cell from others.
         number: of the cell in its slide, from 1; it never changes.
-        seen: number of the last decision on it, 0 without one.
-        shown: number of the decision that it shows: an undo shows the one before again.
+        last_decision: number of the last decision on it, 0 without one.
+        shown_decision: number of the one that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
         touches_edge: the box reaches the border of the field.
         who, time: of the last decision.
@@ -54,15 +65,15 @@ class CellState:
     box: Box
     origin: Box
     number: int = 0
-    seen: int = 0
-    shown: int = 0
+    last_decision: int = 0
+    shown_decision: int = 0
     cell: Cell | None = None
     touches_edge: bool = False
     who: str = ""
     time: str = ""
 
     @property
-    def there(self) -> bool:
+    def is_present(self) -> bool:
         """Whether it is a cell or an artefact: neither deleted nor taken back."""
         return self.label is not None and self.label != DELETED
 
@@ -71,12 +82,14 @@ class CellState:
         """A person has moved or resized the box."""
         return self.box != self.origin
 
-    def state(self) -> dict[str, Any] | None:
-        """As a row keeps it; with the box where that is not the first one any more."""
+    def recorded(self) -> RecordedState | None:
+        """Return it as a decision records it; None where the cell is not there."""
         if self.label is None:
             return None
-        box = {"box": list(self.box)} if self.moved else {}
-        return {"label": self.label, "reviewed": self.reviewed, **box}
+        recorded = RecordedState(label=self.label, reviewed=self.reviewed)
+        if self.moved:
+            recorded["box"] = list(self.box)
+        return recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,12 +98,12 @@ class LabelChange:
 
     Attributes:
         key: the cell.
-        seen: the last decision on it that they had seen.
+        last_decision: the last one on it that they had seen.
         label: what it is to be called.
     """
 
     key: Key
-    seen: int
+    last_decision: int
     label: str
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
@@ -33,19 +32,19 @@ class _SeenField:
     failure: str | None
 
 
-def reason_of(standing: CellState) -> str | None:
+def reason_of(current: CellState) -> str | None:
     """Tell why a cell is unclassified; None where it has a label."""
-    if standing.label != UNCLASSIFIED:
+    if current.label != UNCLASSIFIED:
         return None
-    return (standing.cell.reason if standing.cell else None) or BY_PERSON
+    return (current.cell.reason if current.cell else None) or BY_PERSON
 
 
-def reviewed(board: ReviewState, group: str | None = None) -> Differential:
+def reviewed(state: ReviewState, group: str | None = None) -> Differential:
     """Return the differential as it is reviewed, of one slide or (None) of all together."""
-    return _differential(board, group, _reviewed_fields(board, _of(board, group)))
+    return _differential(state, group, _reviewed_fields(state, _of(state, group)))
 
 
-def machine(board: ReviewState, group: str | None = None) -> Differential:
+def machine(state: ReviewState, group: str | None = None) -> Differential:
     """Return the machine's differential, of one slide or (None) of all together."""
     fields = (
         _SeenField(
@@ -57,22 +56,22 @@ def machine(board: ReviewState, group: str | None = None) -> Differential:
             ],
             one.result.failure,
         )
-        for one in _of(board, group)
+        for one in _of(state, group)
     )
-    return _differential(board, group, fields)
+    return _differential(state, group, fields)
 
 
-def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
+def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
     """Count the progress of the review: counted cells, those decided on one by one and in bulk,
     those not reviewed, and those of them that are unclassified."""
     cells = unreviewed = open_ = bulk = 0
-    for one in _of(board, group):
-        for key, standing in board.of_field(one.number):
-            if board.counts(key):
+    for one in _of(state, group):
+        for key, current in state.of_field(one.number):
+            if state.counts(key):
                 cells += 1
-                unreviewed += not standing.reviewed
-                bulk += standing.reviewed and board.in_bulk(key)
-                open_ += not standing.reviewed and standing.label == UNCLASSIFIED
+                unreviewed += not current.reviewed
+                bulk += current.reviewed and state.in_bulk(key)
+                open_ += not current.reviewed and current.label == UNCLASSIFIED
     return {
         "cells": cells,
         "one_by_one": cells - unreviewed - bulk,
@@ -82,15 +81,15 @@ def progress(board: ReviewState, group: str | None = None) -> dict[str, int]:
     }
 
 
-def side_by_side(board: ReviewState, group: str | None, before: Differential) -> dict[str, Any]:
+def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, object]:
     """Return both differentials as the page shows them.
 
     Args:
-        board: the cells.
+        state: the cells.
         group: the slide, or None for all together.
         before: the machine's; it never changes, so the caller keeps it.
     """
-    after = reviewed(board, group)
+    after = reviewed(state, group)
     left = {share.label: share for share in before.shares()}
     none = _none_of(before.classified)
     rows = [
@@ -120,28 +119,28 @@ def side_by_side(board: ReviewState, group: str | None, before: Differential) ->
         "machine": _total(before),
         "reviewed": _total(after),
         "warning": after.warning(),
-        **progress(board, group),
+        **progress(state, group),
     }
 
 
-def _of(board: ReviewState, group: str | None) -> Iterator[ReviewField]:
-    return (one for one in board.report.fields if group is None or one.group == group)
+def _of(state: ReviewState, group: str | None) -> Iterator[ReviewField]:
+    return (field for field in state.report.fields if group is None or field.group == group)
 
 
-def _reviewed_fields(board: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
-    for one in fields:
+def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
+    for field in fields:
         cells = [
-            _Seen(standing.label or "", reason_of(standing), standing.touches_edge)
-            for key, standing in board.of_field(one.number)
-            if standing.there and board.left_out(key) in (None, EDGE)
+            _Seen(current.label or "", reason_of(current), current.touches_edge)
+            for key, current in state.of_field(field.number)
+            if current.is_present and state.left_out(key) in (None, EDGE)
         ]
-        yield _SeenField(one.result.file, cells, one.result.failure)
+        yield _SeenField(field.result.file, cells, field.result.failure)
 
 
 def _differential(
-    board: ReviewState, group: str | None, fields: Iterable[_SeenField]
+    state: ReviewState, group: str | None, fields: Iterable[_SeenField]
 ) -> Differential:
-    options = board.report.options
+    options = state.report.options
     (found,) = differentials(
         fields,
         exclude_edge=options.exclude_edge,
@@ -151,7 +150,7 @@ def _differential(
     return found if group is None else replace(found, group=group)
 
 
-def _none_of(total: int) -> dict[str, Any]:
+def _none_of(total: int) -> dict[str, object]:
     """Return the share of a type that the machine does not name."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
@@ -159,7 +158,7 @@ def _none_of(total: int) -> dict[str, Any]:
     return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _share(share: Share) -> dict[str, object]:
     return {
         "count": share.count,
         "percent": share.percent,
@@ -168,9 +167,9 @@ def _share(share: Share) -> dict[str, Any]:
     }
 
 
-def _total(found: Differential) -> dict[str, int]:
+def _total(differential: Differential) -> dict[str, int]:
     return {
-        "classified": found.classified,
-        "unclassified": sum(found.unclassified.values()),
-        "artefacts": found.artefacts,
+        "classified": differential.classified,
+        "unclassified": sum(differential.unclassified.values()),
+        "artefacts": differential.artefacts,
     }

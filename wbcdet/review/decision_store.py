@@ -19,23 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import (
-    Column,
-    Integer,
-    LargeBinary,
-    MetaData,
-    String,
-    Table,
-    create_engine,
-    event,
-    func,
-    insert,
-    select,
-    text,
-)
-from sqlalchemy.exc import DatabaseError, OperationalError
-from sqlalchemy.pool import StaticPool
-
+from wbcdet.review.cell_state import RecordedState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import make_private, own_file
@@ -76,10 +60,10 @@ class Decision:
     file: str
     cell: int
     box: Box
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
+    before: RecordedState | None
+    after: RecordedState | None
 
-    def values(self) -> dict[str, Any]:
+    def values(self) -> dict[str, object]:
         """Return the row as plain values, JSON in its columns; without the number."""
         return {
             "time": self.time,
@@ -95,36 +79,25 @@ class Decision:
         }
 
 
-_metadata = MetaData()
-_decisions = Table(
-    "decisions",
-    _metadata,
-    Column("id", Integer, primary_key=True, autoincrement=True),
-    Column("time", String, nullable=False),
-    Column("who", String, nullable=False),
-    Column("step", Integer, nullable=False),
-    Column("kind", String, nullable=False),
-    Column("of", Integer),
-    Column("file", String, nullable=False),
-    Column("cell", Integer, nullable=False),
-    Column("box", String, nullable=False),
-    Column("before", String),
-    Column("after", String),
-    sqlite_autoincrement=True,
-)
-_thumbnails = Table(
-    "thumbnails",
-    _metadata,
-    Column("file", String, primary_key=True),
-    Column("cell", Integer, primary_key=True),
-    Column("jpeg", LargeBinary, nullable=False),
-)
-_notes = Table(
-    "notes",
-    _metadata,
-    Column("key", String, primary_key=True),
-    Column("value", String, nullable=False),
-)
+#: A file is known by these words: changed ones are another format.
+_TABLES = """
+CREATE TABLE IF NOT EXISTS decisions (
+    id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, time VARCHAR NOT NULL, who VARCHAR NOT NULL,
+    step INTEGER NOT NULL, kind VARCHAR NOT NULL, "of" INTEGER, file VARCHAR NOT NULL,
+    cell INTEGER NOT NULL, box VARCHAR NOT NULL, "before" VARCHAR, "after" VARCHAR );
+CREATE TABLE IF NOT EXISTS thumbnails (
+    file VARCHAR NOT NULL, cell INTEGER NOT NULL, jpeg BLOB NOT NULL, PRIMARY KEY (file, cell) );
+CREATE TABLE IF NOT EXISTS notes (
+    "key" VARCHAR NOT NULL, value VARCHAR NOT NULL, PRIMARY KEY ("key") );
+CREATE TRIGGER IF NOT EXISTS no_update BEFORE UPDATE ON decisions BEGIN
+    SELECT RAISE(ABORT, 'decisions are only ever added'); END;
+CREATE TRIGGER IF NOT EXISTS no_delete BEFORE DELETE ON decisions BEGIN
+    SELECT RAISE(ABORT, 'decisions are only ever added'); END;
+"""
+_ADD = """
+INSERT INTO decisions (id, time, who, step, kind, "of", file, cell, box, "before", "after")
+VALUES (:id, :time, :who, :step, :kind, :of, :file, :cell, :box, :before, :after)
+"""
 
 
 class Store:
@@ -144,18 +117,29 @@ class Store:
     def __init__(self, folder: Path, name: str = DATABASE) -> None:
         self.path = _checked(folder, name)
         make_private(self.path)
-        self._engine = create_engine(f"sqlite:///{self.path}")
-        event.listen(self._engine, "connect", _set_pragmas)
         try:
-            _make_tables(self._engine)
-            if self.note("format") not in (None, _FORMAT):
-                raise StoreError(
-                    f"{self.path}: has format {self.note('format')!r}, this version reads "
-                    f"{_FORMAT!r}"
-                )
-            self.set_note("format", _FORMAT)
-        except DatabaseError as error:
-            raise StoreError(f"{self.path}: cannot be used ({error.orig})") from error
+            # One thread at a time, though not always the same one.
+            self._connection = sqlite3.connect(self.path, check_same_thread=False)
+        except sqlite3.Error as error:
+            raise StoreError(f"{self.path}: cannot be used ({error})") from error
+        self._connection.row_factory = sqlite3.Row
+        try:
+            self._prepare()
+        except sqlite3.DatabaseError as error:
+            self.close()
+            raise StoreError(f"{self.path}: cannot be used ({error})") from error
+        except BaseException:
+            self.close()
+            raise
+
+    def _prepare(self) -> None:
+        for pragma in ("trusted_schema=OFF", "journal_mode=WAL", "synchronous=FULL"):
+            self._connection.execute(f"PRAGMA {pragma}")
+        self._connection.executescript(_TABLES)
+        found = self.note("format")
+        if found not in (None, _FORMAT):
+            raise StoreError(f"{self.path}: has format {found!r}, this version reads {_FORMAT!r}")
+        self.set_note("format", _FORMAT)
 
     def decisions(self) -> list[Decision]:
         """Return all rows, in the order in which they were made.
@@ -163,9 +147,7 @@ class Store:
         Raises:
             StoreError: a row is not as this module writes it.
         """
-        with self._engine.connect() as connection:
-            rows = connection.execute(select(_decisions).order_by(_decisions.c.id)).all()
-        return _decisions_of(self.path, (row._mapping for row in rows))
+        return _decisions_of(self.path, self._rows("SELECT * FROM decisions ORDER BY id"))
 
     def add(self, rows: Sequence[Decision], thumbnail: bytes | None = None) -> list[int]:
         """Add the rows of one step, all or none; they are on the disk when this returns.
@@ -182,27 +164,24 @@ class Store:
         """
         with self._writing() as connection:
             # One process has the file: nobody else takes a number meanwhile.
-            last = connection.execute(select(func.max(_decisions.c.id))).scalar() or 0
+            last = connection.execute("SELECT max(id) FROM decisions").fetchone()[0] or 0
             numbers = list(range(last + 1, last + 1 + len(rows)))
             values = [{"id": n, **row.values()} for n, row in zip(numbers, rows, strict=True)]
-            connection.execute(insert(_decisions), values)
+            connection.executemany(_ADD, values)
             if thumbnail is not None:
-                drawn = {"file": rows[0].file, "cell": rows[0].cell, "jpeg": thumbnail}
-                connection.execute(insert(_thumbnails).values(drawn))
+                drawn = (rows[0].file, rows[0].cell, thumbnail)
+                connection.execute("INSERT INTO thumbnails VALUES (?, ?, ?)", drawn)
         return numbers
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
         """Return the picture of a cell that a person drew."""
-        wanted = (_thumbnails.c.file == file) & (_thumbnails.c.cell == cell)
-        with self._engine.connect() as connection:
-            row = connection.execute(select(_thumbnails.c.jpeg).where(wanted)).first()
-        return None if row is None else bytes(row[0])
+        found = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
+        return bytes(found[0]["jpeg"]) if found else None
 
     def note(self, key: str) -> str | None:
         """Return what was last set under a key."""
-        with self._engine.connect() as connection:
-            found = connection.execute(select(_notes.c.value).where(_notes.c.key == key)).first()
-        return None if found is None else str(found[0])
+        found = self._rows('SELECT value FROM notes WHERE "key"=?', key)
+        return str(found[0]["value"]) if found else None
 
     def set_note(self, key: str, value: str) -> None:
         """Keep a value under a key.
@@ -211,21 +190,23 @@ class Store:
             OSError: it cannot be written.
         """
         with self._writing() as connection:
-            connection.execute(
-                insert(_notes).prefix_with("OR REPLACE"), {"key": key, "value": value}
-            )
+            connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
+
+    def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
+        return self._connection.execute(query, values).fetchall()
 
     @contextmanager
-    def _writing(self) -> Iterator[Any]:
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """Keep all that is done inside, or nothing of it."""
         try:
-            with self._engine.begin() as connection:
-                yield connection
-        except OperationalError as error:
-            raise OSError(f"{self.path.name}: {error.orig}") from error
+            with self._connection:
+                yield self._connection
+        except sqlite3.OperationalError as error:
+            raise OSError(f"{self.path.name}: {error}") from error
 
     def close(self) -> None:
         """Close the file."""
-        self._engine.dispose()
+        self._connection.close()
 
 
 def read_decisions(folder: Path, name: str) -> list[Decision]:
@@ -282,27 +263,6 @@ def _checked(folder: Path, name: str) -> Path:
     return path
 
 
-def _set_pragmas(connection: Any, _record: Any) -> None:
-    cursor = connection.cursor()
-    cursor.execute("PRAGMA trusted_schema=OFF")
-    cursor.execute("PRAGMA journal_mode=WAL")
-    cursor.execute("PRAGMA synchronous=FULL")
-    cursor.close()
-
-
-def _make_tables(engine: Any) -> None:
-    _metadata.create_all(engine)
-    with engine.begin() as connection:
-        for action in ("UPDATE", "DELETE"):
-            connection.execute(
-                text(
-                    f"CREATE TRIGGER IF NOT EXISTS no_{action.lower()} "
-                    f"BEFORE {action} ON decisions BEGIN "
-                    "SELECT RAISE(ABORT, 'decisions are only ever added'); END"
-                )
-            )
-
-
 def _open_unchanged(path: Path) -> sqlite3.Connection:
     """Open a database so that neither it nor a file beside it is changed or made."""
     address = path.resolve().as_uri()
@@ -319,15 +279,9 @@ def _schema(connection: sqlite3.Connection) -> set[str]:
 
 def _own_schema() -> set[str]:
     """Return what a database of this module declares."""
-    engine = create_engine("sqlite://", poolclass=StaticPool)
-    try:
-        _make_tables(engine)
-        with engine.connect() as connection:
-            raw = connection.connection.driver_connection
-            assert isinstance(raw, sqlite3.Connection)
-            return _schema(raw)
-    finally:
-        engine.dispose()
+    with closing(sqlite3.connect(":memory:")) as connection:
+        connection.executescript(_TABLES)
+        return _schema(connection)
 
 
 def _decision(row: Any) -> Decision:
@@ -343,15 +297,17 @@ def _decision(row: Any) -> Decision:
     return Decision(**plain, box=box, before=before, after=after)
 
 
-def _state(text: str | None) -> dict[str, Any] | None:
+def _state(text: str | None) -> RecordedState | None:
     if text is None:
         return None
     value = json.loads(text)
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
         raise ValueError("its label is invalid")
-    moved = {"box": list(_box(value["box"]))} if "box" in value else {}
-    return {"label": label, "reviewed": reviewed, **moved}
+    recorded = RecordedState(label=label, reviewed=reviewed)
+    if "box" in value:
+        recorded["box"] = list(_box(value["box"]))
+    return recorded
 
 
 def _box(values: Any) -> Box:

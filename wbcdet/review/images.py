@@ -13,10 +13,10 @@ import cv2
 
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.io.colour import Pixels
-from wbcdet.io.discover import Root, Source, locate, places
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.slide_part import part_of
+from wbcdet.io.source import Root, Source, locate, places
 from wbcdet.records import Cell, CellType
 from wbcdet.report.input_fingerprint import InputFingerprints
 from wbcdet.report.journal import Journal, JournalError, Place
@@ -51,7 +51,7 @@ class Pictures:
     """Gives pictures of cells and fields; threads take turns.
 
     Args:
-        board: the cells.
+        state: the cells.
         store: holds thumbnails of cells that a person drew.
         journal: holds thumbnails of a count; None without any.
         folder: the folder, or the one picture, that was analysed, where a person says it.
@@ -63,13 +63,13 @@ class Pictures:
 
     def __init__(
         self,
-        board: ReviewState,
+        state: ReviewState,
         store: Store,
         journal: Journal | None,
         folder: Path | None,
         roots: Sequence[Root] = (),
     ) -> None:
-        self._board, self._store, self._journal = board, store, journal
+        self._state, self._store, self._journal = state, store, journal
         self._roots = roots
         self.folder = folder
         self._turn = threading.RLock()
@@ -91,7 +91,7 @@ class Pictures:
                 return self._cut_now(key)
             except PictureError:
                 # Of a box that was moved the old thumbnail still shows which cell it is.
-                if self._board.cells[key].moved and (first := self._kept_first(key)):
+                if self._state.cells[key].moved and (first := self._kept_first(key)):
                     return first
                 raise
 
@@ -106,7 +106,7 @@ class Pictures:
                 field = self.field(key[0])
             except PictureError:
                 return self.thumbnail(key)
-            x_min, y_min, x_max, y_max = self._board.cells[key].box
+            x_min, y_min, x_max, y_max = self._state.cells[key].box
             reach = int(max(x_max - x_min, y_max - y_min) * _PADDING) + 2
             left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
             part = _read(field, left, top, int(x_max) + reach, int(y_max) + reach)
@@ -167,9 +167,9 @@ class Pictures:
             return field
 
     def _read_again(self, number: int) -> Field:
-        if not 0 <= number < len(self._board.report.fields):
+        if not 0 <= number < len(self._state.report.fields):
             raise PictureError("there is no such field")
-        one = self._board.report.fields[number]
+        one = self._state.report.fields[number]
         # Without a journal nobody has said that the pictures are still where they were.
         known = self.folder is not None or self._journal is not None
         source = find_source(self.folder, one.result.file, self._roots if known else ())
@@ -196,7 +196,7 @@ class Pictures:
         known = one.sha256 or (stamp["sha256"] if stamp else None)
         assert isinstance(source.path, Path)
         # Of the report's own folder a person need not say anything: they have it.
-        place = self.folder or self._board.report.folder
+        place = self.folder or self._state.report.folder
         away = not is_below(source.path, place)
         if known is None and away and self.folder is not None:
             raise PictureError(
@@ -231,18 +231,18 @@ class Pictures:
 
     def _kept(self, key: Key) -> bytes | None:
         """Return a thumbnail that need not be cut."""
-        standing = self._board.cells[key]
-        if not standing.moved and (kept := self._kept_first(key)) is not None:
+        current = self._state.cells[key]
+        if not current.moved and (kept := self._kept_first(key)) is not None:
             return kept
-        return self._cut.get((key, standing.box))
+        return self._cut.get((key, current.box))
 
     def _kept_first(self, key: Key) -> bytes | None:
         """Return the thumbnail of a cell as it was found or drawn, where one was kept."""
-        file = self._board.report.fields[key[0]].result.file
-        standing = self._board.cells[key]
-        if standing.cell is None:
+        file = self._state.report.fields[key[0]].result.file
+        current = self._state.cells[key]
+        if current.cell is None:
             return self._store.thumbnail(file, key[1])
-        place = self._places_of(file).get((key[1], standing.origin))
+        place = self._places_of(file).get((key[1], current.origin))
         if place is not None:
             assert self._journal is not None
             # Cut short by a power cut: the field has the cell still.
@@ -264,14 +264,14 @@ class Pictures:
         """Cut all thumbnails of a field, since it has to be read for one; of a scan with many
         cells only the one."""
         field = self.field(key[0])
-        cells = dict(self._board.of_field(key[0]))
+        cells = dict(self._state.of_field(key[0]))
         if len(cells) > _MAX_AT_ONCE:
             cells = {key: cells[key]}
-        for other, standing in cells.items():
-            self._cut[other, standing.box] = _thumbnail(field, standing.box)
+        for other, current in cells.items():
+            self._cut[other, current.box] = _thumbnail(field, current.box)
         while len(self._cut) > _MAX_CUT:
             self._cut.popitem(last=False)
-        return self._cut[key, self._board.cells[key].box]
+        return self._cut[key, self._state.cells[key].box]
 
 
 def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> Source:

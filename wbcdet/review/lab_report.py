@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from wbcdet.report.journal import JournalError
 from wbcdet.results.document import ResultsError, parse_document
 from wbcdet.results.export.lab_report import LabReport, LabSlide
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.session import Session
-from wbcdet.review.signature_log import LOG, SigningError
+from wbcdet.review.signature_log import LOG, SignatureEntry, SigningError
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.lock import LockedError
 from wbcdet.utils.safe_files import read_own
@@ -55,10 +55,10 @@ def open_lab_report(report: Path) -> LabReport:
 
 def _signed(session: Session) -> LabReport:
     last = session.log()[-1] if session.log() else None
-    if last is None or last["results_sha256"] != session.board.report.sha256:
+    if last is None or last["results_sha256"] != session.state.report.sha256:
         return _read(session.folder, {})  # counted again since
-    signatures = {}
-    for group in session.board.report.groups:
+    signatures: dict[str, SignatureEntry] = {}
+    for group in session.state.report.groups:
         said = session.signed(group)
         if said is not None and said["current"]:
             entries = [one for one in session.log() if one["number"] == said["number"]]
@@ -66,7 +66,9 @@ def _signed(session: Session) -> LabReport:
     return _read(session.reviewed_folder, signatures, last["files"]["results.json"])
 
 
-def _read(folder: Path, signatures: dict[str, Any], digest: str | None = None) -> LabReport:
+def _read(
+    folder: Path, signatures: Mapping[str, SignatureEntry], digest: str | None = None
+) -> LabReport:
     path = folder / "results.json"
     try:
         data = read_own(folder, "results.json")
@@ -89,5 +91,5 @@ def _read(folder: Path, signatures: dict[str, Any], digest: str | None = None) -
         raise NotSignedAsIsError(
             f"{path}: says nothing of slides; analyse the fields again with this version"
         )
-    found = [LabSlide(one, signatures.get(one["group"])) for one in slides]
+    found = [LabSlide(slide, signatures.get(slide["group"])) for slide in slides]
     return LabReport(info, sha256, found)

@@ -6,17 +6,18 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wbcdet.differential.differential import ALL
 from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
+from wbcdet.inference.quality import QualityInfo
+from wbcdet.inference.run_info import CountInfo, RunInfo
 from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
 from wbcdet.results.document import ResultsError, parse_document
 from wbcdet.utils.safe_files import read_own
-from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.schemas import JsonObject, parse_json
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +39,7 @@ class ReviewField:
     group: str
     left_out: Mapping[int, str]
     duplicate_of: Mapping[int, CellKey]
-    quality: dict[str, Any] | None
+    quality: QualityInfo | None
     sha256: str | None
 
 
@@ -57,10 +58,10 @@ class MachineReport:
 
     folder: Path
     sha256: str
-    info: dict[str, Any]
+    info: RunInfo
     options: CountOptions
     fields: tuple[ReviewField, ...]
-    slides: tuple[Mapping[str, Any], ...] = ()
+    slides: tuple[JsonObject, ...] = ()
 
     @property
     def groups(self) -> list[str]:
@@ -98,7 +99,7 @@ def load_report(folder: Path) -> MachineReport:
     return MachineReport(folder, digest, info, _options(info.get("count")), fields, slides)
 
 
-def _field(number: int, result: FieldResult, raw: Mapping[str, Any]) -> ReviewField:
+def _field(number: int, result: FieldResult, raw: JsonObject) -> ReviewField:
     return ReviewField(
         number,
         result,
@@ -114,16 +115,23 @@ def _field(number: int, result: FieldResult, raw: Mapping[str, Any]) -> ReviewFi
     )
 
 
-def _options(count: Mapping[str, Any] | None) -> CountOptions:
+def _options(count: CountInfo | None) -> CountOptions:
     if count is None:
         return CountOptions(ranges=read_ranges())
     ranges = {
         label: ReferenceRange(one["low"], one["high"], one["source"])
         for label, one in count["ranges"].items()
     }
-    names = ("group_by", "exclude_edge", "skip_bad", "dedupe", "target")
     try:
         called = {group: Identifiers(**one) for group, one in count.get("identifiers", {}).items()}
     except ValueError as error:
         raise ResultsError(f"is not as its schema says: {error}") from error
-    return CountOptions(**{name: count[name] for name in names}, ranges=ranges, identifiers=called)
+    return CountOptions(
+        group_by=count["group_by"],
+        exclude_edge=count["exclude_edge"],
+        skip_bad=count["skip_bad"],
+        dedupe=count["dedupe"],
+        target=count["target"],
+        ranges=ranges,
+        identifiers=called,
+    )

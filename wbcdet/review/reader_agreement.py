@@ -76,7 +76,7 @@ class ReaderAgreement:
     @property
     def same(self) -> int:
         """Cells that both call the same."""
-        return sum(one.first == one.second for one in self.cells)
+        return sum(cell.first == cell.second for cell in self.cells)
 
     @property
     def share(self) -> tuple[float, float, float] | None:
@@ -87,7 +87,7 @@ class ReaderAgreement:
     @property
     def differing(self) -> list[ReadCell]:
         """Cells that the readers call differently."""
-        return [one for one in self.cells if one.first != one.second]
+        return [cell for cell in self.cells if cell.first != cell.second]
 
     def confused(self) -> list[tuple[tuple[str, str], int]]:
         """Give the pairs of names that differ, first reader's first, and how often."""
@@ -151,11 +151,11 @@ def compare_readers(
     if ours and theirs:
         cells += _drawn_pairs(ours, theirs)
     cells.sort(key=lambda one: (one.field, one.box[1], one.box[0]))
-    found = {name for one in cells for name in (one.first, one.second)}
+    found = {name for cell in cells for name in (cell.first, cell.second)}
     order = (*CLASSES[:-1], BASOPHIL, CLASSES[-1], ARTEFACT)
     rest = sorted(found - {*order, NO_CELL})
     labels = tuple(name for name in (*order, *rest, NO_CELL) if name in found)
-    table = confusion([(one.first, one.second) for one in cells], labels)
+    table = confusion([(cell.first, cell.second) for cell in cells], labels)
     machine = [{key for key, one in reading.items() if one.cell} for reading in (ours, theirs)]
     return ReaderAgreement(
         tuple(cells),
@@ -191,27 +191,27 @@ class _Read:
 def _reading(
     report: MachineReport, rows: Sequence[Decision], shown: Sequence[int]
 ) -> Mapping[Key, _Read]:
-    board, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
+    state, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
     for step in steps_of(rows):
         if ends and step[0].id > ends[0]:
-            fixed = {**_decided(board), **fixed}
+            fixed = {**_decided(state), **fixed}
             while ends and step[0].id > ends[0]:
                 del ends[0]
-        board.replay(step)
-    return {**_decided(board), **fixed}
+        state.replay(step)
+    return {**_decided(state), **fixed}
 
 
-def _decided(board: ReviewState) -> dict[Key, _Read]:
+def _decided(state: ReviewState) -> dict[Key, _Read]:
     return {
-        key: _Read(standing.label, standing.box, standing.who, standing.cell)
-        for key, standing in board.cells.items()
-        if standing.reviewed and standing.label is not None and not _undrawn(standing)
+        key: _Read(current.label, current.box, current.who, current.cell)
+        for key, current in state.cells.items()
+        if current.reviewed and current.label is not None and not _undrawn(current)
     }
 
 
-def _undrawn(standing: CellState) -> bool:
+def _undrawn(current: CellState) -> bool:
     """Say whether a person drew it and took it away again."""
-    return standing.cell is None and standing.label == DELETED
+    return current.cell is None and current.label == DELETED
 
 
 def _said(one: _Read) -> str:

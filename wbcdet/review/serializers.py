@@ -31,31 +31,31 @@ def label_row() -> list[dict[str, str]]:
     return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in KEYS.items()]
 
 
-def cell_row(board: ReviewState, key: Key) -> list[Any]:
+def cell_row(state: ReviewState, key: Key) -> list[Any]:
     """Return a cell: field, number, label, reviewed, last decision, box, the machine's label, the
     machine's score, reason, why it is left out, who decided, number in its slide, whether its box
     was moved."""
-    standing = board.cells[key]
-    cell = standing.cell
+    current = state.cells[key]
+    cell = current.cell
     return [
         *key,
-        standing.label,
-        int(standing.reviewed),
-        standing.seen,
-        standing.box,
+        current.label,
+        int(current.reviewed),
+        current.last_decision,
+        current.box,
         str(cell.label) if cell else None,
         cell.label_score if cell else None,
-        reason_of(standing),
-        board.left_out(key),
-        standing.who,
-        standing.number,
-        int(standing.moved),
+        reason_of(current),
+        state.left_out(key),
+        current.who,
+        current.number,
+        int(current.moved),
     ]
 
 
-def report_page(session: Session) -> dict[str, Any]:
+def report_page(session: Session) -> dict[str, object]:
     """Return what does not change while a report is reviewed."""
-    report = session.board.report
+    report = session.state.report
     groups = report.groups
     unlike = {
         slide["group"]: ", ".join(slide["ground"]["reasons"])
@@ -70,15 +70,15 @@ def report_page(session: Session) -> dict[str, Any]:
         "groups": [] if groups in ([], [ALL]) else groups,
         "fields": [
             {
-                "file": one.result.file,
-                "width": one.result.width,
-                "height": one.result.height,
-                "group": groups.index(one.group),
-                "failure": one.result.failure,
-                "problems": (one.quality or {}).get("problems", []),
-                "unlike": unlike.get(one.group, ""),
+                "file": field.result.file,
+                "width": field.result.width,
+                "height": field.result.height,
+                "group": groups.index(field.group),
+                "failure": field.result.failure,
+                "problems": field.quality.get("problems", []) if field.quality else [],
+                "unlike": unlike.get(field.group, ""),
             }
-            for one in report.fields
+            for field in report.fields
         ],
         "models": [
             f"{role} {describe_model(report.info[role])} ({report.info[role]['sha256'][:12]})"
@@ -90,32 +90,32 @@ def report_page(session: Session) -> dict[str, Any]:
     }
 
 
-def readers_page(board: ReviewState, found: ReaderAgreement) -> dict[str, Any]:
+def readers_page(state: ReviewState, agreement: ReaderAgreement) -> dict[str, object]:
     """Return the agreement of two readers, and every cell that they call differently."""
-    kappa = found.kappa
+    kappa = agreement.kappa
     return {
-        "cells": len(found.cells),
-        "same": found.same,
-        "share": found.share,
+        "cells": len(agreement.cells),
+        "same": agreement.same,
+        "share": agreement.share,
         "kappa": None if kappa is None else [kappa.value, kappa.low, kappa.high],
-        "only_first": found.only_first,
-        "only_second": found.only_second,
-        "labels": found.labels,
-        "table": found.table,
+        "only_first": agreement.only_first,
+        "only_second": agreement.only_second,
+        "labels": agreement.labels,
+        "table": agreement.table,
         "differing": [
             {
                 "field": one.field,
-                "file": board.report.fields[one.field].result.file,
+                "file": state.report.fields[one.field].result.file,
                 "cell": one.key[1] if one.key else None,
-                "number": board.cells[one.key].number if one.key else None,
+                "number": state.cells[one.key].number if one.key else None,
                 "box": one.box,
                 "first": one.first,
                 "second": one.second,
                 "by_first": one.by_first,
                 "by_second": one.by_second,
-                "now": board.cells[one.key].label if one.key else None,
-                "seen": board.cells[one.key].seen if one.key else 0,
+                "now": state.cells[one.key].label if one.key else None,
+                "seen": state.cells[one.key].last_decision if one.key else 0,
             }
-            for one in found.differing
+            for one in agreement.differing
         ],
     }

@@ -21,7 +21,7 @@ from wbcdet.review.images import CROP_SIDES, TILE, PictureError
 from wbcdet.review.reader_agreement import note_shown
 from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
-from wbcdet.review.signature_log import SigningError
+from wbcdet.review.signature_log import SignatureEntry, SigningError
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -92,17 +92,17 @@ def build(session: Session) -> FastAPI:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
-    board, pictures = session.board, session.pictures
+    state, pictures = session.state, session.pictures
 
-    def news(since: int, group: str | None, **more: Any) -> dict[str, Any]:
+    def news(since: int, group: str | None, **more: Any) -> dict[str, object]:
         """Return what has changed since a decision, with the differential as it is now."""
-        group = group if group in board.report.groups else None
-        with board.turn:
+        group = group if group in state.report.groups else None
+        with state.turn:
             return {
                 "mark": session.mark,
-                "last": board.last,
+                "last": state.last,
                 "group": group,
-                "cells": [cell_row(board, key) for key in board.since(since)],
+                "cells": [cell_row(state, key) for key in state.since(since)],
                 "differential": session.differential(group),
                 "signed": session.signed(group),
                 **more,
@@ -124,7 +124,7 @@ def build(session: Session) -> FastAPI:
         return Response(data, media_type="image/jpeg", headers=_PICTURE_HEADERS)
 
     def key_of(field: int, cell: int) -> Key:
-        if (field, cell) not in board.cells:
+        if (field, cell) not in state.cells:
             raise PictureError("there is no such cell")
         return field, cell
 
@@ -154,7 +154,7 @@ def build(session: Session) -> FastAPI:
         return JSONResponse({"error": str(error)}, 409)
 
     @app.exception_handler(OSError)
-    def no_disk(_request: Request, error: Exception) -> Response:
+    def disk_full(_request: Request, error: Exception) -> Response:
         why = getattr(error, "strerror", None) or str(error)
         return JSONResponse({"error": f"cannot be written: {why}"}, 507)
 
@@ -164,11 +164,11 @@ def build(session: Session) -> FastAPI:
 
     @app.get("/api/report")
     def report() -> Response:
-        with board.turn:
+        with state.turn:
             start = {
                 **report_page(session),
                 **news(0, None),
-                "cells": [cell_row(board, key) for key in board.cells],
+                "cells": [cell_row(state, key) for key in state.cells],
                 "labels": label_row(),
                 "notice": NOTICE,
                 "tile": TILE,
@@ -178,42 +178,44 @@ def build(session: Session) -> FastAPI:
         return Response(json.dumps(start), media_type="application/json")
 
     @app.get("/api/changes")
-    def changes(since: int = 0, group: Group | None = None) -> dict[str, Any]:
+    def changes(since: int = 0, group: Group | None = None) -> dict[str, object]:
         return news(since, group)
 
     @app.post("/api/change")
-    def change(ask: ChangeAsk) -> dict[str, Any]:
+    def change(ask: ChangeAsk) -> dict[str, object]:
         written(ask)
-        wishes = [LabelChange((one.field, one.cell), one.seen, one.label) for one in ask.cells]
-        board.change(ask.who, wishes)
+        changes = [
+            LabelChange((cell.field, cell.cell), cell.seen, cell.label) for cell in ask.cells
+        ]
+        state.change(ask.who, changes)
         return news(ask.since, ask.group)
 
     @app.post("/api/draw")
-    def draw(ask: DrawAsk) -> dict[str, Any]:
+    def draw(ask: DrawAsk) -> dict[str, object]:
         written(ask)
         key = session.draw(ask.who, ask.field, ask.box, ask.label)
         return news(ask.since, ask.group, drawn=key)
 
     @app.post("/api/move")
-    def move(ask: MoveAsk) -> dict[str, Any]:
+    def move(ask: MoveAsk) -> dict[str, object]:
         written(ask)
-        board.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
+        state.move(ask.who, (ask.field, ask.cell), ask.seen, ask.box)
         return news(ask.since, ask.group)
 
     @app.post("/api/undo")
-    def undo(ask: Ask) -> dict[str, Any]:
+    def undo(ask: Ask) -> dict[str, object]:
         written(ask)
-        touched = board.undo(ask.who)
+        touched = state.undo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/redo")
-    def redo(ask: Ask) -> dict[str, Any]:
+    def redo(ask: Ask) -> dict[str, object]:
         written(ask)
-        touched = board.redo(ask.who)
+        touched = state.redo(ask.who)
         return news(ask.since, ask.group, touched=touched)
 
     @app.post("/api/sign")
-    def sign(ask: SignAsk) -> dict[str, Any]:
+    def sign(ask: SignAsk) -> dict[str, object]:
         written(ask)
         entry = session.sign(ask.who, ask.note, ask.since, ask.slide)
         return news(ask.since, ask.group, entry=entry)
@@ -226,19 +228,19 @@ def build(session: Session) -> FastAPI:
 
     # A write: what is shown here counts from now on as known to the first reader.
     @app.post("/api/readers")
-    def readers(ask: ReadersAsk) -> dict[str, Any]:
+    def readers(ask: ReadersAsk) -> dict[str, object]:
         if session.second:
             raise PictureError(_NOT_SECOND)
         if ask.mark != session.mark:
             raise ConflictError(_OTHER_REPORT)
-        with board.turn:
-            shown = readers_page(board, session.readers())
+        with state.turn:
+            shown = readers_page(state, session.readers())
             if shown["differing"]:
-                note_shown(session.store, board.last)
+                note_shown(session.store, state.last)
             return shown
 
     @app.get("/api/log")
-    def log() -> list[dict[str, Any]]:
+    def log() -> list[SignatureEntry]:
         return session.log()
 
     @app.get("/thumb/{field}/{cell}", dependencies=of_report)
@@ -286,8 +288,8 @@ async def _events(session: Session, request: Request) -> AsyncIterator[str]:
     with session.waiting() as changed:
         while not await request.is_disconnected():
             changed.clear()
-            if session.board.last != last:
-                last = session.board.last
+            if session.state.last != last:
+                last = session.state.last
                 yield f"data: {last}\n\n"
             else:
                 yield ": alive\n\n"

@@ -8,10 +8,9 @@ import secrets
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
 
 from wbcdet.differential.differential import ALL, Differential
-from wbcdet.io.discover import Root
+from wbcdet.io.source import Root
 from wbcdet.report.header import check_shape, roots_of
 from wbcdet.report.job import title_of
 from wbcdet.report.journal import LINES, PICTURES, Journal
@@ -25,7 +24,7 @@ from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.reader_agreement import ReaderAgreement, readers_of
 from wbcdet.review.remembered import remember_pictures, remembered_pictures
 from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
-from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, SigningError
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
@@ -106,21 +105,21 @@ class Session:
         self.journal = journal
         self.store = Store(folder, SECOND_DATABASE if self.second else DATABASE)
         self._closing.callback(self.store.close)
-        self.board = ReviewState(report, self.store)
+        self.state = ReviewState(report, self.store)
         here = f"{report.sha256} {folder.resolve()}"
         self.mark = _mark(f"{here} second" if self.second else here)
         if pictures is not None:
             remember_pictures(_mark(here), pictures)
         place = remembered_pictures(_mark(here))
-        self.pictures = Pictures(self.board, self.store, journal, place, self._roots())
+        self.pictures = Pictures(self.state, self.store, journal, place, self._roots())
         # The second reader neither signs nor sees what was signed.
         self._log = None if self.second else SignatureLog(folder)
         if self._log is not None:
             settle(folder, self._log)
-        self.board.listen(self._tell)
-        if self.board.strays:
+        self.state.listen(self._tell)
+        if self.state.strays:
             self.notes.append(
-                f"{self.board.strays} earlier decisions are about cells that this report does not "
+                f"{self.state.strays} earlier decisions are about cells that this report does not "
                 "have any more; they are kept, and not applied."
             )
         if "stream" in report.info:
@@ -138,7 +137,7 @@ class Session:
         if header.get("stream") and (self.folder / VIEWS).is_dir():
             return [Root("", str(own_folder(self.folder, VIEWS)))]
         if self.journal is None or not header:
-            return [Root(**one) for one in roots_in(self.board.report.info)]
+            return [Root(**root) for root in roots_in(self.state.report.info)]
         return [self._moved_with_report(root) for root in roots_of(self.journal)]
 
     def _moved_with_report(self, root: Root) -> Root:
@@ -150,7 +149,7 @@ class Session:
         return Root(root.name, str(own_folder(self.folder, name)))
 
     def _check_pictures(self) -> None:
-        read = [one.number for one in self.board.report.fields if one.result.failure is None]
+        read = [field.number for field in self.state.report.fields if field.result.failure is None]
         if not read:
             return
         try:
@@ -160,24 +159,24 @@ class Session:
             if self.journal is None:
                 self.notes.append("Thumbnails are cut from the fields, so these are missing too.")
 
-    def differential(self, group: str | None) -> dict[str, Any]:
+    def differential(self, group: str | None) -> dict[str, object]:
         """Return both differentials of a slide, or of all together."""
-        if group is not None and group not in self.board.report.groups:
+        if group is not None and group not in self.state.report.groups:
             group = None
         if group not in self._before:
-            self._before[group] = counts.machine(self.board, group)
-        return counts.side_by_side(self.board, group, self._before[group])
+            self._before[group] = counts.machine(self.state, group)
+        return counts.side_by_side(self.state, group, self._before[group])
 
     def draw(self, who: str, number: int, box: Box, label: str) -> Key:
         """Add a cell that the machine has missed; as ``ReviewState.draw``."""
-        with self.board.turn:
+        with self.state.turn:
             try:
-                thumbnail = self.pictures.cut_drawn(number, self.board.cut(number, box))
+                thumbnail = self.pictures.cut_drawn(number, self.state.cut(number, box))
             except PictureError:
                 thumbnail = None
-            return self.board.draw(who, number, box, label, thumbnail)
+            return self.state.draw(who, number, box, label, thumbnail)
 
-    def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> dict[str, Any]:
+    def sign(self, name: str, note: str, seen: int, slide: str | None = None) -> SignatureEntry:
         """Sign the review as it stands; as ``sign_off.sign``.
 
         Args:
@@ -187,18 +186,18 @@ class Session:
         """
         if self._log is None:
             raise SigningError(_SECOND_SIGNS)
-        with self.board.turn:
-            if seen != self.board.last:
+        with self.state.turn:
+            if seen != self.state.last:
                 raise SigningError("a cell was changed meanwhile; look again, then sign")
             return sign(self, self._log, name, note, slide)
 
-    def signed(self, slide: str | None = None) -> dict[str, Any] | None:
+    def signed(self, slide: str | None = None) -> dict[str, object] | None:
         """Return the last signature of a slide, or of any, and whether it is of the report and the
         decisions as they are; for all slides, whether each has one that is."""
         if self._log is None:
             return None
-        slides = self.board.report.groups if slide is None else [slide]
-        entries = [one for one in self._log.entries if one.get("slide") in (None, *slides)]
+        slides = self.state.report.groups if slide is None else [slide]
+        entries = [entry for entry in self._log.entries if entry.get("slide") in (None, *slides)]
         if not entries:
             return None
         last = entries[-1]
@@ -218,7 +217,7 @@ class Session:
         assert self._log is not None
         return signed_folder(self.folder, self._log)
 
-    def log(self) -> list[dict[str, Any]]:
+    def log(self) -> list[SignatureEntry]:
         """All signatures."""
         return self._log.entries if self._log else []
 
@@ -228,7 +227,7 @@ class Session:
         Raises:
             StoreError: the second reader's decisions cannot be read.
         """
-        return readers_of(self.board.report, self.store, self.folder)
+        return readers_of(self.state.report, self.store, self.folder)
 
     def counted(self) -> str:
         """Return what was analysed, as the heading of the reviewed report: the folder of the
@@ -236,7 +235,7 @@ class Session:
         if (
             self.journal is None
             or self.journal.header is None
-            or "stream" in self.board.report.info
+            or "stream" in self.state.report.info
         ):
             return self.title
         return title_of(roots_of(self.journal)) or self.title

@@ -18,13 +18,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
 from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import checked_name, checked_note
 from wbcdet.review.counts import machine, progress, reviewed
 from wbcdet.review.decision_store import Decision
-from wbcdet.review.signature_log import SignatureLog, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, Signed, SigningError
 from wbcdet.review.signed_report import OpenReview, write_reviewed
 from wbcdet.utils.safe_files import inside, open_own, own_folder, read_own
 from wbcdet.utils.version import __version__
@@ -36,7 +35,7 @@ _OLD = ".reviewed.old"
 
 def sign(
     session: OpenReview, log: SignatureLog, name: str, note: str, slide: str | None = None
-) -> dict[str, Any]:
+) -> SignatureEntry:
     """Write the reviewed report, then the line of the log, which is what signs it.
 
     Args:
@@ -50,34 +49,37 @@ def sign(
         ChangeError: the name or the note is not allowed.
         OSError: a file cannot be written; nothing is signed.
     """
-    board = session.board
-    if slide is not None and slide not in board.report.groups:
+    state = session.state
+    if slide is not None and slide not in state.report.groups:
         raise SigningError("there is no such slide")
-    name, note, done = checked_name(name), checked_note(note), progress(board, slide)
+    name, note, done = checked_name(name), checked_note(note), progress(state, slide)
     if done["open"]:
         raise SigningError(
             f"{done['open']} unclassified cells are not settled; name each, or confirm it with U"
         )
-    signature = {
+    signature: Signed = {
         "name": name,
         "time": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "note": note,
         "wbcdet": __version__,
-        "results_sha256": board.report.sha256,
-        "decisions": board.last,
+        "results_sha256": state.report.sha256,
+        "decisions": state.last,
         "decisions_sha256": digest(session.store.decisions()),
         "slide": slide,
-        **{name: done[name] for name in ("cells", "one_by_one", "in_bulk", "unreviewed")},
-        "machine": machine(board, slide).counts,
-        "reviewed": reviewed(board, slide).counts,
+        "cells": done["cells"],
+        "one_by_one": done["one_by_one"],
+        "in_bulk": done["in_bulk"],
+        "unreviewed": done["unreviewed"],
+        "machine": machine(state, slide).counts,
+        "reviewed": reviewed(state, slide).counts,
         "notice": NOTICE,
     }
-    slides = {
-        group: entry for group in board.report.groups if (entry := valid(session, log, group))
+    slides: dict[str, Signed] = {
+        group: entry for group in state.report.groups if (entry := valid(session, log, group))
     }
     slides |= {
         group: {**signature, "number": len(log.entries) + 1}
-        for group in board.report.groups
+        for group in state.report.groups
         if slide in (None, group)
     }
     part = session.folder / SIGNING
@@ -85,7 +87,7 @@ def sign(
         _remove(part)
         part.mkdir(mode=0o700)
         write_reviewed(session, signature, slides, part)
-        entry = log.append({**signature, "files": _files_of(part)})
+        entry = log.append(signature, _files_of(part))
     except BaseException:
         _remove(part)
         raise
@@ -93,13 +95,13 @@ def sign(
     return entry
 
 
-def valid(session: OpenReview, log: SignatureLog, slide: str) -> dict[str, Any] | None:
+def valid(session: OpenReview, log: SignatureLog, slide: str) -> SignatureEntry | None:
     """Return the last signature of a slide, if it is of the report and the decisions as they are
     now."""
     for entry in reversed(log.entries):
         if entry.get("slide") in (None, slide):
-            same = entry["results_sha256"] == session.board.report.sha256
-            return entry if same and session.board.last_of(slide) <= entry["decisions"] else None
+            same = entry["results_sha256"] == session.state.report.sha256
+            return entry if same and session.state.last_of(slide) <= entry["decisions"] else None
     return None
 
 
@@ -196,7 +198,7 @@ def check(session: OpenReview) -> list[str]:
             wrong.append(f"signature {entry['number']}: decisions before it were changed")
     if log.last is None:
         return wrong
-    if log.last["results_sha256"] != session.board.report.sha256:
+    if log.last["results_sha256"] != session.state.report.sha256:
         wrong.append("results.json is another one than was signed last")
     place = signed_folder(session.folder, log)
     for file, sha in log.last["files"].items():

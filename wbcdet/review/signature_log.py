@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import TypedDict
 
 from wbcdet.results.schemas import check_line
 from wbcdet.utils.errors import WbcdetError
@@ -20,6 +20,44 @@ _FORMAT = "wbcdet-review-log/1"
 _START = b'{"format": "wbcdet-review-log/'
 #: Stands in the first line in place of the sha256 of the line before.
 _NONE = "0" * 64
+
+
+class _Signed(TypedDict):
+    name: str
+    time: str
+    note: str
+    wbcdet: str
+    results_sha256: str
+    decisions: int
+    decisions_sha256: str
+    cells: int
+    unreviewed: int
+    machine: dict[str, int]
+    reviewed: dict[str, int]
+    notice: str
+
+
+class Signed(_Signed, total=False):
+    """What is signed: who, when, and the state of the report and of its cells.
+
+    Attributes:
+        slide: the one that was signed; None for all of them.
+        one_by_one, in_bulk: cells that were looked at alone, and together with others.
+        number: of the signature in its log.
+    """
+
+    slide: str | None
+    one_by_one: int
+    in_bulk: int
+    number: int
+
+
+class SignatureEntry(Signed):
+    """A line of the log: with the signed files and the line before, both as sha256."""
+
+    format: str
+    previous: str
+    files: dict[str, str]
 
 
 class SigningError(WbcdetError, ValueError):
@@ -44,7 +82,7 @@ class SignatureLog:
 
     def __init__(self, folder: Path) -> None:
         self.path = own_file(folder, LOG)
-        self.entries: list[dict[str, Any]] = []
+        self.entries: list[SignatureEntry] = []
         self._tail = _NONE
         lines = read_own(folder, LOG).split(b"\n") if self.path.exists() else []
         # Something else that has no whole line is not cut off either.
@@ -67,18 +105,27 @@ class SignatureLog:
         self._end = sum(len(line) + 1 for line in lines[:-1])
 
     @property
-    def last(self) -> dict[str, Any] | None:
+    def last(self) -> SignatureEntry | None:
         """The last signature."""
         return self.entries[-1] if self.entries else None
 
-    def append(self, values: dict[str, Any]) -> dict[str, Any]:
+    def append(self, signed: Signed, files: dict[str, str]) -> SignatureEntry:
         """Add a signature; it is on the disk when this returns.
+
+        Args:
+            signed: what is signed.
+            files: sha256 of every file of the signed report, by its path.
 
         Raises:
             OSError: it cannot be written; the log is as it was.
         """
-        entry = {"format": _FORMAT, "number": len(self.entries) + 1, **values}
-        entry["previous"] = self._tail
+        entry: SignatureEntry = {
+            "format": _FORMAT,
+            **signed,
+            "number": len(self.entries) + 1,
+            "files": files,
+            "previous": self._tail,
+        }
         line = json.dumps(entry, ensure_ascii=False).encode()
         make_private(self.path)
         with open_own(self.path, "ab") as file:

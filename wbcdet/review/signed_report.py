@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.report.counts import ReportCounts
 from wbcdet.report.duplicates import CellKey, Overlaps
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE
 from wbcdet.report.html.slide_sheet import Signature
+from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.job import Job
 from wbcdet.report.journal import Place
 from wbcdet.report.journal_entry import JournalEntry
@@ -22,8 +24,10 @@ from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
 from wbcdet.review.decision_store import Store
 from wbcdet.review.images import PictureError, Pictures
+from wbcdet.review.signature_log import Signed
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import plural
 
 #: Header of ``changes.csv``: every cell that a person has decided on, or whose box they moved.
@@ -49,13 +53,13 @@ class OpenReview(Protocol):
 
     Attributes:
         folder: the report folder.
-        board: every cell as it is now.
+        state: every cell as it is now.
         store: the decisions behind that.
         pictures: of fields and cells.
     """
 
     folder: Path
-    board: ReviewState
+    state: ReviewState
     store: Store
     pictures: Pictures
 
@@ -66,8 +70,8 @@ class OpenReview(Protocol):
 
 def write_reviewed(
     session: OpenReview,
-    signature: dict[str, Any],
-    slides: Mapping[str, Mapping[str, Any]],
+    signature: Signed,
+    slides: Mapping[str, Signed],
     folder: Path,
 ) -> None:
     """Write the reviewed report.
@@ -82,9 +86,9 @@ def write_reviewed(
         OSError: a file cannot be written.
     """
     journal = _Reviewed(session, signature)
-    report = session.board.report
+    report = session.state.report
     # The groups too are as the report has them: a pattern that stands in a report is never run.
-    groups = {one.result.file: one.group for one in report.fields}
+    groups = {field.result.file: field.group for field in report.fields}
     counts = ReportCounts(
         list(groups), journal, report.options, overlaps=journal.overlaps, groups=groups
     )
@@ -93,11 +97,11 @@ def write_reviewed(
         title=session.counted(),
         remarks=[f"Machine results: sha256 {signature['results_sha256'][:16]}."],
         signatures={group: _signature(slides.get(group)) for group in counts.notes},
-        marks=_marks(session.board),
+        marks=_marks(session.state),
     )
     write_report(job, counts, journal, extra)
     mark(folder, "review")
-    atomic_write(folder / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.board)))
+    atomic_write(folder / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.state)))
     for path in folder.rglob("*"):
         path.chmod(0o700 if path.is_dir() else 0o600)
 
@@ -105,22 +109,22 @@ def write_reviewed(
 class _Reviewed:
     """A review in place of a count's journal: a :class:`~wbcdet.report.source.ReportSource`."""
 
-    def __init__(self, session: OpenReview, signature: dict[str, Any]) -> None:
-        report = session.board.report
-        self.board, self._pictures = session.board, session.pictures
-        self.header: dict[str, Any] | None = {**report.info, "review": signature}
+    def __init__(self, session: OpenReview, signature: Signed) -> None:
+        report = session.state.report
+        self.state, self._pictures = session.state, session.pictures
+        self.header: RunInfo | None = {**report.info, "review": signature}
         self.lists: dict[str, tuple[str, ...]] = {}
-        self._by_file = {one.result.file: one for one in report.fields}
+        self._by_file = {field.result.file: field for field in report.fields}
 
     def note(self, key: str, names: Sequence[str]) -> None:
         """Keep nothing: lists are for a count that goes on, and this does not."""
 
-    def read(self, file: str) -> dict[str, Any]:
+    def read(self, file: str) -> JsonObject:
         """Return a field as a line of the journal."""
         one = self._by_file[file]
-        cells = tuple(_cell(key[1], standing) for key, standing in self._there(one.number))
+        cells = tuple(_cell(key[1], current) for key, current in self._there(one.number))
         result = replace(one.result, cells=cells)
-        stamp = None if one.sha256 is None else {"sha256": one.sha256}
+        stamp = None if one.sha256 is None else FileStamp(sha256=one.sha256)
         entry = JournalEntry(result, stamp, one.quality)
         # Thumbnails are asked for by place; a place here is the cell itself.
         places = [key for key, _ in self._there(one.number)]
@@ -136,11 +140,11 @@ class _Reviewed:
     def overlaps(self, group: str) -> Overlaps:
         """Return the duplicates that the machine has found in a group, not looked for again."""
         overlaps = Overlaps()
-        for one in self.board.report.fields:
-            if one.group == group:
-                file = one.result.file
+        for field in self.state.report.fields:
+            if field.group == group:
+                file = field.result.file
                 overlaps.duplicate_of |= {
-                    (file, cell): other for cell, other in one.duplicate_of.items()
+                    (file, cell): other for cell, other in field.duplicate_of.items()
                 }
         overlaps.pairs = sorted(
             {(file, other) for (file, _), (other, _) in overlaps.duplicate_of.items()}
@@ -148,63 +152,63 @@ class _Reviewed:
         return overlaps
 
     def _there(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        return (item for item in self.board.of_field(number) if item[1].there)
+        return (item for item in self.state.of_field(number) if item[1].is_present)
 
 
-def _cell(number: int, standing: CellState) -> Cell:
+def _cell(number: int, current: CellState) -> Cell:
     """Return a cell of the reviewed report. Its label score is the machine's for the label that it
     has now, else 0; the detection score of a cell that a person drew is 1."""
-    label, machine = standing.label or "", standing.cell
+    label, machine = current.label or "", current.cell
     scores = machine.scores if machine else {str(one): 0.0 for one in LABELS}
     score = scores.get(label, 0.0)
     if machine is not None and label == CellType.UNCLASSIFIED:
         score = machine.label_score
     return Cell(
         id=number,
-        box=standing.box,
+        box=current.box,
         detection_score=machine.detection_score if machine else 1.0,
         label=label,
         label_score=score,
         scores=scores,
-        reason=reason_of(standing),
-        touches_edge=standing.touches_edge,
+        reason=reason_of(current),
+        touches_edge=current.touches_edge,
         distance=machine.distance if machine else None,
     )
 
 
-def _changes(board: ReviewState) -> Iterator[dict[str, Any]]:
-    for key, standing in board.cells.items():
-        if not (standing.reviewed or standing.moved):
+def _changes(state: ReviewState) -> Iterator[dict[str, object]]:
+    for key, current in state.cells.items():
+        if not (current.reviewed or current.moved):
             continue
         values = (
-            board.report.fields[key[0]].result.file,
+            state.report.fields[key[0]].result.file,
             key[1],
-            standing.number,
-            *standing.box,
-            str(standing.cell.label) if standing.cell else None,
-            standing.label,
-            standing.who,
-            standing.time,
-            _how(board, key) if standing.reviewed else None,
-            "drawn" if standing.cell is None else "moved" if standing.moved else None,
+            current.number,
+            *current.box,
+            str(current.cell.label) if current.cell else None,
+            current.label,
+            current.who,
+            current.time,
+            _how(state, key) if current.reviewed else None,
+            "drawn" if current.cell is None else "moved" if current.moved else None,
         )
         yield dict(zip(CHANGE_COLUMNS, values, strict=True))
 
 
-def _how(board: ReviewState, key: Key) -> str:
-    return IN_BULK if board.in_bulk(key) else ONE_BY_ONE
+def _how(state: ReviewState, key: Key) -> str:
+    return IN_BULK if state.in_bulk(key) else ONE_BY_ONE
 
 
-def _marks(board: ReviewState) -> dict[CellKey, str]:
+def _marks(state: ReviewState) -> dict[CellKey, str]:
     """Return how a person decided on each cell that one has decided on."""
     return {
-        (board.report.fields[key[0]].result.file, key[1]): (_how(board, key))
-        for key, standing in board.cells.items()
-        if standing.reviewed
+        (state.report.fields[key[0]].result.file, key[1]): (_how(state, key))
+        for key, current in state.cells.items()
+        if current.reviewed
     }
 
 
-def _signature(entry: Mapping[str, Any] | None) -> Signature | None:
+def _signature(entry: Signed | None) -> Signature | None:
     """Return what the sheet says of a signature."""
     if entry is None:
         return None

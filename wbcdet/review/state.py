@@ -6,9 +6,9 @@ import threading
 from bisect import insort
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Protocol
 
 from wbcdet.report.counts import BAD_FIELD, EDGE
 from wbcdet.review.cell_state import (
@@ -19,37 +19,14 @@ from wbcdet.review.cell_state import (
     ConflictError,
     Key,
     LabelChange,
+    RecordedState,
     checked_label,
     checked_name,
 )
 from wbcdet.review.decision_store import Decision
 from wbcdet.review.machine_report import MachineReport, ReviewField
+from wbcdet.review.undo_history import CellChange, Step, UndoHistory
 from wbcdet.utils.boxes import Box
-
-
-@dataclass(slots=True)
-class _Made:
-    """Effect of a step on a cell: its state and the decision that it shows, before and after."""
-
-    key: Key
-    before: dict[str, Any] | None
-    after: dict[str, Any] | None
-    shown_before: int
-    shown_after: int
-
-
-@dataclass(slots=True)
-class _Step:
-    number: int
-    rows: list[_Made]
-
-
-@dataclass(slots=True)
-class _History:
-    """Steps of one person that can be undone and redone, the last one at the end."""
-
-    done: list[_Step] = field(default_factory=list)
-    undone: list[_Step] = field(default_factory=list)
 
 
 class DecisionLog(Protocol):
@@ -82,11 +59,11 @@ class ReviewState:
         self.strays = 0
         self._store = store
         self._step = 0
-        self._by_file = {one.result.file: one for one in report.fields}
-        self._history: dict[str, _History] = {}
+        self._by_file = {field.result.file: field for field in report.fields}
+        self._history = UndoHistory()
         self._listeners: list[Callable[[], None]] = []
         self.cells: dict[Key, CellState] = {
-            (one.number, cell.id): CellState(
+            (field.number, cell.id): CellState(
                 str(cell.label),
                 False,
                 cell.box,
@@ -94,8 +71,8 @@ class ReviewState:
                 cell=cell,
                 touches_edge=cell.touches_edge,
             )
-            for one in report.fields
-            for cell in one.result.cells
+            for field in report.fields
+            for cell in field.result.cells
         }
         self._in_slide: Counter[str] = Counter()
         for key in self.cells:
@@ -103,7 +80,7 @@ class ReviewState:
         self._bulk: set[int] = set()
         # Numbers of the cells of each field: a report may leave out any number of them.
         self._numbers = {
-            one.number: sorted(cell.id for cell in one.result.cells) for one in report.fields
+            field.number: sorted(cell.id for cell in field.result.cells) for field in report.fields
         }
         for step in steps_of(store.decisions()):
             self.replay(step)
@@ -120,12 +97,12 @@ class ReviewState:
     def since(self, last: int) -> list[Key]:
         """Return cells with a decision after the one of this number."""
         with self.turn:
-            return [key for key, standing in self.cells.items() if standing.seen > last]
+            return [key for key, current in self.cells.items() if current.last_decision > last]
 
     def in_bulk(self, key: Key) -> bool:
         """Say whether what a person decided on the cell, they decided on others with the same
         keystroke."""
-        return self.cells[key].shown in self._bulk
+        return self.cells[key].shown_decision in self._bulk
 
     def last_of(self, group: str | None = None) -> int:
         """Return the number of the last decision on a cell of a slide, or of all slides
@@ -135,8 +112,8 @@ class ReviewState:
         with self.turn:
             return max(
                 (
-                    standing.seen
-                    for (number, _), standing in self.cells.items()
+                    current.last_decision
+                    for (number, _), current in self.cells.items()
                     if self.report.fields[number].group == group
                 ),
                 default=0,
@@ -144,13 +121,13 @@ class ReviewState:
 
     def counts(self, key: Key) -> bool:
         """Say whether the cell is in the count: it is there, and nothing leaves it out."""
-        return self.cells[key].there and self.left_out(key) is None
+        return self.cells[key].is_present and self.left_out(key) is None
 
     def left_out(self, key: Key) -> str | None:
         """Tell why a cell is in no count, by the rules of ``wbcdet.report.counts``, also for one
         that a person drew; None where it counts."""
         options, field = self.report.options, self.report.fields[key[0]]
-        if options.skip_bad and (field.quality or {}).get("problems"):
+        if options.skip_bad and field.quality and field.quality.get("problems"):
             return BAD_FIELD
         by_machine = field.left_out.get(key[1])
         # Whether a box reaches the border is told from where it is now.
@@ -158,7 +135,7 @@ class ReviewState:
             return by_machine
         return EDGE if options.exclude_edge and self.cells[key].touches_edge else None
 
-    def change(self, who: str, wishes: Sequence[LabelChange]) -> None:
+    def change(self, who: str, changes: Sequence[LabelChange]) -> None:
         """Call cells something else, or the same: they are reviewed then.
 
         Raises:
@@ -166,24 +143,24 @@ class ReviewState:
             ChangeError: there is no such cell or label.
         """
         with self.turn:
-            for wish in wishes:
-                if wish.key not in self.cells:
+            for change in changes:
+                if change.key not in self.cells:
                     raise ChangeError("there is no such cell")
-                if self.cells[wish.key].seen != wish.seen:
+                if self.cells[change.key].last_decision != change.last_decision:
                     raise ConflictError("changed by somebody else meanwhile; nothing was changed")
             after = [
-                (wish.key, self._named(wish.key, wish.label, self.cells[wish.key].box))
-                for wish in wishes
+                (change.key, self._named(change.key, change.label, self.cells[change.key].box))
+                for change in changes
             ]
             self._make(checked_name(who), "change", None, after)
 
-    def move(self, who: str, key: Key, seen: int, box: Box) -> None:
+    def move(self, who: str, key: Key, last_decision: int, box: Box) -> None:
         """Move or resize the box of a cell; its name, and whether it is reviewed, stay as they are.
 
         Args:
             who: name of the person.
             key: the cell.
-            seen: the last decision on it that they had seen.
+            last_decision: the last one on it that they had seen.
             box: pixels of the field; it is cut to it.
 
         Raises:
@@ -191,15 +168,15 @@ class ReviewState:
             ChangeError: there is no such cell, or the box is too small.
         """
         with self.turn:
-            if key not in self.cells or not self.cells[key].there:
+            if key not in self.cells or not self.cells[key].is_present:
                 raise ChangeError("there is no such cell")
-            standing = self.cells[key]
-            if standing.seen != seen:
+            current = self.cells[key]
+            if current.last_decision != last_decision:
                 raise ConflictError("changed by somebody else meanwhile; nothing was changed")
             box = self.cut(key[0], box)
-            if box == standing.box:
+            if box == current.box:
                 return
-            after = self._named(key, str(standing.label), box) | {"reviewed": standing.reviewed}
+            after = self._named(key, str(current.label), box, reviewed=current.reviewed)
             self._make(checked_name(who), "change", None, [(key, after)])
 
     def bring(self, who: str, brought: Sequence[BroughtLabel]) -> list[Key]:
@@ -215,7 +192,7 @@ class ReviewState:
         with self.turn:
             who = checked_name(who)
             new: list[Key] = []
-            wanted: list[tuple[Key, dict[str, Any] | None]] = []
+            wanted: list[tuple[Key, RecordedState | None]] = []
             try:
                 for one in brought:
                     box = self.cut(one.field, one.box)
@@ -231,11 +208,13 @@ class ReviewState:
                 raise
             return [key for key, _ in wanted]
 
-    def _named(self, key: Key, label: str, box: Box) -> dict[str, Any]:
-        """Return what a row keeps of a cell that a person has named; its box where that was
-        moved."""
-        moved = {} if box == self.cells[key].origin else {"box": list(box)}
-        return {"label": checked_label(label), "reviewed": True, **moved}
+    def _named(self, key: Key, label: str, box: Box, *, reviewed: bool = True) -> RecordedState:
+        """Return what a decision records of a cell that a person has named; its box where that
+        was moved."""
+        recorded = RecordedState(label=checked_label(label), reviewed=reviewed)
+        if box != self.cells[key].origin:
+            recorded["box"] = list(box)
+        return recorded
 
     def draw(self, who: str, number: int, box: Box, label: str, thumbnail: bytes | None) -> Key:
         """Add a cell that the machine has missed.
@@ -287,7 +266,7 @@ class ReviewState:
         self._in_slide[group] += 1
         self.cells[key].number = self._in_slide[group]
 
-    def cut(self, number: int, box: Box) -> Box:
+    def cut(self, number: int, box: Sequence[float]) -> Box:
         """Return a box inside its field, in tenths of a pixel.
 
         Raises:
@@ -321,17 +300,18 @@ class ReviewState:
     def _back(self, who: str, kind: str) -> list[Key]:
         with self.turn:
             who = checked_name(who)
-            history = self._history.setdefault(who, _History())
-            steps = history.done if kind == "undo" else history.undone
-            if not steps:
+            step = self._history.next(who, kind)
+            if step is None:
                 return []
-            step = steps[-1]
-            for row in step.rows:
+            undoes = kind == "undo"
+            for change in step.changes:
                 # The same label may be somebody else's decision by now.
-                shown = row.shown_after if kind == "undo" else row.shown_before
-                if self.cells[row.key].shown != shown:
+                shown = change.shown_after if undoes else change.shown_before
+                if self.cells[change.key].shown_decision != shown:
                     raise ConflictError("changed by somebody else since; nothing was changed")
-            wanted = [(row.key, row.before if kind == "undo" else row.after) for row in step.rows]
+            wanted = [
+                (change.key, change.before if undoes else change.after) for change in step.changes
+            ]
             self._make(who, kind, step.number, wanted)
             return [key for key, _ in wanted]
 
@@ -340,19 +320,19 @@ class ReviewState:
         who: str,
         kind: str,
         of: int | None,
-        wanted: Sequence[tuple[Key, dict[str, Any] | None]],
+        wanted: Sequence[tuple[Key, RecordedState | None]],
         thumbnail: bytes | None = None,
     ) -> None:
         """Keep a step, then show it."""
         now = datetime.now(timezone.utc).isoformat(timespec="milliseconds")
         rows = []
         for key, after in wanted:
-            standing = self.cells[key]
+            current = self.cells[key]
             file = self.report.fields[key[0]].result.file
             rows.append(
                 Decision(
-                    0, now, who, self._step + 1, kind, of, file, key[1], standing.origin,
-                    standing.state(), after,
+                    0, now, who, self._step + 1, kind, of, file, key[1], current.origin,
+                    current.recorded(), after,
                 )
             )  # fmt: skip
         numbers = self._store.add(rows, thumbnail)
@@ -376,11 +356,11 @@ class ReviewState:
     def _has(self, one: ReviewField, row: Decision) -> bool:
         key = (one.number, row.cell)
         try:
-            for state in (row.before, row.after):
+            for recorded in (row.before, row.after):
                 if (
-                    state
-                    and "box" in state
-                    and self.cut(one.number, state["box"]) != tuple(state["box"])
+                    recorded
+                    and "box" in recorded
+                    and self.cut(one.number, recorded["box"]) != tuple(recorded["box"])
                 ):
                     return False
             if key not in self.cells and row.before is None:
@@ -392,43 +372,33 @@ class ReviewState:
 
     def _place(self, key: Key, moved: Sequence[float] | None) -> None:
         """Put the box where a person has moved it; None puts it back."""
-        standing = self.cells[key]
+        current = self.cells[key]
         if moved is not None:
-            standing.box = (moved[0], moved[1], moved[2], moved[3])
-            standing.touches_edge = self._at_edge(key[0], standing.box)
-        elif standing.moved:
-            standing.box = standing.origin
-            cell = standing.cell
-            standing.touches_edge = (
-                cell.touches_edge if cell else self._at_edge(key[0], standing.box)
-            )
+            current.box = (moved[0], moved[1], moved[2], moved[3])
+            current.touches_edge = self._at_edge(key[0], current.box)
+        elif current.moved:
+            current.box = current.origin
+            cell = current.cell
+            current.touches_edge = cell.touches_edge if cell else self._at_edge(key[0], current.box)
 
     def _apply(self, rows: Sequence[Decision]) -> None:
-        step = _Step(rows[0].step, [])
+        changes = []
         for row in rows:
             key = (self._by_file[row.file].number, row.cell)
-            standing = self.cells[key]
-            standing.label = row.after["label"] if row.after else None
-            standing.reviewed = bool(row.after and row.after["reviewed"])
-            self._place(key, (row.after or {}).get("box"))
-            standing.seen, standing.who, standing.time = row.id, row.who, row.time
-            step.rows.append(_Made(key, row.before, row.after, standing.shown, row.id))
-            standing.shown = row.id
+            current = self.cells[key]
+            current.label = row.after["label"] if row.after else None
+            current.reviewed = bool(row.after and row.after["reviewed"])
+            self._place(key, row.after.get("box") if row.after else None)
+            current.last_decision, current.who, current.time = row.id, row.who, row.time
+            shown = current.shown_decision
+            changes.append(CellChange(key, row.before, row.after, shown, row.id))
+            current.shown_decision = row.id
             if len(rows) > 1:
                 self._bulk.add(row.id)
         self._step, self.last = rows[-1].step, rows[-1].id
-        history = self._history.setdefault(rows[0].who, _History())
-        if rows[0].kind == "change":
-            history.done.append(step)
-            history.undone.clear()
-        elif rows[0].kind == "undo" and history.done:
-            history.undone.append(history.done.pop())
-            for made in history.undone[-1].rows:
-                self.cells[made.key].shown = made.shown_before
-        elif rows[0].kind == "redo" and history.undone:
-            history.done.append(history.undone.pop())
-            for made in history.done[-1].rows:
-                self.cells[made.key].shown = made.shown_after
+        step = Step(rows[0].step, changes)
+        for key, shown in self._history.record(rows[0].who, rows[0].kind, step).items():
+            self.cells[key].shown_decision = shown
 
 
 def steps_of(rows: Sequence[Decision]) -> Iterator[list[Decision]]:

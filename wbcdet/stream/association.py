@@ -70,7 +70,7 @@ def likeness(first: Box, second: Box, *, whole: bool) -> float:
     return (part + iou) / 2 if part >= _SAME_CUT else 0.0
 
 
-def apart(cells: Sequence[Cell]) -> list[Cell]:
+def separate_cells(cells: Sequence[Cell]) -> list[Cell]:
     """Return the cells of a frame without boxes that lie around or inside one of higher score.
 
     The detector keeps such a pair where the two differ much in size.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
-from wbcdet.stream.association import apart, likeness, match, shown, touches
+from wbcdet.stream.association import likeness, match, separate_cells, shown, touches
 from wbcdet.stream.focus import Focus, sharpness
 from wbcdet.stream.slide_map import Position, SlideMap
 from wbcdet.stream.sources.base import Frame
@@ -121,7 +121,7 @@ class CellCounter:
 
     def interrupted(self) -> None:
         """Note that the signal was lost: the next frame may show another place."""
-        self.slide.slide_map.lose()
+        self.slide.slide_map.lose_position()
         self._last = None
 
     def new_slide(self) -> None:
@@ -144,7 +144,7 @@ class CellCounter:
 
     def ground(self) -> GroundVerdict:
         """Compare the slide with what the models were trained on, by the views of its cells."""
-        views = (one for one in self._store.views() if one.slide == self.slide.number)
+        views = (view for view in self._store.views() if view.slide == self.slide.number)
         return compare((view.result() for view in views), self._reference)
 
     def undo(self) -> Track | None:
@@ -168,7 +168,7 @@ class CellCounter:
         Returns:
             what was done, in a line.
         """
-        track = next((one for one in self.slide.tracks if one.number == cell), None)
+        track = next((track for track in self.slide.tracks if track.number == cell), None)
         if track is None:
             return f"there is no cell {cell} on this slide"
         track.undone = label == NO_CELL
@@ -196,7 +196,7 @@ class CellCounter:
         if position is None:
             # A killed run may leave cells on an island of which it wrote no keyframe.
             position = slide_map.begin_island(
-                ground, max((one.island for one in self.slide.tracks), default=0)
+                ground, max((track.island for track in self.slide.tracks), default=0)
             )
         if (
             self._last is not None
@@ -209,7 +209,7 @@ class CellCounter:
             return FrameResult(frame, STILL, slide_map.here, self._known(slide_map.here, size))
         self._last = position, value
         result = self._analyzer.analyze(pixels)
-        cells = apart(result.cells)
+        cells = separate_cells(result.cells)
         self.empty += not cells
         seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
         if slide_map.wants(position, size):
@@ -250,7 +250,7 @@ class CellCounter:
         """Bring the cells of a frame together with those that are known."""
         cells = result.cells
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
-        around = [one for one in self.slide.tracks if _there(one, position, size)]
+        around = [track for track in self.slide.tracks if _there(track, position, size)]
         known = match(around, cells, position, size)
         found = {track for track in known if track is not None}
         for track in around:
@@ -358,7 +358,9 @@ class CellCounter:
         """Return cells that are known to be in a frame, where they should be seen."""
         if position is None:
             return ()
-        here = [one for one in self.slide.tracks if one.real and _there(one, position, size)]
+        here = [
+            track for track in self.slide.tracks if track.real and _there(track, position, size)
+        ]
         return tuple(SeenCell(_placed(track, position, size), track) for track in here)
 
 

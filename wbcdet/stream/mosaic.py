@@ -34,7 +34,7 @@ def mosaics(
     for slide, one in keyframes:
         by_map[slide, one.position.island].append(one)
     for (slide, island), parts in sorted(by_map.items()):
-        own = [one for one in tracks if (one.slide, one.island) == (slide, island)]
+        own = [track for track in tracks if (track.slide, track.island) == (slide, island)]
         yield f"slide-{slide}-map-{island}.jpg", to_jpeg(compose(parts, own), _QUALITY)
 
 
@@ -46,18 +46,21 @@ def compose(keyframes: Sequence[Keyframe], tracks: Sequence[Track]) -> Pixels:
         keyframes: at least one, of one island.
         tracks: its cells; those that are in no count are marked with a thin circle.
     """
-    left = min(one.position.x for one in keyframes)
-    top = min(one.position.y for one in keyframes)
-    right = max(one.position.x + one.size[0] for one in keyframes)
-    bottom = max(one.position.y + one.size[1] for one in keyframes)
+    left = min(keyframe.position.x for keyframe in keyframes)
+    top = min(keyframe.position.y for keyframe in keyframes)
+    right = max(keyframe.position.x + keyframe.size[0] for keyframe in keyframes)
+    bottom = max(keyframe.position.y + keyframe.size[1] for keyframe in keyframes)
     first = from_jpeg(keyframes[0].picture)
     scale = min(first.shape[1] / keyframes[0].size[0], _MAX_SIDE / max(right - left, bottom - top))
     size = ceil((bottom - top) * scale), ceil((right - left) * scale)
     canvas = np.full((*size, 3), _PAPER, np.uint8)
-    for one in keyframes:
-        wide, high = (max(1, round(side * scale)) for side in one.size)
-        part = cv2.resize(from_jpeg(one.picture), (wide, high), interpolation=cv2.INTER_AREA)
-        x, y = round((one.position.x - left) * scale), round((one.position.y - top) * scale)
+    for keyframe in keyframes:
+        wide, high = (max(1, round(side * scale)) for side in keyframe.size)
+        part = cv2.resize(from_jpeg(keyframe.picture), (wide, high), interpolation=cv2.INTER_AREA)
+        x, y = (
+            round((keyframe.position.x - left) * scale),
+            round((keyframe.position.y - top) * scale),
+        )
         room = canvas[y : y + high, x : x + wide]
         room[:] = part[: room.shape[0], : room.shape[1]]
     for track in tracks:

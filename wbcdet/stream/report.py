@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from wbcdet.differential.grouping import FOLDER
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.preprocess import crop_cell
+from wbcdet.inference.run_info import RunInfo, StreamInfo
 from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions, ReportCounts
 from wbcdet.report.duplicates import CellKey
@@ -95,12 +95,12 @@ def finish(
         target=options.target,
         ranges=options.ranges,
     )
-    info = {"stream": store.run}
+    info = RunInfo(stream=store.run)
     title = str(store.run.get("source", out.name))
-    more: dict[CellKey, Mapping[str, Any]] = {
+    more: dict[CellKey, Mapping[str, object]] = {
         (view.name, i): row for view in views for i, row in _rows(view)
     }
-    tally = finish_count(
+    counts = finish_count(
         Job((), out, annotate=options.annotate, command="stream"),
         [view.name for view in views],
         journal,
@@ -109,7 +109,7 @@ def finish(
     )
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
-    return tally
+    return counts
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:
@@ -130,7 +130,7 @@ def unusable(totals: Mapping[str, float]) -> str | None:
     )
 
 
-def how(run: Mapping[str, Any], target: int | None) -> list[str]:
+def how(run: StreamInfo, target: int | None) -> list[str]:
     """Describe how the cells of a stream were counted."""
     totals = run.get("totals", {})
     lines = [
@@ -157,7 +157,7 @@ def how(run: Mapping[str, Any], target: int | None) -> list[str]:
     return lines
 
 
-def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
+def _rows(view: View) -> Iterator[tuple[int, dict[str, object]]]:
     for number, track in enumerate(_real(view)):
         centre = [(track.box[i] + track.box[i + 2]) / 2 for i in (0, 1)]
         yield (
@@ -189,7 +189,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, Any]]]:
 
 def _real(view: View) -> list[Track]:
     """Return the cells of a view in the order of its journal entry."""
-    return sorted((one for one in view.tracks if one.real), key=lambda one: one.number)
+    return sorted((track for track in view.tracks if track.real), key=lambda one: one.number)
 
 
 def _pictures(out: Path, view: View, annotate: bool) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any
 
-from wbcdet.io.discover import Root
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.io.source import Root
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.journal import Journal
 from wbcdet.results.writer import remove_pictures
@@ -17,7 +16,7 @@ from wbcdet.stream.store import ANNOTATED, VIEWS
 from wbcdet.utils.safe_files import own_folder
 
 
-def begin(out: Path, journal: Journal, info: Mapping[str, Any], *, restart: bool) -> None:
+def begin(out: Path, journal: Journal, info: RunInfo, *, restart: bool) -> None:
     """Begin the journal, or check that this run may go on with it.
 
     Args:

@@ -14,6 +14,7 @@ from types import FrameType
 
 from wbcdet.differential.differential import Differential, differential_of
 from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.inference.run_info import StreamInfo
 from wbcdet.stream.cell_counter import CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
@@ -93,7 +94,7 @@ class Runner:
         self._paused = self._stopping = self._lost = False
         self._reached: set[int] = set()
         self._times: deque[tuple[float, float, float]] = deque(maxlen=_RECENT)
-        self._before = dict(store.run)
+        self._before = StreamInfo(**store.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
         self._warned: set[int] = set()
@@ -126,14 +127,14 @@ class Runner:
             with interrupts(lambda: self.ask("stop")):
                 for item in items:
                     slide = self._session.slide
-                    self._obey()
+                    self._run_commands()
                     moved_on = self._source.live and self._session.slide is not slide
                     if moved_on and isinstance(item, Frame):  # it may still be of the old one
                         self._index, item = item.index, None
                     while self._paused and not self._stopping and not self._source.live:
                         self._take(None)
                         time.sleep(0.05)
-                        self._obey()
+                        self._run_commands()
                     if self._stopping:
                         break
                     self._take(item)
@@ -141,7 +142,7 @@ class Runner:
                 self._lost = self._paused = self._stopping = False
                 with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
                     self._settle()
-                self._obey()
+                self._run_commands()
                 self._update("waiting")
                 self._show(None)
         if self._damaged and not any(self._session.frames.values()):
@@ -221,7 +222,7 @@ class Runner:
             self._warned.add(self.status.slide)
             self._events.add("unusable", warning, self._index)
 
-    def _obey(self) -> None:
+    def _run_commands(self) -> None:
         while True:
             try:
                 command = self._commands.get_nowait()
@@ -288,7 +289,9 @@ class Runner:
 
     def _overview(self) -> Overview:
         slide = self._session.slide
-        counted = sorted((one for one in slide.tracks if one.counts), key=lambda one: -one.number)
+        counted = sorted(
+            (track for track in slide.tracks if track.counts), key=lambda one: -one.number
+        )
         here = slide.slide_map.here
         island = here.island if here else max(slide.slide_map.islands(), default=0)
         frames = [f for f in slide.slide_map.keyframes.values() if f.position.island == island]
@@ -299,7 +302,7 @@ class Runner:
                 )
                 for one in counted[:_SHOWN]
             ),
-            tuple(_corners(one.position, one.size) for one in frames),
+            tuple(_corners(frame.position, frame.size) for frame in frames),
             tuple(
                 ((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2, str(one.label))
                 for one in counted
@@ -340,6 +343,7 @@ class Runner:
     def _write_run(self, *, at_once: bool = False) -> None:
         """Bring counters and changes to the journal; those of earlier runs are added."""
         before = self._before
+        earlier = before.get("totals", {})
         mine = {
             **self._session.frames,
             "without_cell": self._session.empty,
@@ -349,8 +353,7 @@ class Runner:
             "lost_s": round(self._lost_s, 1),
         }
         totals = {
-            key: round(mine.get(key, 0) + before.get("totals", {}).get(key, 0), 1)
-            for key in {*mine, *before.get("totals", {})}
+            key: round(mine.get(key, 0) + earlier.get(key, 0), 1) for key in {*mine, *earlier}
         }
         self._store.run = {
             "source": self._source.name,

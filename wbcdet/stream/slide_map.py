@@ -86,7 +86,7 @@ class SlideMap:
     """
 
     def __init__(self, keyframes: Sequence[Keyframe] = ()) -> None:
-        self.keyframes: dict[int, Keyframe] = {one.number: one for one in keyframes}
+        self.keyframes: dict[int, Keyframe] = {keyframe.number: keyframe for keyframe in keyframes}
         self.here: Position | None = None
         self._before: RegistrationImage | None = None
         self._ready: OrderedDict[int, RegistrationImage] = OrderedDict()
@@ -113,7 +113,7 @@ class SlideMap:
             if position is None and self._before is not None and self._before.size == ground.size:
                 (shift,) = ground.shift_to([self._before])
                 position = _moved(self.here, shift) if shift is not None else None
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
     def find(self, ground: RegistrationImage, most: int | None = None) -> Position | None:
@@ -129,7 +129,7 @@ class SlideMap:
             if shift is not None and shift.sure >= _SURE and (best is None or shift.sure > best[0]):
                 best = shift.sure, _moved(one.position, shift)
         position = best[1] if best else None
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
     def begin_island(self, ground: RegistrationImage, above: int = 0) -> Position:
@@ -137,19 +137,19 @@ class SlideMap:
         use."""
         number = 1 + max([above, *self.islands()])
         position = Position(number, 0.0, 0.0)
-        self._stay(position, ground)
+        self._set_position(position, ground)
         return position
 
-    def lose(self) -> None:
+    def lose_position(self) -> None:
         """Note that the signal was interrupted: the next frame may be anywhere."""
-        self._stay(None, None)
+        self._set_position(None, None)
 
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
         """Say whether a frame there would show enough that is new to become a keyframe."""
         return all(
-            _shared(position, one.position, size) < _SHARED
-            for one in self.keyframes.values()
-            if one.position.island == position.island and one.size == size
+            _shared(position, keyframe.position, size) < _SHARED
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == position.island and keyframe.size == size
         )
 
     def add(
@@ -174,9 +174,9 @@ class SlideMap:
         new = self.keyframes[number]
         done = self._compared.get(number, 0)
         others = [
-            one
-            for one in self.keyframes.values()
-            if one.position.island != new.position.island and not done >> one.number & 1
+            keyframe
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island != new.position.island and not done >> keyframe.number & 1
         ]
         for one, shift in self._compare(self._ground(new), others, most):
             for first, second in ((number, one.number), (one.number, number)):
@@ -215,27 +215,27 @@ class SlideMap:
 
     def islands(self) -> list[int]:
         """Return numbers of the islands, in order."""
-        return sorted({one.position.island for one in self.keyframes.values()})
+        return sorted({keyframe.position.island for keyframe in self.keyframes.values()})
 
     def _apply(self, move: Move) -> list[Keyframe]:
         moved = [
-            replace(one, position=move.apply(one.position))
-            for one in self.keyframes.values()
-            if one.position.island == move.island
+            replace(keyframe, position=move.apply(keyframe.position))
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == move.island
         ]
         self.keyframes.update((one.number, one) for one in moved)
         if self.here is not None:
             self.here = move.apply(self.here)
         return moved
 
-    def _stay(self, position: Position | None, ground: RegistrationImage | None) -> None:
+    def _set_position(self, position: Position | None, ground: RegistrationImage | None) -> None:
         self.here, self._before = position, ground
 
     def _near(self, position: Position, size: tuple[int, int]) -> list[Keyframe]:
         found = [
-            one
-            for one in self.keyframes.values()
-            if one.position.island == position.island and one.size == size
+            keyframe
+            for keyframe in self.keyframes.values()
+            if keyframe.position.island == position.island and keyframe.size == size
         ]
         return sorted(found, key=lambda one: one.position.away(position))[:_NEAR]
 
@@ -244,7 +244,7 @@ class SlideMap:
     ) -> Iterator[tuple[Keyframe, Shift | None]]:
         """Register a frame on keyframes; those that are ready are tried first."""
         self._searches += 1
-        same = [one for one in keyframes if one.size == ground.size]
+        same = [keyframe for keyframe in keyframes if keyframe.size == ground.size]
         same.sort(
             key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
         )

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import cv2
 
-from wbcdet.inference.quality import cell_width, measure
+from wbcdet.inference.quality import QualityInfo, cell_width, measure
+from wbcdet.inference.run_info import StreamInfo
 from wbcdet.io.colour import Pixels
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
@@ -27,7 +28,7 @@ from wbcdet.results.writer import remove_pictures, write_picture
 from wbcdet.stream.slide_map import Keyframe, Position
 from wbcdet.stream.track import Track
 from wbcdet.utils.safe_files import inside, own_folder
-from wbcdet.utils.schemas import SchemaError
+from wbcdet.utils.schemas import JsonObject, SchemaError
 
 VIEWS, ANNOTATED = "views", "annotated"
 
@@ -57,7 +58,7 @@ class View:
     name: str
     slide: int
     size: tuple[int, int]
-    quality: dict[str, Any]
+    quality: QualityInfo
     stain: tuple[float, ...] | None = None
     first: bool = False
     tracks: list[Track] = field(default_factory=list)
@@ -71,7 +72,7 @@ class View:
     def result(self) -> FieldResult:
         """Return the record of the field that it is in the report: with the cells that are its
         own."""
-        real = sorted((one for one in self.tracks if one.real), key=lambda one: one.number)
+        real = sorted((track for track in self.tracks if track.real), key=lambda one: one.number)
         cells = tuple(track.verdict(number) for number, track in enumerate(real))
         return FieldResult(self.name, *self.size, cells, stain=self.stain)
 
@@ -100,7 +101,7 @@ class StreamStore:
         self._more: dict[str, None] = {}  # changed as well, but it can wait
         self._flushed = self._flushed_all = time.monotonic()
         self._keyframes: list[Keyframe] = []
-        self.run: dict[str, Any] = {}
+        self.run = StreamInfo()
         self.slide = 1
         self.next_frame = 0
         self._last_track = 0
@@ -108,7 +109,9 @@ class StreamStore:
 
     def tracks(self) -> list[Track]:
         """Return the cells of the current slide that an earlier run found."""
-        return [one for view in self.views() for one in view.tracks if one.slide == self.slide]
+        return [
+            track for view in self.views() for track in view.tracks if track.slide == self.slide
+        ]
 
     def keyframes(self) -> list[Keyframe]:
         """Return the keyframes of the current slide that an earlier run made."""
@@ -150,7 +153,7 @@ class StreamStore:
         # Not signed as a drawing: it is the slide as the camera saw it.
         _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
         write_picture(self._out, f"{VIEWS}/{name}", data.tobytes(), view=True)
-        quality = asdict(measure(pixels, cell_width(cells)))
+        quality = measure(pixels, cell_width(cells)).to_dict()
         view = View(
             name,
             self.slide,
@@ -188,18 +191,18 @@ class StreamStore:
 
     def keep_keyframes(self, keyframes: Iterable[Keyframe]) -> None:
         """Write down keyframes that are new or lie elsewhere now."""
-        for one in keyframes:
-            name = f"{_MAP}{self.slide}/{one.number}"
-            record: dict[str, Any] = {
+        for keyframe in keyframes:
+            name = f"{_MAP}{self.slide}/{keyframe.number}"
+            record: dict[str, object] = {
                 "file": name,
-                "spot": [one.position.island, one.position.x, one.position.y],
-                "size": one.size,
-                "boxes": one.boxes,
+                "spot": [keyframe.position.island, keyframe.position.x, keyframe.position.y],
+                "size": keyframe.size,
+                "boxes": keyframe.boxes,
             }
             known = self._journal.read(name)["pictures"] if name in self._journal else []
             if known:
                 record["pictures"] = known
-            self._journal.append(record, [] if known else [one.picture])
+            self._journal.append(record, [] if known else [keyframe.picture])
 
     def flush(self, *, at_once: bool = False) -> None:
         """Write what changed, if the last time is long enough ago.
@@ -241,7 +244,7 @@ class StreamStore:
             view.tracks = [one for one in view.tracks if one is not track]
             self._changed[view.name] = None
 
-    def _record(self, view: View) -> dict[str, Any]:
+    def _record(self, view: View) -> dict[str, object]:
         # Real cells first, so that their places are those of the entry's cells.
         tracks = sorted(view.tracks, key=lambda one: (not one.real, one.number))
         entry = JournalEntry(
@@ -273,11 +276,9 @@ class StreamStore:
                 self._journal.name_damaged(name)
             elif name == _RUN:
                 self.slide = record["slide"]
-                self.run = {
-                    key: value
-                    for key, value in record.items()
-                    if key not in ("file", "slide", "pictures")
-                }
+                own = ("file", "slide", "pictures")
+                run = {key: value for key, value in record.items() if key not in own}
+                self.run = cast("StreamInfo", run)
             elif name.startswith(_MAP):
                 if not self._journal.has_pictures(record):
                     # A power cut took the picture; others will stand in its place.
@@ -312,7 +313,7 @@ class StreamStore:
         self._sweep()
         self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
 
-    def _checked(self, name: str) -> dict[str, Any] | None:
+    def _checked(self, name: str) -> JsonObject | None:
         """Return a line of an earlier run; None where it is not as its schema says."""
         kind = "run" if name == _RUN else "keyframe" if name.startswith(_MAP) else "view"
         try:

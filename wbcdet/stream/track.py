@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from typing import TypeVar
 
 from wbcdet.records import LABELS, Cell, CellType, as_label
 from wbcdet.report.journal import Place
 from wbcdet.stream.slide_map import Move, Position
 from wbcdet.utils.boxes import Box
+from wbcdet.utils.schemas import JsonObject
 
 #: A view takes the place of the best one so far when it is better by this factor: not for every
 #: small difference, since the picture of the best view is written to disk.
@@ -183,28 +183,30 @@ class Track:
         self.certainty += other.certainty
         self.undone |= other.undone
         self.named = self.named or other.named
-        sums: tuple[tuple[dict[str, Any], dict[str, Any]], ...] = (
-            (self.views, other.views),
-            (self.weights, other.weights),
-            (self.scores, other.scores),
-            (self.reasons, other.reasons),
-        )
-        for mine, more in sums:
-            for name, value in more.items():
-                mine[name] = mine.get(name, 0) + value
+        self.views = _sum(self.views, other.views)
+        self.weights = _sum(self.weights, other.weights)
+        self.scores = _sum(self.scores, other.scores)
+        self.reasons = _sum(self.reasons, other.reasons)
 
-    def to_record(self) -> dict[str, Any]:
+    def to_record(self) -> dict[str, object]:
         """Return the track as the journal keeps it."""
         return {**asdict(self), "cell": self.cell.to_dict()}
 
     @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> Track:
+    def from_record(cls, record: JsonObject) -> Track:
         """Return the track that ``to_record`` gave."""
         values = dict(record)
         x0, y0, x1, y1 = values.pop("box")
         picture = tuple(values.pop("picture"))
         cell = Cell.from_dict(values.pop("cell"))
         return cls(**values, box=(x0, y0, x1, y1), picture=picture, cell=cell)
+
+
+_Number = TypeVar("_Number", int, float)
+
+
+def _sum(mine: dict[str, _Number], more: dict[str, _Number]) -> dict[str, _Number]:
+    return {name: mine.get(name, 0) + more.get(name, 0) for name in {**mine, **more}}
 
 
 def vote(cell: Cell) -> float:

@@ -85,7 +85,7 @@ def _from_timm(name: str, classes: int, pretrained: bool) -> Any:
         ) from error
     # Its five retries a file are noise before the one line below.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
-    options: dict[str, Any] = {"num_classes": classes, "drop_rate": DROPOUT}
+    options: dict[str, object] = {"num_classes": classes, "drop_rate": DROPOUT}
     if not pretrained:
         return timm.create_model(name, **options)
     try:

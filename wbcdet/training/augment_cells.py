@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import cv2
 import numpy as np
 import torch
@@ -132,7 +130,7 @@ def _change_cytoplasm(crop: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return from_density(value**bend * np.float32(amount) + ground)
 
 
-class CellDataset(Dataset[dict[str, Any]]):
+class CellDataset(Dataset[dict[str, object]]):
     """Varied crops, drawn with replacement, half way between even classes and those of blood.
 
     Within a class a laboratory counts by the root of its cells. The four types are drawn by the
@@ -164,7 +162,7 @@ class CellDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int) -> dict[str, Any]:
+    def __getitem__(self, index: int) -> dict[str, object]:
         rng = np.random.default_rng((self.epoch, index))
         cell = self.cells[rng.choice(len(self.cells), p=self.odds)]
         crop = varied_crop(cell, rng)

@@ -26,18 +26,24 @@ def from_density(value: np.ndarray) -> Image:
     return result
 
 
-def change_stain(image: Image, rng: np.random.Generator, strength: float = 1.0) -> Image:
+def change_stain(
+    image: Image, rng: np.random.Generator, strength: float = 1.0, *, wide: bool = False
+) -> Image:
     """Apply another laboratory's stain: amounts, hues and ground tint, drawn at random.
 
     Args:
         image: (H, W, 3) uint8 BGR.
         rng: source of chance.
         strength: 0 leaves the picture as it is, 1 spans the laboratories seen in published sets.
+        wide: go beyond them, to washed-out slides and cameras that mix the colours: a cell is
+            still a cell there, though its name could no longer be told.
     """
     od = density(image)
     ground = np.quantile(od[::4, ::4].reshape(-1, 3), 0.1, axis=0).astype(np.float32)
-    amount = np.exp(rng.normal(0, 0.22 * strength) + rng.normal(0, 0.16 * strength, 3))
-    mix = np.diag(amount) + rng.normal(0, 0.09 * strength, (3, 3))
+    overall = rng.uniform(-0.9, 0.6) if wide else rng.normal(0, 0.22)
+    colours, mixed = (0.3, 0.14) if wide else (0.16, 0.09)
+    amount = np.exp(overall * strength + rng.normal(0, colours * strength, 3))
+    mix = np.diag(amount) + rng.normal(0, mixed * strength, (3, 3))
     stain = (od - ground) @ mix.astype(np.float32)
     # The ground keeps its tint half of the time, else it takes that of another lamp or mountant:
     # grey, yellow, pink, blue, green, from bright to dark.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.datasets.laboratories import with_other_names
@@ -14,6 +13,7 @@ from wbcdet.training.classifier_training import WEIGHTS, Run, fit_temperature, v
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_laboratories, fingerprint
 from wbcdet.training.devices import pick_device
 from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
+from wbcdet.utils.schemas import JsonObject
 
 
 def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "auto") -> Run:
@@ -40,7 +40,7 @@ def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "au
     return Run(out, CellDataset(cells, recipe.crops), recipe, device=device)
 
 
-def complete(run: Run, prepared: Path, workers: int = 2) -> dict[str, Any]:
+def complete(run: Run, prepared: Path, workers: int = 2) -> JsonObject:
     """Train a run to its end, judge it on the validation cells, write its card.
 
     Args:
@@ -55,7 +55,7 @@ def complete(run: Run, prepared: Path, workers: int = 2) -> dict[str, Any]:
     return _card(run, prepared)
 
 
-def _card(run: Run, prepared: Path) -> dict[str, Any]:
+def _card(run: Run, prepared: Path) -> JsonObject:
     recipe = run.recipe
     network = run.average.eval()
     logits, labels = validation_logits(network, prepared, recipe.leave_out)

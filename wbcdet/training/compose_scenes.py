@@ -5,7 +5,7 @@ one cell that fills the picture to a whole smear in which cells are 12 px across
 along their masks are set among red cells of another laboratory, one by one or in a touching crowd
 as leukaemia and buffy coats show them; dirt, platelet clumps, odd red cells, pointers and scale
 bars are strewn; the stain, light and optics are changed, and some scenes are seen through an
-eyepiece.
+eyepiece. Last, ground and red cells are brought to fixed colours, as the detector does.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.scene_sources import Source, shared
+from wbcdet.inference.cards import FieldStainCard
+from wbcdet.inference.field_stain import match_field_stain
 from wbcdet.training.augment_stain import (
     change_light,
     change_optics,
@@ -25,6 +27,10 @@ from wbcdet.training.distractors import draw_marks, draw_odd_red_cells
 
 #: Ground that letterboxing adds around a field at inference.
 LETTERBOX_GREY = 114
+#: Colours that a field's ground and red cells are brought to, about those of the laboratories.
+FIELD_STAIN: FieldStainCard = {
+    "ground": (0.12, 0.14, 0.12), "red_cell": (0.35, 0.55, 0.22), "limits": (0.4, 3.0)
+}  # fmt: skip
 
 
 def _mirrored(
@@ -83,11 +89,18 @@ class SceneMaker:
         sources: fields by laboratory.
         cutouts: masked cells by laboratory, BGRA.
         size: side of the square scene in pixels.
+        stain: colours that ground and red cells are brought to, as the detector that learns from
+            the scenes does; None leaves them as they are.
     """
 
     def __init__(
-        self, sources: dict[str, list[Source]], cutouts: dict[str, list[np.ndarray]], size: int
+        self,
+        sources: dict[str, list[Source]],
+        cutouts: dict[str, list[np.ndarray]],
+        size: int,
+        stain: FieldStainCard | None = FIELD_STAIN,
     ) -> None:
+        self.stain = stain
         self.sources = sources
         self.cutouts = cutouts
         self.size = size
@@ -124,7 +137,7 @@ class SceneMaker:
         if rng.random() < 0.15:
             image = draw_odd_red_cells(image, boxes, diameter, rng)
         if rng.random() < 0.8:
-            image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3))
+            image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3), wide=True)
         if rng.random() < 0.7:
             image = change_light(image, rng)
         smallest = min((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=40.0)
@@ -136,6 +149,8 @@ class SceneMaker:
         image, boxes = _turn(image, boxes, rng)
         if rng.random() < 0.08:
             image = draw_marks(image, boxes, rng)
+        if self.stain is not None:
+            image = match_field_stain(image, **self.stain)
         return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
@@ -280,7 +295,7 @@ class SceneMaker:
         if rng.random() < 0.3:
             image = self._strew(image, boxes, side, rng)
         if rng.random() < 0.5:
-            image = change_stain(image, rng)
+            image = change_stain(image, rng, wide=True)
         found = list(boxes)
         number = int(rng.integers(1, 2 + int(np.clip(self.size / side, 1, 5))))
         for _ in range(number if self.cutouts else 0):
@@ -316,7 +331,7 @@ class SceneMaker:
         lab = self.cell_laboratories[rng.choice(len(self.cell_laboratories), p=self.cell_weights)]
         cell = self.cutouts[lab][rng.integers(len(self.cutouts[lab]))]
         if rng.random() < change:
-            colour = change_stain(np.ascontiguousarray(cell[..., :3]), rng, 0.8)
+            colour = change_stain(np.ascontiguousarray(cell[..., :3]), rng, 0.8, wide=True)
             cell = np.dstack([colour, cell[..., 3]])
         return cell
 

@@ -6,7 +6,6 @@ import csv
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from wbcdet.utils.errors import WbcdetError
 
@@ -80,7 +79,7 @@ class DetectorRecipe:
 Recipe = ClassifierRecipe | DetectorRecipe
 
 
-def stamp(recipe: Recipe) -> dict[str, Any]:
+def stamp(recipe: Recipe) -> dict[str, object]:
     """Return the recipe as plain JSON values; a file to start from is named by its content."""
     values = asdict(recipe)
     if recipe.start is not None:

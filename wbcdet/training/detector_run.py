@@ -25,9 +25,10 @@ from wbcdet.training.detector_training import SceneTrainer
 from wbcdet.training.devices import pick_device
 from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
 from wbcdet.utils.files import atomic_write
+from wbcdet.utils.schemas import JsonObject
 
 #: Ultralytics' settings that every run shares.
-SETTINGS: dict[str, Any] = {
+SETTINGS: dict[str, object] = {
     "optimizer": "AdamW",
     "lrf": 0.02,
     "cos_lr": True,
@@ -43,7 +44,7 @@ SETTINGS: dict[str, Any] = {
 
 def train_detector(
     prepared: Path, out: Path, recipe: DetectorRecipe, device: str = "auto", workers: int = 2
-) -> dict[str, Any]:
+) -> JsonObject:
     """Train a detector to the end, or go on from the checkpoint in ``out``.
 
     Ultralytics keeps checkpoints in half precision: a run that goes on has the scenes and the
@@ -117,7 +118,7 @@ def _model(recipe: DetectorRecipe) -> YOLO:
     return model
 
 
-def _go_on(last: Path, out: Path, places: dict[str, Any]) -> None:
+def _go_on(last: Path, out: Path, places: dict[str, object]) -> None:
     try:
         model = YOLO(last)
     except Exception as error:  # of several kinds, for a file that is not torch's own
@@ -142,7 +143,7 @@ def _say_time_left(trainer: Any) -> None:
         print(f"epoch {trainer.epoch + 1}/{trainer.epochs} done, about {seconds / 60:.0f} min left")
 
 
-def _settings(prepared: Path, out: Path, recipe: DetectorRecipe) -> dict[str, Any]:
+def _settings(prepared: Path, out: Path, recipe: DetectorRecipe) -> JsonObject:
     description = out / "scenes.yaml"  # ultralytics asks for a file even when the data is ours
     here = json.dumps(str(prepared.resolve()))
     description.write_text(f"train: {here}\nval: {here}\nnc: 1\nnames: [wbc]\n", encoding="utf-8")
@@ -160,9 +161,7 @@ def _settings(prepared: Path, out: Path, recipe: DetectorRecipe) -> dict[str, An
     }
 
 
-def _finish(
-    out: Path, last: Path, recipe: DetectorRecipe, laboratories: list[str]
-) -> dict[str, Any]:
+def _finish(out: Path, last: Path, recipe: DetectorRecipe, laboratories: list[str]) -> JsonObject:
     with (out / "results.csv").open(encoding="utf-8", newline="") as stream:
         *_, row = csv.DictReader(stream)
     network = YOLO(last).model.float()

@@ -8,7 +8,6 @@ import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import save_file
@@ -17,9 +16,10 @@ from wbcdet.datasets.cells import CLASSES, MEAN, REASONS, STD
 from wbcdet.inference.weights import sealed
 from wbcdet.training.augment_cells import CROP, CROP_SIZE
 from wbcdet.training.classifier_training import load_network
-from wbcdet.training.compose_scenes import LETTERBOX_GREY
+from wbcdet.training.compose_scenes import FIELD_STAIN, LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
+from wbcdet.utils.schemas import JsonObject
 
 #: Training data of the shipped models.
 ARCHIVES = (
@@ -54,7 +54,7 @@ def _strip(path: Path) -> None:
     onnx.save(model, path)
 
 
-def _write_card(folder: Path, role: str, card: dict[str, Any]) -> None:
+def _write_card(folder: Path, role: str, card: JsonObject) -> None:
     digest = hashlib.sha256((folder / card["file"]).read_bytes()).hexdigest()
     card = sealed({**card, "sha256": digest, "licence": LICENCE})
     text = json.dumps(card, indent=2, ensure_ascii=False) + "\n"
@@ -88,7 +88,7 @@ def export_detector(
         "detector",
         {
             "name": "wbcdet-detector",
-            "version": "2",
+            "version": "3",
             "architecture": "ultralytics yolo26n, one class",
             "file": "detector.onnx",
             "training_file": "detector.safetensors",
@@ -96,6 +96,7 @@ def export_detector(
             "input_size": size,
             "stride": 32,
             "letterbox_grey": LETTERBOX_GREY,
+            "stain": FIELD_STAIN,
             "normalisation": "pixels / 255",
             "colour_order": "RGB",
             "confidence": confidence,
@@ -116,7 +117,7 @@ def export_classifier(
     stages: int = 5,
     head: int = 480,
     distance: FeatureDistance | None = None,
-    extra: dict[str, Any] | None = None,
+    extra: dict[str, object] | None = None,
     offsets: Sequence[float] | None = None,
     own: Sequence[str] = (),
 ) -> None:

@@ -8,7 +8,6 @@ import platform
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import nn
@@ -18,6 +17,7 @@ from wbcdet.datasets.archives import datasets_folder, source
 from wbcdet.datasets.laboratories import READERS
 from wbcdet.records import NOTICE
 from wbcdet.utils.files import atomic_write
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.version import __version__
 
 LICENCE = "AGPL-3.0-or-later"
@@ -30,7 +30,7 @@ def provenance(archives: Iterable[str]) -> list[dict[str, str]]:
     return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
 
 
-def trained_on(laboratories: Iterable[str], column: str) -> dict[str, Any]:
+def trained_on(laboratories: Iterable[str], column: str) -> JsonObject:
     """Describe the training data, for a card.
 
     Args:
@@ -68,7 +68,7 @@ def size_of(network: nn.Module, side: int) -> dict[str, int]:
     return {"parameters": parameters, "macs": counter.get_total_flops() // 2}
 
 
-def write_card(out: Path, weights: Path, card: dict[str, Any]) -> dict[str, Any]:
+def write_card(out: Path, weights: Path, card: dict[str, object]) -> JsonObject:
     """Write ``card.json`` beside the weights; returns it whole."""
     whole = {
         **card,
@@ -85,7 +85,7 @@ def write_card(out: Path, weights: Path, card: dict[str, Any]) -> dict[str, Any]
     return read_card(out)
 
 
-def read_card(out: Path) -> dict[str, Any]:
+def read_card(out: Path) -> JsonObject:
     """Return the card of a run."""
-    card: dict[str, Any] = json.loads((out / CARD).read_text(encoding="utf-8"))
+    card: JsonObject = json.loads((out / CARD).read_text(encoding="utf-8"))
     return card

@@ -28,7 +28,9 @@ def original(text: str) -> str:
     return _HARMLESS.sub(r"\1", text)
 
 
-def write_rows(file: TextIO, columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> None:
+def write_rows(
+    file: TextIO, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]
+) -> None:
     """Write a table: its header, then the rows; every text is :func:`harmless`.
 
     Args:

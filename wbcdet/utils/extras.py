@@ -20,7 +20,7 @@ class Extra:
     modules: tuple[str, ...]
     install: str
 
-    def lacks(self) -> list[str]:
+    def missing_modules(self) -> list[str]:
         """Names of its modules that are not installed; none is imported."""
         return [name for name in self.modules if find_spec(name) is None]
 
@@ -35,11 +35,12 @@ INSTALL_CUDA = f"{_pip('cuda')} && pip install --force-reinstall --no-deps onnxr
 
 EXTRAS = {
     "train": Extra(
-        "wbcdet train, wbcdet learn, checkpoints (.pt)",
+        "wbcdet train, wbcdet learn, checkpoints (.pt), FieldResult.detections",
         (
             "torch",
             "torchvision",
             "ultralytics",
+            "supervision",
             "timm",
             "safetensors",
             "onnx",

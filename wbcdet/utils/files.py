@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from wbcdet.utils.csv_text import write_rows
 
@@ -16,7 +16,7 @@ from wbcdet.utils.csv_text import write_rows
 PART_PREFIX = ".wbcdet-"
 
 
-def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, Any]]) -> bytes:
+def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> bytes:
     text = io.StringIO(newline="")
     write_rows(text, columns, rows)
     return text.getvalue().encode()

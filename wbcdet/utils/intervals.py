@@ -51,7 +51,7 @@ class Groups:
         np.add.at(out, self.index, values)
         return out
 
-    def draws(self, values: np.ndarray) -> np.ndarray:
+    def bootstrap_sums(self, values: np.ndarray) -> np.ndarray:
         """Return sums over all cells in each resample of whole groups, (RESAMPLES, ...)."""
         by_group = self.sums(values)
         rng = np.random.default_rng(0)
@@ -77,7 +77,7 @@ class Groups:
         if not self.count:
             return None
         with np.errstate(invalid="ignore", divide="ignore"):
-            figures = figure(self.draws(values))
+            figures = figure(self.bootstrap_sums(values))
         if np.isnan(figures).all():
             return None
         low, high = np.nanpercentile(figures, (2.5, 97.5))

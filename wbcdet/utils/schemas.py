@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from wbcdet.utils.errors import WbcdetError
+
+#: An object of parsed JSON: the parser knows no types; what is read of it is checked there.
+JsonObject = Mapping[str, Any]
 
 
 class SchemaError(WbcdetError, ValueError):

@@ -10,6 +10,7 @@ from typing import Any
 from wbcdet.batch.service.metrics import Metrics
 from wbcdet.batch.service.pictures import Picture
 from wbcdet.inference.analyzer import Analyzer
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.records import FieldResult
@@ -25,7 +26,7 @@ class Analysis:
         metrics: where it is counted.
     """
 
-    def __init__(self, analyzer: Analyzer, info: dict[str, Any], metrics: Metrics) -> None:
+    def __init__(self, analyzer: Analyzer, info: RunInfo, metrics: Metrics) -> None:
         self._analyzer, self._metrics = analyzer, metrics
         self.info = info
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePosixPath
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 from fastapi import FastAPI, Query, Request, Response
@@ -80,11 +80,11 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
     app.add_middleware(Measured, metrics=metrics)
 
-    async def named(wish: NamedPicture) -> Picture:
-        if wish.path is not None:
-            path = limits.allowed.path(wish.path)
+    async def named(named_picture: NamedPicture) -> Picture:
+        if named_picture.path is not None:
+            path = limits.allowed.path(named_picture.path)
             return Picture(path.name, path=path)
-        url = limits.allowed.check_url(wish.url or "")
+        url = limits.allowed.check_url(named_picture.url or "")
         name = PurePosixPath(unquote(urlsplit(url).path)).name
         fetching = asyncio.to_thread(download, url, settings, limits.allowed.url)
         try:
@@ -168,15 +168,15 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         with queue.place(), metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                wishes = (await read_json(request, NamedPictures)).pictures
-                _check_number(len(wishes), limits.batch)
-                pictures = [await named(wish) for wish in wishes]
+                named_pictures = (await read_json(request, NamedPictures)).pictures
+                _check_number(len(named_pictures), limits.batch)
+                pictures = [await named(named_picture) for named_picture in named_pictures]
             elif kind == _FORM:
                 files = await read_form(request, limits.body, limits.batch)
                 pictures = [Picture(file, data) for file, data in files]
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")
-            names = unique_names([one.name for one in pictures])
+            names = unique_names([picture.name for picture in pictures])
             pictures = [replace(one, name=name) for one, name in zip(pictures, names, strict=True)]
             results = await analyze_all(pictures)
             return Response(analysis.document(results), media_type=_JSON)
@@ -265,7 +265,7 @@ _BATCH = {
         }
     },
 }
-_PROBLEM: dict[str, Any] = {
+_PROBLEM: dict[str, object] = {
     "description": "Why the request is refused (RFC 9457)",
     "content": {
         MEDIA_TYPE: {
@@ -282,7 +282,7 @@ _PROBLEM: dict[str, Any] = {
         }
     },
 }
-_RESULTS: dict[int | str, dict[str, Any]] = {
+_RESULTS: dict[int | str, dict[str, object]] = {
     200: {
         "description": f"A results document ({FORMAT})",
         "content": {
@@ -307,7 +307,7 @@ _RESULTS: dict[int | str, dict[str, Any]] = {
 }
 
 
-def _takes(content: dict[str, Any]) -> dict[str, Any]:
+def _takes(content: Mapping[str, object]) -> dict[str, object]:
     return {"requestBody": {"required": True, "content": content}}
 
 

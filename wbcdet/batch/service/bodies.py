@@ -101,7 +101,7 @@ async def read_form(request: Request, limit: int, most: int) -> list[tuple[str, 
             raise Problem(
                 422, "malformed", "the form holds no file; send each as -F pictures=@FILE"
             )
-        return [(one.filename or "", await one.read()) for one in files]
+        return [(file.filename or "", await file.read()) for file in files]
     finally:
         await form.close()
 

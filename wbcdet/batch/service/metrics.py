@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import FieldResult
 from wbcdet.utils.version import __version__
 
@@ -25,7 +25,7 @@ class Metrics:
         places: requests that are let in at a time.
     """
 
-    def __init__(self, models: Mapping[str, Any], places: int) -> None:
+    def __init__(self, models: RunInfo, places: int) -> None:
         own = self._registry = CollectorRegistry()
         about = Info("wbcdet", "Version and models.", registry=own)
         about.info(

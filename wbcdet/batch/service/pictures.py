@@ -8,10 +8,10 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from wbcdet.batch.service.problems import Problem
-from wbcdet.io.codecs import is_tiff
-from wbcdet.io.discover import Source, is_tiff_file
 from wbcdet.io.errors import FieldError
+from wbcdet.io.formats import is_tiff, is_tiff_file
 from wbcdet.io.planes import fields_of
+from wbcdet.io.source import Source
 from wbcdet.utils.safe_files import is_below
 
 _PORTS = {"http": 80, "https": 443}

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from wbcdet.datasets.synthetic.shapes import Grid, Map, band, cover, wobbly
+from wbcdet.datasets.synthetic.shapes import Grid, Map, band, cover, wavy_disc
 from wbcdet.datasets.synthetic.stain import Stain
 
 RED_RADIUS = 3.75  # µm
@@ -58,7 +58,7 @@ def _red_drawing(rng: np.random.Generator, scale: float, pallor: float, spread: 
     u = (grid.x * np.cos(turn) + grid.y * np.sin(turn)) / max(0.68, oval)
     v = grid.y * np.cos(turn) - grid.x * np.sin(turn)
     lying = Grid(np.asarray(u * np.sqrt(oval), np.float32), np.asarray(v, np.float32), scale)
-    depth = wobbly(lying, rng, radius, [0.025, 0.02, 0.01])
+    depth = wavy_disc(lying, rng, radius, [0.025, 0.02, 0.01])
     ax, ay = rng.normal(0, 0.3, 2)
     out = np.hypot(lying.x - ax, lying.y - ay) / radius
     pale = float(np.clip(pallor + rng.normal(0, 0.16), 0, 0.92))
@@ -134,7 +134,7 @@ def platelets(
     for _ in range(min(count, 32)):
         radius = float(np.clip(rng.normal(1.25, 0.3), 0.7, 2.2))
         grid = Grid.around(radius * 1.3 + 0.6, fine)
-        depth = wobbly(grid.warped(rng, 1.0, 0.15), rng, radius, [0.12, 0.08, 0.05])
+        depth = wavy_disc(grid.warped(rng, 1.0, 0.15), rng, radius, [0.12, 0.08, 0.05])
         points = rng.normal(0, 0.45 * radius, (int(12 * radius), 2))
         grains = np.minimum(grid.dots(points, rng.uniform(0.3, 1, len(points)), 0.2), 1)
         pair = [0.3 * cover(depth, 0.4), 0.42 * grains * cover(depth, 0.3)]

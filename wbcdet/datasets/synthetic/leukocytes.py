@@ -18,7 +18,7 @@ from wbcdet.datasets.synthetic.shapes import (
     joined,
     packed,
     rod,
-    wobbly,
+    wavy_disc,
 )
 from wbcdet.datasets.synthetic.stain import Stain
 
@@ -91,7 +91,7 @@ def _chromatin(rng: np.random.Generator, grid: Grid, depth: Map, clump: float) -
     return np.asarray(np.clip(amount, 0, 1.5), np.float32)
 
 
-def _lace(rng: np.random.Generator, grid: Grid, depth: Map) -> Map:
+def _monocyte_chromatin(rng: np.random.Generator, grid: Grid, depth: Map) -> Map:
     """Return the density of a monocyte's nucleus: paler, fine strands and folds, a thin rim."""
     strands = np.exp(-((grid.noise(rng, 1.0) / 0.55) ** 2))
     folds = np.exp(-((grid.noise(rng, 4.5) / 0.16) ** 2))
@@ -136,7 +136,7 @@ def _arc(
 def _neutrophil(
     rng: np.random.Generator, grid: Grid, radius: float, stain: Stain
 ) -> tuple[npt.NDArray[np.float32], Map]:
-    depth = wobbly(grid, rng, radius, [0.055, 0.03, 0.018, 0.012])
+    depth = wavy_disc(grid, rng, radius, [0.055, 0.03, 0.018, 0.012])
     body = cover(depth, 0.35)
     size = radius / 6.7
     count = int(rng.choice([2, 3, 4, 5], p=[0.12, 0.42, 0.34, 0.12]))
@@ -160,7 +160,7 @@ def _neutrophil(
 def _eosinophil(
     rng: np.random.Generator, grid: Grid, radius: float, stain: Stain
 ) -> tuple[npt.NDArray[np.float32], Map]:
-    depth = wobbly(grid, rng, radius, [0.06, 0.035, 0.025, 0.015, 0.01])
+    depth = wavy_disc(grid, rng, radius, [0.06, 0.035, 0.025, 0.015, 0.01])
     size = radius / 6.8
     turn, aside = rng.uniform(0, 2 * np.pi), rng.uniform(0.6, 1.9) * size
     apart = rng.uniform(2.45, 2.85) * size
@@ -196,7 +196,7 @@ def _lymphocyte(
     rng: np.random.Generator, grid: Grid, radius: float, stain: Stain
 ) -> tuple[npt.NDArray[np.float32], Map]:
     large = radius > 5.4
-    depth = wobbly(grid, rng, radius, [0.06, 0.035, 0.02, 0.012])
+    depth = wavy_disc(grid, rng, radius, [0.06, 0.035, 0.02, 0.012])
     depth = np.asarray(depth + 0.08 * grid.noise(rng, 1.3), np.float32)
     body = cover(depth, 0.3)
     share = rng.uniform(0.74, 0.82) if large else rng.uniform(0.82, 0.92)
@@ -206,7 +206,7 @@ def _lymphocyte(
         np.asarray(grid.y - off * np.sin(turn), np.float32),
         grid.scale,
     )
-    core = wobbly(shifted.warped(rng, 2.0, 0.12), rng, share * radius, [0.04, 0.02, 0.012])
+    core = wavy_disc(shifted.warped(rng, 2.0, 0.12), rng, share * radius, [0.04, 0.02, 0.012])
     if rng.random() < 0.3:  # a shallow dent, never a monocyte's bay
         side, reach = rng.uniform(0, 2 * np.pi), share * radius * 1.12
         dx, dy = reach * np.cos(side), reach * np.sin(side)
@@ -222,7 +222,7 @@ def _lymphocyte(
 def _monocyte(
     rng: np.random.Generator, grid: Grid, radius: float, stain: Stain
 ) -> tuple[npt.NDArray[np.float32], Map]:
-    depth = wobbly(grid.warped(rng, 3.0, 0.22), rng, radius * 0.97, [0.08, 0.055, 0.035, 0.025])
+    depth = wavy_disc(grid.warped(rng, 3.0, 0.22), rng, radius * 0.97, [0.08, 0.055, 0.035, 0.025])
     body = cover(depth, 0.4)
     size, turn = radius / 8.0, rng.uniform(0, 2 * np.pi)
     bent = grid.warped(rng, 2.4, 0.38)
@@ -248,7 +248,7 @@ def _monocyte(
             dent = ellipse(bent, far * np.cos(side), far * np.sin(side), 2.2, 1.0, side)
             core = -joined([-core, dent], 0.4)
     core = np.minimum(np.asarray(core, np.float32), depth - 0.45)
-    nucleus = _lace(rng, grid, core)
+    nucleus = _monocyte_chromatin(rng, grid, core)
     veil = 0.8 + 0.1 * grid.noise(rng, 1.0) + 0.1 * grid.noise(rng, 0.5)
     veil += 0.1 * grid.noise(rng, 4.0)
     points = rng.uniform(-radius, radius, (int(7 * radius * radius), 2))
@@ -266,7 +266,7 @@ def _monocyte(
 def _basophil(
     rng: np.random.Generator, grid: Grid, radius: float, stain: Stain
 ) -> tuple[npt.NDArray[np.float32], Map]:
-    depth = wobbly(grid, rng, radius, [0.055, 0.035, 0.025, 0.02])
+    depth = wavy_disc(grid, rng, radius, [0.055, 0.035, 0.025, 0.02])
     middles = _arc(rng, 2, 2.0, 2.4, 0.3)
     core = _lobes(rng, grid.warped(rng, 2.0, 0.3), middles, (3.2, 2.6), 1.5)
     core = np.minimum(core, depth - 0.4)

@@ -81,7 +81,7 @@ def band(depth: npt.NDArray[np.floating], at: float, width: float) -> Map:
     return np.asarray(np.exp(-(((depth - at) / width) ** 2)), np.float32)
 
 
-def wobbly(grid: Grid, rng: np.random.Generator, radius: float, waves: list[float]) -> Map:
+def wavy_disc(grid: Grid, rng: np.random.Generator, radius: float, waves: list[float]) -> Map:
     """Return a disc whose outline swings by ``waves[i]`` (share of the radius) i + 2 times a
     turn."""
     angle = np.arctan2(grid.y, grid.x)

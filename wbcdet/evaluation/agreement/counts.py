@@ -66,7 +66,7 @@ class Side:
     notes: list[str] = field(default_factory=list)
 
 
-def read_ours(path: str | Path, by: str | None = None) -> Side:
+def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
     """Read wbcdet's differentials.
 
     Args:

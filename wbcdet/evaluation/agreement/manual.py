@@ -46,7 +46,7 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
 
     Args:
         path: the file.
-        by: how single cells are grouped, as in ``counts.read_ours``.
+        by: how single cells are grouped, as in ``counts.read_machine_counts``.
 
     Raises:
         TableError: the table cannot be used; the message names the line and the remedy.

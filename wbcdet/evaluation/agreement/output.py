@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from rich.console import Console
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
 from wbcdet.records import NOTICE
 from wbcdet.utils.kappa import Kappa
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.version import __version__
 
@@ -53,12 +53,12 @@ GROUP_COLUMNS: tuple[str, ...] = (
 )
 
 
-def class_rows(agreement: Agreement) -> list[dict[str, Any]]:
+def class_rows(agreement: Agreement) -> list[dict[str, object]]:
     """Return one row a label under ``CLASS_COLUMNS``; what could not be computed is None."""
     return [_class_row(compared) for compared in agreement.classes]
 
 
-def group_rows(agreement: Agreement) -> Iterator[dict[str, Any]]:
+def group_rows(agreement: Agreement) -> Iterator[JsonObject]:
     """Yield one row a group and label under ``GROUP_COLUMNS``."""
     for compared in agreement.classes:
         for pair in compared.pairs:
@@ -94,7 +94,7 @@ def print_agreement(console: Console, agreement: Agreement) -> None:
     if agreement.classes:
         header = ["percentage\npoints", "manual", "ours", "difference", "limits of\nagreement"]
         header += ["within\nbinomial", "slope", "intercept"]
-        rows = [Row((one.label, *cells_of(one))) for one in agreement.classes]
+        rows = [Row((class_.label, *cells_of(class_))) for class_ in agreement.classes]
         print_table(console, header, rows)
     for line in sentences(agreement):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -146,7 +146,7 @@ def kappa_sentences(cells: CellAgreement) -> list[str]:
     ]
 
 
-def _class_row(compared: ClassAgreement) -> dict[str, Any]:
+def _class_row(compared: ClassAgreement) -> dict[str, object]:
     found, line = compared.differences, compared.line
     figures = (
         compared.manual_mean,
@@ -182,7 +182,7 @@ def _class_row(compared: ClassAgreement) -> dict[str, Any]:
     return dict(zip(CLASS_COLUMNS, values, strict=True))
 
 
-def _cells(cells: CellAgreement) -> dict[str, Any]:
+def _cells(cells: CellAgreement) -> dict[str, object]:
     def plain(kappa: Kappa | None) -> dict[str, float] | None:
         if kappa is None:
             return None

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement
 from wbcdet.evaluation.agreement.output import cells_of, group_rows, kappa_sentences, sentences
@@ -13,6 +12,7 @@ from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import NOTICE
 from wbcdet.report.html.page import style
 from wbcdet.utils.pages import render_page
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.version import __version__
 
 #: Groups listed one by one; the rest is in agreement_groups.csv.
@@ -55,8 +55,8 @@ def render(agreement: Agreement, ours: str, manual: str) -> str:
         sentences=[line for line in sentences(agreement) if line != NOTICE],
         figures=_figures(agreement) if classes else None,
         plots=[
-            {"label": one.label, "data": base64.b64encode(plot_class(one)).decode("ascii")}
-            for one in classes
+            {"label": class_.label, "data": base64.b64encode(plot_class(class_)).decode("ascii")}
+            for class_ in classes
         ],
         cells=_cells(cells) if cells is not None and cells.cells else None,
         groups=_groups(agreement) if classes else None,
@@ -66,7 +66,7 @@ def render(agreement: Agreement, ours: str, manual: str) -> str:
 def _figures(agreement: Agreement) -> _Table:
     header = [" ", "manual", "wbcdet", "difference", "limits of agreement"]
     header += ["within binomial", "slope", "intercept"]
-    rows = [map(_figure_cell, [one.label, *cells_of(one)]) for one in agreement.classes]
+    rows = [map(_figure_cell, [class_.label, *cells_of(class_)]) for class_ in agreement.classes]
     return _Table(header, rows)
 
 
@@ -80,7 +80,7 @@ def _cells(cells: CellAgreement) -> _Table:
 
 
 def _groups(agreement: Agreement) -> _Table:
-    by_group: dict[str, list[dict[str, Any]]] = {}
+    by_group: dict[str, list[JsonObject]] = {}
     for row in group_rows(agreement):
         by_group.setdefault(row["group"], []).append(row)
     rows = []
@@ -94,7 +94,7 @@ def _groups(agreement: Agreement) -> _Table:
             for row in found
         ]
         rows.append([_Cell([group]), _Cell([counted]), *shares])
-    header = ["group", "cells", *(one.label for one in agreement.classes)]
+    header = ["group", "cells", *(class_.label for class_ in agreement.classes)]
     return _Table(header, rows, more=max(0, len(by_group) - _MAX_GROUPS))
 
 

@@ -16,9 +16,10 @@ from wbcdet.evaluation.label_reader import (
     other_size,
     read_text,
 )
-from wbcdet.io.discover import Source
+from wbcdet.io.source import Source
+from wbcdet.utils.schemas import JsonObject
 
-Entry = dict[str, Any]
+Entry = JsonObject
 
 
 def read_coco(reading: LabelFolder) -> list[LabelledField]:
@@ -74,7 +75,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     return fields
 
 
-def coco_document(path: Path) -> dict[str, Any] | None:
+def coco_document(path: Path) -> JsonObject | None:
     """Return a COCO file's content; None for any other JSON."""
     try:
         document = json.loads(read_text(path))
@@ -88,7 +89,7 @@ def coco_document(path: Path) -> dict[str, Any] | None:
     return document if whole else None
 
 
-def _categories(reading: LabelFolder, path: Path, document: dict[str, Any]) -> dict[Any, str]:
+def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[Any, str]:
     """Return class names by number."""
     names: dict[Any, str] = {}
     said = {a.get("category_id") for a in document["annotations"]}

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.io.codecs import in_srgb
+from wbcdet.io.codecs.picture import in_srgb
 from wbcdet.io.colour import Pixels
 from wbcdet.io.slides.base import Level, um_from
 
@@ -67,7 +67,7 @@ def _levels(slide: Any) -> tuple[Level, ...]:
     )
 
 
-def _scale(properties: Mapping[str, Any], library: str) -> tuple[float | None, tuple[str, ...]]:
+def _scale(properties: Mapping[str, object], library: str) -> tuple[float | None, tuple[str, ...]]:
     """µm per pixel, and how it was told where the file does not say it itself."""
     sides = [um_from(_number(properties.get(f"{library}.mpp-{axis}"))) for axis in "xy"]
     known = [side for side in sides if side is not None]

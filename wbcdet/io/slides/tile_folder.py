@@ -242,7 +242,7 @@ def _pictures(folder: Path) -> Iterator[Path]:
     """Yield the pictures of a scan, in the folder or in its ``images`` folder, by name."""
     for place in (folder, folder / "images"):
         with suppress(OSError):
-            names = sorted(one for one in place.iterdir() if one.suffix.lower() in _PICTURES)
+            names = sorted(path for path in place.iterdir() if path.suffix.lower() in _PICTURES)
             if names:
                 yield from names
                 return

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ import numpy as np
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level, check_colours, um_from
+from wbcdet.utils.schemas import JsonObject
 
 _NO_PYRAMID = "folder is no OME-Zarr picture: it names no multiscales; export it again"
 
@@ -22,7 +22,7 @@ class ZarrReader:
         import zarr
 
         group = zarr.open_group(str(path), mode="r")
-        said: Mapping[str, Any] = dict(group.attrs)
+        said: JsonObject = dict(group.attrs)
         said = said.get("ome", said)
         if not said.get("multiscales"):
             raise FieldError(_NO_PYRAMID)
@@ -66,7 +66,7 @@ class ZarrReader:
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])
 
-    def _scale(self, picture: Mapping[str, Any]) -> float | None:
+    def _scale(self, picture: JsonObject) -> float | None:
         place = self._axes.index("x")
         factor, found = 1.0, False
         for one in (

@@ -78,14 +78,14 @@ def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[S
         for group, labels in found.items()
         for label in sorted(labels, key=_order)
     ]
-    shown = share_out([len(one) for *_, one in parts], most)
+    shown = distribute_places([len(one) for *_, one in parts], most)
     return [
         Section(group, label, tuple(part), number)
         for (group, label, part), number in zip(parts, shown, strict=True)
     ]
 
 
-def share_out(sizes: Sequence[int], most: int) -> list[int]:
+def distribute_places(sizes: Sequence[int], most: int) -> list[int]:
     """Share out ``most`` places among parts: the same number each; places that small parts do not
     need go to the others."""
     given = [0] * len(sizes)

@@ -6,11 +6,11 @@ import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 
 from wbcdet.differential.differential import Differential
 from wbcdet.differential.identifiers import Identifiers
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import GroupNotes
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE, CellPicture, Section
@@ -73,7 +73,7 @@ class Content:
 
     title: str
     grouped: bool
-    info: Mapping[str, Any]
+    info: RunInfo
     how: Sequence[str]
     differentials: Sequence[Differential]
     notes: Mapping[str, GroupNotes]
@@ -116,8 +116,8 @@ def render(content: Content, picture: Picture) -> str:
         "sheets": sheets,
         "made": made,
         "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
-        "cells": sum(len(one.shots) for one in content.sections),
-        "shown": sum(one.shown for one in content.sections),
+        "cells": sum(len(section.shots) for section in content.sections),
+        "shown": sum(section.shown for section in content.sections),
         "empty": _empty(content.empty, picture),
         "maps": [
             {
@@ -137,7 +137,9 @@ def style() -> str:
     return (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
 
 
-def _strip(differential: Differential, content: Content, picture: Picture) -> list[dict[str, Any]]:
+def _strip(
+    differential: Differential, content: Content, picture: Picture
+) -> list[dict[str, object]]:
     """Return what the printed sheet shows of a slide's cells."""
     if len(content.differentials) > _MAX_STRIPS:
         return []
@@ -160,11 +162,12 @@ def _made(content: Content) -> list[str]:
         for role in ("detector", "classifier")
     ]
     settings = info["settings"]
+    fingerprint = str(settings["fingerprint"])[:16]
     sources = dict.fromkeys(
         one.source for differential in content.differentials for one in differential.ranges.values()
     )
     lines = [
-        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; settings {settings['fingerprint'][:16]}"
+        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; settings {fingerprint}"
         f"{', careful' if settings.get('careful') else ''}.",
         f"Thresholds in force: {thresholds_text(info)}.",
         "Intervals: exact binomial (Clopper and Pearson), 95 %. "
@@ -176,7 +179,7 @@ def _made(content: Content) -> list[str]:
     return lines
 
 
-def thresholds_text(info: Mapping[str, Any]) -> str:
+def thresholds_text(info: RunInfo) -> str:
     """Return the thresholds in force, as numbers.
 
     Args:
@@ -202,24 +205,24 @@ def thresholds_text(info: Mapping[str, Any]) -> str:
     return ", ".join(parts)
 
 
-def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, Any]:
+def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, object]:
     """Return the fields without a cell: pictures of the first, then names."""
-    seen = [one for one in empty if one.place is not None][:_MAX_EMPTY_SHOWN]
+    pictured = [field for field in empty if field.place is not None][:_MAX_EMPTY_SHOWN]
     shown = [
         {
-            "file": one_line(one.file),
-            "link": quote(one.link) if one.link else None,
-            "data": base64.b64encode(picture(one.place)).decode(),
+            "file": one_line(field.file),
+            "link": quote(field.link) if field.link else None,
+            "data": base64.b64encode(picture(field.place)).decode(),
         }
-        for one in seen
-        if one.place is not None
+        for field in pictured
+        if field.place is not None
     ]
-    named = {one.file for one in seen}
-    rest = [one_line(one.file) for one in empty if one.file not in named]
+    named = {field.file for field in pictured}
+    rest = [one_line(field.file) for field in empty if field.file not in named]
     return {"total": len(empty), "shown": shown, "names": rest[:_MAX_LISTED]}
 
 
-def _section(number: int, section: Section, picture: Picture) -> dict[str, Any]:
+def _section(number: int, section: Section, picture: Picture) -> dict[str, object]:
     return {
         "anchor": f"cells-{number}",
         "title": one_line(f"{section.group}: {section.label}" if section.group else section.label),
@@ -233,7 +236,7 @@ def _section(number: int, section: Section, picture: Picture) -> dict[str, Any]:
     }
 
 
-def _cell(shot: CellPicture, picture: Picture) -> dict[str, Any]:
+def _cell(shot: CellPicture, picture: Picture) -> dict[str, object]:
     file = one_line(shot.file)
     says = shot.reason or f"{shot.score:.2f}"
     return {
@@ -249,7 +252,7 @@ def _cell(shot: CellPicture, picture: Picture) -> dict[str, Any]:
     }
 
 
-def _lists(content: Content, sheets: Sequence[Sheet]) -> list[dict[str, Any]]:
+def _lists(content: Content, sheets: Sequence[Sheet]) -> list[dict[str, object]]:
     problems = [
         (one_line(file), "; ".join(what)) for sheet in sheets for file, what in sheet.notes.problems
     ]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
@@ -97,7 +96,7 @@ class Sheet:
     apart: list[str]
     quality: list[str]
     remarks: str
-    strip: list[dict[str, Any]]
+    strip: list[dict[str, object]]
     last: bool
     signature: Signature | None
     reviewed: bool
@@ -110,7 +109,7 @@ def make_sheet(
     name: str,
     differential: Differential,
     notes: GroupNotes,
-    strip: list[dict[str, Any]],
+    strip: list[dict[str, object]],
     *,
     last: bool,
     signature: Signature | None = None,
@@ -312,7 +311,11 @@ def _short(name: str) -> str:
 
 
 def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
-    parts = [f"{one.count} {one.label}" for one in differential.reasons() if one.flag == PRESENT]
+    parts = [
+        f"{reason.count} {reason.label}"
+        for reason in differential.reasons()
+        if reason.flag == PRESENT
+    ]
     if notes.ground.reasons:
         parts.append("unlike the training")
     if notes.empty:
@@ -331,8 +334,13 @@ def _fields(number: int) -> str:
     return plural(number, "field")
 
 
-def overview_labels(found: Sequence[Differential]) -> tuple[str, ...]:
+def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:
     """Return labels whose shares the overview shows: the four, and those that a review has added to
     any slide, as the shares of a line are to add up to 100 %."""
     four = tuple(str(label) for label in LABELS)
-    return (*four, *sorted({label for one in found for label in one.counts} - set(four)))
+    return (
+        *four,
+        *sorted(
+            {label for differential in differentials for label in differential.counts} - set(four)
+        ),
+    )

@@ -6,20 +6,17 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
+from typing import Protocol
 
-from wbcdet.io.discover import places
 from wbcdet.io.formats import SUFFIXES
+from wbcdet.io.source import RootInfo, places
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic
 from wbcdet.utils.safe_files import is_below
-
-if TYPE_CHECKING:
-    import supervision as sv
 
 #: Class names that every export has, in order.
 CLASSES: tuple[str, ...] = tuple(str(label) for label in ALL_LABELS)
@@ -68,7 +65,7 @@ class Pictures:
 
     folder: Path
     link: bool
-    roots: Sequence[Mapping[str, str]] = ()
+    roots: Sequence[RootInfo] = ()
 
 
 def make_items(
@@ -115,18 +112,8 @@ def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
     return (*CLASSES, *sorted(found - set(CLASSES)))
 
 
-def numbered(result: FieldResult, classes: Sequence[str]) -> sv.Detections:
-    """Return the cells of a field with ``class_id`` as index into the classes."""
-    import numpy as np
-
-    detections = result.detections
-    if result.cells:
-        detections.class_id = np.array([classes.index(str(cell.label)) for cell in result.cells])
-    return detections
-
-
 def find_picture(
-    folder: Path, result: FieldResult, roots: Sequence[Mapping[str, str]] = ()
+    folder: Path, result: FieldResult, roots: Sequence[RootInfo] = ()
 ) -> tuple[Path | None, str]:
     """Return the picture of a field below a folder, or None and why not.
 

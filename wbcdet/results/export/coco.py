@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from wbcdet.records import NOTICE
 from wbcdet.results.export.base import Item, classes_of
@@ -46,13 +45,13 @@ def write(items: Sequence[Item], out: Path) -> None:
     atomic_write(path, (json.dumps(document, ensure_ascii=False, indent=1) + "\n").encode())
 
 
-def _annotations(items: Sequence[Item], classes: Sequence[str]) -> list[dict[str, Any]]:
-    annotations: list[dict[str, Any]] = []
+def _annotations(items: Sequence[Item], classes: Sequence[str]) -> list[dict[str, object]]:
+    annotations: list[dict[str, object]] = []
     for image, item in enumerate(items, 1):
         for cell in item.result.cells:
             x_min, y_min, x_max, y_max = cell.box
             width, height = round(x_max - x_min, 4), round(y_max - y_min, 4)
-            attributes: dict[str, Any] = {
+            attributes: dict[str, object] = {
                 "cell": cell.id,
                 "label_score": cell.label_score,
                 "touches_edge": cell.touches_edge,

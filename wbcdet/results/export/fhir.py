@@ -29,6 +29,9 @@ _MEANING = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
 _ABSENT = "http://terminology.hl7.org/CodeSystem/data-absent-reason"
 _FLAGS = {"low": ("L", "Low"), "high": ("H", "High"), "present": ("A", "Abnormal")}
 
+#: A part of a resource as plain JSON; fhir.resources checks it and knows no narrower type.
+Resource = dict[str, Any]
+
 
 def encode(report: LabReport, slide: LabSlide) -> bytes:
     """Return the Bundle of a slide as JSON, validated by ``fhir.resources``."""
@@ -39,9 +42,12 @@ def encode(report: LabReport, slide: LabSlide) -> bytes:
     return f"{text}\n".encode()
 
 
-def _bundle(report: LabReport, slide: LabSlide) -> dict[str, Any]:
+def _bundle(report: LabReport, slide: LabSlide) -> Resource:
     device, specimen = _device(report), _specimen(slide)
-    observations = [*_totals(slide), *(_observation(report, slide, one) for one in findings(slide))]
+    observations = [
+        *_totals(slide),
+        *(_observation(report, slide, finding) for finding in findings(slide)),
+    ]
     signer = None
     if slide.signature is not None:
         signer = {"resourceType": "Practitioner", "name": [{"text": slide.signature["name"]}]}
@@ -81,10 +87,10 @@ def _bundle(report: LabReport, slide: LabSlide) -> dict[str, Any]:
 
 def _report(
     report: LabReport, slide: LabSlide, results: list[dict[str, str]], refer: dict[str, str]
-) -> dict[str, Any]:
+) -> Resource:
     said = remarks(report, slide)
     lines = "".join(f"<p>{escape(line)}</p>" for line in (TITLE, f"Slide: {slide.name}", *said))
-    whole: dict[str, Any] = {
+    whole: Resource = {
         "resourceType": "DiagnosticReport",
         "text": {
             "status": "generated",
@@ -104,7 +110,7 @@ def _report(
     return whole
 
 
-def _totals(slide: LabSlide) -> list[dict[str, Any]]:
+def _totals(slide: LabSlide) -> list[Resource]:
     return [
         {
             "resourceType": "Observation",
@@ -115,18 +121,18 @@ def _totals(slide: LabSlide) -> list[dict[str, Any]]:
     ]
 
 
-def _observation(report: LabReport, slide: LabSlide, finding: Finding) -> dict[str, Any]:
+def _observation(report: LabReport, slide: LabSlide, finding: Finding) -> Resource:
     code = _concept(LOCAL, finding.code, finding.text)
     if finding.loinc is not None:
         code["coding"] = [*_concept(LOINC, *finding.loinc)["coding"], *code["coding"]]
-    observation: dict[str, Any] = {
+    observation: Resource = {
         "resourceType": "Observation",
         "code": {**code, "text": finding.text},
     }
     if finding.percent is None and finding.label in ("artefact", "edge"):
         observation["valueQuantity"] = _quantity(finding.count, CELLS)
         return observation
-    parts: list[dict[str, Any]] = [_part("count", "Cells counted", _quantity(finding.count, CELLS))]
+    parts: list[Resource] = [_part("count", "Cells counted", _quantity(finding.count, CELLS))]
     if finding.percent is None:
         reason = _concept(_ABSENT, "not-applicable", "Not Applicable")
         observation["dataAbsentReason"] = {**reason, "text": "no cell was classified"}
@@ -141,20 +147,20 @@ def _observation(report: LabReport, slide: LabSlide, finding: Finding) -> dict[s
     observation["component"] = parts
     if finding.range is not None:
         low, high = finding.range
-        known = {"low": _quantity(low, PERCENT), "high": _quantity(high, PERCENT)}
+        known: Resource = {"low": _quantity(low, PERCENT), "high": _quantity(high, PERCENT)}
         if source := report.range_source(finding.label):
-            known["text"] = source  # type: ignore[assignment]
+            known["text"] = source
         observation["referenceRange"] = [known]
     if finding.flag in _FLAGS:
         observation["interpretation"] = [_concept(_MEANING, *_FLAGS[finding.flag])]
     return observation
 
 
-def _part(code: str, text: str, quantity: dict[str, Any]) -> dict[str, Any]:
+def _part(code: str, text: str, quantity: Resource) -> Resource:
     return {"code": {**_concept(LOCAL, code, text), "text": text}, "valueQuantity": quantity}
 
 
-def _device(report: LabReport) -> dict[str, Any]:
+def _device(report: LabReport) -> Resource:
     parts = [f"{role} {name}, sha256 {sha}" for role, name, sha in report.models()]
     return {
         "resourceType": "Device",
@@ -164,7 +170,7 @@ def _device(report: LabReport) -> dict[str, Any]:
     }
 
 
-def _specimen(slide: LabSlide) -> dict[str, Any]:
+def _specimen(slide: LabSlide) -> Resource:
     name = " ".join(slide.name.split()) or "slide"
     return {
         "resourceType": "Specimen",
@@ -173,9 +179,9 @@ def _specimen(slide: LabSlide) -> dict[str, Any]:
     }
 
 
-def _concept(system: str, code: str, display: str) -> dict[str, Any]:
+def _concept(system: str, code: str, display: str) -> Resource:
     return {"coding": [{"system": system, "code": code, "display": display}]}
 
 
-def _quantity(value: float, code: str) -> dict[str, Any]:
+def _quantity(value: float, code: str) -> Resource:
     return {"value": value, "unit": code.strip("{}"), "system": _UCUM, "code": code}

@@ -10,10 +10,12 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
-from typing import Any, Protocol
+from typing import Protocol
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
 from wbcdet.results.document import describe_model
+from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import plural
 from wbcdet.utils.version import __version__
 
@@ -50,8 +52,8 @@ class LabSlide:
             nobody has signed it, or something was changed since.
     """
 
-    data: Mapping[str, Any]
-    signature: Mapping[str, Any] | None = None
+    data: JsonObject
+    signature: JsonObject | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +76,7 @@ class LabReport:
         slides: what was counted.
     """
 
-    info: Mapping[str, Any]
+    info: RunInfo
     digest: str
     slides: Sequence[LabSlide]
 
@@ -88,8 +90,9 @@ class LabReport:
 
     def range_source(self, label: str) -> str:
         """Where a reference range is from; empty where that is not said."""
-        ranges = (self.info.get("count") or {}).get("ranges") or {}
-        return str((ranges.get(label) or {}).get("source", ""))
+        count = self.info.get("count")
+        found = count.get("ranges", {}).get(label) if count else None
+        return found["source"] if found else ""
 
     def made(self, slide: LabSlide) -> str:
         """When the report of a slide was issued: signed, or else counted; ISO 8601.
@@ -219,10 +222,15 @@ def remarks(report: LabReport, slide: LabSlide) -> list[str]:
         "Percentages of cell types are of the classified cells, those of reasons of all white "
         "cells found; intervals are exact 95 % intervals (Clopper-Pearson)."
     )
-    alarming = [f"{one.count} {one.label}" for one in findings(slide) if one.flag == "present"]
+    alarming = [
+        f"{finding.count} {finding.label}"
+        for finding in findings(slide)
+        if finding.flag == "present"
+    ]
     if alarming:
         lines.append(f"Look first at each of these cells: {', '.join(alarming)}.")
-    target = (report.info.get("count") or {}).get("target")
+    count = report.info.get("count")
+    target = count.get("target") if count else None
     if target and data["classified"] < target:
         lines.append(f"Only {data['classified']} of {target} cells asked for were classified.")
     if data["not_read"]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote
 from xml.etree import ElementTree
 
@@ -27,10 +26,10 @@ def write(items: Sequence[Item], out: Path) -> None:
     atomic_write(out / "labels.xml", _configuration(classes_of(items)))
 
 
-def _task(item: Item) -> dict[str, Any]:
+def _task(item: Item) -> dict[str, object]:
     result = item.result
     path = f"images/{item.name}" if item.placed else item.name
-    prediction: dict[str, Any] = {
+    prediction: dict[str, object] = {
         "model_version": f"wbcdet {__version__}",
         "result": [_region(result, cell) for cell in result.cells],
     }
@@ -42,9 +41,9 @@ def _task(item: Item) -> dict[str, Any]:
     }
 
 
-def _region(result: FieldResult, cell: Cell) -> dict[str, Any]:
+def _region(result: FieldResult, cell: Cell) -> dict[str, object]:
     x_min, y_min, x_max, y_max = cell.box
-    region: dict[str, Any] = {
+    region: dict[str, object] = {
         "id": f"cell-{cell.id}",
         "type": "rectanglelabels",
         "from_name": "label",

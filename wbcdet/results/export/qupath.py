@@ -6,13 +6,13 @@ import json
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from wbcdet.records import Cell
 from wbcdet.results.export.base import Item
 from wbcdet.results.writer import picture_name
 from wbcdet.utils.boxes import Box, iou
 from wbcdet.utils.files import atomic_write
+from wbcdet.utils.schemas import JsonObject
 
 #: Name space of the ids: the same cell of the same field has the same id in every export.
 _SPACE = uuid.UUID("6f0e4a0e-7a3e-5b54-9f7e-2f6d7c1f2a10")
@@ -26,7 +26,7 @@ def write(items: Sequence[Item], out: Path) -> None:
 
     The parts of a slide go into one file, in pixels of the slide.
     """
-    found: dict[str, list[dict[str, Any]]] = {}
+    found: dict[str, list[JsonObject]] = {}
     taken: dict[str, list[Box]] = {}
     for item in items:
         region = item.result.region
@@ -46,7 +46,7 @@ def write(items: Sequence[Item], out: Path) -> None:
         atomic_write(out / f"{stem}.geojson", f"{text}\n".encode())
 
 
-def feature(file: str, cell: Cell, box: Box) -> dict[str, Any]:
+def feature(file: str, cell: Cell, box: Box) -> JsonObject:
     """Return a cell as QuPath's detection.
 
     Args:
@@ -58,7 +58,7 @@ def feature(file: str, cell: Cell, box: Box) -> dict[str, Any]:
 
     x_min, y_min, x_max, y_max = box
     ring = [[x_min, y_min], [x_max, y_min], [x_max, y_max], [x_min, y_max], [x_min, y_min]]
-    properties: dict[str, Any] = {
+    properties: dict[str, object] = {
         "objectType": "detection",
         "classification": {"name": str(cell.label), "color": list(rgb_of(cell.label))},
         "measurements": {

@@ -1,4 +1,4 @@
-"""Pascal VOC: one XML file a field, by supervision, with what VOC asks for beyond that."""
+"""Pascal VOC: one XML file a field, the list of them, and the classes."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from wbcdet.records import CellType
-from wbcdet.results.export.base import Item, classes_of, numbered
+from wbcdet.records import Cell, CellType
+from wbcdet.results.export.base import Item, classes_of
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.version import __version__
 
@@ -27,42 +27,47 @@ def write(items: Sequence[Item], out: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
     classes = classes_of(items)
     for item in items:
-        atomic_write(annotations / f"{item.stem}.xml", _annotation(item, classes))
+        atomic_write(annotations / f"{item.stem}.xml", _annotation(item))
     atomic_write(lists / "default.txt", "".join(f"{item.stem}\n" for item in items).encode())
     # Readers without it know only the twenty classes of the first VOC.
     colours = (f"{name}:{','.join(map(str, rgb_of(name)))}::\n" for name in classes)
     atomic_write(out / "labelmap.txt", "".join(colours).encode())
 
 
-def _annotation(item: Item, classes: Sequence[str]) -> bytes:
-    # The writer of one field: `DetectionDataset.as_pascal_voc` would read every picture.
-    from supervision.dataset.formats.pascal_voc import detections_to_pascal_voc
-
+def _annotation(item: Item) -> bytes:
     result = item.result
-    shape = (result.height, result.width, 3)
-    text = detections_to_pascal_voc(numbered(result, classes), list(classes), item.name, shape)
-    root = ElementTree.fromstring(text)
-    # supervision names its own maker as the source of the pictures.
-    _set(root, "folder", PICTURES if item.placed else "")
-    _set(root, "source/database", f"wbcdet {__version__}")
-    for cell, node in zip(result.cells, root.iter("object"), strict=True):
-        box = node.find("bndbox")
-        assert box is not None
-        node.remove(box)
-        flags = {
-            "pose": "Unspecified",
-            "truncated": str(int(cell.touches_edge)),
-            "difficult": str(int(cell.label is CellType.UNCLASSIFIED)),
-        }
-        for name, value in flags.items():
-            ElementTree.SubElement(node, name).text = value
-        node.append(box)
+    root = ElementTree.Element("annotation")
+    _add(root, "folder", PICTURES if item.placed else "")
+    _add(root, "filename", item.name)
+    _add(ElementTree.SubElement(root, "source"), "database", f"wbcdet {__version__}")
+    size = ElementTree.SubElement(root, "size")
+    for name, value in (("width", result.width), ("height", result.height), ("depth", 3)):
+        _add(size, name, str(value))
+    _add(root, "segmented", "0")
+    for cell in result.cells:
+        root.append(_object(cell))
     ElementTree.indent(root)
     written: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return written + b"\n"
 
 
-def _set(root: ElementTree.Element, path: str, text: str) -> None:
-    node = root.find(path)
-    if node is not None:
-        node.text = text
+def _object(cell: Cell) -> ElementTree.Element:
+    node = ElementTree.Element("object")
+    _add(node, "name", str(cell.label))
+    _add(node, "pose", "Unspecified")
+    _add(node, "truncated", str(int(cell.touches_edge)))
+    _add(node, "difficult", str(int(cell.label is CellType.UNCLASSIFIED)))
+    # VOC counts pixels from 1 and names the first and the last that belong to the box.
+    x_min, y_min = (round(side + 1) for side in cell.box[:2])
+    x_max, y_max = (round(side) for side in cell.box[2:])
+    sides = (
+        ("xmin", x_min), ("ymin", y_min), ("xmax", max(x_min, x_max)), ("ymax", max(y_min, y_max))
+    )  # fmt: skip
+    box = ElementTree.SubElement(node, "bndbox")
+    for name, side in sides:
+        _add(box, name, str(side))
+    return node
+
+
+def _add(parent: ElementTree.Element, name: str, text: str) -> None:
+    ElementTree.SubElement(parent, name).text = text

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
+from wbcdet.inference.run_info import StreamInfo
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import ReportCounts
 from wbcdet.report.terminal import alarms, print_differentials
@@ -49,7 +48,7 @@ def describe(status: Status) -> str:
     goal = f" of {found.target}" if found.target else ""
     unclassified = sum(found.unclassified.values())
     counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
-    flagged = [f"{one.count} {one.label}" for one in found.reasons() if one.flag]
+    flagged = [f"{reason.count} {reason.label}" for reason in found.reasons() if reason.flag]
     if flagged:
         counted += f" ({', '.join(flagged)})"
     if status.ground:
@@ -61,23 +60,25 @@ def describe(status: Status) -> str:
     return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
-def print_stream(tally: ReportCounts, out: Path, run: Mapping[str, Any]) -> None:
+def print_stream(counts: ReportCounts, out: Path, run: StreamInfo) -> None:
     """Print the differential of every slide, what to note, and where the files are.
 
     Args:
-        tally: the count.
+        counts: the count.
         out: the report folder.
         run: the counters of the stream.
     """
     console = terminal()
-    print_differentials(console, tally.differentials)
-    cut = sum(one.edge for one in tally.differentials)
-    for line in alarms(tally):
+    print_differentials(console, counts.differentials)
+    cut = sum(differential.edge for differential in counts.differentials)
+    for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    lines = [warning for one in tally.differentials if (warning := one.warning())]
+    lines = [
+        warning for differential in counts.differentials if (warning := differential.warning())
+    ]
     if cut:
         lines.append(f"{plural(cut, 'cell')} never seen whole, not counted")
-    problems = sum(len(notes.problems) for notes in tally.notes.values())
+    problems = sum(len(notes.problems) for notes in counts.notes.values())
     if problems:
         lines.append(f"{plural(problems, 'view')} with quality problems (fields.csv)")
     if warning := unusable(run.get("totals", {})):

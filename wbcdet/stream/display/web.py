@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 from fastapi import FastAPI, HTTPException
@@ -69,9 +69,9 @@ class Server:
         self._jpeg = b""
         self._result: FrameResult | None = None
         self._drawn = self._wanted = self._overviewed = 0.0
-        self._overview: dict[str, Any] = {}
+        self._overview: dict[str, object] = {}
         self._thumbnails: dict[int, bytes] = {}
-        self._status: dict[str, Any] = {"state": "waiting", "title": title, "notice": NOTICE}
+        self._status: dict[str, object] = {"state": "waiting", "title": title, "notice": NOTICE}
         self._server = make_server(make_app(self, ask), "stream", listening)
         self._thread = threading.Thread(
             target=self._server.run,
@@ -114,7 +114,7 @@ class Server:
         self._server.should_exit = True
         self._thread.join(timeout=3.0)
 
-    def status(self) -> dict[str, Any]:
+    def status(self) -> dict[str, object]:
         """Return the status that the page shows beside the picture."""
         return self._status
 
@@ -128,7 +128,7 @@ class Server:
         return self._jpeg
 
 
-def to_json(status: Status) -> dict[str, Any]:
+def to_json(status: Status) -> dict[str, object]:
     """Return a status as the page takes it."""
     found = status.differential
     return {
@@ -150,7 +150,7 @@ def to_json(status: Status) -> dict[str, Any]:
     }
 
 
-def _share(share: Share) -> dict[str, Any]:
+def _share(share: Share) -> dict[str, object]:
     return {
         "label": share.label,
         "count": share.count,
@@ -162,7 +162,7 @@ def _share(share: Share) -> dict[str, Any]:
     }
 
 
-def overview_to_json(overview: Overview) -> dict[str, Any]:
+def overview_to_json(overview: Overview) -> dict[str, object]:
     """Return the slide so far as the page takes it; corners and centres in pixels of the frames."""
     return {
         "recent": [
@@ -190,7 +190,7 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
         return FileResponse(_PAGE / "page.html", media_type="text/html")
 
     @app.get("/status")
-    async def status() -> dict[str, Any]:
+    async def status() -> dict[str, object]:
         return server.status()
 
     # One picture at a time: an endless answer would hold one of a browser's few connections, and a

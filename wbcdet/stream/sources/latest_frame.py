@@ -69,7 +69,7 @@ def watch(
         source.close()
 
 
-def try_out(source: FrameSource) -> None:
+def check_source(source: FrameSource) -> None:
     """See that a source gives frames; it can be watched afterwards.
 
     Raises:

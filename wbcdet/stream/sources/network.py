@@ -220,7 +220,7 @@ class NetworkStream:
             if opened and getattr(error, "errno", None) in (errno.EIO, errno.EPIPE):
                 why = "the stream ended (the connection was closed)"
         if not opened:
-            tried = " and ".join(one.upper() for one in self._transports if one)
+            tried = " and ".join(transport.upper() for transport in self._transports if transport)
             why += f" (tried over {tried})" if tried else ""
             why += "; is the camera on, and the address right?"
         return SourceError(f"{self.name}: {why}")

@@ -6,11 +6,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from wbcdet.io.discover import as_source
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.ownership import is_signed
+from wbcdet.io.source import as_source
 from wbcdet.settings import Settings
 from wbcdet.stream.sources.base import Frame, SourceError
 
@@ -93,9 +93,9 @@ class Folder:
     def _pictures(self) -> list[Path]:
         try:
             found = [
-                one
-                for one in self._folder.iterdir()
-                if one.suffix.lower() in SUFFIXES and not is_signed(one)
+                path
+                for path in self._folder.iterdir()
+                if path.suffix.lower() in SUFFIXES and not is_signed(path)
             ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error

@@ -28,7 +28,7 @@ class Camera:
         """See :class:`~wbcdet.stream.sources.base.FrameSource`."""
         import cv2
 
-        _hush()
+        _silence_opencv()
         closed = SourceError(
             f"{self.name}: cannot be opened; `wbcdet cameras` lists those that can"
         )
@@ -60,7 +60,7 @@ class Camera:
 
 def camera_numbers() -> list[int]:
     if sys.platform.startswith("linux"):
-        devices = (re.fullmatch(r"video(\d+)", one.name) for one in Path("/dev").glob("video*"))
+        devices = (re.fullmatch(r"video(\d+)", path.name) for path in Path("/dev").glob("video*"))
         return sorted(int(match[1]) for match in devices if match)
     return list(range(_MAX_TRIED))
 
@@ -68,7 +68,7 @@ def camera_numbers() -> list[int]:
 def probe(number: int) -> AvailableSource | None:
     import cv2
 
-    _hush()
+    _silence_opencv()
     capture = cv2.VideoCapture(number)
     try:
         if not capture.isOpened():
@@ -85,7 +85,7 @@ def probe(number: int) -> AvailableSource | None:
         capture.release()
 
 
-def _hush() -> None:
+def _silence_opencv() -> None:
     """Silence OpenCV, which prints a warning for every number without a camera."""
     import cv2
 

@@ -77,8 +77,8 @@ def most_useful(
         TrainingError: the classifier has no weights to look into.
     """
     torch.set_num_threads(cores())
-    board = session.board
-    keys = [key for key, cell in board.cells.items() if cell.there and board.counts(key)]
+    state = session.state
+    keys = [key for key, cell in state.cells.items() if cell.there and state.counts(key)]
     if len(keys) > MAX_CANDIDATES:
         drawn = np.random.default_rng(0).choice(len(keys), MAX_CANDIDATES, replace=False)
         keys = [keys[place] for place in sorted(drawn)]
@@ -87,7 +87,7 @@ def most_useful(
     for key in sorted(keys):
         tick()
         try:
-            patch, box = patch_of(session.pictures.field(key[0]), board.cells[key].box)
+            patch, box = patch_of(session.pictures.field(key[0]), state.cells[key].box)
         except (PictureError, FieldError):
             continue  # the page says which fields cannot be shown
         cells.append(LabelledCell("", "", "", "", patch, box, 0, False))
@@ -95,7 +95,7 @@ def most_useful(
     card = cast("ClassifierCard", model.card)
     network = load_network(model.training_path, card.get("stages", 5), card.get("head", 320))
     logits, features = predict_outputs(network, (plain_crop(cell) for cell in cells))
-    open_ = np.array([not board.cells[key].reviewed for key in there], bool)
+    open_ = np.array([not state.cells[key].reviewed for key in there], bool)
     odds = softmax(logits / card["temperature"]) if len(logits) else np.zeros((0, len(CLASSES)))
     chosen = choose(odds[open_], features[open_], number, features[~open_])
     places = np.flatnonzero(open_)

@@ -77,13 +77,13 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     offered: list[tuple[int, Key]] = []
     named: Counter[str] = Counter()
     for number, session in enumerate(sessions):
-        for key, standing in session.board.cells.items():
-            field = session.board.report.fields[key[0]]
+        for key, current in session.state.cells.items():
+            field = session.state.report.fields[key[0]]
             # A cell that a person drew and took away again is nothing that was seen.
-            if not standing.reviewed or key[1] in field.duplicate_of or standing.label is None:
+            if not current.reviewed or key[1] in field.duplicate_of or current.label is None:
                 continue
             offered.append((number, key))
-            named[_name(standing)] += 1
+            named[_name(current)] += 1
     enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
     found.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
     declined = [n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES)]
@@ -91,7 +91,7 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     chosen = [
         (number, key)
         for number, key in offered
-        if _name(sessions[number].board.cells[key]) in found.classes
+        if _name(sessions[number].state.cells[key]) in found.classes
     ]
     for name, count in named.items():
         if name not in found.classes:
@@ -119,18 +119,18 @@ def _read_field(
 ) -> None:
     """Cut the cells of one field, but those that another report had too."""
     report = report_name(session.folder)
-    file = session.board.report.fields[keys[0][0]].result.file
+    file = session.state.report.fields[keys[0][0]].result.file
     try:
         picture = session.pictures.field(keys[0][0])
-        found.reports[session.board.report.sha256] = report
+        found.reports[session.state.report.sha256] = report
         group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
         for key in keys:
-            standing = session.board.cells[key]
-            if (group, standing.box) in seen:
+            current = session.state.cells[key]
+            if (group, current.box) in seen:
                 continue
-            seen.add((group, standing.box))
-            patch, box = patch_of(picture, standing.box)
-            label = found.classes.index(_name(standing))
+            seen.add((group, current.box))
+            patch, box = patch_of(picture, current.box)
+            label = found.classes.index(_name(current))
             found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
     except (PictureError, FieldError) as error:
         found.missing.append(str(error))
@@ -145,5 +145,5 @@ def patch_of(picture: Field, box: Box) -> tuple[np.ndarray, Box]:
     return cut_patch(part, np.array(box) - np.array([left, top, left, top]))
 
 
-def _name(standing: CellState) -> str:
-    return ARTEFACT if standing.label == DELETED else str(standing.label)
+def _name(current: CellState) -> str:
+    return ARTEFACT if current.label == DELETED else str(current.label)

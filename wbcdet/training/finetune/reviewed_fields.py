@@ -72,11 +72,11 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
     found = ReviewedFields()
     whole: list[tuple[Session, int]] = []
     for session in sessions:
-        board = session.board
-        for one in board.report.fields:
-            states = [(key, cell) for key, cell in board.of_field(one.number) if cell.label]
+        state = session.state
+        for one in state.report.fields:
+            states = [(key, cell) for key, cell in state.of_field(one.number) if cell.label]
             reviewed = [cell for _, cell in states if cell.reviewed]
-            open_ = [1 for key, cell in states if not cell.reviewed and board.left_out(key) is None]
+            open_ = [1 for key, cell in states if not cell.reviewed and state.left_out(key) is None]
             if reviewed and not open_:
                 whole.append((session, one.number))
             found.unfinished += bool(reviewed and open_)
@@ -105,7 +105,7 @@ def _read(session: Session, number: int) -> ReviewedField:
     # Of a large TIFF the pixels are a reduced overview.
     scale = pixels.shape[1] / picture.width
     boxes, drawn, taken = [], 0, 0
-    for _, cell in session.board.of_field(number):
+    for _, cell in session.state.of_field(number):
         if cell.label is None:
             continue
         if cell.label in (ARTEFACT, DELETED):
@@ -113,7 +113,7 @@ def _read(session: Session, number: int) -> ReviewedField:
             continue
         boxes.append([value * scale for value in cell.box])
         drawn += cell.cell is None
-    name = session.board.report.fields[number].result.file
+    name = session.state.report.fields[number].result.file
     return ReviewedField(
         name, group, pixels, np.array(boxes, np.float32).reshape(-1, 4), drawn, taken
     )

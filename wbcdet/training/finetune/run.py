@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
@@ -294,12 +294,14 @@ def learn_finding(
         for part in range(DETECTOR_FOLDS):
             learnt = [one for one, of in zip(fields.fields, parts, strict=True) if of != part]
             rest = [one for one, of in zip(fields.fields, parts, strict=True) if of == part]
-            tuned = tune_detector.tune_detector(path, learnt, kept.path(f"finding-{part}.pt"), tick)
+            keep = kept.path(f"finding-{part}.pt")
+            tuned = tune_detector.tune_detector(path, learnt, keep, tick, card.get("stain"))
             after = tune_detector.detector_with(tuned, folder)
             for one in rest:
                 given = (one.pixels, one.cells, one.group)
                 pairs.append((look_at(before, *given), look_at(after, *given)))
-        tuned = tune_detector.tune_detector(path, fields.fields, kept.path("finding.pt"), tick)
+        keep = kept.path("finding.pt")
+        tuned = tune_detector.tune_detector(path, fields.fields, keep, tick, card.get("stain"))
     after = tune_detector.detector_with(tuned, folder)
     synthetic = []
     for number, drawn in enumerate(tune_detector.judged_synthetic()):
@@ -318,7 +320,7 @@ def detector_folds(fields: Sequence[ReviewedField]) -> list[int]:
     return parts
 
 
-def table_rows(judgement: Judgement) -> Sequence[dict[str, Any]]:
+def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
     """Return the table as text: type, cells, right before and after with their intervals."""
     return [
         {

@@ -21,6 +21,7 @@ from ultralytics.cfg import get_cfg
 
 from wbcdet.datasets.scene_sources import LONGEST_SOURCE, Source, make_source
 from wbcdet.datasets.synthetic import SmearField, render_field
+from wbcdet.inference.cards import FieldStainCard
 from wbcdet.inference.detector import Detector
 from wbcdet.training.compose_scenes import SceneMaker
 from wbcdet.training.detector_training import FastModel, SceneDataset
@@ -97,6 +98,7 @@ def tune_detector(
     fields: Sequence[ReviewedField],
     keep: Path,
     tick: Callable[[], object] = lambda: None,
+    stain: FieldStainCard | None = None,
 ) -> FastModel:
     """Return the network of ``start``, fine-tuned on fields; goes on where it was stopped.
 
@@ -105,6 +107,7 @@ def tune_detector(
         fields: the fields to learn from.
         keep: file for the state, to go on from.
         tick: called after every step, also for those done before.
+        stain: colours that the detector brings a field to, as its card says; None for none.
     """
     torch.manual_seed(0)
     network = load_detector(start)
@@ -112,7 +115,7 @@ def tune_detector(
         module.requires_grad_(False)
     learning = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.01)
-    data = SceneDataset(_scenes(fields), STEPS * BATCH, False, (SIDE,), BATCH)
+    data = SceneDataset(_scenes(fields, stain), STEPS * BATCH, False, (SIDE,), BATCH)
     begun = 0
     if keep.exists():
         state = torch.load(keep, weights_only=True)
@@ -157,14 +160,14 @@ def _train_mode(network: FastModel) -> None:
             module.eval()
 
 
-def _scenes(fields: Sequence[ReviewedField]) -> SceneMaker:
+def _scenes(fields: Sequence[ReviewedField], stain: FieldStainCard | None) -> SceneMaker:
     own = [_source(one.pixels, one.cells) for one in fields]
     other = []
     for seed in range(SYNTHETIC):
         drawn = _synthetic(seed)
         boxes = np.array([cell.box for cell in drawn.cells], np.float32).reshape(-1, 4)
         other.append(_source(drawn.pixels, boxes))
-    maker = SceneMaker({_OWN: own, _OTHER: other}, {}, SIDE)
+    maker = SceneMaker({_OWN: own, _OTHER: other}, {}, SIDE, stain)
     share = {_OWN: OWN_SHARE, _OTHER: 1 - OWN_SHARE}
     maker.weights = np.array([share[name] for name in maker.laboratories])
     return maker

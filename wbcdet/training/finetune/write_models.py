@@ -116,7 +116,7 @@ def add_reference(out: Path, name: str, sessions: Sequence[Session], *, quiet: b
     places = [
         (session, one.number)
         for session in sessions
-        for one in session.board.report.fields
+        for one in session.state.report.fields
         if one.result.failure is None
     ]
     step = max(1, -(-len(places) // _MAX_REFERENCE_FIELDS))
@@ -157,7 +157,9 @@ def _write_detector(
         torch.save({"model": network.half(), "train_args": network.args}, checkpoint)
         export_detector(checkpoint, out, card["input_size"], judgement.confidence, "")
     written = json.loads((out / "detector.json").read_text(encoding="utf-8"))
+    written.pop("stain", None)  # it sees fields as the one that it was made from does
     written |= {
+        **({"stain": card["stain"]} if "stain" in card else {}),
         "name": f"{card['name']}-{name}",
         "version": card["version"],
         "data": card.get("data", []),

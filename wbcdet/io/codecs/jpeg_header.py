@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from wbcdet.io.codecs.picture import CUT_SHORT
 from wbcdet.io.errors import FieldError
 
 #: Segments before the picture; phones write about thirty.
@@ -25,7 +26,6 @@ _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
-_CUT = "file is cut short; copy it again from its source"
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
@@ -85,12 +85,12 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     at, start = 2, -1
     for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(data):
-            raise FieldError(_CUT)
+            raise FieldError(CUT_SHORT)
         if data[at] != 0xFF:
             # Some cameras pad between segments; decoders look for the next marker, too.
             at = data.find(b"\xff", at)
             if at < 0:
-                raise FieldError(_CUT)
+                raise FieldError(CUT_SHORT)
             continue
         mark = data[at + 1]
         if mark == 0xDA:
@@ -123,7 +123,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         raise FieldError("file is damaged (JPEG: no frame before its data); copy it again")
     # Zeros in place of the end, as an interrupted copy leaves them, have no end mark.
     if data.rfind(b"\xff\xd9") < start:
-        raise FieldError(_CUT)
+        raise FieldError(CUT_SHORT)
     mark, bits, height, width, channels = frame
     scans = data.count(b"\xff\xda", start) if mark in _PROGRESSIVE else 1
     if scans > MAX_SCANS:

@@ -1,0 +1,144 @@
+"""Labels and manual counts as other programs and people write them, of synthetic fields."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from command_cases import case
+
+from wbcdet.datasets.synthetic import render_field
+
+
+@functools.cache
+def field(seed: int) -> tuple[np.ndarray, list[tuple[float, ...]]]:
+    made = render_field(seed)
+    return made.pixels, [tuple(float(v) for v in cell.box) for cell in made.cells]
+
+
+def pictures(folder: Path, count: int = 4) -> list[tuple[str, np.ndarray, list[Any]]]:
+    found = []
+    for seed in range(count):
+        pixels, boxes = field(seed)
+        cv2.imwrite(str(folder / f"{seed}.png"), pixels)
+        found.append((f"{seed}.png", pixels, boxes))
+    return found
+
+
+def coco(folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None) -> Sequence[str]:
+    document: dict[str, Any] = {
+        "images": [],
+        "annotations": [],
+        "categories": [{"id": 1, "name": "WBC"}],
+    }
+    for number, (name, _, boxes) in enumerate(pictures(folder)):
+        document["images"].append({"id": number, "file_name": name})
+        for x0, y0, x1, y1 in boxes:
+            box = [x0, y0, x1 - x0, y1 - y0]
+            entry = {"id": len(document["annotations"]), "image_id": number, "category_id": 1}
+            document["annotations"].append({**entry, "bbox": box})
+    change(document)
+    (folder / "labels.json").write_text(json.dumps(document), encoding="utf-8")
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+def _boxes(change: Callable[..., Sequence[float]]) -> Callable[[dict[str, Any]], None]:
+    def apply(document: dict[str, Any]) -> None:
+        for one in document["annotations"]:
+            one["bbox"] = list(change(*one["bbox"]))
+
+    return apply
+
+
+#: Said of boxes that all lie beside their cells in one way.
+_BESIDE = ("exit 1", "all in the same way")
+
+
+def _shared(document: dict[str, Any]) -> None:
+    document["images"][1]["id"] = 0
+    for one in document["annotations"]:
+        one["image_id"] = 0 if one["image_id"] == 1 else one["image_id"]
+
+
+def _windows(document: dict[str, Any]) -> None:
+    for one in document["images"]:
+        one["file_name"] = f"C:\\data\\images\\{one['file_name']}"
+
+
+for _title, _change, *_expected in (
+    ("COCO as it should be", lambda _: None, "exit 0", "found 9"),
+    ("COCO, two pictures of one id", _shared, "exit 1", "pictures left out"),
+    ("COCO, paths of Windows", _windows, "exit 0", "found 9"),
+    ("COCO, boxes x, y, x, y", _boxes(lambda x, y, w, h: (x, y, x + w, y + h)), *_BESIDE),
+    ("COCO, boxes in percent", _boxes(lambda x, y, w, h: (x / 6.4, y / 4.8, w / 6.4, h / 4.8)),
+     *_BESIDE),
+    ("COCO, boxes of half scale", _boxes(lambda x, y, w, h: (x / 2, y / 2, w / 2, h / 2)),
+     *_BESIDE),
+    ("COCO, swapped axes", _boxes(lambda x, y, w, h: (y, x, h, w)), *_BESIDE),
+    ("COCO, before the turn", _boxes(lambda x, y, w, h: (y, 640 - x - w, h, w)), *_BESIDE),
+):  # fmt: skip
+
+    @case("10", _title, *_expected)
+    def _(folder: Path, change: Callable[[dict[str, Any]], None] = _change) -> Sequence[str]:
+        return coco(folder, change)
+
+
+def yolo_lines(pixels: np.ndarray, boxes: Iterable[Sequence[float]]) -> str:
+    """Return the labels of a picture whose cells are all of the first class."""
+    h, w = pixels.shape[:2]
+    return "\n".join(
+        f"0 {(x0 + x1) / 2 / w} {(y0 + y1) / 2 / h} {(x1 - x0) / w} {(y1 - y0) / h}"
+        for x0, y0, x1, y1 in boxes
+    )
+
+
+@case("10", "YOLO, data.yaml against classes.txt", "exit 2", "differently")
+def _(folder: Path) -> Sequence[str]:
+    for name, pixels, boxes in pictures(folder):
+        (folder / name).with_suffix(".txt").write_text(yolo_lines(pixels, boxes))
+    (folder / "data.yaml").write_text("names: [neutrophil, lymphocyte]")
+    (folder / "classes.txt").write_text("lymphocyte\nneutrophil\n")
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+@case("10", "YOLO with byte order marks", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    for name, pixels, boxes in pictures(folder):
+        path = (folder / name).with_suffix(".txt")
+        path.write_text(yolo_lines(pixels, boxes), encoding="utf-8-sig")
+    (folder / "data.yaml").write_text("names: [WBC]", encoding="utf-8-sig")
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+for _names in (("eosi", "NEU", "BNE"), ("Eosinófilos", "Linfocitos", "segmentados"),
+               ("эозинофилы", "лимфоциты", "нейтрофилы"),
+               ("嗜酸性粒细胞", "淋巴细胞", "中性粒细胞"),
+               ("Eosinophile", "Lymphozyten", "Segmentkernige")):  # fmt: skip
+
+    @case("10", f"class folders {', '.join(_names)}", "exit 0", "cells 3")
+    def _(folder: Path, names: tuple[str, ...] = _names) -> Sequence[str]:
+        for seed, name in enumerate(names):
+            pixels, boxes = field(seed)
+            x0, y0, x1, y1 = (round(v) for v in boxes[0])
+            (folder / name).mkdir()
+            crop = pixels[max(0, y0 - 40) : y1 + 40, max(0, x0 - 40) : x1 + 40]
+            cv2.imencode(".png", crop)[1].tofile(folder / name / "1.png")
+        return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+for _title, _text in (
+    ("sep=; and 1.200", "sep=;\nslide;neut;lymph;mono;eos;n\ns1;1.200;600;160;40;2.000\n"),
+    ("decimal commas", "slide;neut %;lymph %;mono %;eos %;n\ns1;60,0;30,0;8,0;2,0;2.000\n"),
+):
+
+    @case("10", f"CSV of a manual count with {_title}", "exit 0")
+    def _(folder: Path, text: str = _text) -> Sequence[str]:
+        (folder / "manual.csv").write_text(text, encoding="utf-8-sig")
+        rows = "s1,neutrophil,60\ns1,lymphocyte,30\ns1,monocyte,8\ns1,eosinophil,2\n"
+        (folder / "differential.csv").write_text("group,label,count\n" + rows)
+        return ["agree", str(folder / "differential.csv"), str(folder / "manual.csv")]

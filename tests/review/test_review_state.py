@@ -1,0 +1,193 @@
+"""Decisions: kept, replayed, undone, and never lost or overwritten."""
+
+from __future__ import annotations
+
+import sqlite3
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from reviewing import make_report
+
+from wbcdet.differential.differential import differentials
+from wbcdet.results.document import load_document
+from wbcdet.review import counts
+from wbcdet.review.cell_state import DELETED, ChangeError, ConflictError, Key, LabelChange
+from wbcdet.review.decision_store import Store
+from wbcdet.review.machine_report import MachineReport, load_report
+from wbcdet.review.serializers import cell_row
+from wbcdet.review.state import ReviewState
+
+
+@pytest.fixture(scope="module")
+def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_report(tmp_path_factory.mktemp("state"), 3, "--group-by", "folder")
+
+
+@pytest.fixture
+def state(counted: Path, tmp_path: Path) -> ReviewState:
+    return ReviewState(load_report(counted), Store(tmp_path))
+
+
+def again(state: ReviewState, folder: Path, report: MachineReport | None = None) -> ReviewState:
+    """Return the state after a restart."""
+    return ReviewState(report or state.report, Store(folder))
+
+
+def call(state: ReviewState, label: str, *keys: Key, who: str = "Ann") -> None:
+    state.change(who, [LabelChange(key, state.cells[key].last_decision, label) for key in keys])
+
+
+def labels(state: ReviewState) -> dict[Key, tuple[str | None, bool]]:
+    return {key: (one.label, one.reviewed) for key, one in state.cells.items()}
+
+
+def test_decisions_are_kept_and_undone(state: ReviewState, tmp_path: Path) -> None:
+    start = labels(state)
+    call(state, "Basophil ", (0, 0), (0, 1))
+    call(state, "lymphocyte", (0, 1))
+    assert state.cells[0, 0].label == "basophil" and state.cells[0, 0].reviewed
+    assert labels(again(state, tmp_path)) == labels(state)
+    after = labels(state)
+    assert state.undo("Ann") == [(0, 1)]
+    assert state.cells[0, 1].label == "basophil"
+    state = again(state, tmp_path)  # undo goes on where the server was killed
+    assert state.undo("Ann") == [(0, 0), (0, 1)]
+    assert labels(state) == start
+    assert state.undo("Ann") == []
+    state.redo("Ann")
+    state = again(state, tmp_path)
+    state.redo("Ann")
+    assert labels(state) == after and state.redo("Ann") == []
+    state.undo("Ann")
+    call(state, "monocyte", (0, 5))
+    assert state.redo("Ann") == []  # a new step forgets what was undone
+    rows = Store(tmp_path).decisions()
+    assert [row.id for row in rows] == list(range(1, len(rows) + 1))
+    assert rows[0].before == {"label": start[0, 0][0], "reviewed": False}
+    assert rows[0].after == {"label": "basophil", "reviewed": True} and rows[0].who == "Ann"
+
+
+def test_two_tabs_do_not_overwrite_each_other(state: ReviewState) -> None:
+    change = LabelChange((0, 2), 0, "monocyte")
+    state.change("Ann", [change])
+    before = labels(state)
+    with pytest.raises(ConflictError):
+        state.change(
+            "Bob", [LabelChange((0, 3), 0, "monocyte"), LabelChange((0, 2), 0, "eosinophil")]
+        )
+    assert labels(state) == before  # all or none
+    call(state, "eosinophil", (0, 2), who="Bob")
+    with pytest.raises(ConflictError):
+        state.undo("Ann")  # it would take Bob's away
+    assert state.undo("Bob") == [(0, 2)] and state.undo("Ann") == [(0, 2)]
+
+
+def test_undo_leaves_what_somebody_else_has_confirmed(state: ReviewState, tmp_path: Path) -> None:
+    call(state, "monocyte", (0, 2))
+    call(state, "monocyte", (0, 2), who="Bob")  # the same name, and a decision of its own
+    for now in (state, again(state, tmp_path)):
+        with pytest.raises(ConflictError):
+            now.undo("Ann")
+        assert now.cells[0, 2].who == "Bob" and now.cells[0, 2].reviewed
+    assert state.undo("Bob") == [(0, 2)] and state.undo("Ann") == [(0, 2)]
+    call(state, "eosinophil", (0, 2), who="Bob")
+    state.undo("Bob")
+    assert state.redo("Ann") == [(0, 2)]  # nobody else's decision stands there
+
+
+def test_a_name_with_two_spaces(state: ReviewState, tmp_path: Path) -> None:
+    call(state, "monocyte", (0, 2), who="Ann  Lee")
+    assert state.undo("Ann  Lee") == [(0, 2)] and state.undo("Ann Lee") == []
+    state = again(state, tmp_path)
+    assert state.undo("Ann  Lee") == [] and state.redo("Ann  Lee") == [(0, 2)]
+
+
+def test_a_drawn_cell_is_left_out_as_a_found_one_is(state: ReviewState, tmp_path: Path) -> None:
+    report = state.report
+    poor = replace(report.fields[0], quality={"problems": ["blurred"]})
+    options = replace(report.options, exclude_edge=True, skip_bad=True)
+    strict = replace(report, options=options, fields=(poor, *report.fields[1:]))
+    state = again(state, tmp_path, strict)
+    before = counts.reviewed(state).counts
+    skipped = state.draw("Ann", 0, (50, 50, 80, 80), "neutrophil", None)
+    edge = state.draw("Ann", 1, (0, 50, 30, 80), "neutrophil", None)
+    counted = state.draw("Ann", 1, (50, 50, 80, 80), "neutrophil", None)
+    keys = (skipped, edge, counted)
+    assert [state.left_out(key) for key in keys] == ["bad-field", "edge", None]
+    assert [cell_row(state, key)[9] for key in keys] == ["bad-field", "edge", None]
+    assert counts.reviewed(state).counts["neutrophil"] == before["neutrophil"] + 1
+
+
+@pytest.mark.parametrize("label", ["", "   ", "x" * 41, "a\x00b"])
+def test_what_no_label_is(state: ReviewState, label: str) -> None:
+    with pytest.raises(ChangeError):
+        call(state, label, (0, 0))
+    with pytest.raises(ChangeError):
+        state.change("Ann", [LabelChange((9, 9), 0, "monocyte")])
+    assert state.last == 0
+
+
+def test_a_missed_cell_and_a_false_one(state: ReviewState, tmp_path: Path) -> None:
+    field = state.report.fields[0]
+    cells = len(field.result.cells)
+    key = state.draw("Ann", 0, (-5, 10, 30.04, 50), "neutrophil", b"jpeg")
+    assert key == (0, cells) and state.cells[key].box == (0.0, 10, 30.0, 50)
+    assert state.cells[key].touches_edge
+    second = state.draw("Ann", 0, (10, 10, 60, 50), "blast", None)
+    call(state, DELETED, (0, 0))
+    assert not state.counts((0, 0)) and state.counts(key)
+    state = again(state, tmp_path)
+    assert state.cells[key].label == "neutrophil" and state.cells[second].label == "blast"
+    assert Store(tmp_path).thumbnail(field.result.file, key[1]) == b"jpeg"
+    state.undo("Ann")
+    state.undo("Ann")
+    assert state.cells[second].label is None and not state.counts(second)
+    third = state.draw("Ann", 0, (10, 10, 60, 50), "monocyte", None)
+    assert third == (0, cells + 2)  # a number is never given twice
+    with pytest.raises(ChangeError, match="too small"):
+        state.draw("Ann", 0, (1, 1, 3, 90), "monocyte", None)
+    with pytest.raises(ChangeError, match="no such field"):
+        state.draw("Ann", 7, (1, 1, 30, 90), "monocyte", None)
+
+
+def test_rows_cannot_be_changed(state: ReviewState, tmp_path: Path) -> None:
+    call(state, "monocyte", (0, 0))
+    with sqlite3.connect(tmp_path / "review.sqlite") as database:
+        assert database.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+        for action in ("UPDATE decisions SET who = 'Eve'", "DELETE FROM decisions"):
+            with pytest.raises(sqlite3.IntegrityError, match="only ever added"):
+                database.execute(action)
+
+
+def test_a_report_that_was_counted_anew(state: ReviewState, counted: Path, tmp_path: Path) -> None:
+    call(state, "monocyte", (0, 0), (2, 1))
+    report = load_report(counted)
+    kept = report.fields[:2]
+    fewer = MachineReport(report.folder, "0" * 64, report.info, report.options, kept)
+    state = again(state, tmp_path, fewer)
+    assert state.strays == 1 and state.cells[0, 0].label == "monocyte"
+    assert state.undo("Ann") == [(0, 0)]
+
+
+def test_the_differential_of_the_page(state: ReviewState, counted: Path) -> None:
+    _, results = load_document(counted / "results.json")
+    (machine,) = differentials(results)
+    assert counts.machine(state).counts == machine.counts
+    assert counts.reviewed(state).counts == machine.counts
+    first = [key for key, one in state.cells.items() if one.label == "neutrophil"][:3]
+    call(state, "basophil", first[0])
+    call(state, "artefact", first[1])
+    call(state, DELETED, first[2])
+    shown = counts.side_by_side(state, None, machine)
+    rows = {row["label"]: row for row in shown["rows"]}
+    before = machine.counts["neutrophil"]
+    assert rows["neutrophil"]["reviewed"]["count"] == before - 3
+    assert rows["neutrophil"]["machine"]["count"] == before
+    assert rows["basophil"]["reviewed"]["count"] == 1
+    assert rows["basophil"]["machine"]["percent"] == 0.0
+    assert shown["reviewed"]["artefacts"] == 1
+    assert shown["reviewed"]["classified"] == machine.classified - 2
+    assert shown["cells"] == len(state.cells) - 1 and shown["unreviewed"] == shown["cells"] - 2
+    anna, boris = (counts.reviewed(state, group) for group in state.report.groups)
+    assert anna.group == "anna" and anna.classified + boris.classified == machine.classified - 2
