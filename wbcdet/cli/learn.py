@@ -162,8 +162,6 @@ def _learn(
     import safetensors.torch  # noqa: F401  (torch too)
 
     os.environ.setdefault("YOLO_VERBOSE", "false")  # ultralytics prints when it is imported
-    import ultralytics  # noqa: F401
-
     from wbcdet.inference.weights import WeightsError, load_shipped
     from wbcdet.results.output_folder import OutputError, check_output
     from wbcdet.training.config import TrainingError

@@ -78,7 +78,7 @@ def most_useful(
     """
     torch.set_num_threads(cores())
     state = session.state
-    keys = [key for key, cell in state.cells.items() if cell.there and state.counts(key)]
+    keys = [key for key, cell in state.cells.items() if cell.is_present and state.counts(key)]
     if len(keys) > MAX_CANDIDATES:
         drawn = np.random.default_rng(0).choice(len(keys), MAX_CANDIDATES, replace=False)
         keys = [keys[place] for place in sorted(drawn)]

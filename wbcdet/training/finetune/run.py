@@ -320,7 +320,7 @@ def detector_folds(fields: Sequence[ReviewedField]) -> list[int]:
     return parts
 
 
-def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
+def table_rows(judgement: Judgement) -> Sequence[dict[str, str]]:
     """Return the table as text: type, cells, right before and after with their intervals."""
     return [
         {
@@ -335,7 +335,7 @@ def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
     ]
 
 
-def finding_rows(judgement: DetectorJudgement) -> Sequence[dict[str, Any]]:
+def finding_rows(judgement: DetectorJudgement) -> Sequence[dict[str, str]]:
     """Return the table of the detector as text: where, cells, found before and after, false
     boxes."""
     return [

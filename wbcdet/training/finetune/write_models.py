@@ -157,9 +157,11 @@ def _write_detector(
         torch.save({"model": network.half(), "train_args": network.args}, checkpoint)
         export_detector(checkpoint, out, card["input_size"], judgement.confidence, "")
     written = json.loads((out / "detector.json").read_text(encoding="utf-8"))
-    written.pop("stain", None)  # it sees fields as the one that it was made from does
+    # It sees fields as the one that it was made from does.
+    written.pop("stain", None)
+    if "stain" in card:
+        written["stain"] = card["stain"]
     written |= {
-        **({"stain": card["stain"]} if "stain" in card else {}),
         "name": f"{card['name']}-{name}",
         "version": card["version"],
         "data": card.get("data", []),
