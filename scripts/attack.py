@@ -1,8 +1,9 @@
 """Attack a report as docs/security.md says, and print what withstood.
 
 Works on copies of the report of a `wbcdet count`, with the command itself: its review server is
-killed at random moments while it signs, bits of the journal are flipped, files of the report are
-replaced by links, and requests come without a token, too large or with too much in them.
+killed at random moments while it signs, or may write no file to its end; bits of the journal are
+flipped; files of the report are replaced by links and hard links; and requests come without a
+token, too large, with too much in them, or never whole.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import json
 import random
 import re
+import resource
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -34,13 +37,25 @@ ENTRIES += (".wbcdet.lock", "results.json", "review.sqlite", "review-log.jsonl",
 ENTRIES += (".wbcdet-second.lock", "review-second.sqlite")
 
 
-class Page:
-    """The review server of a report, and requests to it."""
+#: Files of a report that a run adds to.
+ADDED_TO = ("journal/fields.jsonl", "journal/pictures.bin", ".wbcdet.lock", "review.sqlite")
+ADDED_TO += ("review-log.jsonl", "review-second.sqlite")
+#: Connections that are begun and send no request.
+HELD = 600
 
-    def __init__(self, report: Path, *options: str) -> None:
+
+class Page:
+    """The review server of a report, and requests to it; ``largest`` is the size of a file from
+    which on nothing is written to it, as on a full disk."""
+
+    def __init__(self, report: Path, *options: str, largest: int | None = None) -> None:
+        def limit() -> None:
+            if largest is not None:
+                resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+
         self.process = subprocess.Popen(
             [*COMMAND, "review", str(report), *options, "--no-browser", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit,
         )  # fmt: skip
         assert self.process.stdout is not None
         found = None
@@ -48,6 +63,7 @@ class Page:
             if found := re.search(r"http://127.0.0.1:(\d+)/\?token=(\S+)", line):
                 break
         assert found is not None, "the server did not start"
+        self.port = int(found[1])
         self.base = f"http://127.0.0.1:{found[1]}"
         self.cookie = f"wbcdet-review-{found[1]}={found[2]}"
 
@@ -129,6 +145,59 @@ def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
     return kills, signed, whole
 
 
+def full_disk(report: Path, tries: int) -> tuple[int, int, int]:
+    """Return how often signing found no more room, was refused then, and left the report whole."""
+    sizes = [one.stat().st_size for one in (report / "reviewed").rglob("*") if one.is_file()]
+    refused = whole = 0
+    for _ in range(tries):
+        try:
+            page = Page(report, largest=random.randrange(max(sizes)))
+        except AssertionError:  # there is no room for anything
+            refused += 1
+        else:
+            refused += page.write("/api/sign")[0] != 200
+            page.kill()
+        whole += run("review", report, "--check").returncode == 0
+    return tries, refused, whole
+
+
+def hard_links(report: Path, work: Path) -> tuple[int, int]:
+    """Return how many files were hard links to a file elsewhere, and how many changed it."""
+    picture, changed = work / "field.png", 0
+    for name in ADDED_TO:
+        copy, victim = work / "linked", work / "thesis.txt"
+        shutil.rmtree(copy, ignore_errors=True)
+        shutil.copytree(report, copy)
+        data = (copy / name).read_bytes() if (copy / name).exists() else b""
+        (copy / name).unlink(missing_ok=True)
+        victim.write_bytes(data)
+        (copy / name).hardlink_to(victim)
+        run("review", copy, "--check")
+        second_reader(copy)
+        with suppress(AssertionError), served(copy) as page:
+            page.write("/api/sign")
+        run("count", picture, "--out", copy, "--restart")
+        changed += victim.read_bytes() != data
+        victim.unlink()
+    return len(ADDED_TO), changed
+
+
+def held_connections(page: Page) -> tuple[int, float]:
+    """Return the status of a request, and its seconds, while others hold connections."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    held = []
+    for _ in range(HELD):
+        held.append(socket.create_connection(("127.0.0.1", page.port), timeout=10))
+        with suppress(ConnectionError):
+            held[-1].sendall(b"GET / HTTP/1.1\r\nX: ")
+    begun = time.monotonic()
+    status = page.ask("/api/report")[0]
+    took = time.monotonic() - begun
+    for one in held:
+        one.close()
+    return status, took
+
+
 def second_reader(report: Path) -> None:
     """Start the second reader's page, which writes into files of its own, and stop it."""
     with suppress(AssertionError), served(report, "--second"):
@@ -196,11 +265,17 @@ def main(
         shutil.copytree(report, copy)
         print("killed while signing {}, had signed {}, whole {}".format(
             *kills_while_signing(copy, kills)))  # fmt: skip
+        print("no room left while signing {}, refused {}, whole {}".format(*full_disk(copy, kills)))
         print("entries replaced by links {}, let through {}".format(*links(report, work)))
+        print(
+            "files that are hard links {}, changed elsewhere {}".format(*hard_links(report, work))
+        )
         print("bits of the journal flipped {}, unnoticed {}".format(*damage(report, work, bits)))
         with served(copy) as page:
             statuses = [page.ask(path, cookie="")[0] for path in ("/", "/api/report", "/thumb/0/0")]
             print(f"without a token: {statuses}")
+            print("{} connections that send nothing: the page answers {} in {:.1f} s".format(
+                HELD, *held_connections(page)))  # fmt: skip
             before = page.peak_mb()
             status = page.ask("/api/change", b" " * 200_000_000)[0]
             print(f"a body of 200 MB: {status}, {page.peak_mb() - before:.0f} MB more memory")

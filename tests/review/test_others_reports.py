@@ -161,6 +161,58 @@ def test_links_in_a_report_to_review(tmp_path: Path, secret: Path, name: str) ->
     assert [one.name for one in secret.parent.iterdir()] == ["thesis.txt"]
 
 
+@pytest.mark.skipif(not hasattr(os, "link"), reason="no hard links here")
+def test_hard_links(count: Count, tmp_path: Path, secret: Path) -> None:
+    """A file of a report that is another file too is not written in place."""
+    folder_of(tmp_path / "in", 2)
+    count("in", "--out", "out")
+    kept = {}
+    for name in (str(LINES), "journal/pictures.bin", LOCK):
+        out = tmp_path / "linked"
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(tmp_path / "out", out)
+        (out / name).unlink(missing_ok=True)
+        # What it was, so that nothing but the link is wrong; and something that is worth keeping.
+        before = tmp_path / "out" / name
+        secret.write_bytes((before.read_bytes() if before.exists() else b"") + b"mine")
+        kept[name] = secret.read_bytes()
+        os.link(secret, out / name)
+        for more in ((), ("--restart",)):
+            assert "hard link" in one_line(count("in", "--out", "linked", *more))
+        assert secret.read_bytes() == kept[name]
+    report = tmp_path / "out"
+    for name in ("review.sqlite", "review-log.jsonl", LOCK):
+        secret.write_bytes(b"")
+        secret.chmod(0o644)
+        os.link(secret, report / name)
+        if name == "review-log.jsonl":
+            session = Session(report)
+            settle_all(session)
+            with pytest.raises(OutsideError, match="hard link"):
+                session.sign("Ann", "", session.state.last)
+            session.close()
+        else:
+            assert "hard link" in one_line(command("review", report, "--no-browser"))
+        (report / name).unlink()
+        assert secret.read_bytes() == b"" and secret.stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("place", "value"),
+    [
+        ("height", "1e400"), ("width", "-1e400"), ("width", "1" + "0" * 400),
+        ("height", "1" + "0" * 5000), ("width", "9223372036854775808"), ("cells", "[" * 900),
+    ],
+)  # fmt: skip
+def test_numbers_that_no_computer_has(tmp_path: Path, place: str, value: str) -> None:
+    report = make_report(tmp_path, 1)
+    document = json.loads((report / "results.json").read_text())
+    document["fields"][0][place] = "HERE"
+    (report / "results.json").write_text(json.dumps(document).replace('"HERE"', value))
+    said = one_line(command("review", report, "--check"))
+    assert "results.json: not JSON" in said and len(said) < 400
+
+
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
 @pytest.mark.parametrize("name", ["results.json", str(LINES), "review-log.jsonl", "review.sqlite"])
 def test_pipes_are_not_waited_for(tmp_path: Path, name: str) -> None:

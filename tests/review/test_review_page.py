@@ -6,6 +6,8 @@ import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -351,6 +353,71 @@ def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> Non
     tab.click("#light-button")
     tab.click("#light-reset")
     assert tab.evaluate("getComputedStyle(document.querySelector('.tile img')).filter") == "none"
+    page.close()
+
+
+def test_a_moved_box_is_signed(report: Path, browser: Any, serve: Serve) -> None:
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(browser, server.url)
+    tab = page.tab
+    page.press("Control+a", "m")  # all that is unclassified, in bulk
+    page.says("cells: monocyte")
+    tab.select_option("#slide", label="anna")
+    page.progress(f"of {CELLS // 2} reviewed")
+    tab.locator("#gallery").focus()
+    page.press("Home", "Enter", "r")
+    key = tab.locator("#field-name").inner_text().split(" (")[0]
+    page.press("ArrowRight", "ArrowRight", "ArrowDown", "Shift+ArrowRight", "Enter")
+    page.says("Box of cell")
+    tab.click("#sign-button")
+    sync_api.expect(tab.locator("#sign-slide")).to_have_value("anna")
+    tab.click("#sign-go")
+    sync_api.expect(tab.locator("#sign-error")).to_have_text("Signed.", timeout=60000)
+    page.press("Escape")
+
+    (moved,) = (r for r in rows(report / "reviewed" / "changes.csv") if r["box"] == "moved")
+    assert moved["file"] == key
+    box = [float(moved[side]) for side in ("x_min", "y_min", "x_max", "y_max")]
+    document = json.loads((report / "reviewed" / "results.json").read_text())
+    (field,) = (one for one in document["fields"] if one["file"] == key)
+    (cell,) = (one for one in field["cells"] if str(one["id"]) == moved["id"])
+    machine = json.loads((report / "results.json").read_text())
+    (before,) = (one for one in machine["fields"] if one["file"] == key)
+    (was,) = (one for one in before["cells"] if str(one["id"]) == moved["id"])
+    assert cell["box"] == box and was["box"] != box and box[0] > was["box"][0]
+    # The sheet of the slide that was signed says how its own cells were looked at, not others.
+    sheet = (report / "reviewed" / "report.html").read_text()
+    bulk = sum(r["how"] == "in bulk" for r in rows(report / "reviewed" / "changes.csv")
+               if r["file"].startswith(str(Path(key).parent)))  # fmt: skip
+    assert f"{CELLS // 2} cells: {bulk} confirmed together with others" in sheet
+    assert sheet.count("Reviewed and signed by Ann") == 1 and sheet.count("Not signed.") == 1
+    server.kill()
+    done = subprocess.run(
+        [sys.executable, "-m", "wbcdet", "review", str(report), "--check"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    page.close()
+
+
+def test_on_a_telephone(report: Path, browser: Any, serve: Serve) -> None:
+    """The cells have the page, and every bar scrolls sideways."""
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(
+        browser, server.url, viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True
+    )
+    tab = page.tab
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.locator("#gallery").bounding_box()["height"] > 300
+    assert tab.locator("#sign-button").bounding_box()["x"] < 390 - 40
+    tab.locator(".tile").nth(1).tap()
+    tab.locator("#actions [data-label='basophil']").tap()
+    page.says("1 cell: basophil")
+    tab.locator("#fields-button").tap()
+    sync_api.expect(tab.locator("#fields-list .card").first).to_be_visible()
+    assert tab.locator("#fields-list").bounding_box()["height"] > 300
+    tab.locator("#fields-search").press("Escape")  # nothing typed: back to the gallery
+    assert tab.locator("#gallery").is_visible()
     page.close()
 
 

@@ -17,6 +17,7 @@ import cv2
 import numpy as np
 import pytest
 from conftest import REPOSITORY, heed_ctrl_c
+from serving import CHROMIUM
 from streaming import (
     HEIGHT,
     WIDTH,
@@ -106,6 +107,31 @@ def test_annotated_video_has_every_frame(report: Path, video: Path) -> None:
 
     with av.open(str(report / "video.mp4")) as made, av.open(str(video)) as given:
         assert sum(1 for _ in made.decode(video=0)) == sum(1 for _ in given.decode(video=0))
+
+
+def test_identifiers_and_the_printed_page(report: Path) -> None:
+    """Written again from what was counted, with what the laboratory calls the slide."""
+    again = report.parent / "again"
+    shutil.copytree(report, again)
+    given = ("--patient", "<P-1>", "--order", "O-2")
+    done = start("stream", "--out", again, "--no-annotate", *given)
+    _, err = done.communicate(timeout=120)
+    assert done.returncode == 0, err
+    page = (again / "report.html").read_text(encoding="utf-8")
+    assert "Patient: <b>&lt;P-1&gt;</b>" in page and "Order: <b>O-2</b>" in page
+    (again / "ids.csv").write_text("group,patient\nslide-1,P-7\nslide-4,P-8\n")
+    pdf = ("--pdf",) if CHROMIUM else ()
+    done = start("stream", "--out", again, "--no-annotate", "--ids", again / "ids.csv", *pdf)
+    out, err = done.communicate(timeout=180)
+    assert done.returncode == 0, err
+    assert "--ids: no slide is called slide-4" in out
+    assert "Patient: <b>P-7</b>" in (again / "report.html").read_text(encoding="utf-8")
+    if CHROMIUM:
+        assert (again / "report.pdf").read_bytes().startswith(b"%PDF") and "report.pdf" in out
+    done = start("stream", "--out", again, "--patient", "a\nb")
+    assert done.wait(timeout=60) == 2
+    done = start("stream", "--out", again, "--patient", "P", "--ids", again / "ids.csv")
+    assert done.wait(timeout=60) == 2
 
 
 def test_other_programs_get_the_views(report: Path, command: Command) -> None:

@@ -12,7 +12,7 @@ from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import slide_of
 from wbcdet.io.slides.open import is_slide
-from wbcdet.io.source import Source
+from wbcdet.io.source import Source, expanded
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
 from wbcdet.report.journal import Journal, JournalError
@@ -35,7 +35,7 @@ class MixedError(WbcdetError, ValueError):
 def is_named_slide(text: str, *, wanted: bool) -> bool:
     """Say whether what a user named is a slide."""
     try:
-        return is_slide(Path(text).expanduser(), wanted=wanted)
+        return is_slide(expanded(text), wanted=wanted)
     except (OSError, ValueError):
         return False
 

@@ -21,7 +21,7 @@ from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
 from wbcdet.io.source import Source
 from wbcdet.records import Cell, FieldResult
-from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.schemas import JsonObject, parse_json
 
 #: Core of a part in pixels of its level, and what neighbours share beyond it, µm: more than the
 #: largest cell.
@@ -281,7 +281,7 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
         FieldError: it is no such file.
     """
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_bytes())
     except OSError as error:
         raise FieldError(f"--zone {path}: cannot be read ({error.strerror})") from error
     except ValueError as error:

@@ -28,15 +28,15 @@ from wbcdet.cli.options import (
     stop,
     writing,
 )
+from wbcdet.cli.sheet_options import Ids, Order, Patient, Pdf, Slide, check_browser, identifiers
 from wbcdet.records import NOTICE
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from wbcdet.batch.counted_field import Engine
     from wbcdet.batch.slide_count import SlideCount
     from wbcdet.batch.slides import SlideOptions
-    from wbcdet.differential.identifiers import Identifiers
     from wbcdet.io.discover import SearchResult
     from wbcdet.io.source import Source
     from wbcdet.report.counts import CountOptions, ReportCounts
@@ -87,27 +87,11 @@ def count(
         typer.Option("--dedupe", help="Find overlapping fields; count the cells they share once."),
     ] = False,
     ranges: Ranges = None,
-    patient: Annotated[
-        str, typer.Option(metavar="TEXT", help="Patient identifier for the sheet.")
-    ] = "",
-    order: Annotated[
-        str, typer.Option(metavar="TEXT", help="Order identifier for the sheet.")
-    ] = "",
-    slide: Annotated[
-        str, typer.Option(metavar="TEXT", help="Slide identifier for the sheet.")
-    ] = "",
-    ids: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="FILE",
-            help="The same for several slides: CSV with group, patient, order, slide.",
-            show_default=False,
-        ),
-    ] = None,
-    pdf: Annotated[
-        bool,
-        typer.Option("--pdf", help="Print report.pdf too; needs Chromium, Chrome or Edge."),
-    ] = False,
+    patient: Patient = "",
+    order: Order = "",
+    slide: Slide = "",
+    ids: Ids = None,
+    pdf: Pdf = False,
     zone: Annotated[
         Path | None,
         typer.Option(
@@ -164,9 +148,14 @@ def count(
     if engine not in ("local", "ray") and not engine.startswith("ray://"):
         stop(f"--engine {engine}: give local, ray or ray://HOST:PORT")
     options = _options(group_by, target, exclude_edge, skip_bad, dedupe, ranges)
-    options = replace(options, identifiers=_identifiers(group_by, patient, order, slide, ids))
+    if ids is not None and group_by is None:
+        stop("--ids names several slides: say with --group-by which field is of which")
+    from wbcdet.differential.differential import ALL
+
+    called = identifiers(ALL, patient, order, slide, ids, several=group_by is not None)
+    options = replace(options, identifiers=called)
     if pdf:
-        _check_browser()  # before an hour of counting
+        check_browser()
 
     from wbcdet.batch.slides import SlideOptions
     from wbcdet.report.job import Job
@@ -251,37 +240,6 @@ def _options(
         return CountOptions(group_by, exclude_edge, skip_bad, dedupe, target, read_ranges(ranges))
     except (GroupingError, TableError) as error:
         stop(str(error))
-
-
-def _identifiers(
-    group_by: str | None, patient: str, order: str, slide: str, ids: Path | None
-) -> Mapping[str, Identifiers]:
-    from wbcdet.differential.csv_table import TableError
-    from wbcdet.differential.differential import ALL
-    from wbcdet.differential.identifiers import Identifiers, read_identifiers
-
-    try:
-        one = Identifiers(patient.strip(), order.strip(), slide.strip())
-        if ids is None and not one:
-            return {}
-        if one and (group_by is not None or ids is not None):
-            stop("--patient, --order and --slide are of one slide; name several with --ids FILE")
-        if ids is None:
-            return {ALL: one}
-        if group_by is None:
-            stop("--ids names several slides: say with --group-by which field is of which")
-        return read_identifiers(ids)
-    except (TableError, ValueError) as error:
-        stop(str(error))
-
-
-def _check_browser() -> None:
-    from wbcdet.report.pdf import PdfError, find_chromium
-
-    try:
-        find_chromium()
-    except PdfError as error:
-        stop(f"--pdf: {error}")
 
 
 def _search(

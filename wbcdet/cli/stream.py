@@ -31,6 +31,7 @@ from wbcdet.cli.options import (
     load_analyzer,
     stop,
 )
+from wbcdet.cli.sheet_options import Ids, Order, Patient, Pdf, Slide, check_browser, identifiers
 from wbcdet.records import NOTICE
 from wbcdet.utils.progress import progress
 from wbcdet.utils.web.bind import HOST, ListenError, listen
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.inference.run_info import StreamInfo
     from wbcdet.report.counts import ReportCounts
+    from wbcdet.stream.report import ReportOptions
     from wbcdet.stream.runner import Options, Outcome
     from wbcdet.stream.sources.base import FrameSource
     from wbcdet.stream.store import StreamStore
@@ -118,6 +120,11 @@ def stream(
         bool, typer.Option("--save-video", help="Write the annotated picture to OUT/video.mp4.")
     ] = False,
     ranges: Ranges = None,
+    patient: Patient = "",
+    order: Order = "",
+    slide: Slide = "",
+    ids: Ids = None,
+    pdf: Pdf = False,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
     settings: ModelSettings = DEFAULTS,
@@ -131,16 +138,21 @@ def stream(
     Writes OUT/report.html, differential.csv, cells.csv (one row a cell), OUT/crops/, OUT/views/
     (the best view of each cell), OUT/mosaic/ (the scanned area with all cells) and events.csv.
     """
+    from wbcdet.stream.report import ReportOptions, slide_name
     from wbcdet.stream.runner import Options
     from wbcdet.utils.parallel import cores
 
+    if pdf:
+        check_browser()
+    called = identifiers(slide_name(1), patient, order, slide, ids, several=False)
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:
         opened = _open(source, idle_stop, transport.value, restart=restart)
         task = _Task(
-            opened, out, options, display, page, save_video, restart, not no_annotate, quiet
-        )
+            opened, out, options, display, page, save_video, restart, quiet,
+            ReportOptions(options.ranges, target, not no_annotate, called, pdf),
+        )  # fmt: skip
         # Frames come one by one: all cores work on each.
         done = _count(task, load_analyzer(settings, weights=weights, threads=cores()))
     except KeyboardInterrupt:
@@ -165,8 +177,8 @@ class _Task:
     page: _Page | None
     save_video: bool
     restart: bool
-    annotate: bool
     quiet: bool
+    report: ReportOptions
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -215,14 +227,14 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
     from wbcdet.report.job import Job
     from wbcdet.report.job import opened as journal_opened
     from wbcdet.report.journal import JournalError
+    from wbcdet.report.pdf import PdfError
     from wbcdet.results.output_folder import OutputError
-    from wbcdet.stream.report import ReportOptions, finish
+    from wbcdet.stream.report import finish
     from wbcdet.stream.resume import begin
     from wbcdet.stream.store import StreamStore
     from wbcdet.utils.lock import LockedError
 
     out = task.out
-    report_options = ReportOptions(task.options.ranges, task.options.target, task.annotate)
     try:
         with journal_opened(Job((), out, restart=task.restart, command="stream")) as journal:
             begin(out, journal, analyzer.info(), restart=task.restart)
@@ -245,10 +257,12 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
                 _settle(analyzer, store, quiet=task.quiet)
             store.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(store.views()), task.quiet) as tick:
-                counts = finish(out, journal, store, report_options, tick)
+                counts = finish(out, journal, store, task.report, tick)
                 return _Done(counts, outcome, store.run)
     except (LockedError, OutputError) as error:
         stop(str(error))
+    except PdfError as error:
+        stop(f"the report is in {out}, without report.pdf: {error}", EXIT_SOME_FAILED)
     except ResumeError as error:
         stop(f"{out}: {error}")
     except JournalError as error:
@@ -334,7 +348,7 @@ def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
         elif not task.quiet:
             from wbcdet.stream.display.terminal import print_stream
 
-            print_stream(done.counts, task.out, done.run)
+            print_stream(done.counts, task.out, done.run, pdf=task.report.pdf)
         sys.stdout.flush()
     except BrokenPipeError:
         close_pipe()

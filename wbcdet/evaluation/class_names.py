@@ -20,38 +20,50 @@ NOT_WHITE = "not-white"
 IGNORE = "ignore"
 
 #: Words that stand for a class, as patterns of whole words without accents: English and Latin,
-#: Spanish, Portuguese, Italian, French, German, Polish, Turkish, Russian.
+#: Spanish, Portuguese, Italian, French, German, Dutch, Polish, Turkish, Russian.
 _WORDS = {
-    "eosinophil": r"eo|eosi?n?o?|eosin|eosi?nof\w*|eosi?noph\w*|eoz[iy]n\w*|эо|эоз\w*",
-    "lymphocyte": r"ly|lymp?h?o?|lymphoc\w*|lymphoz\w*|linfo?|linfoc\w*|limfo?|limfoc\w*"
-    r"|lenfosit\w*|лимфо?|лимфоц\w*",
-    "monocyte": r"mo|mono?|monoc[iy]\w*|monozyt\w*|monosit\w*|моно?|моноц\w*",
-    "neutrophil": r"ne|neut?r?o?|neutrof\w*|neutroph\w*|notrofil\w*|неит|неитро?|неитрофил\w*",
-    "basophil": r"ba|baso?|basof\w*|basoph\w*|bazo?|bazof\w*|базо?|базофил\w*",
-    "other": r"others?|otros?|otras?|outros?|outras?|altri|altre|autres?|andere|sonstige|inne|diger"
+    "eosinophil": r"eo|eosi?n?o?|eosin|eosi?nof\w*|eosi?noph\w*|eoz[iy]n\w*|эо|эоз\w*"
+    r"|kwasochlonn\w*|pne",
+    "lymphocyte": r"ly|lymp?h?o?|lymphoc\w*|lymphoz\w*|lymfo[cs]\w*|linfo?|linfoc\w*|limfo?"
+    r"|limfoc\w*|lenfosit\w*|лимфо?|лимфоц\w*",
+    "monocyte": r"mo|mono?|monoc[iy]\w*|monozyt\w*|monosit\w*|monosyt\w*|моно?|моноц\w*",
+    "neutrophil": r"ne|neut?r?o?|neutrof\w*|neutroph\w*|notrofil\w*|obojetnochlonn\w*|pnn|неит"
+    r"|неитро?|неитрофил\w*",
+    "basophil": r"ba|baso?|basof\w*|basoph\w*|bazo?|bazof\w*|zasadochlonn\w*|pnb|базо?|базофил\w*",
+    "other": r"others?|otros?|otras?|outros?|outras?|altr[aeio]|autres?|andere|sonstige|inne|diger"
     r"|другие|другое|прочие",
-    "artefact": r"artefac?t?\w*|artifact\w*|artefakt\w*|debris?|артефакт\w*",
-    WHITE_CELL: r"wbcs?|leu[ck]oc[iy]t\w*|leukozyt\w*|lokosit\w*|леикоцит\w*",
+    "artefact": r"artefac?t?\w*|artifact\w*|artefakt\w*|sujeira|debris?|артефакт\w*",
+    WHITE_CELL: r"wbcs?|leu[ck]oc[iy]t\w*|leukozyt\w*|lokosit\w*|akyuvar\w*|леикоцит\w*",
     NOT_WHITE: r"rbcs?|platelets?|plts?|backgrounds?|erythroc\w*|erythrozyt\w*|eritroc[iy]t\w*"
-    r"|eritrosit\w*|hematies?|thromboc\w*|thrombozyt\w*|tromboc[iy]t\w*|trombosit\w*|plaquetas?"
-    r"|plaquettes?|piastrin\w*|hintergrund|fondo|фон|эритроцит\w*|тромбоцит\w*",
+    r"|eritrosit\w*|erytrocyt\w*|alyuvar\w*|hemacia|hematies?|thromboc\w*|thrombozyt\w*|tromboc[iy]t\w*|trombosit\w*|plaquetas?"
+    r"|plaquettes?|piastrin\w*|plytk\w*|hintergrund|s?fondo|fundo|tlo|zemin|фон|эритроцит\w*|тромбоцит\w*",
     IGNORE: r"ignored?",
 }
 #: Neutrophils of one shape; of another type where the name says so.
 _PARTS = (
     r"seg|segm|segment\w*|seg\w*neut\w*|band|bands|banda|bandas|band\w*neut\w*|stab|stabs|stabkern\w*"
-    r"|stab\w*neut\w*|rods?|bne|sne|ngs|ngb|pmns?|polys?|polymorph\w*|baston\w*|cayado\w*|abaston\w*"
+    r"|stab\w*neut\w*|rods?|bne|sne|ngs|ngb|pmns?|polys?|polymorph\w*|baston\w*|bastao|bastoes?|cayado\w*|abaston\w*|paleczk\w*|podzielon\w*|comak\w*|parcali"
     r"|палочк\w*|сегмент\w*|с\W?я|п\W?я"
 )
-#: Parts of Chinese and Japanese names.
+#: Parts of Chinese, Japanese and Korean names.
 _SIGNS = {
-    "eosinophil": ("嗜酸", "好酸"),
-    "basophil": ("嗜碱", "嗜鹼", "好塩基"),
-    "lymphocyte": ("淋巴", "リンパ"),
-    "monocyte": ("单核", "單核", "単球"),
-    "neutrophil": ("中性", "好中", "分叶", "分葉", "杆状", "桿狀"),
-    WHITE_CELL: ("白细胞", "白細胞", "白血球"),
-    NOT_WHITE: ("红细胞", "紅細胞", "红血球", "紅血球", "赤血球", "血小板", "背景"),
+    "eosinophil": ("嗜酸", "好酸", "호산구"),
+    "basophil": ("嗜碱", "嗜鹼", "好塩基", "호염기구"),
+    "lymphocyte": ("淋巴", "リンパ", "림프구"),
+    "monocyte": ("单核", "單核", "単球", "단핵구", "단구"),
+    "neutrophil": ("中性", "好中", "分叶", "分葉", "杆状", "桿狀", "호중구", "중성구"),
+    WHITE_CELL: ("白细胞", "白細胞", "白血球", "백혈구"),
+    NOT_WHITE: (
+        "红细胞",
+        "紅細胞",
+        "红血球",
+        "紅血球",
+        "赤血球",
+        "血小板",
+        "背景",
+        "적혈구",
+        "혈소판",
+    ),
     "artefact": ("伪影", "偽影", "杂质"),
     "other": ("其他", "其它", "その他"),
 }
@@ -76,6 +88,10 @@ _LONG_NAMES = {
     "globulo blanco": WHITE_CELL,
     "globule blanc": WHITE_CELL,
     "globulo bianco": WHITE_CELL,
+    "globuli bianchi": WHITE_CELL,
+    "globulo branco": WHITE_CELL,
+    "krwinki biale": WHITE_CELL,
+    "biale krwinki": WHITE_CELL,
     "white": WHITE_CELL,
     "red cell": NOT_WHITE,
     "red blood cell": NOT_WHITE,
@@ -84,6 +100,12 @@ _LONG_NAMES = {
     "globulo rojo": NOT_WHITE,
     "globule rouge": NOT_WHITE,
     "globulo rosso": NOT_WHITE,
+    "globuli rossi": NOT_WHITE,
+    "globulo vermelho": NOT_WHITE,
+    "krwinki czerwone": NOT_WHITE,
+    "czerwone krwinki": NOT_WHITE,
+    "plytki krwi": NOT_WHITE,
+    "arka plan": NOT_WHITE,
     "blutplattchen": NOT_WHITE,
     "not white": NOT_WHITE,
 }
@@ -126,6 +148,8 @@ def standard_type(name: str, mapping: Mapping[str, str] | None = None) -> str | 
 def understand(name: str) -> ClassName:
     """Interpret a name, where every word of it is understood and all agree."""
     plain = _plain(name)
+    if "?" in name:  # who labelled it was not sure
+        return ClassName(None)
     if plain in _LONG_NAMES:
         return ClassName(_LONG_NAMES[plain])
     if any(sign in plain for sign in _OTHERWISE_SIGNS):
@@ -200,12 +224,14 @@ def _plain(name: str) -> str:
     """Lower case, no accents, numbers or plural: ``03_Neutrophils`` is ``neutrophil``."""
     # "BandNeutrophil" is two words.
     text = re.sub(r"(?<=[^\W\d_A-Z])(?=[A-Z])", " ", name)
-    text = unicodedata.normalize("NFKD", text.casefold())
+    text = unicodedata.normalize("NFKD", text.casefold().translate(_UNACCENTED))
     text = "".join(sign for sign in text if not unicodedata.combining(sign))
     words = re.sub(r"[\W\d_]+", " ", text).split()
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
 
 
+#: Letters whose accent is no sign of its own.
+_UNACCENTED = str.maketrans("łøıđ", "loid")
 _KINDS = {kind: re.compile(pattern) for kind, pattern in _WORDS.items()}
 _PART = re.compile(_PARTS)
 _PLAIN_SIGNS = {kind: tuple(_plain(sign) for sign in signs) for kind, signs in _SIGNS.items()}

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -84,15 +86,20 @@ class LabelFolder:
         return path.relative_to(self.root).as_posix()
 
     def paired(
-        self, labels: Iterable[Path], parse: Callable[[Path, tuple[int, int]], list[LabelledObject]]
+        self,
+        labels: Iterable[Path],
+        parse: Callable[[Path, tuple[int, int]], list[LabelledObject]],
+        named: Callable[[Path], str] = lambda path: path.name,
     ) -> list[LabelledField]:
         """Return pictures with a label file each, paired by :func:`path_key`.
 
         Args:
             labels: the label files.
             parse: from a file and the picture's size to its objects; raises ``ValueError``.
+            named: what a file that has no picture of its name calls its picture.
         """
         waiting = {path_key(self.below(path)): path for path in labels}
+        self._pair_by_name(waiting, named)
         taken, fields = set(), []
         for source in self.pictures:
             key = path_key(source.name)
@@ -116,6 +123,20 @@ class LabelFolder:
             if key not in taken:
                 self.note("label-without-picture", self.below(path), "no picture of its name")
         return fields
+
+    def _pair_by_name(
+        self, waiting: dict[tuple[str, ...], Path], named: Callable[[Path], str]
+    ) -> None:
+        """Give labels of other names the keys of the only pictures that they can mean."""
+        pictures = {path_key(source.name) for source in self.pictures}
+        alone: dict[str, list[tuple[str, ...]]] = defaultdict(list)
+        for key in pictures - waiting.keys():
+            alone[key[-1]].append(key)
+        for key in [key for key in waiting if key not in pictures]:
+            name = without_upload_id(named(waiting[key]))
+            meant = alone.get(path_key(name if "." in name else f"{name}.")[-1], [])
+            if len(meant) == 1 and meant[0] not in waiting:
+                waiting[meant[0]] = waiting.pop(key)
 
     def class_of(self, name: str) -> ClassCount:
         """Return the entry of a class; asking for a new class adds it."""
@@ -211,6 +232,11 @@ def read_text(path: Path) -> str:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return data.decode("utf-16", errors="replace")
     return data.decode("utf-8-sig", errors="replace")
+
+
+def without_upload_id(name: str) -> str:
+    """Return the name that a file had before Label Studio put eight signs of its own before it."""
+    return re.sub(r"^[0-9a-f]{8}-(?=.)", "", name)
 
 
 def path_key(name: str) -> tuple[str, ...]:

@@ -5,6 +5,7 @@ Every decoder ends here: what a sample means is decided once, not by format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
 from io import BytesIO
 from typing import TYPE_CHECKING
@@ -37,7 +38,7 @@ _GAMMAS = (0.2, 1.2)
 #: Share by which a gamma may differ from the usual one and mean it.
 _SAME_GAMMA = 0.03
 #: Curves of brightness by their number in ITU-T H.273: straight, and PQ and HLG.
-_LINEAR, _HIGH_CONTRAST = 8, (16, 18)
+_LINEAR, HIGH_CONTRAST_CURVES = 8, (16, 18)
 HIGH_CONTRAST = "its brightness is that of high contrast (HDR); save it again without"
 #: Remark on a picture whose fourth channel hides all of it: cameras' programs leave it empty.
 ALL_CLEAR = "wholly transparent, which is passed over"
@@ -58,6 +59,7 @@ def eight_bit(
     alpha: np.ndarray | None = None,
     *,
     premultiplied: bool = False,
+    profile: bytes = b"",
 ) -> Pixels:
     """Scale values to 8 bits and lay them on white.
 
@@ -66,10 +68,21 @@ def eight_bit(
         factor: one for all channels, as a stretch of each by itself would change the stain.
         alpha: (height, width, 1) float, 0 transparent to 1 opaque; None for an opaque picture.
         premultiplied: the values have been multiplied by alpha already.
+        profile: of colours other than sRGB's, which they are brought to before they are scaled:
+            of the shadows of straight samples, 8 bits keep little.
+
+    Returns:
+        as many channels as were given; three where grey has a profile that is followed.
+
+    Raises:
+        ValueError: it is no profile of such pictures.
     """
-    out = np.empty(deep.shape, np.uint8)
+    convert = _deep_conversion(profile, deep.shape[2]) if profile else None
+    out = np.empty((*deep.shape[:2], 3 if convert else deep.shape[2]), np.uint8)
     for rows in _strips(deep):
         scaled = deep[rows].astype(np.float32) * factor
+        if convert is not None:
+            scaled = convert(scaled.astype(np.float32, copy=False))
         if alpha is not None:
             part = alpha[rows]
             scaled = scaled * (1.0 if premultiplied else part) + 255.0 * (1.0 - part)
@@ -94,14 +107,56 @@ def unsigned(values: np.ndarray) -> np.ndarray:
     return result
 
 
-def from_samples(values: np.ndarray, remarks: list[str] | None = None) -> Pixels:
-    """Convert a whole picture of 8 to 16 bits a sample to BGR.
+def _deep_conversion(
+    profile: bytes, channels: int
+) -> Callable[[npt.NDArray[np.float32]], npt.NDArray[np.float32]] | None:
+    """Return what brings colours of 0 to 255, fractions included, to sRGB; None for those of sRGB.
+
+    Raises:
+        ValueError: it is no profile of such pictures.
+    """
+    from imagecodecs import CMS, cms_profile, cms_transform
+
+    mode = "L" if profile[16:20] == b"GRAY" else "RGB"
+    if mode == "L" and channels == 3:
+        raise ValueError("grey profile of a colour picture")
+    if _transform(profile, mode) is None:
+        return None
+    target = cms_profile("srgb")
+
+    def convert(scaled: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        deep = np.rint(np.clip(scaled, 0.0, 255.0) * 257).astype(np.uint16)
+        if mode == "L":
+            deep = deep[:, :, 0]
+        elif channels == 1:
+            deep = np.repeat(deep, 3, 2)
+        turned = cms_transform(
+            np.ascontiguousarray(deep),
+            profile,
+            target,
+            colorspace="gray" if mode == "L" else "rgb",
+            outcolorspace="rgb",
+            intent=CMS.INTENT.RELATIVE_COLORIMETRIC,
+            flags=CMS.FLAGS.BLACKPOINTCOMPENSATION,
+        )
+        result: npt.NDArray[np.float32] = np.asarray(turned, np.float32) / np.float32(257)
+        return result
+
+    return convert
+
+
+def from_samples(
+    values: np.ndarray, remarks: list[str] | None = None, profile: bytes = b""
+) -> Pixels:
+    """Convert a whole picture of 8 to 16 bits a sample to BGR in sRGB.
 
     Args:
         values: (height, width) or (height, width, channels): grey or RGB, with or without alpha
             after them; uint8, uint16 or int16.
-        remarks: takes a line where all of it is transparent.
+        remarks: takes a line where all of it is transparent, or its profile cannot be used.
+        profile: of its colours.
     """
+    remarks = [] if remarks is None else remarks
     values = np.atleast_3d(unsigned(values))
     alpha = None
     if values.shape[2] in (2, 4):
@@ -109,13 +164,49 @@ def from_samples(values: np.ndarray, remarks: list[str] | None = None) -> Pixels
         values = values[:, :, :-1]
         if not alpha.any():
             alpha = None
-            (remarks if remarks is not None else []).append(ALL_CLEAR)
-    if values.dtype != np.uint8 or alpha is not None:
-        deep = values.dtype != np.uint8
-        values = eight_bit(values, sensor_factor(int(values.max())) if deep else 1.0, alpha)
+            remarks.append(ALL_CLEAR)
+    if values.dtype != np.uint8:
+        factor = sensor_factor(int(values.max()))
+        return in_bgr(deep_in_srgb(values, factor, profile, remarks, alpha))
+    if alpha is not None:
+        values = eight_bit(values, 1.0, alpha)
+    return in_srgb(in_bgr(values), profile, remarks)
+
+
+def in_bgr(values: np.ndarray) -> Pixels:
+    """Convert grey (one channel) or RGB of 8 bits to BGR."""
     turn = cv2.COLOR_GRAY2BGR if values.shape[2] == 1 else cv2.COLOR_RGB2BGR
     result: Pixels = cv2.cvtColor(np.ascontiguousarray(values), turn)
     return result
+
+
+def in_srgb(pixels: Pixels, profile: bytes, remarks: list[str]) -> Pixels:
+    """Convert pixels by their colour profile; a profile that cannot be used is remarked."""
+    if not profile:
+        return pixels
+    try:
+        return to_srgb(pixels if pixels.flags.writeable else pixels.copy(), profile)
+    except ValueError:
+        remarks.append(BAD_PROFILE)
+        return pixels
+
+
+def deep_in_srgb(
+    deep: np.ndarray,
+    factor: float,
+    profile: bytes,
+    remarks: list[str],
+    alpha: np.ndarray | None = None,
+    *,
+    premultiplied: bool = False,
+) -> Pixels:
+    """Scale values as ``eight_bit`` does; a profile that cannot be used is remarked."""
+    if profile:
+        try:
+            return eight_bit(deep, factor, alpha, premultiplied=premultiplied, profile=profile)
+        except ValueError:
+            remarks.append(BAD_PROFILE)
+    return eight_bit(deep, factor, alpha, premultiplied=premultiplied)
 
 
 def from_cmyk(ink: np.ndarray, profile: bytes = b"") -> Pixels:
@@ -208,7 +299,7 @@ def coded_profile(code: bytes, remarks: list[str]) -> bytes:
         remarks: takes a line where the curve is that of films of high contrast.
     """
     corners, curve = code if len(code) == 2 else (0, 0)
-    if curve in _HIGH_CONTRAST:
+    if curve in HIGH_CONTRAST_CURVES:
         remarks.append(HIGH_CONTRAST)
     if curve == _LINEAR:
         return measured_profile(1.0, ())

@@ -25,6 +25,7 @@ from wbcdet.io.source import (
     Source,
     as_address,
     as_source,
+    expanded,
     is_url,
     natural_key,
     printable,
@@ -156,7 +157,10 @@ class _Search:
         if is_url(text):
             self._take(*as_address(text))
             return
-        path = Path(text).expanduser()
+        if not text:  # as a variable of the shell that was not set
+            self.found.fields.append(Source(text, Path(), "an empty name was given; check it"))
+            return
+        path = expanded(text)
         try:
             exists, is_folder = os.path.lexists(path), path.is_dir()
         except (OSError, ValueError):
@@ -395,7 +399,10 @@ def _joined(folder: str, name: str) -> str:
 
 
 def _real(path: Path) -> str:
-    return os.path.normcase(os.path.realpath(path))
+    try:
+        return os.path.normcase(os.path.realpath(path))
+    except ValueError:  # a name that no file can have
+        return str(path)
 
 
 def _many(number: int, what: str) -> str:

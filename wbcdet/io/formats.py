@@ -75,6 +75,9 @@ _ZIP = PictureKind("a zip archive or office document", None, "unpack the picture
 _ARCHIVE = PictureKind("an archive", None, "unpack the pictures first", False)
 _OFFICE = PictureKind("an office document", None, "export the picture itself", False)
 _PDF = PictureKind("a PDF document", None, "export the picture itself", False)
+_POINTER = PictureKind(
+    "a placeholder of Git LFS, not the file itself", None, "fetch it: git lfs pull", False
+)
 _WEB = PictureKind("a web page", None, "save the picture itself", False)
 _FILM = PictureKind(
     "a video", None, "count it with wbcdet stream, or save single frames as JPEG or PNG", False
@@ -116,6 +119,10 @@ _WRAPPED: dict[str, PictureKind] = {
     ),
 }  # fmt: skip
 
+#: Formats that none of these wraps, but for the ones named: a file that starts like them is one.
+_PLAIN = frozenset({JPEG, PNG, BMP, WEBP, GIF, HEIC, AVIF, JPEG_XL, JPEG_2000})
+_WRAP = {".mrxs": JPEG, ".nd2": JPEG_2000}
+
 #: Other endings that are read: TIFFs of scanners hold their slide as their first picture.
 _READ: dict[str, PictureKind] = {
     **dict.fromkeys((".jpg", ".jpeg", ".jpe", ".jfif", ".jfi", ".jif", ".jps", ".mpo"), JPEG),
@@ -130,6 +137,7 @@ _READ: dict[str, PictureKind] = {
     ".jxl": JPEG_XL,
     **dict.fromkeys((".jp2", ".j2k", ".j2c", ".jpc", ".jpf", ".jpx", ".jpm", ".jph"), JPEG_2000),
     **dict.fromkeys((".ppm", ".pgm", ".pbm", ".pnm"), PNM),
+    ".jls": JPEG,
 }
 
 _OTHERS: dict[str, PictureKind] = {
@@ -140,6 +148,7 @@ _OTHERS: dict[str, PictureKind] = {
     **dict.fromkeys((".h5", ".hdf5"), _HDF5),
     **dict.fromkeys((".svg", ".eps", ".ps", ".ai", ".emf", ".wmf"), _DRAWING),
     **dict.fromkeys((".tga", ".pcx", ".sgi", ".xcf", ".dds", ".qoi", ".bpg", ".flif"), _OLD),
+    **dict.fromkeys((".pam", ".pfm", ".ras"), _OLD),
     **dict.fromkeys((".zip", ".cbz"), _ZIP),
     **dict.fromkeys((".rar", ".7z", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".zst"), _ARCHIVE),
     ".pdf": _PDF,
@@ -189,8 +198,12 @@ _MAGIC: tuple[tuple[bytes, PictureKind], ...] = (
     (b"NRRD0", _SCIENCE),
     (b"%!PS", _DRAWING),
     (b"qoif", _OLD),
+    (b"P7\n", _OLD),
+    (b"PF\n", _OLD),
+    (b"Pf\n", _OLD),
     (b"gimp xcf", _OLD),
     (b"%PDF", _PDF),
+    (b"version https://git-lfs", _POINTER),
     (b"PK\x03\x04", _ZIP),
     (b"Rar!", _ARCHIVE),
     (b"7z\xbc\xaf\x27\x1c", _ARCHIVE),
@@ -223,11 +236,12 @@ def picture_kind(path: Path, head: bytes | None = None) -> PictureKind | None:
         None for a file that is no picture and does not call itself one, such as a table.
     """
     suffix = path.suffix.lower()
-    if suffix in _WRAPPED:
-        return _WRAPPED[suffix]
     if head is None:
         head = _head_of(path)
-    return kind_of_bytes(head) or _READ.get(suffix) or _OTHERS.get(suffix)
+    kind = kind_of_bytes(head)
+    if suffix in _WRAPPED and kind not in _PLAIN - {_WRAP.get(suffix)}:
+        return _WRAPPED[suffix]
+    return kind or _READ.get(suffix) or _OTHERS.get(suffix)
 
 
 def kind_of_bytes(head: bytes) -> PictureKind | None:

@@ -7,12 +7,12 @@ convert or copy a picture keep one of them.
 
 from __future__ import annotations
 
-import json
 import re
 from functools import lru_cache
 from pathlib import Path
 
 from wbcdet.utils.safe_files import own_file
+from wbcdet.utils.schemas import parse_json
 
 #: The marker, in every folder that a command wrote (:mod:`wbcdet.results.output_folder`).
 MARKER = "wbcdet-output.json"
@@ -44,7 +44,7 @@ def read_marker(folder: Path) -> dict[str, object] | None:
     """Return the marker of a folder; None without one."""
     try:
         with (folder / MARKER).open("rb") as file:
-            document = json.loads(file.read(100_000))
+            document = parse_json(file.read(100_000))
     except (OSError, ValueError):
         return None
     known = isinstance(document, dict) and document.get("format") == MARKER_FORMAT

@@ -74,9 +74,18 @@ def as_source(text: str) -> Source:
     """Return the file or URL under its name, not yet looked at."""
     if is_url(text):
         return as_address(text)[0]
-    path = Path(text).expanduser()
+    path = expanded(text)
     name = field_name(path)
     return Source(name, path, below=name.rsplit("/", 1)[-1])
+
+
+def expanded(text: str) -> Path:
+    """Return a path with ``~`` expanded, where that is a home; Office and editors begin the names
+    of their own copies with it."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError:
+        return Path(text)
 
 
 def as_slide(text: str) -> tuple[Source, Root]:

@@ -17,15 +17,18 @@ import numpy as np
 
 from wbcdet.io.codecs.by_pillow import decode_by_pillow
 from wbcdet.io.codecs.jpeg_header import is_harmless
-from wbcdet.io.codecs.picture import DAMAGED_DATA, TURNS, in_srgb, upright
+from wbcdet.io.codecs.picture import DAMAGED_DATA, TURNS, upright
 from wbcdet.io.colour import (
     ALL_CLEAR,
     BAD_PROFILE,
     FRACTIONAL,
     Pixels,
+    deep_in_srgb,
     eight_bit,
     from_cmyk,
     from_lab,
+    in_bgr,
+    in_srgb,
     sensor_factor,
 )
 from wbcdet.io.errors import FieldError
@@ -190,10 +193,18 @@ class TiffPicture:
         if layout.inverted:
             # Of the depth that holds all values, as 12 bits in 16.
             values = round(255 / factor) - values.astype(np.int32)
+        premultiplied = layout.alpha == "premultiplied"
+        if layout.bits > 8:
+            found: list[str] = []
+            values = deep_in_srgb(
+                values, factor, layout.profile, found, alpha, premultiplied=premultiplied
+            )
+            for remark in found:
+                self._remark(remark)
+            return in_bgr(values)
         if values.dtype != np.uint8 or factor != 1.0 or alpha is not None:
-            values = eight_bit(values, factor, alpha, premultiplied=layout.alpha == "premultiplied")
-        turn = cv2.COLOR_GRAY2BGR if colours == 1 else cv2.COLOR_RGB2BGR
-        return self._in_srgb(cv2.cvtColor(np.ascontiguousarray(values), turn))
+            values = eight_bit(values, factor, alpha, premultiplied=premultiplied)
+        return self._in_srgb(in_bgr(values))
 
     def _in_srgb(self, pixels: Pixels) -> Pixels:
         found: list[str] = []

@@ -31,6 +31,8 @@ Page = Any
 # What tifffile says of odd tags does not concern the user.
 logging.getLogger("tifffile").addHandler(logging.NullHandler())
 
+#: Bytes at the start of a file that belong to its header.
+_MIN_OFFSET = 8
 #: Largest strip or tile that is unpacked at once, in bytes.
 _MAX_BLOCK = 1 << 28
 #: Uncompressed rows are read in blocks of about this many bytes.
@@ -319,7 +321,7 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         table = np.asarray(key.colormap).reshape(3, -1).T
         # Its values have 16 bits; some programs write 8.
         palette = (table >> 8 if table.max() > 255 else table).astype(np.uint8)
-    turn = int(key.tags.valueof(274, 1))
+    turn = _whole(key.tags.valueof(274, 1))
     profile = key.tags.valueof(34675, b"")
     return Layout(
         key.imagewidth,
@@ -336,12 +338,25 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
     )
 
 
+def _whole(value: object) -> int:
+    """Return the number that a tag holds, whatever type some program gave it; 1 for none."""
+    if isinstance(value, tuple) and len(value) == 2 and value[1]:  # a ratio
+        value = value[0] / value[1]
+    try:
+        return int(value)  # type: ignore[call-overload, no-any-return]
+    except (TypeError, ValueError):
+        return 1
+
+
 def _band(page: Page, plane: int) -> Band:
     """Return a plane of a page that stores channels apart, or (plane 0) all of its channels."""
     key = page.keyframe
     samples = 1 if key.planarconfig == 2 else key.samplesperpixel
     raw = key.is_final and _without_gaps(page)
     band = (_raw_band if raw else _packed_band)(page, plane, samples)
+    # Single blocks without a size were never written, as where a slide is empty.
+    if not band.counts.any() or np.any(band.offsets[band.counts > 0] < _MIN_OFFSET):
+        raise FieldError("file is damaged (TIFF: blocks without a place or size); copy it again")
     # Also what tells a bomb: a header may claim any size, but not hold the blocks for it.
     if np.any(band.counts < 0) or np.any(band.offsets + band.counts > page.parent.filehandle.size):
         raise FieldError("file is cut short; copy it again from its source")

@@ -78,8 +78,9 @@ class JournalEntry:
         try:
             check_line(kind, record)
             entry = cls.from_record(record)
-        except (SchemaError, ValueError, KeyError, TypeError) as error:
-            raise JournalError(f"the line of {file} is damaged: {error}") from error
+        except (SchemaError, ValueError, KeyError, TypeError, OverflowError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise JournalError(f"the line of {file} is damaged: {why}") from error
         result = entry.result
         read = result.failure is None
         # A stream keeps pictures of cells beside those of the entry, a count that of the ground.

@@ -28,15 +28,19 @@ def print_some(console: Console, lines: Sequence[str], style: str) -> None:
         console.print(f"… and {len(lines) - _MAX_ROWS} more in fields.csv", style=style)
 
 
+def unknown_slides(counts: ReportCounts) -> list[str]:
+    """Name the slides of ``--ids`` that the report does not have, in a line."""
+    unknown = sorted(set(counts.options.identifiers) - set(counts.notes))
+    return [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
+
+
 def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     console = terminal()
     print_differentials(console, counts.differentials)
     for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    unknown = sorted(set(counts.options.identifiers) - set(counts.notes))
-    lines = [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
-    for line in [*lines, *_notes(counts)]:
+    for line in [*unknown_slides(counts), *_notes(counts)]:
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     remarks = [
         f"note: {one_line(file)}: {'; '.join(what)}"

@@ -1,17 +1,22 @@
 """Labels as other programs give them back after a person has corrected them there.
 
 Label Studio (JSON, JSON-MIN), COCO JSON, CVAT for images 1.1 and QuPath's GeoJSON are told apart by
-what is in a file, never by its name. Nothing of a file is followed: names in it are compared with
-the names of a report's fields and open no file.
+what is in a file, never by its name; a ZIP file of them, as CVAT and Label Studio hand out, is read
+in memory. Nothing of a file is followed: names in it are compared with the names of a report's
+fields and open no file.
 """
 
 from __future__ import annotations
 
+import io
+import lzma
 import math
+import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -19,9 +24,13 @@ from wbcdet.io.ownership import MARKER
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.schemas import JsonObject, parse_json
+from wbcdet.utils.text import one_line
 
 #: Endings of files that are looked at where a folder is given.
 _SUFFIXES = (".json", ".geojson", ".xml")
+_ZIPPED = (b"PK\x03\x04", b"PK\x05\x06")
+#: Bytes of all files of labels in a ZIP file, unpacked: a small one may hold any number of them.
+_MAX_UNPACKED = 256 << 20
 _FORMATS = "Label Studio JSON, COCO JSON, CVAT for images 1.1 XML or QuPath GeoJSON"
 
 
@@ -57,7 +66,7 @@ def read_corrected(path: Path) -> list[CorrectedField]:
     files = sorted(
         one
         for one in path.rglob("*")
-        if one.suffix.lower() in _SUFFIXES and one.name != MARKER and one.is_file()
+        if one.suffix.lower() in (*_SUFFIXES, ".zip") and one.name != MARKER and one.is_file()
     )
     if not files:
         raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
@@ -69,6 +78,42 @@ def _read_file(path: Path) -> list[CorrectedField]:
         data = path.read_bytes()
     except OSError as error:
         raise CorrectedError(f"{path}: cannot be read: {error.strerror or error}") from error
+    if data.startswith(_ZIPPED):
+        return [one for inner, part in _unzipped(path, data) for one in _read(part, inner)]
+    return _read(data, path)
+
+
+def _unzipped(path: Path, data: bytes) -> Iterator[tuple[Path, bytes]]:
+    """Yield paths and bytes of the files of labels in a ZIP file; none is written anywhere."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            parts = [one for one in archive.infolist() if _is_labels(one.filename)]
+            if not parts:
+                raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
+            # No more than a file's own size is ever unpacked of it.
+            if sum(one.file_size for one in parts) > _MAX_UNPACKED:
+                raise CorrectedError(
+                    f"{path}: its labels take more than {_MAX_UNPACKED >> 20} MB; unpack it, and "
+                    "import one file at a time"
+                )
+            for one in parts:
+                yield path / one_line(one.filename).lstrip("/"), archive.read(one)
+    except CorrectedError:
+        raise
+    except RuntimeError as error:  # a password, or a way of packing that zipfile does not know
+        why = " ".join(str(error).split())[:200]
+        raise CorrectedError(f"{path}: cannot be unpacked ({why}); unpack it first") from error
+    except (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, ValueError, OSError) as error:
+        raise CorrectedError(f"{path}: is a damaged ZIP file; export it again") from error
+
+
+def _is_labels(name: str) -> bool:
+    inner = PurePosixPath(name)
+    hidden = inner.name.startswith(".") or inner.parts[:1] == ("__MACOSX",)
+    return inner.suffix.lower() in _SUFFIXES and inner.name != MARKER and not hidden
+
+
+def _read(data: bytes, path: Path) -> list[CorrectedField]:
     start = data.lstrip(b"\xef\xbb\xbf \t\r\n")[:1]
     try:
         if start == b"<":

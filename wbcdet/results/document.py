@@ -76,8 +76,9 @@ def parse_document(document: Any) -> tuple[RunInfo, list[FieldResult]]:
             results.append(FieldResult.from_dict(entry))
         except KeyError as error:
             raise ResultsError(f"fields[{number}] has no {error.args[0]!r}") from error
-        except (TypeError, ValueError, AttributeError) as error:
-            raise ResultsError(f"fields[{number}] is broken: {error}") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            why = " ".join(str(error).split())[:300]
+            raise ResultsError(f"fields[{number}] is broken: {why}") from error
     try:
         check_results(document)
     except SchemaError as error:

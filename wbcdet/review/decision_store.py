@@ -22,7 +22,8 @@ from typing import Any
 from wbcdet.review.cell_state import RecordedState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.safe_files import make_private, own_file
+from wbcdet.utils.safe_files import make_private, written_file
+from wbcdet.utils.schemas import parse_json
 
 #: The file in the report folder, and the one of the second reader.
 DATABASE, SECOND_DATABASE = "review.sqlite", "review-second.sqlite"
@@ -237,7 +238,7 @@ def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
     for row in rows:
         try:
             found.append(_decision(row))
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: decision {row['id']} is damaged ({error})") from error
     return found
 
@@ -245,9 +246,9 @@ def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
 def _checked(folder: Path, name: str) -> Path:
     """Return the path of a database that is not there yet, or has the tables and triggers of this
     module and nothing else."""
-    path = own_file(folder, name)
+    path = written_file(folder, name)
     for beside in ("-wal", "-shm", "-journal"):
-        own_file(folder, name + beside)
+        written_file(folder, name + beside)
     if not path.exists() or not path.stat().st_size:
         return path
     try:
@@ -285,7 +286,7 @@ def _own_schema() -> set[str]:
 
 
 def _decision(row: Any) -> Decision:
-    box = _box(json.loads(row["box"]))
+    box = _box(parse_json(row["box"]))
     before, after = (_state(row[name]) for name in ("before", "after"))
     plain = {
         name: row[name] for name in ("id", "time", "who", "step", "kind", "of", "file", "cell")
@@ -300,7 +301,7 @@ def _decision(row: Any) -> Decision:
 def _state(text: str | None) -> RecordedState | None:
     if text is None:
         return None
-    value = json.loads(text)
+    value = parse_json(text)
     label, reviewed = value["label"], value["reviewed"]
     if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
         raise ValueError("its label is invalid")

@@ -22,6 +22,7 @@ from wbcdet.review.state import ReviewState, steps_of
 from wbcdet.utils.boxes import Box, iou
 from wbcdet.utils.intervals import wilson
 from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
+from wbcdet.utils.schemas import parse_json
 
 #: What a reader says of a box that they took away, or of a cell that only the other one drew.
 NO_CELL = "no cell"
@@ -118,8 +119,8 @@ def note_shown(store: Store, last: int) -> None:
 
 def _shown(store: Store) -> list[int]:
     try:
-        found = json.loads(store.note(_SHOWN) or "[]")
-    except (ValueError, RecursionError):
+        found = parse_json(store.note(_SHOWN) or "[]")
+    except ValueError:
         return []
     if not isinstance(found, list):
         return []

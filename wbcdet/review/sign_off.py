@@ -82,6 +82,9 @@ def sign(
         for group in state.report.groups
         if slide in (None, group)
     }
+    # Each sheet speaks of its own cells, also where all slides were signed at once; they are as
+    # they were then, or the signature would not be valid any more.
+    slides = {group: _of_slide(entry, progress(state, group)) for group, entry in slides.items()}
     part = session.folder / SIGNING
     try:
         _remove(part)
@@ -93,6 +96,17 @@ def sign(
         raise
     settle(session.folder, log)
     return entry
+
+
+def _of_slide(entry: Signed, done: Mapping[str, int]) -> Signed:
+    """Return a signature with the numbers of the cells of one slide."""
+    return {
+        **entry,
+        "cells": done["cells"],
+        "one_by_one": done["one_by_one"],
+        "in_bulk": done["in_bulk"],
+        "unreviewed": done["unreviewed"],
+    }
 
 
 def valid(session: OpenReview, log: SignatureLog, slide: str) -> SignatureEntry | None:

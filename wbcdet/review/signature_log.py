@@ -10,7 +10,7 @@ from typing import TypedDict
 
 from wbcdet.results.schemas import check_line
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.safe_files import make_private, open_own, own_file, read_own
+from wbcdet.utils.safe_files import make_private, open_own, own_file, read_own, written_file
 from wbcdet.utils.schemas import SchemaError, parse_json
 
 #: The log, in the report folder.
@@ -127,7 +127,7 @@ class SignatureLog:
             "previous": self._tail,
         }
         line = json.dumps(entry, ensure_ascii=False).encode()
-        make_private(self.path)
+        make_private(written_file(self.path.parent, LOG))
         with open_own(self.path, "ab") as file:
             file.truncate(self._end)
             try:

@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from wbcdet.utils.csv_text import harmless
-from wbcdet.utils.safe_files import own_file
+from wbcdet.utils.safe_files import own_file, written_file
 
 EVENTS = "events.csv"
 COLUMNS = ("time", "frame", "event", "text")
@@ -37,7 +37,7 @@ class EventLog:
     """
 
     def __init__(self, out: Path, say: Callable[[str], None] | None) -> None:
-        path = own_file(out, EVENTS)
+        path = written_file(out, EVENTS)
         new = not path.exists() or path.stat().st_size == 0
         self._file = path.open("a", newline="", encoding="utf-8")
         self._table = csv.writer(self._file, lineterminator="\n")

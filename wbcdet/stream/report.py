@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from wbcdet.differential.differential import ALL
 from wbcdet.differential.grouping import FOLDER
+from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.preprocess import crop_cell
 from wbcdet.inference.run_info import RunInfo, StreamInfo
@@ -54,11 +56,26 @@ _FILES = "stream-files"
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """Options of the report: reference ranges, the target, and annotated pictures."""
+    """Options of the report.
+
+    Attributes:
+        ranges: reference ranges.
+        target: of classified cells.
+        annotate: write annotated pictures.
+        identifiers: what the laboratory calls the slides, by ``slide_name``.
+        pdf: print the page as a PDF file too.
+    """
 
     ranges: Mapping[str, ReferenceRange]
     target: int | None = None
     annotate: bool = True
+    identifiers: Mapping[str, Identifiers] = field(default_factory=dict)
+    pdf: bool = False
+
+
+def slide_name(number: int) -> str:
+    """Return what a slide of a run of several is called: the folder of its views."""
+    return f"slide-{number}"
 
 
 def finish(
@@ -78,6 +95,7 @@ def finish(
         tick: called after every view.
 
     Raises:
+        PdfError: the page is written, and not printed.
         OSError: a file cannot be written.
     """
     views = [view for view in store.views() if view.listed]
@@ -94,6 +112,7 @@ def finish(
         exclude_edge=True,
         target=options.target,
         ranges=options.ranges,
+        identifiers=_called(options.identifiers, store.slide),
     )
     info = RunInfo(stream=store.run)
     title = str(store.run.get("source", out.name))
@@ -101,7 +120,7 @@ def finish(
         (view.name, i): row for view in views for i, row in _rows(view)
     }
     counts = finish_count(
-        Job((), out, annotate=options.annotate, command="stream"),
+        Job((), out, annotate=options.annotate, command="stream", pdf=options.pdf),
         [view.name for view in views],
         journal,
         count_options,
@@ -110,6 +129,14 @@ def finish(
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
     return counts
+
+
+def _called(identifiers: Mapping[str, Identifiers], slides: int) -> Mapping[str, Identifiers]:
+    """Return the identifiers by the groups of the report; a run of one slide has no other group
+    than all."""
+    if slides > 1:
+        return identifiers
+    return {ALL if name == slide_name(1) else name: one for name, one in identifiers.items()}
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:
@@ -202,7 +229,7 @@ def _pictures(out: Path, view: View, annotate: bool) -> list[str]:
     for track, cell in zip(_real(view), cells, strict=True):
         if not track.counts:
             continue
-        name = f"{CROPS}/slide-{view.slide}/{cell.label}/cell-{track.number:05}.jpg"
+        name = f"{CROPS}/{slide_name(view.slide)}/{cell.label}/cell-{track.number:05}.jpg"
         write_picture(out, name, to_jpeg(crop_cell(pixels, cell.box, _CROP, _PADDING), _QUALITY))
         made.append(name)
     if annotate:

@@ -298,7 +298,11 @@ class Runner:
         return Overview(
             tuple(
                 RecentCell(
-                    one.number, str(one.label), self._store.thumbnail(one), one.named is not None
+                    one.number,
+                    str(one.label),
+                    one.reason,
+                    self._store.thumbnail(one),
+                    one.named is not None,
                 )
                 for one in counted[:_SHOWN]
             ),

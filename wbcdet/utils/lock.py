@@ -7,7 +7,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.safe_files import own_file
+from wbcdet.utils.safe_files import written_file
 
 #: The lock of a folder. It is there while the folder is written to, and after a process was killed.
 LOCK = ".wbcdet.lock"
@@ -45,7 +45,7 @@ def locked(folder: Path, *names: str) -> Iterator[None]:
 def _held(folder: Path, name: str) -> Iterator[None]:
     from filelock import FileLock, Timeout
 
-    lock = FileLock(own_file(folder, name))
+    lock = FileLock(written_file(folder, name))
     try:
         lock.acquire(timeout=0)
     except Timeout as error:

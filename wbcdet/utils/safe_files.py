@@ -92,6 +92,23 @@ def own_file(folder: Path, name: str) -> Path:
     return path
 
 
+def written_file(folder: Path, name: str) -> Path:
+    """Return a file of a report that is written in place, whether it exists or not.
+
+    Raises:
+        OutsideError: as of :func:`own_file`, or it has another name elsewhere (a hard link): what
+            is written here would change that file too.
+    """
+    path = own_file(folder, name)
+    if path.exists() and path.stat().st_nlink > 1:
+        raise OutsideError(_linked(path))
+    return path
+
+
+def _linked(path: Path) -> str:
+    return f"{path}: is also a file elsewhere (a hard link); put a copy of it in its place"
+
+
 def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
     """Open a plain file, never through a link.
 
@@ -101,7 +118,8 @@ def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
         permissions: of a file that is made, before the umask.
 
     Raises:
-        OutsideError: it is a link, a folder, a device or a pipe.
+        OutsideError: it is a link, a folder, a device or a pipe; or it is to be written, and is a
+            file elsewhere too (a hard link).
         OSError: it cannot be opened.
     """
     own_file(path.parent, path.name)
@@ -110,9 +128,13 @@ def open_own(path: Path, mode: str, permissions: int = 0o666) -> FileIO:
         return os.open(name, flags | _NO_FOLLOW | _NO_WAIT, permissions)
 
     file = FileIO(str(path), mode, opener=opener)
-    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+    now = os.fstat(file.fileno())
+    if not stat.S_ISREG(now.st_mode):
         file.close()
         raise OutsideError(f"{path}: is no plain file; move it away")
+    if file.writable() and now.st_nlink > 1:
+        file.close()
+        raise OutsideError(_linked(path))
     return file
 
 

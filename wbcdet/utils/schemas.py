@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from wbcdet.utils.errors import WbcdetError
+
+#: Whole numbers are those of 64 bits, as in SQLite and numpy.
+_MAX_INT = 2**63
+_MAX_DIGITS = len(str(-_MAX_INT))
 
 #: An object of parsed JSON: the parser knows no types; what is read of it is checked there.
 JsonObject = Mapping[str, Any]
@@ -19,13 +24,14 @@ class SchemaError(WbcdetError, ValueError):
 
 
 def parse_json(data: bytes | str) -> Any:
-    """Parse JSON as the standard has it: no NaN, no infinity, no endless nesting.
+    """Parse JSON as the standard has it: no NaN, no endless nesting; and no number that a computer
+    has none for, such as 1e400.
 
     Raises:
         ValueError: it is not; the message is one line.
     """
     try:
-        return json.loads(data, parse_constant=_refuse)
+        return json.loads(data, parse_constant=_refuse, parse_float=_float, parse_int=_int)
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
 
@@ -70,5 +76,15 @@ def _read(schema: Path) -> Any:
     return json.loads(schema.read_text(encoding="utf-8"))
 
 
+def _float(text: str) -> float:
+    value = float(text)
+    return value if math.isfinite(value) else _refuse(text)
+
+
+def _int(text: str) -> int:
+    value = int(text) if len(text) <= _MAX_DIGITS else _refuse(text)
+    return value if -_MAX_INT <= value < _MAX_INT else _refuse(text)
+
+
 def _refuse(constant: str) -> Any:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant[:30]} is no number that can be used")

@@ -9,9 +9,10 @@ from wbcdet.evaluation.class_names import suggestion
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.classes import has_classes, read_classes
 from wbcdet.evaluation.formats.coco import coco_document, read_coco
+from wbcdet.evaluation.formats.unread import unread_labels
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
-from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key
+from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key, without_upload_id
 
 #: Folders that a message names.
 _NAMED = 8
@@ -36,7 +37,9 @@ def recognise(reading: LabelFolder) -> str:
     if any(is_voc(path) for path in reading.files.get(".xml", [])):
         seen.append("voc")
     pictures = {path_key(source.name) for source in reading.pictures}
-    if any(path_key(reading.below(path)) in pictures for path in label_texts(reading)):
+    texts = [path_key(reading.below(path)) for path in label_texts(reading)]
+    uploaded = [(*folders, without_upload_id(name)) for *folders, name in texts]
+    if not pictures.isdisjoint(texts + uploaded):
         seen.append("yolo")
     if len(seen) > 1:
         raise LabelledError(
@@ -47,6 +50,11 @@ def recognise(reading: LabelFolder) -> str:
         return seen[0]
     if has_classes(reading):
         return "classes"
+    if (other := unread_labels(reading)) is not None:
+        raise LabelledError(
+            f"{reading.root}: no labels that are read: {other}; export them again as COCO, YOLO or "
+            "Pascal VOC, which every labelling tool writes"
+        )
     raise LabelledError(
         f"{reading.root}: no labels found; wbcdet reads one folder a class (neutrophil, lymphocyte "
         "and so on), YOLO text files, COCO JSON and Pascal VOC XML. If it is one of these, say "

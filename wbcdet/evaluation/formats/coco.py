@@ -6,15 +6,18 @@ import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.formats.masks import Box, mask_bounds
 from wbcdet.evaluation.label_reader import (
     LabelFolder,
     LabelledError,
     LabelledObject,
     other_size,
     read_text,
+    without_upload_id,
 )
 from wbcdet.io.source import Source
 from wbcdet.utils.schemas import JsonObject
@@ -31,7 +34,9 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     by_path = {Path(source.path): source for source in reading.pictures}
     by_name: dict[str, list[Source]] = defaultdict(list)
     for source in reading.pictures:
-        by_name[Path(source.name).name.casefold()].append(source)
+        known_as = Path(source.name.casefold())
+        by_name[known_as.name].append(source)
+        by_name[known_as.stem].append(source)
     # A picture that several entries or files list has the boxes of all.
     listed: dict[str, tuple[Source, Entry, list[LabelledObject] | None]] = {}
     for path in reading.files.get(".json", []):
@@ -39,21 +44,27 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
         if document is None:
             continue
         names = _categories(reading, path, document)
-        objects: dict[Any, list[Entry]] = defaultdict(list)
+        objects: dict[str, list[Entry]] = defaultdict(list)
         for annotation in document["annotations"]:
-            objects[annotation.get("image_id")].append(annotation)
+            objects[_number(annotation.get("image_id"))].append(annotation)
         doubtful = _shared_ids(document["images"])
-        known = {image.get("id") for image in document["images"]}
+        known = {_number(image.get("id")) for image in document["images"]}
+        fits = not objects or not known.isdisjoint(objects)
         for image in document["images"]:
             file = str(image.get("file_name"))
             found = _picture(path, file, by_path, by_name)
             if found is None:
                 reading.note("label-without-picture", f"{reading.below(path)}: {file}", "no file")
                 continue
-            number = image.get("id")
+            number = _number(image.get("id"))
+            if not fits:
+                what = "no annotation of the file has the id of a picture in it"
+                reading.note("broken-label", found.name, what)
+                listed[found.name] = found, image, None
+                continue
             if number in doubtful:
                 others = ", ".join(sorted(doubtful[number] - {file}))
-                what = f"has the id {number!r} of {others} too: whose boxes are whose is not known"
+                what = f"has the id {number} of {others} too: whose boxes are whose is not known"
                 reading.note("shared-id", found.name, what)
                 listed[found.name] = found, image, None
                 continue
@@ -63,7 +74,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
             listed[found.name] = found, image, both
         for number, rest in objects.items():
             if number not in known:
-                what = f"{len(rest)} annotations of image id {number!r}, which is not listed"
+                what = f"{len(rest)} annotations of image id {number}, which is not listed"
                 reading.note("label-without-picture", reading.below(path), what)
     fields = []
     for source, image, both in listed.values():
@@ -89,15 +100,21 @@ def coco_document(path: Path) -> JsonObject | None:
     return document if whole else None
 
 
-def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[Any, str]:
+def _number(value: Any) -> str:
+    """Return an id as text: some programs write 7 in one place and "7" or 7.0 in another."""
+    whole = isinstance(value, float) and value.is_integer()
+    return str(int(value) if whole else value)
+
+
+def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[str, str]:
     """Return class names by number."""
-    names: dict[Any, str] = {}
-    said = {a.get("category_id") for a in document["annotations"]}
+    names: dict[str, str] = {}
+    said = {_number(a.get("category_id")) for a in document["annotations"]}
     for category in document["categories"]:
-        number, name = category.get("id"), str(category.get("name"))
+        number, name = _number(category.get("id")), str(category.get("name"))
         if names.get(number, name) != name and number in said:
             raise LabelledError(
-                f"{reading.root}: in {reading.below(path)} the category {number!r} is both "
+                f"{reading.root}: in {reading.below(path)} the category {number} is both "
                 f"{names[number]!r} and {name!r}; export the labels with one number a class"
             )
         names[number] = name
@@ -107,11 +124,11 @@ def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[
     return names
 
 
-def _shared_ids(images: list[Entry]) -> dict[Any, set[str]]:
+def _shared_ids(images: list[Entry]) -> dict[str, set[str]]:
     """Return ids that more than one picture has, with the names of these."""
-    files: dict[Any, set[str]] = defaultdict(set)
+    files: dict[str, set[str]] = defaultdict(set)
     for image in images:
-        files[image.get("id")].add(str(image.get("file_name")))
+        files[_number(image.get("id"))].add(str(image.get("file_name")))
     return {number: names for number, names in files.items() if len(names) > 1}
 
 
@@ -119,11 +136,16 @@ def _picture(
     path: Path, file: str, by_path: dict[Path, Source], by_name: dict[str, list[Source]]
 ) -> Source | None:
     file = file.replace("\\", "/")  # as Windows writes it
+    if "://" in file:
+        file = unquote(urlsplit(file).path).lstrip("/")
     here, above = path.parent, path.parent.parent
     for folder in (here, here / "images", above, above / "images"):
         if folder / file in by_path:
             return by_path[folder / file]
-    same = by_name.get(file.rpartition("/")[2].casefold(), [])
+    last = file.rpartition("/")[2].casefold()
+    # The picture may have been renamed by the labelling tool, or saved in another format.
+    names = (last, without_upload_id(last), last.rpartition(".")[0] or last)
+    same = next((found for name in names if (found := by_name.get(name))), [])
     if len(same) > 1:  # of several, the one whose folders it names too
         parts = Counter(file.casefold().split("/")[:-1])
         shared = [sum((parts & Counter(s.name.casefold().split("/")[:-1])).values()) for s in same]
@@ -138,15 +160,24 @@ def _objects(
     objects = []
     for annotation in annotations:
         try:
-            name = names[annotation["category_id"]]
-            x, y, w, h = (float(value) for value in annotation["bbox"])
-        except (KeyError, TypeError, ValueError):
+            name = names[_number(annotation["category_id"])]
+            box = _box(annotation)
+        except (KeyError, TypeError, ValueError, OverflowError):
             what = f"annotation {annotation.get('id')!r} has no known category or no box"
             reading.note("broken-label", source.name, what)
             return None
         crowd = bool(annotation.get("iscrowd"))
-        objects.append(LabelledObject(name, (x, y, x + w, y + h), crowd))
+        objects.append(LabelledObject(name, box, crowd))
     return objects
+
+
+def _box(annotation: Entry) -> Box:
+    """Return left, top, right and bottom; of an annotation without a box those of its mask."""
+    given = annotation.get("bbox") or []
+    if annotation.get("segmentation") and not any(given):
+        return mask_bounds(annotation["segmentation"])
+    x, y, w, h = (float(value) for value in given)
+    return x, y, x + w, y + h
 
 
 def _field(

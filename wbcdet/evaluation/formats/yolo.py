@@ -15,9 +15,11 @@ from wbcdet.evaluation.label_reader import (
     read_text,
 )
 
-_NAME_FILES = ("classes.txt", "obj.names", "_darknet.labels")
+_NAME_FILES = ("classes.txt", "*.names", "names.txt", "_darknet.labels")
 #: Text files that lie beside labels in many a YOLO folder.
-_NO_LABELS = frozenset(("classes.txt", "train.txt", "val.txt", "valid.txt", "test.txt"))
+_NO_LABELS = frozenset(
+    ("classes.txt", "names.txt", "train.txt", "val.txt", "valid.txt", "test.txt")
+)
 #: Parts of a side beyond which a number must be in pixels.
 _MAX_PARTS = 2.0
 _PERCENT = 100.0
@@ -75,7 +77,7 @@ def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[
         plain = [path for name in _NAME_FILES for path in sorted(reading.root.rglob(name))]
     else:
         lists = [*sorted(above.glob("*.yaml")), *sorted(above.glob("*.yml"))]
-        plain = [above / name for name in _NAME_FILES]
+        plain = [path for name in _NAME_FILES for path in sorted(above.glob(name))]
     found: list[tuple[Path, dict[int, str]]] = []
     for path in lists:
         try:
@@ -96,14 +98,16 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
     width, height = size
     objects = []
     for line, text in enumerate(read_text(path).splitlines(), 1):
-        values = [finite(part) for part in text.split()]
-        if not values:
+        if not text.strip() or text.lstrip().startswith("#"):
             continue
+        values = [value for part in text.split() if (value := finite(part)) is not None]
         # A sixth number is a score; more are the corners of a polygon.
-        polygon = len(values) >= 7 and len(values) % 2 == 1
-        kind, *rest = (value for value in values if value is not None)
-        if len(rest) + 1 != len(values) or not (len(values) in (5, 6) or polygon):
+        polygon = len(values) >= 7 and len(values) % 2 == 1 and not _has_points(values[5:])
+        if len(values) != len(text.split()) or not (
+            len(values) in (5, 6) or polygon or _has_points(values[5:])
+        ):
             raise ValueError(f"line {line} is no YOLO label: {text[:60]!r}")
+        kind, *rest = values
         if polygon:
             x0, x1, y0, y1 = min(rest[::2]), max(rest[::2]), min(rest[1::2]), max(rest[1::2])
         else:
@@ -119,3 +123,11 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
         name = names.get(int(kind), str(int(kind)))
         objects.append(LabelledObject(name, (x0 * width, y0 * height, x1 * width, y1 * height)))
     return objects
+
+
+def _has_points(values: list[float]) -> bool:
+    """Say whether what follows a box are points (of a pose): x, y, and how well each is seen."""
+    seen = values[2::3]
+    return (
+        bool(seen) and len(values) % 3 == 0 and all(one in (0, 1, 2) for one in seen) and any(seen)
+    )

@@ -15,6 +15,7 @@ from wbcdet.io.codecs.jpeg import JpegPicture
 from wbcdet.io.codecs.jpeg_xl import JpegXlPicture
 from wbcdet.io.codecs.picture import CUT_SHORT, UNBOUNDED, Picture
 from wbcdet.io.codecs.png import PngPicture
+from wbcdet.io.codecs.pnm import PnmPicture
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import HEAD_BYTES, PictureKind, kind_of_bytes
 
@@ -67,6 +68,8 @@ def open_picture(data: bytes, kind: PictureKind) -> Picture:
         return PngPicture(data)
     if kind.codec == "JPEGXL":
         return JpegXlPicture(data)
+    if kind.codec == "PPM" and data[1:2] in b"56":
+        return PnmPicture(data)
     return PillowPicture(data, str(kind.codec))
 
 

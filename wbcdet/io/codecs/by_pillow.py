@@ -19,7 +19,6 @@ from wbcdet.io.codecs.picture import (
     UNBOUNDED,
     Decoded,
     animation_remark,
-    in_srgb,
     upright,
 )
 from wbcdet.io.colour import (
@@ -30,6 +29,7 @@ from wbcdet.io.colour import (
     coded_profile,
     from_cmyk,
     from_samples,
+    in_srgb,
 )
 from wbcdet.io.errors import FieldError
 
@@ -40,6 +40,10 @@ _MAX_PIXELS_A_BYTE = 2700
 class PillowPicture:
     def __init__(self, data: bytes, codec: str) -> None:
         self._data, self._codec = data, codec
+        if codec == "JPEG2000" and (channels := _jpeg_2000_channels(data)) > 4:
+            raise FieldError(
+                f"JPEG 2000 of {channels} channels is no colour picture; export it as RGB"
+            )
         # Pillow takes the memory for a WebP when it opens it.
         self._opened = None if codec == "WEBP" else open_by_pillow(data, codec)
         size: tuple[int, int] = self._opened.size if self._opened else _webp_size(data)
@@ -56,7 +60,8 @@ class PillowPicture:
         picture, remarks = self._opened or open_by_pillow(self._data, self._codec), list[str]()
         frames = int(getattr(picture, "n_frames", 1))
         if frames > 1:
-            remarks.append(animation_remark(frames))
+            burst = f"main one of {frames} pictures in the file"
+            remarks.append(burst if self._codec == "HEIF" else animation_remark(frames))
         if has_gap(self._data, self._codec, self.width * self.height):
             remarks.append(DAMAGED_DATA)
         profile = picture.info.get("icc_profile") or _jpeg_2000_profile(self._data, self._codec)
@@ -65,7 +70,8 @@ class PillowPicture:
         if self._codec == "JPEG2000" and _jpeg_2000_bits(self._data) > 8:
             import imagecodecs
 
-            pixels, turn = from_samples(imagecodecs.jpeg2k_decode(self._data), remarks), 1
+            values = imagecodecs.jpeg2k_decode(self._data)
+            pixels, turn = from_samples(values, remarks, profile), 1
         else:
             picture.load()
             pixels, turn = bgr_of(picture, profile, remarks), orientation_of(picture)
@@ -73,8 +79,8 @@ class PillowPicture:
                 box in self._data[: 1 << 16] for box in (b"irot", b"imir")
             ):  # pi-heif takes what EXIF says for done, which those boxes are the deed of
                 turn = picture.info.get("original_orientation") or turn
-        if picture.mode != "CMYK":
-            pixels = in_srgb(pixels, profile, remarks)
+            if picture.mode != "CMYK":
+                pixels = in_srgb(pixels, profile, remarks)
         return Decoded(upright(pixels, turn), tuple(remarks))
 
 
@@ -162,6 +168,11 @@ def _jpeg_2000_profile(data: bytes, codec: str) -> bytes:
 def _jpeg_2000_bits(data: bytes) -> int:
     at = data.find(b"\xff\x4f\xff\x51")
     return (data[at + 42] & 0x7F) + 1 if 0 <= at < len(data) - 42 else 8
+
+
+def _jpeg_2000_channels(data: bytes) -> int:
+    at = data.find(b"\xff\x4f\xff\x51")
+    return int.from_bytes(data[at + 40 : at + 42], "big") if at >= 0 else 0
 
 
 def _webp_size(data: bytes) -> tuple[int, int]:

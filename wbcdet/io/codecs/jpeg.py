@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
+
 import numpy as np
 
 from wbcdet.io.codecs.damage import holds_run
@@ -11,14 +14,17 @@ from wbcdet.io.codecs.picture import (
     DAMAGED_DATA,
     QUICK_PASSES,
     Decoded,
-    in_srgb,
     upright,
 )
-from wbcdet.io.colour import BAD_PROFILE, from_cmyk, from_samples, named_profile
+from wbcdet.io.colour import BAD_PROFILE, from_cmyk, from_samples, in_srgb, named_profile
 from wbcdet.io.errors import FieldError
 
 #: Most pixels that a byte of a file can hold: blocks of 64 in which nothing changes.
 _MAX_PIXELS_A_BYTE = 1024
+
+
+#: Tag of a multi-picture file under which its pictures are listed; how many are looked at.
+_ENTRIES, _MAX_VIEWS = 0xB002, 100
 
 
 class JpegPicture:
@@ -37,8 +43,11 @@ class JpegPicture:
 
     def decode(self) -> Decoded:
         header, remarks = self.header, list[str]()
-        if header.scans > 1 and any(holds_run(*part) for part in header.parts(self._data)):
+        gaps = header.scans > 1 and any(holds_run(*part) for part in header.parts(self._data))
+        if gaps or header.lacks_details:
             remarks.append(DAMAGED_DATA)
+        if header.index and (views := count_views(self._data, header)) > 1:
+            remarks.append(f"first of {views} pictures in the file")
         if header.channels == 4:
             ink = self._turbo("CMYK", remarks)
             if header.inverted:
@@ -49,14 +58,11 @@ class JpegPicture:
                 pixels = from_cmyk(ink)
                 remarks.append(BAD_PROFILE)
         else:
-            if header.common:
-                pixels = self._turbo("BGR", remarks)
-            else:
-                import imagecodecs
-
-                pixels = from_samples(imagecodecs.jpeg_decode(self._data))
             profile = header.icc or (named_profile("adobe-rgb") if header.adobe_rgb else b"")
-            pixels = in_srgb(pixels, profile, remarks)
+            if header.common:
+                pixels = in_srgb(self._turbo("BGR", remarks), profile, remarks)
+            else:
+                pixels = from_samples(_rare(header, self._data), remarks, profile)
         return Decoded(upright(pixels, header.orientation), tuple(remarks))
 
     def _turbo(self, colours: str, remarks: list[str]) -> np.ndarray:
@@ -73,3 +79,36 @@ class JpegPicture:
         if not is_harmless(warning, self._data) and DAMAGED_DATA not in remarks:
             remarks.append(DAMAGED_DATA)
         return pixels
+
+
+def _rare(header: JpegHeader, data: bytes) -> np.ndarray:
+    import imagecodecs
+
+    values: np.ndarray = (
+        imagecodecs.jpegls_decode(data) if header.is_ls else imagecodecs.jpeg_decode(data)
+    )
+    return values
+
+
+def count_views(data: bytes, header: JpegHeader) -> int:
+    """Count the pictures of a multi-picture file (MPO) that show as much as the first one.
+
+    Telephones append previews, depth and brightness of other sizes, which are no other views.
+    """
+    order = "<" if data[header.index : header.index + 2] == b"II" else ">"
+    number = 1
+    with suppress(struct.error, FieldError):
+        (tags,) = struct.unpack_from(f"{order}I", data, header.index + 4)
+        (entries,) = struct.unpack_from(f"{order}H", data, header.index + tags)
+        for at in range(header.index + tags + 2, header.index + tags + 2 + 12 * entries, 12):
+            tag, _, size, place = struct.unpack_from(f"{order}HHII", data, at)
+            if tag != _ENTRIES:
+                continue
+            for one in range(header.index + place + 16, header.index + place + size, 16):
+                _, length, start = struct.unpack_from(f"{order}III", data, one)
+                start += header.index
+                if number < _MAX_VIEWS and data[start : start + 2] == b"\xff\xd8":
+                    other = read_jpeg_header(data[start : start + length])
+                    same = (other.width, other.height) == (header.width, header.height)
+                    number += same and other.channels == header.channels
+    return number

@@ -24,6 +24,7 @@ _MAX_RUN = 64
 #: Frame headers: baseline, extended and progressive with Huffman codes; the rest of them is rare.
 _HUFFMAN = frozenset({0xC0, 0xC1, 0xC2})
 _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
+_LS = 0xF7
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
@@ -43,6 +44,10 @@ class JpegHeader:
         icc: the colour profile, empty without one.
         adobe_rgb: EXIF says that colours are Adobe RGB, as cameras set to it write instead.
         inverted: CMYK as Adobe stores it, 255 for no ink.
+        is_ls: JPEG-LS, another format in the same wrapping.
+        lacks_details: of a progressive picture: scans are missing, as at the end of a file that was
+            cut between two of them.
+        index: where the list of the pictures in the file begins (multi-picture format), else 0.
     """
 
     width: int
@@ -55,6 +60,9 @@ class JpegHeader:
     icc: bytes = b""
     adobe_rgb: bool = False
     inverted: bool = False
+    is_ls: bool = False
+    lacks_details: bool = False
+    index: int = 0
 
     def parts(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
         """Yield the scans of a progressive JPEG, each with the most equal bytes that it may hold.
@@ -82,7 +90,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     exif = xmp = b""
     profile: dict[int, bytes] = {}
     adobe = False
-    at, start = 2, -1
+    at, start, index = 2, -1, 0
     for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(data):
             raise FieldError(CUT_SHORT)
@@ -110,6 +118,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
             xmp = xmp or body
         elif mark == 0xE2 and body.startswith(b"ICC_PROFILE\0") and len(body) > 14:
             profile[body[12]] = body[14:]
+        elif mark == 0xE2 and body.startswith(b"MPF\0"):
+            index = index or at + 8
         elif mark == 0xE3 and body.startswith(b"_JPSJPS_") and body[10:14][-1:] == b"\x01":
             raise FieldError(
                 "file is a stereo pair, which shows every cell twice; save one of its two views"
@@ -134,8 +144,26 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     orientation, adobe_rgb = read_exif(exif, xmp) if exif or xmp else (1, False)
     return JpegHeader(
         width, height, bits, channels, mark in _HUFFMAN and bits == 8, scans, orientation,
-        b"".join(profile[number] for number in sorted(profile)), adobe_rgb, adobe,
+        b"".join(profile[number] for number in sorted(profile)), adobe_rgb, adobe, mark == _LS,
+        mark in _PROGRESSIVE and _lacks_details(data, start), index,
     )  # fmt: skip
+
+
+def _lacks_details(data: bytes, at: int) -> bool:
+    """Say whether the scans of a progressive picture leave out bits of any detail."""
+    missing: dict[int, list[int]] = {}
+    while at >= 0:
+        number = data[at + 4] if at + 4 < len(data) else 0
+        end = at + 5 + 2 * number
+        if end + 3 > len(data):
+            return False
+        first, last, low = data[end], data[end + 1], data[end + 2] & 15
+        for channel in data[at + 5 : end : 2]:
+            # Bits that are still to come of the mean and the 63 details of each block.
+            bits = missing.setdefault(channel, [16] * 64)
+            bits[first : last + 1] = [low] * len(bits[first : last + 1])
+        at = data.find(b"\xff\xda", end)
+    return any(any(bits) for bits in missing.values())
 
 
 def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:

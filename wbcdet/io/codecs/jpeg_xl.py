@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 
-from wbcdet.io.codecs.picture import Decoded, animation_remark, in_srgb
+from wbcdet.io.codecs.picture import Decoded, animation_remark
 from wbcdet.io.colour import FRACTIONAL, from_samples
 from wbcdet.io.errors import FieldError
 
@@ -36,7 +36,7 @@ class JpegXlPicture:
         # Programs of microscopes save a sensor's values, which are shown as they are in TIFFs.
         if values.dtype != np.uint8 and _STRAIGHT in profile:
             profile = b""
-        return Decoded(in_srgb(from_samples(values, remarks), profile, remarks), tuple(remarks))
+        return Decoded(from_samples(values, remarks, profile), tuple(remarks))
 
     def _profile(self) -> bytes:
         """Return the colours of the decoded samples, which imagecodecs does not hand out."""

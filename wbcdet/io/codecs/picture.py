@@ -7,7 +7,7 @@ from typing import Protocol
 
 import numpy as np
 
-from wbcdet.io.colour import BAD_PROFILE, Pixels, to_srgb
+from wbcdet.io.colour import Pixels
 
 #: Pixels, times the passes over them, that any decoder has done long before the time is up.
 QUICK_PIXELS, QUICK_PASSES = 25_000_000, 2_000_000_000
@@ -75,17 +75,6 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     if mirror_y:
         pixels = pixels[::-1]
     return np.ascontiguousarray(pixels)
-
-
-def in_srgb(pixels: Pixels, profile: bytes, remarks: list[str]) -> Pixels:
-    """Convert pixels by their colour profile; a profile that cannot be used is remarked."""
-    if not profile:
-        return pixels
-    try:
-        return to_srgb(pixels if pixels.flags.writeable else pixels.copy(), profile)
-    except ValueError:
-        remarks.append(BAD_PROFILE)
-        return pixels
 
 
 def animation_remark(frames: int) -> str:

@@ -14,10 +14,9 @@ from wbcdet.io.codecs.picture import (
     QUICK_PIXELS,
     Decoded,
     animation_remark,
-    in_srgb,
     upright,
 )
-from wbcdet.io.colour import coded_profile, from_samples, measured_profile
+from wbcdet.io.colour import coded_profile, from_samples, in_srgb, measured_profile
 from wbcdet.io.errors import FieldError
 
 #: Chunks that are read; writers make them of 8 kB or more.
@@ -78,13 +77,14 @@ class PngPicture:
         if self._bits == 16:
             import imagecodecs
 
-            pixels = from_samples(imagecodecs.png_decode(self._data), remarks)
+            pixels = from_samples(imagecodecs.png_decode(self._data), remarks, profile)
             turn = self._turn
         else:
             picture.load()
             # After the pixels there may be more of what says how they are turned.
-            pixels, turn = bgr_of(picture, b"", remarks), max(self._turn, orientation_of(picture))
-        return Decoded(upright(in_srgb(pixels, profile, remarks), turn), tuple(remarks))
+            pixels = in_srgb(bgr_of(picture, b"", remarks), profile, remarks)
+            turn = max(self._turn, orientation_of(picture))
+        return Decoded(upright(pixels, turn), tuple(remarks))
 
     def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
         """Yield names, sizes and bodies (of pixels none); notes bodies that fail their checksum."""

@@ -9,8 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.io.codecs.picture import in_srgb
-from wbcdet.io.colour import Pixels
+from wbcdet.io.colour import Pixels, in_srgb
 from wbcdet.io.slides.base import Level, um_from
 
 #: µm per pixel of an objective that magnifies once, as scanners' cameras have it.

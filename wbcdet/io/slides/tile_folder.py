@@ -7,7 +7,6 @@ pictures (stage steps, with the matrix that turns them into pixels).
 
 from __future__ import annotations
 
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
@@ -23,6 +22,7 @@ from wbcdet.io.colour import Pixels
 from wbcdet.io.decode import decode
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level, um_from
+from wbcdet.utils.schemas import parse_json
 
 _FIJI = ("TileConfiguration.registered.txt", "TileConfiguration.txt")
 _MICROMANAGER = "metadata.txt"
@@ -164,7 +164,7 @@ def _micromanager(files: list[Path]) -> tuple[list[tuple[Path, float, float]], f
     scale = None
     for file in files:
         try:
-            document = json.loads(_text(file))
+            document = parse_json(_text(file))
         except ValueError as error:
             raise FieldError(f"{file.name} is damaged ({error}); copy it again") from error
         for frame in document.values() if isinstance(document, dict) else ():
@@ -196,7 +196,7 @@ def _openflexure(path: Path) -> tuple[float, float] | None:
             size = np.array(picture.size, float)
         if isinstance(comment, bytes):
             comment = comment.removeprefix(b"ASCII\0\0\0").decode("utf-8", "replace")
-        said = json.loads(str(comment).strip("\0 "))
+        said = parse_json(str(comment).strip("\0 "))
         position, matrix = (
             _find(said, "position"),
             _find(said, "image_to_stage_displacement_matrix"),

@@ -238,7 +238,8 @@ def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) 
         )
     if notes.failures:
         lines.append(
-            f"{_fields(len(notes.failures))} could not be read: cells in them are missing."
+            f"{_fields(len(notes.failures))} could not be read: cells in "
+            f"{'it' if len(notes.failures) == 1 else 'them'} are missing."
         )
     if notes.problems and not notes.skipped:
         lines.append(
@@ -295,8 +296,9 @@ def _ground(notes: GroupNotes) -> str | None:
     verdict = notes.ground.verdict
     if verdict == NOT_COMPARED:
         return None
-    said = {LIKE: "like it", TOO_FEW: "too few cells and fields to tell"}
-    return f"compared with what was trained on: {said.get(verdict, 'unlike it')}"
+    if verdict == TOO_FEW:
+        return "too few cells and fields to tell whether the slide looks like the training"
+    return f"the slide looks {'like' if verdict == LIKE else 'unlike'} what was trained on"
 
 
 def listed(names: Sequence[str]) -> str:

@@ -25,7 +25,7 @@ async function start() {
   model = new Model(report);
   gallery = new Gallery(model, part("gallery"), { selected: showTargets, open: openField });
   field = new FieldView(model, report.tile, { focused: showTargets, drawn: () => field.draw() });
-  fields = new FieldList(model, report.tile, { open: openListed });
+  fields = new FieldList(model, report.tile, { open: openListed, close: closeFields });
   signing = setUpSigning({
     ask: () => ({ mark: report.mark, last: model.last, group: groupName() }),
     who, take, showOpen, slides: report.groups, slide: groupName,

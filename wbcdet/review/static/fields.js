@@ -30,6 +30,10 @@ export class FieldList {
     this.most = AT_ONCE;
     this.numbers = []; // fields that pass, in the order of the list
     this.search.addEventListener("input", () => this.#again());
+    // Escape empties the search first, as browsers do, and then leaves the list.
+    this.search.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && !this.search.value) this.does.close();
+    });
     this.more.addEventListener("click", () => {
       this.most += AT_ONCE;
       this.draw();

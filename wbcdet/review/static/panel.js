@@ -58,17 +58,16 @@ export function showDifferential(model, found, title) {
     return line;
   });
   const reasons = found.reasons.map((one) => {
-    const line = make("tr", undefined, "apart"), now = make("td", one.reviewed);
-    if (one.flag) now.append(make("em", "● look at each"));
-    line.append(make("th", `– ${one.reason}`), make("td", one.machine), now);
+    const line = make("tr", undefined, "apart reason"), name = make("th", one.reason);
+    if (one.flag) name.append(make("em", "● look at each"));
+    line.append(name, make("td", one.machine), make("td", one.reviewed));
     return line;
   });
   body.replaceChildren(...rows, total, apart[0], ...reasons, apart[1]);
   document.getElementById("warning").textContent = found.warning || "";
   const done = found.cells - found.unreviewed;
   document.getElementById("progress-text").textContent =
-    `${done} of ${found.cells} reviewed, ${found.unreviewed} to go` +
-    (found.open ? `, ${found.open} of them unclassified` : "");
+    `${done} of ${found.cells} reviewed` + (found.open ? `, ${found.open} unclassified to go` : "");
   const share = found.cells ? (100 * done) / found.cells : 0;
   document.querySelector("#progress-bar i").style.width = `${share}%`;
 }

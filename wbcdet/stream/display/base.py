@@ -25,10 +25,12 @@ Command = Steer | Relabel
 
 @dataclass(frozen=True, slots=True)
 class RecentCell:
-    """A cell that was counted lately: its number, name, thumbnail (JPEG), named by a person."""
+    """A cell that was counted lately: its number, name, why it has none, thumbnail (JPEG), named
+    by a person."""
 
     number: int
     label: str
+    reason: str | None
     picture: bytes
     by_person: bool
 

@@ -10,7 +10,7 @@ from rich.console import Console
 from wbcdet.inference.run_info import StreamInfo
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import ReportCounts
-from wbcdet.report.terminal import alarms, print_differentials
+from wbcdet.report.terminal import alarms, print_differentials, unknown_slides
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Status
 from wbcdet.stream.report import unusable
@@ -60,20 +60,22 @@ def describe(status: Status) -> str:
     return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
-def print_stream(counts: ReportCounts, out: Path, run: StreamInfo) -> None:
+def print_stream(counts: ReportCounts, out: Path, run: StreamInfo, *, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are.
 
     Args:
         counts: the count.
         out: the report folder.
         run: the counters of the stream.
+        pdf: there is a report.pdf.
     """
     console = terminal()
     print_differentials(console, counts.differentials)
     cut = sum(differential.edge for differential in counts.differentials)
     for line in alarms(counts):
         console.print(line, style="bold yellow", markup=False, highlight=False, soft_wrap=True)
-    lines = [
+    lines = unknown_slides(counts)
+    lines += [
         warning for differential in counts.differentials if (warning := differential.warning())
     ]
     if cut:
@@ -84,6 +86,7 @@ def print_stream(counts: ReportCounts, out: Path, run: StreamInfo) -> None:
     if warning := unusable(run.get("totals", {})):
         lines.append(warning)
     lines += [f"not everything was read: {text}" for text in run.get("unread", [])]
-    lines += [NOTICE, f"Files in {out}: report.html, cells.csv, differential.csv, mosaic/, crops/"]
+    page = "report.html, report.pdf" if pdf else "report.html"
+    lines += [NOTICE, f"Files in {out}: {page}, cells.csv, differential.csv, mosaic/, crops/"]
     for line in lines:
         console.print(line, markup=False, highlight=False, soft_wrap=True)

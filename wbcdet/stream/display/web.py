@@ -169,6 +169,7 @@ def overview_to_json(overview: Overview) -> dict[str, object]:
             {
                 "cell": one.number,
                 "label": one.label,
+                "reason": one.reason,
                 "colour": colour_of(one.label),
                 "by_person": one.by_person,
             }

@@ -11,11 +11,14 @@ from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 
+from wbcdet.io.formats import picture_kind
 from wbcdet.stream.sources.base import AvailableSource, FrameSource, SourceError
 from wbcdet.stream.sources.webcam import camera_numbers, probe
 
 #: Addresses that are opened as network streams.
 URLS = ("rtsp", "rtsps", "http", "https", "rtmp", "udp", "tcp", "srt")
+#: Pictures of which FFmpeg would show a part: one tile, or the first of several.
+_STILLS = frozenset({"TIFF", "HEIF", "AVIF", "WEBP", "JPEGXL", "JPEG2000"})
 #: Entry point groups of third parties; the second is the older name of the first.
 ENTRY_POINTS = ("wbcdet.frame_sources", "wbcdet.sources")
 
@@ -76,7 +79,17 @@ def open_source(
     if path.is_file():
         from wbcdet.stream.sources.video import VideoFile
 
+        kind = picture_kind(path)
+        if kind is not None and kind.codec in _STILLS:
+            raise SourceError(
+                f"{text}: is {kind.name}, no film; analyse it with wbcdet predict or count"
+            )
         return VideoFile(path)
+    if ("%" in path.name or "*" in path.name) and path.parent.is_dir():
+        raise SourceError(
+            f"{text}: no such file; to look at pictures one after the other, name their folder: "
+            f"{path.parent}"
+        )
     raise SourceError(
         f"{text}: no such file or folder; a source is a video file, a folder, a camera number, an "
         "rtsp:// or http:// address, or mm:demo (see wbcdet cameras)"

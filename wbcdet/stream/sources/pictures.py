@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from wbcdet.io.colour import Pixels
+from wbcdet.io.colour import HIGH_CONTRAST, HIGH_CONTRAST_CURVES, Pixels
 from wbcdet.stream.sources.base import Damaged, Frame, Note, SourceError
 from wbcdet.stream.sources.interlace import Deinterlacer
 
@@ -79,7 +79,7 @@ class Extent:
 
 
 class Pictures:
-    """Reads the first video of an open container.
+    """Reads the main video of an open container: no cover picture, and of several the largest.
 
     Args:
         container: opened by PyAV.
@@ -98,10 +98,14 @@ class Pictures:
     ) -> None:
         if not container.streams.video:
             raise SourceError(f"{name}: holds no picture")
+        videos = [one for one in container.streams.video if not _is_cover(one)]
+        self._videos = len(videos)
         self.extent = Extent()
         self._container: Any = container
         self._begun = begun
-        self._stream: av.VideoStream = container.streams.video[0]
+        self._stream: av.VideoStream = max(
+            videos or container.streams.video, key=lambda one: one.width * one.height
+        )
         self._name = name
         self._live = live
         # A picture of which a part is missing is an error, not a picture with something made up.
@@ -122,6 +126,9 @@ class Pictures:
         """
         import av
 
+        if self._videos > 1:
+            size = f"{self._stream.width} x {self._stream.height}"
+            yield Note(f"{self._name}: holds {self._videos} videos; that of {size} is looked at")
         pending = 0
         for packet in self._packets():
             if packet.stream is not self._stream:
@@ -229,6 +236,8 @@ class Pictures:
             yield from self._once(
                 "is interlaced: of every two fields one picture is made (deinterlaced)"
             )
+        if int(source.color_trc or 0) in HIGH_CONTRAST_CURVES:
+            yield from self._once(HIGH_CONTRAST)
         pixels = frame.to_ndarray(format="bgr24").astype(np.uint8, copy=False)
         ratio = self._pixel_shape()
         if ratio != 1:
@@ -264,6 +273,12 @@ class Pictures:
         if frame.time is None:
             return self._number / float(self._stream.average_rate or 25)
         return float(frame.time)
+
+
+def _is_cover(stream: av.VideoStream) -> bool:
+    from av.stream import Disposition
+
+    return bool(stream.disposition & Disposition.attached_pic)
 
 
 def _square(pixels: Pixels, ratio: Fraction) -> Pixels:

@@ -64,7 +64,8 @@ class Guard:
             return
         refusal = self._refusal(scope, asked)
         if refusal is not None:
-            await _answer(send, 403, f"{refusal}\n")
+            # Who may not come in keeps no connection open either.
+            await _answer(send, 403, f"{refusal}\n", [(b"connection", b"close")])
             return
         body = await _body(receive)
         if body is None:

@@ -6,6 +6,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from wbcdet.utils.web.bind import BoundAddress
+from wbcdet.utils.web.connections import PatientConnection
 from wbcdet.utils.web.guard import Guard
 
 
@@ -19,6 +20,8 @@ def make_server(app: ASGIApp, kind: str, listening: BoundAddress) -> uvicorn.Ser
     """
     config = uvicorn.Config(
         Guard(app, kind, listening),
+        http=PatientConnection,
+        ws="none",  # no page has any, and the guard is for HTTP
         log_level="warning",
         access_log=False,  # the first request has the token in its address
         server_header=False,

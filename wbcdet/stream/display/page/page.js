@@ -81,6 +81,8 @@ function show(status) {
 const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
 let recentShown = "";
 
+const said = (cell) => (cell.reason ? `${cell.label} (${cell.reason})` : cell.label);
+
 function overview(found) {
   at("maps").textContent = found.maps > 1 ? `(${found.maps} maps that do not meet yet)` : "";
   const shown = JSON.stringify(found.recent);
@@ -90,11 +92,12 @@ function overview(found) {
       const button = document.createElement("button");
       button.type = "button";
       button.style.borderBottomColor = one.colour;
-      button.title = `Cell ${one.cell}: click to name it`;
+      button.title = `Cell ${one.cell}: ${said(one)}. Click to name it`;
       const picture = document.createElement("img");
       picture.src = `cell/${one.cell}.jpg`;
       picture.alt = `Cell ${one.cell}`;
-      button.append(picture, `${one.label}${one.by_person ? " ✓" : ""}`);
+      // A declined cell says what it looks like: that is what one wants to know of it.
+      button.append(picture, one.reason ?? `${one.label}${one.by_person ? " ✓" : ""}`);
       button.addEventListener("click", () => naming(one));
       return button;
     }));
@@ -124,7 +127,7 @@ function drawMap(found) {
 }
 
 function naming(cell) {
-  at("naming-cell").textContent = `${cell.cell}: ${cell.label}`;
+  at("naming-cell").textContent = `${cell.cell}: ${said(cell)}`;
   at("naming-picture").src = `cell/${cell.cell}.jpg`;
   at("naming-buttons").replaceChildren(...names.map((name) => {
     const button = document.createElement("button");

@@ -1,0 +1,84 @@
+"""Recognise files of labels in formats that are not read, to name the remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from wbcdet.evaluation.label_reader import LabelFolder, read_text
+
+#: Larger files are not looked into, bytes.
+_MAX_BYTES = 200_000_000
+_CORNERS = ("xmin", "ymin", "xmax", "ymax")
+
+
+def unread_labels(reading: LabelFolder) -> str | None:
+    """Name a file of labels that is not read, and say what it is; None without one."""
+    for path in _candidates(reading):
+        try:
+            text = read_text(path)
+        except OSError:
+            continue
+        what = _KINDS[path.suffix.lower()](text)
+        if what is not None:
+            return f"{reading.below(path)} is {what}"
+    return None
+
+
+def _candidates(reading: LabelFolder) -> Iterator[Path]:
+    for ending in _KINDS:
+        for path in reading.files.get(ending, []):
+            if path.stat().st_size <= _MAX_BYTES:
+                yield path
+
+
+def _xml(text: str) -> str | None:
+    return "an export for images of CVAT" if "<annotations" in text[:2000] else None
+
+
+def _table(text: str) -> str | None:
+    columns = [one.strip(" \"'").lower() for one in text.split("\n", 1)[0].split(",")]
+    if set(_CORNERS) <= set(columns):
+        return "a table of boxes"
+    return "a table of labels" if {"label", "class"} & set(columns) else None
+
+
+def _json(text: str) -> str | None:
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError):
+        cut = '"annotations"' in text or '"bbox"' in text
+        return "no whole JSON, cut short or damaged" if cut else None
+    first = document[0] if isinstance(document, list) and document else document
+    if not isinstance(first, dict):
+        return None
+    if first is not document:
+        return next((what for keys, what in _LISTS if keys <= first.keys()), None)
+    if any(isinstance(one, dict) and "regions" in one for one in _values(document)):
+        return "a project of the VGG Image Annotator"
+    return next((what for keys, what in _DOCUMENTS if keys <= document.keys()), None)
+
+
+def _values(document: dict[str, Any]) -> list[Any]:
+    inner = document.get("_via_img_metadata", document)
+    return list(inner.values()) if isinstance(inner, dict) else []
+
+
+#: What a list of entries with these keys is.
+_LISTS: tuple[tuple[set[str], str], ...] = (
+    ({"image_id", "category_id"}, "a list of COCO results, without pictures and classes"),
+    ({"data", "annotations"}, "a project of Label Studio"),
+    ({"image", "label"}, "a project of Label Studio"),
+    ({"image", "annotations"}, "a file for Create ML"),
+)
+#: What a document with these keys is.
+_DOCUMENTS: tuple[tuple[set[str], str], ...] = (
+    ({"shapes", "imagePath"}, "a file of Labelme"),
+    ({"items", "categories"}, "a file of Datumaro"),
+    ({"type", "features"}, "a file of QuPath (GeoJSON)"),
+    ({"annotations", "images"}, "COCO without its list of classes (categories)"),
+    ({"annotations", "categories"}, "COCO without its list of pictures (images)"),
+)
+_KINDS = {".json": _json, ".xml": _xml, ".csv": _table, ".geojson": _json}
