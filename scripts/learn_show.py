@@ -78,7 +78,8 @@ def main(
 
     torch.set_num_threads(cores())
     out.parent.mkdir(parents=True, exist_ok=True)
-    rows = [json.loads(line) for line in out.read_text().splitlines()] if out.exists() else []
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    rows = list({row["key"]: row for row in map(json.loads, lines)}.values())
     keys = {row["key"] for row in rows}
     for work in _works(only, part or list(PARTS), [int(one) for one in sizes.split(",")], draws):
         if work.key in keys:

@@ -29,7 +29,7 @@ from wbcdet.training.leucocytenet import LeucoCyteNet
 FROZEN_BLOCKS = 8
 #: Variations of a cell, the first of them the crop as it is.
 VIEWS = 8
-STEPS, RATE = 100, 1.5e-3
+STEPS, RATE = 160, 2e-3
 #: Maps in a step: of the laboratory's cells, and of the replay.
 BATCH, REPLAYED = 32, 24
 #: Weight of what was said of the replayed cells before, beside their true class.
