@@ -124,7 +124,9 @@ def judge_detector(
     allowed = {k: v for k, v in tried.items() if v.false_after <= v.false_before}
     # Where none makes as few false boxes, the one that makes the fewest.
     best = (
-        max(allowed, key=lambda k: (allowed[k].after, -allowed[k].false_after, -k))
+        max(
+            allowed, key=lambda k: (allowed[k].after, -allowed[k].false_after, -abs(k - confidence))
+        )
         if allowed
         else min(tried, key=lambda k: tried[k].false_after)
     )
