@@ -17,6 +17,7 @@ from wbcdet.cli.options import (
     EXIT_SOME_FAILED,
     FieldSettings,
     Json,
+    Language,
     NoAnnotate,
     Out,
     Quiet,
@@ -122,6 +123,7 @@ def count(
     ] = None,
     restart: Restart = False,
     no_annotate: NoAnnotate = False,
+    language: Language = None,
     settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
     engine: Annotated[

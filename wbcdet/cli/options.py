@@ -64,6 +64,17 @@ Weights = Annotated[
         show_default=False,
     ),
 ]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        metavar="en|es|ru",
+        help="Language of the report and the page. Default: reports in English, pages in the "
+        "browser's language.",
+        callback=lambda given: _speak(given),
+        show_default=False,
+    ),
+]
 Tile = Annotated[
     int | None,
     typer.Option(
@@ -203,6 +214,16 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
     # A function may have the attribute; mypy's type of functions lacks it.
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
     return run
+
+
+def _speak(language: str | None) -> str | None:
+    from wbcdet.utils.words import LanguageError, choose
+
+    try:
+        choose(language)
+    except LanguageError as error:
+        stop(f"--language: {error}")
+    return language
 
 
 def show_log(*, verbose: bool) -> None:

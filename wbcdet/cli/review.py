@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Port, stop
+from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Language, Port, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
 from wbcdet.utils.web.bind import HOST, ListenError, listen
@@ -92,6 +92,7 @@ def review(
             show_default=False,
         ),
     ] = None,
+    language: Language = None,
     host: Host = HOST,
     port: Port = None,
     no_browser: Annotated[

@@ -15,6 +15,7 @@ from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
+from wbcdet.utils.words import _
 
 #: Range of the target, in classified cells; see ``Differential.warning``.
 TARGETS = (100, 200, 400)
@@ -174,30 +175,37 @@ class Differential:
         """Return one plain line where a reason of which a single cell matters was counted, else
         None."""
         found = [
-            f"{reason.count} {reason.label}" for reason in self.reasons() if reason.flag == PRESENT
+            f"{reason.count} {_(reason.label)}"
+            for reason in self.reasons()
+            if reason.flag == PRESENT
         ]
         if not found:
             return None
-        return f"{self.group}: {', '.join(found)}: look at each of these cells first"
+        said = _("{found}: look at each of these cells first", found=", ".join(found))
+        return f"{self.group}: {said}"
 
     def warning(self) -> str | None:
         """Return one plain line where fewer cells than the target were classified, else None."""
         if not self.missing:
             return None
-        start = (
-            f"{self.group}: {self.classified} of {self.target} cells classified, "
-            f"{self.missing} are missing"
-        )
+        said = _(
+            "{classified} of {target} cells classified, {missing} are missing",
+            classified=self.classified, target=self.target, missing=self.missing,
+        )  # fmt: skip
+        start = f"{self.group}: {said}"
         if not self.classified:
-            return f"{start}; nothing can be said of the percentages"
+            return f"{start}; {_('nothing can be said of the percentages')}"
         lead = max(self.counts, key=lambda label: self.counts[label])
         share = self.counts[lead] / self.classified
         now = _width(self.counts[lead], self.classified)
         then = _width(round(share * (self.target or 0)), self.target or 0)
-        return (
-            f"{start}; the 95 % interval of {lead} ({100 * share:.1f} %) is {now:.1f} points "
-            f"wide and would be {then:.1f} with {self.target}"
-        )
+        width = _(
+            "the 95 % interval of {label} ({percent} %) is {now} points wide and would be {then} "
+            "with {target}",
+            label=_(lead), percent=f"{100 * share:.1f}", now=f"{now:.1f}", then=f"{then:.1f}",
+            target=self.target,
+        )  # fmt: skip
+        return f"{start}; {width}"
 
     def rows(self) -> list[dict[str, object]]:
         """Return flat rows under ``DIFFERENTIAL_COLUMNS``.

@@ -12,6 +12,7 @@ from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.io.source import RootInfo, below
 from wbcdet.records import FieldResult
 from wbcdet.utils.text import one_line
+from wbcdet.utils.words import _, plural_of
 
 #: Names in a line; the rest is counted.
 _MAX_NAMED = 3
@@ -88,9 +89,13 @@ def empty_line(empty: Sequence[str], fields: int) -> str | None:
     if not empty:
         return None
     shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])
-    more = f" and {len(empty) - _MAX_NAMED} more" if len(empty) > _MAX_NAMED else ""
-    verb = "holds" if len(empty) == 1 else "hold"
-    return (
-        f"{len(empty)} of {fields} field{'s' * (fields != 1)} {verb} no cell that was found "
-        f"({shown}{more}): look whether cells were missed there"
-    )
+    if len(empty) > _MAX_NAMED:
+        shown = _("{names} and {n} more", names=shown, n=len(empty) - _MAX_NAMED)
+    of = plural_of("{n} field", "{n} fields", fields)
+    return plural_of(
+        "{n} of {fields} holds no cell that was found ({names}): look whether cells were missed "
+        "there",
+        "{n} of {fields} hold no cell that was found ({names}): look whether cells were missed "
+        "there",
+        len(empty), fields=of, names=shown,
+    )  # fmt: skip

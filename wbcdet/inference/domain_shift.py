@@ -20,6 +20,7 @@ from wbcdet.inference.cards import GroundCard, LaboratoryStain, LimitCard, Stain
 from wbcdet.records import FieldResult
 from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.words import N_, _
 
 #: What is compared: scores of the boxes, certainty of the names, distance of the crops' features,
 #: stain of the fields.
@@ -40,7 +41,7 @@ LIKE, UNLIKE = "like-training", "unlike-training"
 TOO_FEW, NOT_COMPARED = "too-few", "not-compared"
 
 #: What to do about a slide that is unlike the training.
-ADVICE = (
+ADVICE = N_(
     "Cells may be missed or misnamed: look at all of them, and at empty fields (wbcdet review); "
     "measure on cells that you have labelled (wbcdet evaluate); where cells are missed, lower "
     "--confidence; teach corrected names (wbcdet learn)."
@@ -82,14 +83,20 @@ class GroundVerdict:
     @property
     def reasons(self) -> list[str]:
         """Reasons why the slide is unlike the training data, a line each."""
+        return [text.format(**values) for text, values in self._reasons()]
+
+    def _reasons(self) -> list[tuple[str, dict[str, str]]]:
         return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
 
     def warning(self) -> str | None:
         """Return the reasons and what to do in one line; None where the slide is not unlike."""
         if self.verdict != UNLIKE:
             return None
-        said = ", ".join(self.reasons)
-        return f"unlike what the models were trained on: {said} (5 % of each there). {ADVICE}"
+        said = ", ".join(_(text, **values) for text, values in self._reasons())
+        start = _(
+            "unlike what the models were trained on: {reasons} (5 % of each there).", reasons=said
+        )
+        return f"{start} {_(ADVICE)}"
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict as it stands in ``results.json``."""
@@ -278,11 +285,16 @@ def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
-def _reason(name: str, one: Beyond) -> str:
-    share = f"{100 * one.share:.0f} %"
-    return {
-        "detection_score": f"{share} of the box scores are below {one.limit:.2f}",
-        "name_score": f"{share} of the name scores are below {one.limit:.2f}",
-        "distance": f"{share} of the cells lie farther than {one.limit:.3g} from those trained on",
-        "stain": f"{share} of the fields have another stain, light or camera",
-    }[name]
+#: What is said of a measure by which a slide is unlike the training.
+_REASONS = {
+    "detection_score": N_("{share} of the box scores are below {limit}"),
+    "name_score": N_("{share} of the name scores are below {limit}"),
+    "distance": N_("{share} of the cells lie farther than {limit} from those trained on"),
+    "stain": N_("{share} of the fields have another stain, light or camera"),
+}
+
+
+def _reason(name: str, one: Beyond) -> tuple[str, dict[str, str]]:
+    """Return what is said of a measure, with its values."""
+    limit = f"{one.limit:.3g}" if name == "distance" else f"{one.limit:.2f}"
+    return _REASONS[name], {"share": f"{100 * one.share:.0f} %", "limit": limit}

@@ -24,7 +24,7 @@ from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
-from wbcdet.utils.text import plural
+from wbcdet.utils.words import _, plural_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,17 +202,22 @@ def _sheet_names(section: Section) -> list[str]:
 
 def _how(options: CountOptions) -> list[str]:
     """Return how the cells were put together, in words."""
-    edge = "left out" if options.exclude_edge else "counted"
-    bad = "left out" if options.skip_bad else "counted"
-    seen = "counted once" if options.dedupe else "not looked for"
     parts = [
-        f"cells cut by a border are {edge}",
-        f"fields with quality problems are {bad}",
-        f"cells in overlapping fields are {seen}",
+        _("cells cut by a border are left out")
+        if options.exclude_edge
+        else _("cells cut by a border are counted"),
+        _("fields with quality problems are left out")
+        if options.skip_bad
+        else _("fields with quality problems are counted"),
+        _("cells in overlapping fields are counted once")
+        if options.dedupe
+        else _("cells in overlapping fields are not looked for"),
     ]
     if options.group_by:
-        parts.append(f"grouped by {options.group_by}")
+        parts.append(_("grouped by {rule}", rule=options.group_by))
     if options.target:
-        parts.append(f"target {plural(options.target, 'classified cell')}")
+        parts.append(
+            plural_of("target {n} classified cell", "target {n} classified cells", options.target)
+        )
     text = "; ".join(parts)
     return [f"{text[0].upper()}{text[1:]}."]

@@ -22,6 +22,7 @@ from wbcdet.review.reader_agreement import note_shown
 from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
+from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
 
@@ -161,6 +162,10 @@ def build(session: Session) -> FastAPI:
     @app.get("/")
     def page() -> Response:
         return FileResponse(_STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+
+    @app.get("/words.js")
+    def words(request: Request) -> Response:
+        return words_script(request)
 
     @app.get("/api/report")
     def report() -> Response:

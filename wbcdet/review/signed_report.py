@@ -28,7 +28,7 @@ from wbcdet.review.signature_log import Signed
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
 from wbcdet.utils.schemas import JsonObject
-from wbcdet.utils.text import plural
+from wbcdet.utils.words import _, plural_of
 
 #: Header of ``changes.csv``: every cell that a person has decided on, or whose box they moved.
 CHANGE_COLUMNS = (
@@ -213,12 +213,12 @@ def _signature(entry: Signed | None) -> Signature | None:
     if entry is None:
         return None
     parts = [
-        (entry.get("one_by_one"), "looked at one by one"),
-        (entry.get("in_bulk"), "confirmed together with others"),
-        (entry["unreviewed"], "left as the machine named them"),
+        (entry.get("one_by_one"), _("looked at one by one")),
+        (entry.get("in_bulk"), _("confirmed together with others")),
+        (entry["unreviewed"], _("left as the machine named them")),
     ]
     said = ", ".join(f"{number} {what}" for number, what in parts if number)
-    of = plural(entry["cells"], "cell")
+    of = plural_of("{n} cell", "{n} cells", entry["cells"])
     return Signature(
         name=entry["name"],
         time=f"{entry['time'][:16].replace('T', ' ')} UTC",

@@ -15,6 +15,8 @@ def render_page(module: str, **values: Any) -> str:
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+    from wbcdet.utils import words
+
     environment = Environment(
         loader=FileSystemLoader(Path(module).parent),
         autoescape=True,
@@ -22,4 +24,5 @@ def render_page(module: str, **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals.update(_=words._, plural_of=words.plural_of, language=words.current())
     return environment.get_template("page.html").render(values)

@@ -21,6 +21,7 @@ from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
 from wbcdet.utils.pages import render_page
 from wbcdet.utils.text import one_line
+from wbcdet.utils.words import _
 
 #: Fields in a list; the rest is in fields.csv.
 _MAX_LISTED = 200
@@ -109,7 +110,7 @@ def render(content: Content, picture: Picture) -> str:
     ]
     page = {
         "title": one_line(content.title),
-        "notice": NOTICE,
+        "notice": _(NOTICE),
         "created": str(content.info["created"])[:16].replace("T", " ") + " UTC",
         "labels": overview_labels(found),
         "reviewed": bool(content.signatures),
@@ -167,15 +168,16 @@ def _made(content: Content) -> list[str]:
         one.source for differential in content.differentials for one in differential.ranges.values()
     )
     lines = [
-        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; settings {fingerprint}"
+        f"wbcdet {info['wbcdet']}; {'; '.join(models)}; {_('settings')} {fingerprint}"
         f"{', careful' if settings.get('careful') else ''}.",
-        f"Thresholds in force: {thresholds_text(info)}.",
-        "Intervals: exact binomial (Clopper and Pearson), 95 %. "
-        "A flag: the whole interval lies outside the reference range.",
+        _("Thresholds in force: {thresholds}.", thresholds=thresholds_text(info)),
+        _("Intervals: exact binomial (Clopper and Pearson), 95 %.")
+        + " "
+        + _("A flag: the whole interval lies outside the reference range."),
         *content.how,
     ]
     if sources:
-        lines.append(f"Reference ranges: {'; '.join(list(sources)[:2])[:300]}.")
+        lines.append(_("Reference ranges: {sources}.", sources="; ".join(list(sources)[:2])[:300]))
     return lines
 
 
@@ -189,20 +191,20 @@ def thresholds_text(info: RunInfo) -> str:
     if not known:
         settings = info["settings"]
         said = {key: settings.get(key) for key in ("confidence", "min_score")}
-        cell, name = ("of the model" if v is None else f"{v:g}" for v in said.values())
-        return f"cell {cell}, name {name}"
+        cell, name = (_("of the model") if v is None else f"{v:g}" for v in said.values())
+        return _("cell {cell}, name {name}", cell=cell, name=name)
     by_label = known["min_score"]
     scores = sorted(set(by_label.values()))
     name = (
         f"{scores[0]:g}"
         if len(scores) == 1
-        else ", ".join(f"{label} {score:g}" for label, score in by_label.items())
+        else ", ".join(f"{_(label)} {score:g}" for label, score in by_label.items())
     )
     unlike = known["unlike_trained"]
-    parts = [f"cell {known['confidence']:g}", f"name {name}"]
-    if unlike is not None:
-        parts.append(f"unlike-trained beyond a distance of {unlike:g}")
-    return ", ".join(parts)
+    text = _("cell {cell}, name {name}", cell=f"{known['confidence']:g}", name=name)
+    if unlike is None:
+        return text
+    return text + ", " + _("unlike-trained beyond a distance of {distance}", distance=f"{unlike:g}")
 
 
 def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, object]:
@@ -223,9 +225,10 @@ def _empty(empty: Sequence[EmptyField], picture: Picture) -> dict[str, object]:
 
 
 def _section(number: int, section: Section, picture: Picture) -> dict[str, object]:
+    label = _(section.label)
     return {
         "anchor": f"cells-{number}",
-        "title": one_line(f"{section.group}: {section.label}" if section.group else section.label),
+        "title": one_line(f"{section.group}: {label}" if section.group else label),
         "colour": colour_of(section.label),
         "total": len(section.shots),
         "shown": section.shown,
@@ -238,10 +241,10 @@ def _section(number: int, section: Section, picture: Picture) -> dict[str, objec
 
 def _cell(shot: CellPicture, picture: Picture) -> dict[str, object]:
     file = one_line(shot.file)
-    says = shot.reason or f"{shot.score:.2f}"
+    label, says = _(shot.label), _(shot.reason or f"{shot.score:.2f}")
     return {
-        "title": f"{file}, cell {shot.cell}: {shot.label} {says}",
-        "alt": f"{shot.label} {says}",
+        "title": f"{file}, {_('cell {n}', n=shot.cell)}: {label} {says}",
+        "alt": f"{label} {says}",
         "link": quote(shot.link) if shot.link else None,
         "data": base64.b64encode(picture(shot.place)).decode(),
         "says": says,
@@ -254,16 +257,18 @@ def _cell(shot: CellPicture, picture: Picture) -> dict[str, object]:
 
 def _lists(content: Content, sheets: Sequence[Sheet]) -> list[dict[str, object]]:
     problems = [
-        (one_line(file), "; ".join(what)) for sheet in sheets for file, what in sheet.notes.problems
+        (one_line(file), "; ".join(map(_, what)))
+        for sheet in sheets
+        for file, what in sheet.notes.problems
     ]
     remarks = [
         (one_line(file), "; ".join(what)) for sheet in sheets for file, what in sheet.notes.remarks
     ]
     failures = [(one_line(file), why) for sheet in sheets for file, why in sheet.notes.failures]
     lists = (
-        ("quality", "Fields with quality problems", problems),
-        ("remarks", "Fields with remarks", remarks),
-        ("failures", "Fields that could not be read", failures),
+        ("quality", _("Fields with quality problems"), problems),
+        ("remarks", _("Fields with remarks"), remarks),
+        ("failures", _("Fields that could not be read"), failures),
     )
     return [
         {"anchor": anchor, "title": title, "total": len(rows), "rows": rows[:_MAX_LISTED]}

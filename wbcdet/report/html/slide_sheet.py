@@ -13,14 +13,15 @@ from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.records import LABELS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.results.palette import colour_of
-from wbcdet.utils.text import one_line, plural
+from wbcdet.utils.text import one_line
+from wbcdet.utils.words import N_, _, plural_of
 
 #: The chart: where 0 % lies and how wide 1 % is, in its own units.
 _ZERO, _PERCENT = 6.0, 2.5
 _MARKS = {
-    "low": ("▼", "below reference"),
-    "high": ("▲", "above reference"),
-    PRESENT: ("●", "look at each"),
+    "low": ("▼", N_("below reference")),
+    "high": ("▲", N_("above reference")),
+    PRESENT: ("●", N_("look at each")),
 }
 #: Share of the counted cells from which the unclassified ones are warned of.
 _MANY_UNCLASSIFIED = 0.1
@@ -203,7 +204,7 @@ def _line(share: Share) -> Line:
         range=f"{known.low:g} – {known.high:g}" if known else "",
         flag=share.flag,
         flag_mark=mark,
-        flag_text=text,
+        flag_text=_(text),
         colour=colour_of(share.label),
         bar=bar,
     )
@@ -222,72 +223,93 @@ def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) 
     if alarm := differential.alarm():
         lines.append(f"{alarm.removeprefix(f'{differential.group}: ')}.")
     if warning := notes.ground.warning():
-        lines.append(f"This slide looks {warning}")
+        lines.append(_("This slide looks {unlike}", unlike=warning))
     if empty := empty_line(notes.empty, notes.read):
         lines.append(f"{empty}.")
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
         lines.append(f"{said[:1].upper()}{said[1:]}.")
     elif not differential.classified:
-        lines.append("No cell was classified: there is no differential.")
+        lines.append(_("No cell was classified: there is no differential."))
     counted = differential.classified + unclassified
     if counted and unclassified > _MANY_UNCLASSIFIED * counted:
         lines.append(
-            f"{100 * unclassified / counted:.0f} % of the cells are unclassified: the percentages "
-            "may not stand for all cells. Look at them."
+            _(
+                "{percent} % of the cells are unclassified: the percentages may not stand for all "
+                "cells. Look at them.",
+                percent=f"{100 * unclassified / counted:.0f}",
+            )
         )
     if notes.failures:
         lines.append(
-            f"{_fields(len(notes.failures))} could not be read: cells in "
-            f"{'it' if len(notes.failures) == 1 else 'them'} are missing."
+            plural_of(
+                "{n} field could not be read: cells in it are missing.",
+                "{n} fields could not be read: cells in them are missing.",
+                len(notes.failures),
+            )
         )
     if notes.problems and not notes.skipped:
         lines.append(
-            f"{_fields(len(notes.problems))} with quality problems "
-            f"{'is' if len(notes.problems) == 1 else 'are'} counted."
+            plural_of(
+                "{n} field with quality problems is counted.",
+                "{n} fields with quality problems are counted.",
+                len(notes.problems),
+            )
         )
     return lines
 
 
 def _apart(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:
-    reasons = ", ".join(f"{count} {reason}" for reason, count in differential.unclassified.items())
-    lines = [f"{unclassified} unclassified{f': {reasons}' if reasons else ''}"]
+    reasons = ", ".join(
+        f"{count} {_(reason)}" for reason, count in differential.unclassified.items()
+    )
+    lines = [_("{n} unclassified", n=unclassified) + (f": {reasons}" if reasons else "")]
     if differential.artefacts:
-        lines.append(f"{differential.artefacts} marked as artefact")
+        lines.append(_("{n} marked as artefact", n=differential.artefacts))
     if differential.edge_left_out:
-        lines.append(f"{differential.edge} cut by the border of a field, left out")
+        lines.append(_("{n} cut by the border of a field, left out", n=differential.edge))
     if notes.overlapping is not None:
-        seen = f"{notes.left_out[DUPLICATE]} seen again in an overlapping field, left out"
-        pairs = plural(notes.overlapping, "overlapping pair")
-        lines.append(f"{seen} ({pairs} of fields)" if notes.overlapping else "no fields overlap")
+        again = notes.left_out[DUPLICATE]
+        seen = _("{n} seen again in an overlapping field, left out", n=again)
+        pairs = plural_of(
+            "{n} overlapping pair of fields", "{n} overlapping pairs of fields", notes.overlapping
+        )
+        lines.append(f"{seen} ({pairs})" if notes.overlapping else _("no fields overlap"))
     if notes.left_out[BAD_FIELD]:
-        lines.append(f"{notes.left_out[BAD_FIELD]} in fields of bad quality, left out")
+        lines.append(_("{n} in fields of bad quality, left out", n=notes.left_out[BAD_FIELD]))
     return lines
 
 
 def _quality(differential: Differential, notes: GroupNotes) -> list[str]:
     flagged = {file for file, _ in notes.problems}
     good = notes.read - len(flagged.union(notes.empty))
-    holding = "with a cell and " if notes.empty else ""
+    said = {"n": good, "fields": _fields(notes.read)}
     lines = [
-        f"{good} of {_fields(notes.read)} {holding}without a problem of focus, exposure or stain"
+        _("{n} of {fields} with a cell and without a problem of focus, exposure or stain", **said)
+        if notes.empty
+        else _("{n} of {fields} without a problem of focus, exposure or stain", **said)
     ]
     if notes.empty:
         names = [one_line(file) for file in notes.empty]
-        lines.append(f"{len(names)} without a cell: {listed(names)}")
+        lines.append(f"{_('{n} without a cell', n=len(names))}: {listed(names)}")
     kinds = Counter(problem for _, problems in notes.problems for problem in problems)
     if kinds:
-        lines.append(", ".join(f"{count} {kind}" for kind, count in kinds.most_common()))
+        lines.append(", ".join(f"{count} {_(kind)}" for kind, count in kinds.most_common()))
     if notes.skipped:
-        lines.append(f"{_fields(notes.skipped)} left out for it")
-    if said := _ground(notes):
-        lines.append(said)
+        lines.append(_("{fields} left out for it", fields=_fields(notes.skipped)))
+    if compared := _ground(notes):
+        lines.append(compared)
     if differential.edge and not differential.edge_left_out:
-        verb = "is" if differential.edge == 1 else "are"
-        lines.append(f"{plural(differential.edge, 'cell')} cut by the border {verb} counted")
+        lines.append(
+            plural_of(
+                "{n} cell cut by the border is counted",
+                "{n} cells cut by the border are counted",
+                differential.edge,
+            )
+        )
     if notes.failures:
         names = [one_line(file) for file, _ in notes.failures]
-        lines.append(f"{len(names)} not read: {listed(names)}")
+        lines.append(f"{_('{n} not read', n=len(names))}: {listed(names)}")
     return lines
 
 
@@ -297,15 +319,17 @@ def _ground(notes: GroupNotes) -> str | None:
     if verdict == NOT_COMPARED:
         return None
     if verdict == TOO_FEW:
-        return "too few cells and fields to tell whether the slide looks like the training"
-    return f"the slide looks {'like' if verdict == LIKE else 'unlike'} what was trained on"
+        return _("too few cells and fields to tell whether the slide looks like the training")
+    if verdict == LIKE:
+        return _("the slide looks like what was trained on")
+    return _("the slide looks unlike what was trained on")
 
 
 def listed(names: Sequence[str]) -> str:
     """Return the first few names, and how many more there are."""
     shown = ", ".join(_short(name) for name in names[:_MAX_NAMED])
     more = len(names) - _MAX_NAMED
-    return f"{shown} and {more} more" if more > 0 else shown
+    return _("{names} and {n} more", names=shown, n=more) if more > 0 else shown
 
 
 def _short(name: str) -> str:
@@ -314,26 +338,28 @@ def _short(name: str) -> str:
 
 def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
     parts = [
-        f"{reason.count} {reason.label}"
+        f"{reason.count} {_(reason.label)}"
         for reason in differential.reasons()
         if reason.flag == PRESENT
     ]
     if notes.ground.reasons:
-        parts.append("unlike the training")
+        parts.append(_("unlike the training"))
     if notes.empty:
-        parts.append(f"{_fields(len(notes.empty))} without a cell")
+        parts.append(_("{fields} without a cell", fields=_fields(len(notes.empty))))
     if differential.missing:
-        parts.append(f"{differential.missing} cells short of {differential.target}")
+        parts.append(
+            _("{n} cells short of {target}", n=differential.missing, target=differential.target)
+        )
     if notes.problems:
-        parts.append(f"{_fields(len(notes.problems))} of doubtful quality")
+        parts.append(_("{fields} of doubtful quality", fields=_fields(len(notes.problems))))
     counted = differential.classified + unclassified
     if counted and unclassified > _MANY_UNCLASSIFIED * counted:
-        parts.append("many unclassified")
+        parts.append(_("many unclassified"))
     return "; ".join(parts)
 
 
 def _fields(number: int) -> str:
-    return plural(number, "field")
+    return plural_of("{n} field", "{n} fields", number)
 
 
 def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:

@@ -17,9 +17,9 @@ let differential = null;
 
 async function start() {
   report = await get("/api/report");
-  document.title = `${report.title}: wbcdet review`;
+  document.title = `${report.title}: ${t("wbcdet review")}`;
   part("title").textContent = report.title;
-  part("notice").textContent = report.notice;
+  part("notice").textContent = t(report.notice);
   part("made").textContent = report.models.join("; ");
   part("who").value = firstName();
   model = new Model(report);
@@ -56,8 +56,8 @@ let down = false;
 // After a break everything is asked for again: what was shown at once may not have been kept.
 async function line(up) {
   const said = up === null
-    ? "wbcdet review was started again, with a new token: open the address that it has printed, then this page goes on by itself. Nothing is kept from here until then."
-    : "The server does not answer: nothing is kept now. Start wbcdet review again, and open the address that it prints.";
+    ? t("wbcdet review was started again, with a new token: open the address that it has printed, then this page goes on by itself. Nothing is kept from here until then.")
+    : t("The server does not answer: nothing is kept now. Start wbcdet review again, and open the address that it prints.");
   banner(up ? report.notes.join(" ") : said);
   if (up && down) {
     const now = await get("/api/report");
@@ -94,7 +94,7 @@ function show(news) {
   if (other) refresh();
   else if (news?.differential) {
     differential = news.differential;
-    const name = groupName() ?? (report.groups.length ? "All slides" : "Differential");
+    const name = groupName() ?? (report.groups.length ? t("All slides") : t("Differential"));
     showDifferential(model, differential, name);
   }
   if (news && "signed" in news) signing.show(news.signed);
@@ -161,7 +161,7 @@ async function call(label) {
   show();
   gallery.reveal();
   if (field.open && label === DELETED) field.focus = null;
-  const count = cells.length === 1 ? "1 cell" : `${cells.length} cells`;
+  const count = tn("{n} cell", "{n} cells", cells.length);
   // The server takes so many at once; each part is a step of its own.
   let done = null;
   for (let first = 0; first < wanted.length; first += MOST_AT_ONCE) {
@@ -173,7 +173,7 @@ async function call(label) {
     }));
     if (!done) break;
   }
-  if (done) say(label === null ? `${count} confirmed` : `${count}: ${label}`);
+  if (done) say(label === null ? t("{cells} confirmed", { cells: count }) : `${count}: ${t(label)}`);
   else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
   if (!done) show();
 }
@@ -184,7 +184,7 @@ async function keepShape() {
   field.stopShaping();
   if (box.every((value, at) => value === cell.box[at])) return;
   const done = await send("/api/move", () => ({ field: cell.field, cell: cell.id, seen: cell.seen, box }));
-  if (done) say(`Box of cell ${cell.number} changed`);
+  if (done) say(t("Box of cell {n} changed", { n: cell.number }));
   showTargets();
 }
 
@@ -194,14 +194,14 @@ async function draw(label) {
   const done = await send("/api/draw", () => ({ field: number, box, label }));
   if (!done) return;
   field.drawnAs(...done.drawn);
-  say(`Missed cell added: ${label}`);
+  say(t("Missed cell added: {label}", { label: t(label) }));
 }
 
-async function back(path, word) {
+async function back(path, word, nothing) {
   if (!(await named())) return;
   const done = await send(path, () => ({}));
   if (!done) return;
-  say(done.touched.length ? `${word} ${done.touched.length === 1 ? "1 cell" : `${done.touched.length} cells`}` : `Nothing to ${path.slice(5)}`);
+  say(done.touched.length ? `${word} ${tn("{n} cell", "{n} cells", done.touched.length)}` : nothing);
   const key = done.touched[0]?.join("/");
   if (key && !field.open) gallery.go(key);
   if (key && field.open && model.cells.get(key).field === field.number) field.show(field.number, model.cells.get(key).label ? key : null);
@@ -215,9 +215,9 @@ async function send(path, make) {
   } catch (error) {
     if (error instanceof Refused) {
       if (error.answer.cells) take(error.answer);
-      say(`Not done: ${error.message}`);
+      say(t("Not done: {why}", { why: t(error.message) }));
     } else {
-      banner("The server does not answer: this was not kept. Start wbcdet review again.");
+      banner(t("The server does not answer: this was not kept. Start wbcdet review again."));
     }
     return null;
   }
@@ -226,7 +226,7 @@ async function send(path, make) {
 // Asks for the name of the person where it is not known yet.
 async function named() {
   if (who()) return true;
-  const name = await ask("Your name, as it is kept with every decision");
+  const name = await ask(t("Your name, as it is kept with every decision"));
   if (name) part("who").value = name;
   return Boolean(who());
 }
@@ -247,7 +247,7 @@ function ask(title) {
 
 async function callOther() {
   if (!targets().length && !field.drawing) return;
-  const label = await ask("What is it?");
+  const label = await ask(t("What is it?"));
   if (label) call(label.toLowerCase());
 }
 
@@ -292,7 +292,7 @@ function openListed(number) {
   const first = model.ofField(number)[0];
   openNumber(number, first ? first.key : null);
   field.list = [...fields.numbers];
-  document.getElementById("field-close").firstChild.textContent = "← Fields ";
+  document.getElementById("field-close").firstChild.textContent = `${t("← Fields")} `;
 }
 
 // What the page of two readers leads to.
@@ -333,7 +333,7 @@ function closeField() {
   if (!field.open) return;
   const key = field.focus, listed = field.list !== null, number = field.number;
   field.close();
-  document.getElementById("field-close").firstChild.textContent = "← Gallery ";
+  document.getElementById("field-close").firstChild.textContent = `${t("← Gallery")} `;
   if (listed) {
     fields.show();
     fields.list.querySelector(`[data-field="${number}"]`)?.focus();
@@ -348,7 +348,7 @@ function toggleShaping() {
   if (!field.open) openField();
   if (!field.open) return;
   if (field.shaping) field.stopShaping();
-  else if (!field.startShaping()) say("Choose a cell first: click its box");
+  else if (!field.startShaping()) say(t("Choose a cell first: click its box"));
   part("view").focus();
   showTargets();
 }
@@ -367,7 +367,7 @@ function toggleDrawing() {
 function setUpSlides() {
   if (!report.groups.length) return;
   part("slide-choice").hidden = false;
-  part("slide").append(new Option("all slides", ""), ...report.groups.map((name, at) => new Option(name, at)));
+  part("slide").append(new Option(t("all slides"), ""), ...report.groups.map((name, at) => new Option(name, at)));
   part("slide").addEventListener("change", async () => {
     const chosen = part("slide").value;
     model.group = chosen === "" ? null : Number(chosen);
@@ -390,7 +390,7 @@ const button = (text, key, does, label) => {
     node.append(swatch);
     node.dataset.label = label;
   }
-  node.append(text, " ");
+  node.append(t(text), " ");
   if (key) node.append(Object.assign(document.createElement("kbd"), { textContent: key }));
   node.addEventListener("click", does);
   return node;
@@ -418,8 +418,8 @@ function setUpActions() {
 
 function setUpButtons() {
   const on = (id, does) => part(id).addEventListener("click", does);
-  on("undo", () => back("/api/undo", "Undone:"));
-  on("redo", () => back("/api/redo", "Redone:"));
+  on("undo", () => back("/api/undo", t("Undone:"), t("Nothing to undo")));
+  on("redo", () => back("/api/redo", t("Redone:"), t("Nothing to redo")));
   on("help-button", () => part("help").showModal());
   on("sign-button", () => signing.open());
   on("field-close", closeField);
@@ -452,11 +452,11 @@ function showTargets() {
   part("shape-keep").hidden = !field.shaping;
   for (const node of part("actions").querySelectorAll("button")) node.disabled = fields.open;
   part("count").textContent = fields.open
-    ? "choose a field"
+    ? t("choose a field")
     : field.drawing
-    ? "missed cell:"
-    : cells.length > 1 ? `${cells.length} selected:` : cells.length ? `${cells[0].label}:` : "nothing selected";
+    ? t("missed cell:")
+    : cells.length > 1 ? t("{n} selected:", { n: cells.length }) : cells.length ? `${t(cells[0].label)}:` : t("nothing selected");
   part("zoom").value = gallery.size;
 }
 
-start().catch((error) => banner(`The report cannot be shown: ${error.message}`));
+start().catch((error) => banner(t("The report cannot be shown: {why}", { why: error.message })));

@@ -50,10 +50,10 @@ export class FieldView {
     }
     const field = this.model.fields[number];
     const count = this.model.ofField(number).length;
-    const about = field.problems.length ? `; ${field.problems.join(", ")}` : "";
+    const about = field.problems.length ? `; ${field.problems.map((one) => t(one)).join(", ")}` : "";
     document.getElementById("field-name").textContent =
-      `${field.file} (${number + 1} of ${this.model.fields.length}), ${count} ${count === 1 ? "cell" : "cells"}${about}`;
-    if (field.failure !== null) this.#say(`This field could not be read: ${field.failure}`);
+      `${field.file} (${t("{n} of {total}", { n: number + 1, total: this.model.fields.length })}), ${tn("{n} cell", "{n} cells", count)}${about}`;
+    if (field.failure !== null) this.#say(t("This field could not be read: {why}", { why: field.failure }));
     if (this.scale === null) this.#place();
     else if (key) this.#center(key);
     this.draw();
@@ -233,9 +233,9 @@ export class FieldView {
     this.#drawBoxes();
     const cell = this.focus && this.model.cells.get(this.focus);
     this.says.textContent = this.shaping
-      ? "Box of the cell: drag it, its corners or sides, or use the arrows (Shift: size). Enter keeps it, Esc leaves it as it was."
+      ? t("Box of the cell: drag it, its corners or sides, or use the arrows (Shift: size). Enter keeps it, Esc leaves it as it was.")
       : this.drawing
-      ? "Missed cell: draw a box around it, or move this one with the arrows (Shift: size); then press the key of its type."
+      ? t("Missed cell: draw a box around it, or move this one with the arrows (Shift: size); then press the key of its type.")
       : cell ? describe(cell) : "";
   }
 
@@ -399,10 +399,13 @@ export class FieldView {
 
 function describe(cell) {
   const machine = cell.machine === null
-    ? "drawn by a person"
-    : `machine: ${cell.machine}${cell.reason && cell.label === cell.machine ? ` (${cell.reason})` : ""}, best score ${cell.score.toFixed(2)}`;
-  const left = cell.left ? `; in no count (${cell.left})` : "";
-  const by = cell.reviewed ? `; reviewed by ${cell.who}` : "; not reviewed";
-  const box = cell.moved ? "; box moved" : "";
-  return `Cell ${cell.number}: ${cell.label}; ${machine}${by}${box}${left}`;
+    ? t("drawn by a person")
+    : t("machine: {label}, best score {score}", {
+        label: `${t(cell.machine)}${cell.reason && cell.label === cell.machine ? ` (${t(cell.reason)})` : ""}`,
+        score: cell.score.toFixed(2),
+      });
+  const left = cell.left ? `; ${t("in no count ({why})", { why: t(cell.left) })}` : "";
+  const by = cell.reviewed ? `; ${t("reviewed by {name}", { name: cell.who })}` : `; ${t("not reviewed")}`;
+  const box = cell.moved ? `; ${t("box moved")}` : "";
+  return `${t("Cell {n}", { n: cell.number })}: ${t(cell.label)}; ${machine}${by}${box}${left}`;
 }

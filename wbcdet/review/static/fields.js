@@ -42,7 +42,7 @@ export class FieldList {
       const chip = make("button", "chip");
       chip.type = "button";
       chip.dataset.filter = id;
-      chip.append(make("span", "", name), make("b"));
+      chip.append(make("span", "", t(name)), make("b"));
       chip.setAttribute("aria-pressed", "false");
       chip.addEventListener("click", () => {
         if (!this.on.delete(id)) this.on.add(id);
@@ -88,15 +88,15 @@ export class FieldList {
     const found = named.filter((one) => FILTERS.every(([id, , test]) => !this.on.has(id) || test(one)));
     this.numbers = found.filter((one) => one.read).map((one) => one.number);
     this.count.textContent = found.length === all.length
-      ? `${all.length} ${all.length === 1 ? "field" : "fields"}`
-      : `${found.length} of ${all.length} fields`;
+      ? tn("{n} field", "{n} fields", all.length)
+      : t("{n} of {fields}", { n: found.length, fields: tn("{n} field", "{n} fields", all.length) });
     const before = new Map([...this.list.children].map((node) => [node.dataset.field, node]));
     const nodes = found.slice(0, this.most).map((one) => this.#card(one, before.get(String(one.number))));
     const focused = document.activeElement;
-    this.list.replaceChildren(...(nodes.length ? nodes : [make("p", "soft", "No field is like that.")]));
+    this.list.replaceChildren(...(nodes.length ? nodes : [make("p", "soft", t("No field is like that."))]));
     if (focused?.dataset?.field && focused.isConnected) focused.focus({ preventScroll: true });
     this.more.hidden = found.length <= this.most;
-    this.more.textContent = `Show more (${found.length - this.most} left)`;
+    this.more.textContent = t("Show more ({n} left)", { n: found.length - this.most });
   }
 
   #card({ field, number, read, cells }, known) {
@@ -104,13 +104,13 @@ export class FieldList {
     const open = cells.filter((cell) => !cell.reviewed && !cell.left).length;
     const left = cells.filter((cell) => cell.left).length;
     const notes = [];
-    if (!read) notes.push(["bad", `not read: ${field.failure}`]);
-    if (read && !cells.length) notes.push(["bad", "no cell"]);
-    for (const problem of field.problems) notes.push(["bad", problem]);
-    if (field.unlike) notes.push(["bad", "unknown ground"]);
-    if (open) notes.push(["", `${open} not reviewed`]);
-    else if (cells.length > left) notes.push(["done", "✓ reviewed"]);
-    const counted = cells.length ? `${cells.length} ${cells.length === 1 ? "cell" : "cells"}${left ? `, ${left} in no count` : ""}` : "";
+    if (!read) notes.push(["bad", t("not read: {why}", { why: field.failure })]);
+    if (read && !cells.length) notes.push(["bad", t("no cell")]);
+    for (const problem of field.problems) notes.push(["bad", t(problem)]);
+    if (field.unlike) notes.push(["bad", t("unknown ground")]);
+    if (open) notes.push(["", t("{n} not reviewed", { n: open })]);
+    else if (cells.length > left) notes.push(["done", t("✓ reviewed")]);
+    const counted = cells.length ? `${tn("{n} cell", "{n} cells", cells.length)}${left ? t(", {n} in no count", { n: left }) : ""}` : "";
     card.querySelector(".cells").textContent = counted;
     card.querySelector(".notes").replaceChildren(...notes.map(([kind, text]) => make("em", kind, text)));
     return card;
@@ -131,7 +131,7 @@ export class FieldList {
       picture.loading = "lazy";
       picture.decoding = "async";
       picture.alt = "";
-      picture.addEventListener("error", () => frame.replaceChildren(make("span", "soft small", "no picture")));
+      picture.addEventListener("error", () => frame.replaceChildren(make("span", "soft small", t("no picture"))));
       picture.src = this.model.picture(`/tile/${number}/${level}/0/0`);
       frame.append(picture);
       card.addEventListener("click", () => this.does.open(number));

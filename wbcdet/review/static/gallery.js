@@ -107,8 +107,8 @@ export class Gallery {
       this.shown.set(key, node);
     }
     node.style.top = `${row.top}px`;
-    node.children[1].textContent = label;
-    node.children[2].textContent = `${total}${open ? `, ${open} not reviewed` : ""}`;
+    node.children[1].textContent = t(label);
+    node.children[2].textContent = `${total}${open ? t(", {n} not reviewed", { n: open }) : ""}`;
   }
 
   #tile(cell, top, column) {
@@ -155,9 +155,10 @@ export class Gallery {
     node.setAttribute("aria-selected", String(chosen || (focused && !this.chosen.size)));
     node.setAttribute("aria-posinset", this.places.get(cell.key).at + 1);
     node.setAttribute("aria-setsize", this.flat.length);
-    const state = cell.reviewed ? "reviewed" : "not reviewed";
-    node.setAttribute("aria-label", `cell ${cell.number}, ${cell.label}, ${says}, ${state}`);
-    node.title = `${this.model.fields[cell.field].file}, cell ${cell.number}: ${cell.label}, ${says}${cell.moved ? ", box moved" : ""}`;
+    const state = cell.reviewed ? t("reviewed") : t("not reviewed");
+    const named = t("cell {n}", { n: cell.number }), label = t(cell.label);
+    node.setAttribute("aria-label", `${named}, ${label}, ${says}, ${state}`);
+    node.title = `${this.model.fields[cell.field].file}, ${named}: ${label}, ${says}${cell.moved ? `, ${t("box moved")}` : ""}`;
   }
 
   // The cells that a key acts on.
@@ -284,8 +285,8 @@ export class Gallery {
 }
 
 export function captionOf(cell) {
-  if (cell.machine === null) return "drawn";
-  if (cell.label !== cell.machine) return `was ${cell.machine}`;
-  if (cell.label === UNCLASSIFIED) return cell.reason || "";
+  if (cell.machine === null) return t("drawn");
+  if (cell.label !== cell.machine) return t("was {label}", { label: t(cell.machine) });
+  if (cell.label === UNCLASSIFIED) return t(cell.reason || "");
   return cell.score.toFixed(2);
 }

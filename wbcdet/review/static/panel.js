@@ -36,10 +36,10 @@ export function showDifferential(model, found, title) {
     const line = make("tr"), name = make("th");
     const swatch = make("i", undefined, "swatch");
     swatch.style.background = model.colour(row.label);
-    name.append(swatch, row.label);
+    name.append(swatch, t(row.label));
     name.scope = "row";
     const now = shareCell(row.reviewed);
-    if (row.flag) now.append(make("em", row.flag === "low" ? "▼ low" : "▲ high"));
+    if (row.flag) now.append(make("em", row.flag === "low" ? t("▼ low") : t("▲ high")));
     line.append(name, shareCell(row.machine), now);
     const chart = make("tr", undefined, "chart"), cell = make("td");
     cell.colSpan = 3;
@@ -51,15 +51,15 @@ export function showDifferential(model, found, title) {
     return [line, chart];
   });
   const total = make("tr", undefined, "total");
-  total.append(make("th", "classified"), make("td", found.machine.classified), make("td", found.reviewed.classified));
+  total.append(make("th", t("classified")), make("td", found.machine.classified), make("td", found.reviewed.classified));
   const apart = ["unclassified", "artefacts"].map((name) => {
     const line = make("tr", undefined, "apart");
-    line.append(make("th", name), make("td", found.machine[name]), make("td", found.reviewed[name]));
+    line.append(make("th", t(name)), make("td", found.machine[name]), make("td", found.reviewed[name]));
     return line;
   });
   const reasons = found.reasons.map((one) => {
-    const line = make("tr", undefined, "apart reason"), name = make("th", one.reason);
-    if (one.flag) name.append(make("em", "● look at each"));
+    const line = make("tr", undefined, "apart reason"), name = make("th", t(one.reason));
+    if (one.flag) name.append(make("em", t("● look at each")));
     line.append(name, make("td", one.machine), make("td", one.reviewed));
     return line;
   });
@@ -67,7 +67,8 @@ export function showDifferential(model, found, title) {
   document.getElementById("warning").textContent = found.warning || "";
   const done = found.cells - found.unreviewed;
   document.getElementById("progress-text").textContent =
-    `${done} of ${found.cells} reviewed` + (found.open ? `, ${found.open} unclassified to go` : "");
+    t("{done} of {cells} reviewed", { done, cells: found.cells }) +
+    (found.open ? t(", {n} unclassified to go", { n: found.open }) : "");
   const share = found.cells ? (100 * done) / found.cells : 0;
   document.querySelector("#progress-bar i").style.width = `${share}%`;
 }
@@ -101,9 +102,9 @@ export function showClasses(model, sections, only, does) {
     }
     const [swatch, label, count, left] = node.children;
     swatch.textContent = section.label ? model.letter(section.label) : "";
-    label.textContent = section.label ?? "all types";
+    label.textContent = t(section.label ?? "all types");
     count.textContent = section.total;
-    left.textContent = section.open ? `${section.open} to go` : "";
+    left.textContent = section.open ? t("{n} to go", { n: section.open }) : "";
     node.setAttribute("aria-pressed", String(only === section.label));
     return node;
   });

@@ -29,31 +29,31 @@ function figure(value, about, range) {
 
 function showFigures(found) {
   const { cells, same, share, kappa } = found;
-  const alone = `only the first ${found.only_first}, only the second ${found.only_second}`;
+  const alone = t("only the first {first}, only the second {second}", { first: found.only_first, second: found.only_second });
   part("figures").replaceChildren(
-    figure(String(cells), "Cells that both have read", alone),
-    figure(share ? percent(share[0]) : "–", "Called the same", share ? `${same} cells; 95 % interval ${percent(share[1])} to ${percent(share[2])}` : "nothing to compare yet"),
-    figure(kappa ? kappa[0].toFixed(3) : "–", "Cohen's kappa", kappa ? `95 % interval ${kappa[1].toFixed(3)} to ${kappa[2].toFixed(3)}` : cells ? "not defined: one name only" : "nothing to compare yet"),
+    figure(String(cells), t("Cells that both have read"), alone),
+    figure(share ? percent(share[0]) : "–", t("Called the same"), share ? `${tn("{n} cell", "{n} cells", same)}; ${t("95 % interval {low} to {high}", { low: percent(share[1]), high: percent(share[2]) })}` : t("nothing to compare yet")),
+    figure(kappa ? kappa[0].toFixed(3) : "–", t("Cohen's kappa"), kappa ? t("95 % interval {low} to {high}", { low: kappa[1].toFixed(3), high: kappa[2].toFixed(3) }) : cells ? t("not defined: one name only") : t("nothing to compare yet")),
   );
 }
 
 function showTable({ labels, table, cells }) {
   if (!cells) return part("confusion").replaceChildren();
   const whole = make("table"), head = whole.createTHead().insertRow();
-  head.append(make("th", "", "first ↓ second →"), ...labels.map((label) => make("th", "", label)));
+  head.append(make("th", "", t("first ↓ second →")), ...labels.map((label) => make("th", "", t(label))));
   const body = whole.createTBody();
   table.forEach((counts, down) => {
-    const row = body.insertRow(), name = make("th", "", labels[down]);
+    const row = body.insertRow(), name = make("th", "", t(labels[down]));
     name.scope = "row";
     row.append(name, ...counts.map((count, across) => make("td", !count ? "none" : down === across ? "same" : "off", count || "·")));
   });
   const wide = make("div", "wide");
   wide.append(whole);
-  part("confusion").replaceChildren(make("h2", "", "Cell by cell"), wide);
+  part("confusion").replaceChildren(make("h2", "", t("Cell by cell")), wide);
 }
 
 function showDiffering(found) {
-  part("differ-title").textContent = `Cells that the readers call differently: ${found.differing.length}`;
+  part("differ-title").textContent = t("Cells that the readers call differently: {n}", { n: found.differing.length });
   part("differ-about").hidden = !found.differing.length;
   part("differing").replaceChildren(...found.differing.map(card));
 }
@@ -61,32 +61,32 @@ function showDiffering(found) {
 function card(one) {
   const box = make("article", "differs"), frame = make("span", "frame");
   if (one.cell === null) {
-    frame.append(make("span", "soft small", "marked by the second reader only"));
+    frame.append(make("span", "soft small", t("marked by the second reader only")));
   } else {
     const picture = make("img");
-    picture.alt = `Cell ${one.number}`;
+    picture.alt = t("Cell {n}", { n: one.number });
     picture.loading = "lazy";
     picture.src = `/crop/${one.field}/${one.cell}/192?mark=${report.mark}&box=${one.box.join()}`;
-    picture.addEventListener("error", () => frame.replaceChildren(make("span", "soft small", "no picture")));
+    picture.addEventListener("error", () => frame.replaceChildren(make("span", "soft small", t("no picture"))));
     frame.append(picture);
   }
-  const title = make("p"), link = make("a", "", one.number === null ? "In its field" : `Cell ${one.number}`);
+  const title = make("p"), link = make("a", "", one.number === null ? t("In its field") : t("Cell {n}", { n: one.number }));
   link.href = one.cell === null ? `/#field=${one.field}` : `/#cell=${one.field}/${one.cell}`;
   title.append(link, make("span", "soft small", ` ${one.file}`));
   const said = make("p");
-  said.append(make("b", "", one.first), make("span", "soft small", ` first${one.by_first ? `, ${one.by_first}` : ""}`), make("br"),
-    make("b", "", one.second), make("span", "soft small", ` second${one.by_second ? `, ${one.by_second}` : ""}`));
+  said.append(make("b", "", t(one.first)), make("span", "soft small", ` ${t("first")}${one.by_first ? `, ${one.by_first}` : ""}`), make("br"),
+    make("b", "", t(one.second)), make("span", "soft small", ` ${t("second")}${one.by_second ? `, ${one.by_second}` : ""}`));
   const now = one.now === DELETED || one.now === null ? NO_CELL : one.now;
   const row = make("p", "row");
   for (const name of [...new Set([one.first, one.second])]) {
-    const choose = make("button", "", name);
+    if (name === NO_CELL && one.cell === null) continue;
+    const choose = make("button", "", t(name));
     choose.type = "button";
     choose.setAttribute("aria-pressed", String(now === name));
     choose.addEventListener("click", () => settle(one, name));
     row.append(choose);
   }
-  if (one.cell === null) row.replaceChildren(...[...row.children].filter((node) => node.textContent !== NO_CELL));
-  const state = make("p", "soft small", now === one.first ? `in the report: ${now}` : `✓ in the report: ${now}`);
+  const state = make("p", "soft small", `${now === one.first ? "" : "✓ "}${t("in the report: {label}", { label: t(now) })}`);
   box.classList.toggle("settled", now !== one.first);
   box.append(frame, title, said, row, state);
   return box;
@@ -94,7 +94,7 @@ function card(one) {
 
 async function settle(one, name) {
   const who = localStorage.getItem("wbcdet-who") || report.who;
-  if (!who) return banner("Write your name on the review page first.");
+  if (!who) return banner(t("Write your name on the review page first."));
   const common = { mark: report.mark, who, since: report.last };
   try {
     if (one.cell === null) {
@@ -105,7 +105,7 @@ async function settle(one, name) {
     }
     banner("");
   } catch (error) {
-    banner(error instanceof Refused ? `Not done: ${error.message}` : "The server does not answer: this was not kept.");
+    banner(error instanceof Refused ? t("Not done: {why}", { why: t(error.message) }) : t("The server does not answer: this was not kept."));
   }
   await load();
 }
@@ -120,8 +120,8 @@ async function load() {
 async function start() {
   report = await get("/api/report");
   part("report-title").textContent = report.title;
-  part("notice").textContent = report.notice;
+  part("notice").textContent = t(report.notice);
   await load();
 }
 
-start().catch((error) => banner(`The agreement cannot be shown: ${error.message}`));
+start().catch((error) => banner(t("The agreement cannot be shown: {why}", { why: error.message })));

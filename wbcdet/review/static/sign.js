@@ -8,7 +8,7 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   const dialog = part("sign");
   const choice = part("sign-slide");
   part("sign-which").hidden = slides.length < 2;
-  choice.replaceChildren(...["", ...slides].map((name) => new Option(name || "all slides", name)));
+  choice.replaceChildren(...["", ...slides].map((name) => new Option(name || t("all slides"), name)));
   choice.addEventListener("change", () => state());
 
   async function open() {
@@ -22,20 +22,20 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   async function state() {
     const asked = new URLSearchParams({ since: 1000000000, ...(choice.value && { group: choice.value }) });
     const { differential: all } = await get(`/api/changes?${asked}`);
-    part("sign-state").textContent = `${all.cells} cells: ${looked(all)}.`;
+    part("sign-state").textContent = `${tn("{n} cell", "{n} cells", all.cells)}: ${looked(all)}.`;
     part("sign-open").hidden = part("sign-show").hidden = !all.open;
     part("sign-open").textContent = all.open
-      ? `${all.open} unclassified ${all.open === 1 ? "cell is" : "cells are"} not settled: name each, or confirm with U that it cannot be named.`
+      ? tn("{n} unclassified cell is not settled: name it, or confirm with U that it cannot be named.", "{n} unclassified cells are not settled: name each, or confirm with U that it cannot be named.", all.open)
       : "";
     part("sign-go").disabled = all.open > 0;
     showLog(await get("/api/log"));
   }
 
   const looked = (found) => [
-    [found.one_by_one, "looked at one by one"],
-    [found.in_bulk, "confirmed together with others"],
-    [found.unreviewed, "left as the machine named them"],
-  ].filter(([number]) => number).map(([number, what]) => `${number} ${what}`).join(", ") || "none counted";
+    [found.one_by_one, t("looked at one by one")],
+    [found.in_bulk, t("confirmed together with others")],
+    [found.unreviewed, t("left as the machine named them")],
+  ].filter(([number]) => number).map(([number, what]) => `${number} ${what}`).join(", ") || t("none counted");
 
   function showLog(entries) {
     const lines = entries.slice().reverse().map((entry) => {
@@ -43,7 +43,7 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
       line.className = "small";
       line.textContent =
         `${entry.number}. ${entry.name}, ${entry.time.slice(0, 16).replace("T", " ")} UTC: ` +
-        `${entry.slide ? `${entry.slide}, ` : ""}${entry.cells} cells: ${looked(entry)}${entry.note ? `; ${entry.note}` : ""}`;
+        `${entry.slide ? `${entry.slide}, ` : ""}${tn("{n} cell", "{n} cells", entry.cells)}: ${looked(entry)}${entry.note ? `; ${entry.note}` : ""}`;
       return line;
     });
     if (entries.length) {
@@ -51,7 +51,7 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
       link.href = "/reviewed/report.html";
       link.target = "_blank";
       link.rel = "noopener";
-      link.textContent = "Open the signed report";
+      link.textContent = t("Open the signed report");
       const where = document.createElement("p");
       where.append(link);
       lines.unshift(where);
@@ -62,12 +62,12 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   async function go() {
     const name = part("sign-name").value.trim();
     if (!name) {
-      part("sign-error").textContent = "Write your name.";
+      part("sign-error").textContent = t("Write your name.");
       part("sign-name").focus();
       return;
     }
     part("sign-go").disabled = true;
-    part("sign-error").textContent = "Writing the reviewed report …";
+    part("sign-error").textContent = t("Writing the reviewed report …");
     const { mark, last, group } = ask();
     const body = {
       mark, who: name, since: last, note: part("sign-note").value,
@@ -75,10 +75,10 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
     };
     try {
       take(await post("/api/sign", () => body));
-      part("sign-error").textContent = "Signed.";
+      part("sign-error").textContent = t("Signed.");
       part("sign-note").value = "";
     } catch (error) {
-      part("sign-error").textContent = error instanceof Refused ? `Not signed: ${error.message}` : "Not signed: the server does not answer.";
+      part("sign-error").textContent = error instanceof Refused ? t("Not signed: {why}", { why: t(error.message) }) : t("Not signed: the server does not answer.");
     }
     await state().catch(() => {});
   }
@@ -95,15 +95,15 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
 
   function sinceThen(signed) {
     if (signed.current) return "";
-    return signed.slide && !slide() ? "; not every slide is signed as it is now" : "; changed since, so sign again";
+    return signed.slide && !slide() ? `; ${t("not every slide is signed as it is now")}` : `; ${t("changed since, so sign again")}`;
   }
 
   return {
     open,
     show(signed) {
       part("signed").textContent = signed
-        ? `Signed${signed.slide && !slide() ? ` (${signed.slide})` : ""} by ${signed.name}, ${signed.time.slice(0, 16).replace("T", " ")} UTC${sinceThen(signed)}.`
-        : "Not signed yet.";
+        ? `${t("Signed by {name}", { name: signed.name })}${signed.slide && !slide() ? ` (${signed.slide})` : ""}, ${signed.time.slice(0, 16).replace("T", " ")} UTC${sinceThen(signed)}.`
+        : t("Not signed yet.");
       part("signed").classList.toggle("warn", Boolean(signed && !signed.current));
     },
   };

@@ -48,7 +48,7 @@ export class Tiles {
   // Asks again for the words that say why.
   async #failed(number, source) {
     const response = await fetch(source, { credentials: "same-origin" }).catch(() => null);
-    const said = response && !response.ok ? await response.text() : "the field cannot be loaded";
+    const said = response && !response.ok ? await response.text() : t("the field cannot be loaded");
     this.failed(number, said);
   }
 }

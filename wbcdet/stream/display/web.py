@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import cv2
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 
@@ -22,6 +22,7 @@ from wbcdet.stream.display.base import Command, Overview, Relabel, Status, Steer
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.utils.web.bind import BoundAddress
 from wbcdet.utils.web.server import make_server
+from wbcdet.utils.web.words import words_script
 
 _PAGE = Path(__file__).parent / "page"
 _FILES = {"page.js": "text/javascript", "page.css": "text/css"}
@@ -205,6 +206,10 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     async def cell(number: int) -> Response:
         picture = server.thumbnail(number)
         return Response(picture, 200 if picture else 404, media_type="image/jpeg")
+
+    @app.get("/words.js")
+    def words(request: Request) -> Response:
+        return words_script(request)
 
     @app.get("/{name}")
     def file(name: str) -> Response:

@@ -3,8 +3,8 @@
 const at = (id) => document.getElementById(id);
 const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 const states = {
-  analysed: "counting", still: "still picture", blurred: "blurred, not counted",
-  damaged: "damaged picture, not counted", paused: "paused", waiting: "waiting for a picture", "no signal": "no signal", ended: "ended",
+  analysed: t("counting"), still: t("still picture"), blurred: t("blurred, not counted"),
+  damaged: t("damaged picture, not counted"), paused: t("paused"), waiting: t("waiting for a picture"), "no signal": t("no signal"), ended: t("ended"),
 };
 const MOST_FAILED = 20;  // answers missed in a row, after which wbcdet is taken to have ended
 let timer = 0;
@@ -19,32 +19,32 @@ function cell(row, text, name) {
 }
 
 function show(status) {
-  at("title").textContent = `wbcdet live: ${status.title}`;
-  document.title = `${status.classified ?? 0} cells, ${status.title}`;
+  at("title").textContent = `${t("wbcdet live")}: ${status.title}`;
+  document.title = `${tn("{n} cell", "{n} cells", status.classified ?? 0)}, ${status.title}`;
   at("state").textContent = states[status.state] || status.state;
   at("state").dataset.state = status.state;
-  at("notice").textContent = status.notice;
+  at("notice").textContent = t(status.notice);
   const pause = at("pause");
   const paused = status.state === "paused";
-  pause.textContent = paused ? "Start" : "Pause";
+  pause.textContent = paused ? t("Start") : t("Pause");
   pause.dataset.command = paused ? "start" : "pause";
   if (status.shares === undefined) return;
   at("slide").textContent = status.slide;
-  at("message").textContent = status.message;
+  at("message").textContent = t(status.message);
   at("warning").hidden = !status.warning;
-  at("warning").textContent = status.warning;
+  at("warning").textContent = t(status.warning);
   if (status.overview && status.overview.recent) overview(status.overview);
   at("classified").textContent = status.classified;
-  at("target").textContent = status.target ? ` of ${status.target}` : "";
+  at("target").textContent = status.target ? ` ${t("of {n}", { n: status.target })}` : "";
   at("unclassified").textContent = status.unclassified;
   at("progress").hidden = !status.target;
   at("progress").max = status.target || 1;
   at("progress").value = Math.min(status.classified, status.target || 0);
-  at("speed").textContent = `${status.fps} frames a second, lag ${status.lag_s} s`;
-  at("thresholds").textContent = `Thresholds in force: ${status.thresholds}.`;
+  at("speed").textContent = t("{fps} frames a second, lag {lag} s", { fps: status.fps, lag: status.lag_s });
+  at("thresholds").textContent = t("Thresholds in force: {thresholds}.", { thresholds: status.thresholds });
   const rows = status.shares.map((share) => {
     const row = document.createElement("tr");
-    const name = cell(row, share.label);
+    const name = cell(row, t(share.label));
     const dot = document.createElement("span");
     dot.className = "dot";
     dot.style.background = share.colour;
@@ -53,38 +53,38 @@ function show(status) {
     cell(row, fixed(share.percent, 1));
     cell(row, share.low === null ? "–" : `${fixed(share.low, 1)} – ${fixed(share.high, 1)}`);
     const range = share.range ? `${share.range[0]} – ${share.range[1]}` : "";
-    cell(row, share.flag ? `${range} ${share.flag}` : range, share.flag ? "flag" : "");
+    cell(row, share.flag ? `${range} ${t(share.flag)}` : range, share.flag ? "flag" : "");
     return row;
   });
   at("shares").replaceChildren(...rows);
   const reasons = status.reasons.map((reason) => {
     const row = document.createElement("tr");
-    cell(row, reason.label);
+    cell(row, t(reason.label));
     cell(row, reason.count);
     cell(row, fixed(reason.percent, 1));
     cell(row, reason.low === null ? "–" : `${fixed(reason.low, 1)} – ${fixed(reason.high, 1)}`);
-    cell(row, reason.flag ? "look at each" : "", reason.flag ? "flag" : "");
+    cell(row, reason.flag ? t("look at each") : "", reason.flag ? "flag" : "");
     return row;
   });
   if (reasons.length) {
     const row = document.createElement("tr");
-    cell(row, `unclassified, % of all ${status.white_cells} white cells`).colSpan = 5;
+    cell(row, t("unclassified, % of all {n} white cells", { n: status.white_cells })).colSpan = 5;
     reasons.unshift(row);
   }
   at("reasons").replaceChildren(...reasons);
   at("ground").hidden = !status.ground;
   // Only where it changed, so that a screen reader says it once.
-  const warning = status.ground ? `This slide looks ${status.ground}` : "";
+  const warning = status.ground ? t("This slide looks {unlike}", { unlike: status.ground }) : "";
   if (at("ground").textContent !== warning) at("ground").textContent = warning;
 }
 
 const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
 let recentShown = "";
 
-const said = (cell) => (cell.reason ? `${cell.label} (${cell.reason})` : cell.label);
+const said = (cell) => (cell.reason ? `${t(cell.label)} (${t(cell.reason)})` : t(cell.label));
 
 function overview(found) {
-  at("maps").textContent = found.maps > 1 ? `(${found.maps} maps that do not meet yet)` : "";
+  at("maps").textContent = found.maps > 1 ? t("({n} maps that do not meet yet)", { n: found.maps }) : "";
   const shown = JSON.stringify(found.recent);
   if (shown !== recentShown) {
     recentShown = shown;
@@ -92,12 +92,12 @@ function overview(found) {
       const button = document.createElement("button");
       button.type = "button";
       button.style.borderBottomColor = one.colour;
-      button.title = `Cell ${one.cell}: ${said(one)}. Click to name it`;
+      button.title = t("Cell {n}: {label}. Click to name it", { n: one.cell, label: said(one) });
       const picture = document.createElement("img");
       picture.src = `cell/${one.cell}.jpg`;
-      picture.alt = `Cell ${one.cell}`;
+      picture.alt = t("Cell {n}", { n: one.cell });
       // A declined cell says what it looks like: that is what one wants to know of it.
-      button.append(picture, one.reason ?? `${one.label}${one.by_person ? " ✓" : ""}`);
+      button.append(picture, one.reason ? t(one.reason) : `${t(one.label)}${one.by_person ? " ✓" : ""}`);
       button.addEventListener("click", () => naming(one));
       return button;
     }));
@@ -132,7 +132,7 @@ function naming(cell) {
   at("naming-buttons").replaceChildren(...names.map((name) => {
     const button = document.createElement("button");
     button.type = "button";
-    button.textContent = name || "as wbcdet named it";
+    button.textContent = t(name || "as wbcdet named it");
     button.addEventListener("click", async () => {
       at("naming").close();
       await fetch("relabel", {
@@ -178,8 +178,8 @@ async function ask() {
     failed = 0;
     show(status);
     if (status.state === "ended") {
-      const last = status.message ? `${status.message}. ` : "";
-      end(`${last}The stream has ended; its report: `);
+      const last = status.message ? `${t(status.message)}. ` : "";
+      end(`${last}${t("The stream has ended; its report:")} `);
       // Browsers follow a link from a page to a file of the computer only when it is opened by hand.
       const link = document.createElement("a");
       link.href = `file://${status.report.startsWith("/") ? "" : "/"}${status.report.replaceAll("\\", "/").split("/").map(encodeURIComponent).join("/").replace("%3A", ":")}`;
@@ -187,9 +187,9 @@ async function ask() {
       at("message").append(link);
     }
   } catch {
-    at("state").textContent = "no answer";
+    at("state").textContent = t("no answer");
     at("state").dataset.state = "no signal";
-    if (++failed >= MOST_FAILED) end("wbcdet does not answer any more: see its terminal, or load this page again.");
+    if (++failed >= MOST_FAILED) end(t("wbcdet does not answer any more: see its terminal, or load this page again."));
   }
 }
 

@@ -1,0 +1,209 @@
+"""Translations: each text of the reports and pages has one, with the same placeholders."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from functools import cache
+from html.parser import HTMLParser
+
+import polib
+import pytest
+from conftest import REPOSITORY
+from jinja2 import Environment
+
+from wbcdet.records import ALL_LABELS, NOTICE
+from wbcdet.utils import words
+from wbcdet.utils.words import LANGUAGES, LanguageError, choose, negotiated, script, speaking
+
+PACKAGE = REPOSITORY / "wbcdet"
+WORDS = PACKAGE / "utils" / "words"
+STATIC, LIVE = PACKAGE / "review" / "static", PACKAGE / "stream" / "display" / "page"
+#: Texts that reach the pages as values: labels, reasons, problems of fields, what the service says.
+VALUES = (
+    *map(str, ALL_LABELS), "artefact", "artefacts", "basophil", "no cell", "deleted", "other",
+    "blast", "blast-like", "immature-like", "erythroblast-like", "basophil-like",
+    "unlike-trained", "low-score", "immature granulocyte", "plasma cell",
+    "empty", "too dark", "overexposed", "no stain", "blurred",
+    "low", "high", "Patient", "Order", "Slide", "as wbcdet named it", "all types",
+    "edge", "duplicate", "bad-field", "Select several", "Confirm", "delete", "Field",
+    "Without a cell", "Doubtful quality", "Unknown ground", "Not reviewed", "Not read", NOTICE,
+)  # fmt: skip
+TRANSLATED = ("title", "aria-label", "placeholder", "alt", "data-ask")
+OTHERS = [language for language in LANGUAGES if language != "en"]
+_STRING = r'"((?:[^"\\]|\\.)*)"'
+
+
+class _Texts(HTMLParser):
+    """What ``words.js`` translates of a page: texts outside code, and some attributes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+        self._within: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        if tag not in ("meta", "link", "input", "img", "br", "i"):
+            self._within.append(tag)
+        self.found += [value for name, value in attrs if name in TRANSLATED and value]
+
+    def handle_endtag(self, tag: str) -> None:
+        while self._within and tag in self._within and self._within.pop() != tag:
+            pass
+
+    def handle_data(self, data: str) -> None:
+        text = " ".join(data.split())
+        if text and not {"script", "style", "kbd", "code"} & set(self._within):
+            self.found.append(text)
+
+
+def _of_python() -> Iterator[tuple[str, str | None]]:
+    names = {"_": 1, "N_": 1, "plural_of": 2}
+    for path in PACKAGE.rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        if "utils.words import" not in text:
+            continue
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
+                count = names.get(node.func.id, 0)
+                given = [one.value for one in node.args[:count] if isinstance(one, ast.Constant)]
+                if count and given:
+                    yield given[0], given[1] if count == 2 else None
+
+
+def _of_templates() -> Iterator[tuple[str, str | None]]:
+    reader = Environment(extensions=["jinja2.ext.i18n"])
+    for path in PACKAGE.rglob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        for _line, function, said in reader.extract_translations(
+            text.replace("plural_of(", "ngettext(")
+        ):
+            if function == "ngettext":
+                yield str(said[0]), str(said[1])
+            elif text := said if isinstance(said, str) else said and said[0]:
+                yield text, None
+
+
+def _of_scripts() -> Iterator[tuple[str, str | None]]:
+    for path in (*STATIC.glob("*.js"), *LIVE.glob("*.js")):
+        text = path.read_text(encoding="utf-8")
+        for found in re.finditer(rf"\bt\({_STRING}", text):
+            yield found[1], None
+        for found in re.finditer(rf"\btn\({_STRING}, {_STRING}", text):
+            yield found[1], found[2]
+
+
+def _of_pages() -> Iterator[tuple[str, str | None]]:
+    for path in (STATIC / "index.html", STATIC / "readers.html", LIVE / "page.html"):
+        texts = _Texts()
+        texts.feed(path.read_text(encoding="utf-8"))
+        yield from ((text, None) for text in texts.found if re.search("[A-Za-z]{2}", text))
+
+
+@cache
+def sources() -> dict[str, tuple[str, str | None]]:
+    """Return every text, with where it stands and its plural."""
+    found: dict[str, tuple[str, str | None]] = {}
+    parts = {
+        "python": _of_python(), "template": _of_templates(), "script": _of_scripts(),
+        "page": _of_pages(), "value": ((text, None) for text in VALUES),
+    }  # fmt: skip
+    for kind, texts in parts.items():
+        for text, plural in texts:
+            known = found.get(text)
+            # In a catalogue a text has one entry: with a plural, or without.
+            assert known is None or known[1] == plural, text
+            found[text] = known or (kind, plural)
+    return found
+
+
+@cache
+def catalogue(language: str) -> polib.POFile:
+    return polib.pofile(str(WORDS / f"{language}.po"))
+
+
+def holes(text: str) -> list[str]:
+    return sorted(re.findall(r"\{(\w+)\}", text))
+
+
+def test_two_languages_beside_english() -> None:
+    assert LANGUAGES == ("en", "es", "ru")
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_every_text_is_translated_and_nothing_else(language: str) -> None:
+    entries = {entry.msgid: entry.msgid_plural or None for entry in catalogue(language)}
+    wanted = {text: plural for text, (_, plural) in sources().items()}
+    assert {text for text in wanted if text not in entries} == set()
+    assert {text for text in entries if text not in wanted} == set()
+    assert entries == wanted
+    assert len(entries) == len(list(catalogue(language)))
+
+
+@pytest.mark.parametrize("language", OTHERS)
+def test_translations_are_whole_and_have_the_same_places(language: str) -> None:
+    po = catalogue(language)
+    count = int(re.findall(r"nplurals=(\d)", po.metadata["Plural-Forms"])[0])
+    for entry in po:
+        forms = list(entry.msgstr_plural.values()) if entry.msgid_plural else [entry.msgstr]
+        assert len(forms) == (count if entry.msgid_plural else 1), entry.msgid
+        assert not entry.fuzzy and all(form.strip() for form in forms), entry.msgid
+        for form in forms:
+            assert holes(form) == holes(entry.msgid_plural or entry.msgid), entry.msgid
+            assert form[-1:].isspace() == entry.msgid[-1:].isspace(), entry.msgid
+            assert (form[-1] in ".:?") == (entry.msgid[-1] in ".:?"), entry.msgid
+
+
+def test_forms_of_numbers() -> None:
+    def said(n: int) -> str:
+        return words.plural_of("{n} cell", "{n} cells", n)
+
+    with speaking("ru"):
+        assert [said(n).split()[1] for n in (1, 2, 5, 11, 21, 22, 112)] == [
+            "клетка", "клетки", "клеток", "клеток", "клетка", "клетки", "клеток",
+        ]  # fmt: skip
+    with speaking("es"):
+        assert [said(n) for n in (0, 1, 2)] == ["0 células", "1 célula", "2 células"]
+    assert said(1) == "1 cell" and said(0) == "0 cells"
+
+
+def test_what_has_no_translation_and_what_is_empty_stay_as_they_are() -> None:
+    with speaking("ru"):
+        assert words._("Slide {12} of Mr X") == "Slide {12} of Mr X"
+        assert words._("") == ""
+        assert words._("Counted {time}", time="{0} {x}").endswith("{0} {x}")
+
+
+@pytest.mark.parametrize(
+    ("accepted", "language"),
+    [
+        ("", "en"), ("ru", "ru"), ("ru-RU,ru;q=0.9,en;q=0.8", "ru"), ("ES-mx", "es"),
+        ("de,fr;q=0.8", "en"), ("de, es;q=0.5, ru;q=0.7", "ru"), ("ru;q=0, es", "es"),
+        ("en, ru", "en"), ("*", "en"), ("ru;q=x", "en"), (";;,,=", "en"), ("../../x", "en"),
+    ],
+)  # fmt: skip
+def test_language_of_the_browser(accepted: str, language: str) -> None:
+    assert negotiated(accepted) == language
+    with speaking("es"):
+        assert negotiated(accepted) == "es"
+
+
+def test_an_unknown_language_is_refused() -> None:
+    with pytest.raises(LanguageError, match="give en, es, ru"):
+        choose("xx")
+    done = subprocess.run(
+        [sys.executable, "-m", "wbcdet", "count", "x", "--language", "xx"],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 2 and "--language: no translation to 'xx'" in done.stderr
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_script_of_a_page(language: str) -> None:
+    text = script(language)
+    assert f'LANGUAGE = "{language}"' in text
+    assert ("нейтрофил" in text) == (language == "ru")
+    assert "</script" not in text.lower()
