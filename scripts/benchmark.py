@@ -1,13 +1,17 @@
 """Compare time and memory of wbcdet, ultralytics, a two-stage script and the bare graph.
 
-Every round runs all contenders one after the other; ratios are taken within a round, so that a
-machine that speeds up or slows down moves both sides. Needs the data archives (`wbcdet data fetch`)
-and, for the others' figures, `pip install '.[train]'`; what is missing is said and left out.
+Without --part it measures all in some ten minutes, and prints at the end one table of the ratios
+that docs/performance.md names aims for. Every round runs all contenders one after the other; ratios
+are taken within a round, so that a machine that speeds up or slows down moves both sides. Needs the
+data archives (`wbcdet data fetch`) and, for the others' figures, `pip install '.[train]'`; what is
+missing is said and left out.
 """
 
 from __future__ import annotations
 
 import os
+import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -23,8 +27,21 @@ import typer
 REPOSITORY = Path(__file__).resolve().parent.parent
 #: Fields of each set.
 SMALL, LARGE = 300, 60
-#: Numbers of fields whose cost is compared.
-MANY = (100, 1000, 10_000)
+#: Numbers of fields whose cost is compared: with the models, and with some that answer at once.
+MANY, WITHOUT_MODELS = (100, 1000, 10_000), (100, 1000, 10_000, 100_000)
+#: What is measured, with its aim: at least so much, or at most.
+AIMS = {
+    "300 fields of 640x480, `yolo predict` over wbcdet": (5, "at least"),
+    "the same, plain two-stage script over wbcdet": (6, "at least"),
+    "the detector's graph and decoding over wbcdet, models loaded": (0.90, "at least"),
+    "one picture, cold, wbcdet over `yolo predict`": (0.08, "at most"),
+    "60 fields of 2048x1536, `yolo predict` over wbcdet": (5, "at least"),
+    "peak memory, wbcdet over `yolo predict`": (0.125, "at most"),
+    "stream of 640x480, ms from frame to result": (25, "at most"),
+    "processor time a field, 10,000 over 100 fields": (1.05, "at most"),
+    "the same without models, 100,000 over 1000 fields": (1.05, "at most"),
+}
+Figures = dict[str, tuple[float, str]]
 
 
 class Part(str, Enum):
@@ -35,6 +52,7 @@ class Part(str, Enum):
     LARGE = "large"
     WARM = "warm"
     WARM_LARGE = "warm-large"
+    STREAM = "stream"
     MANY = "many"
 
 
@@ -192,21 +210,121 @@ def warm_processes(
     ]
 
 
-def many(source: Path, work: Path, env: dict[str, str], device: str) -> None:
+def many(source: Path, work: Path, env: dict[str, str], device: str) -> Figures:
     """Print what a field costs in runs of more and more, under new names."""
     print("\n| fields | ms a field | processor ms a field | peak MB |\n|---|---|---|---|")
     files = sorted(source.iterdir())
+    cost = {}
     for number in MANY:
-        folder = work / f"many-{number}"
-        folder.mkdir()
-        for one in range(number):
-            os.link(files[one % len(files)], folder / f"{one}.jpg")
+        folder = _links(files, work / f"many-{number}", number)
         command = [sys.executable, "-m", "wbcdet", "predict", str(folder), "--quiet"]
         command += ["--no-annotate", "--device", device, "--out", str(work / "out")]
         took = Contender("wbcdet", command)
         measure(took, env)
-        each, processor = (1e3 * of[0] / number for of in (took.seconds, took.processor))
-        print(f"| {number} | {each:.1f} | {processor:.1f} | {took.peak_mb:.0f} |", flush=True)
+        each, cost[number] = (1e3 * of[0] / number for of in (took.seconds, took.processor))
+        print(f"| {number} | {each:.1f} | {cost[number]:.1f} | {took.peak_mb:.0f} |", flush=True)
+    bare = {}
+    script = str(REPOSITORY / "scripts" / "benchmark_growth.py")
+    for number in WITHOUT_MODELS:
+        folder = _links(_tiny(work), work / f"bare-{number}", number)
+        command = [sys.executable, script, str(folder), str(work / "bare-out")]
+        said = subprocess.run(command, env=env, capture_output=True, check=True, text=True).stdout
+        seconds, processor, peak = map(float, said.split())
+        bare[number] = 1e3 * processor / number
+        print(
+            f"| {number}, without models | {1e3 * seconds / number:.2f} | {bare[number]:.2f} "
+            f"| {peak:.0f} |",
+            flush=True,
+        )
+    names = list(AIMS)[-2:]
+    return {
+        names[0]: (cost[MANY[-1]] / cost[MANY[0]], ""),
+        names[1]: (bare[WITHOUT_MODELS[-1]] / bare[WITHOUT_MODELS[1]], ""),
+    }
+
+
+def _links(files: list[Path], folder: Path, number: int) -> Path:
+    folder.mkdir()
+    for one in range(number):
+        os.link(files[one % len(files)], folder / f"{one}.jpg")
+    return folder
+
+
+def _tiny(work: Path) -> list[Path]:
+    """Return fields so small that reading them is nothing; a file has 65,000 names at most."""
+    from PIL import Image
+
+    paths = [work / f"tiny-{number}.jpg" for number in range(4)]
+    for path in paths:
+        Image.effect_noise((64, 48), 40).convert("RGB").save(path)
+    return paths
+
+
+def stream(env: dict[str, str], seconds: int) -> Figures:
+    """Watch a camera in real time."""
+    script = str(REPOSITORY / "scripts" / "stream_speed.py")
+    command = [sys.executable, script, "--seconds", str(seconds + 2), "--every", str(seconds)]
+    said = subprocess.run(command, env=env, capture_output=True, check=True, text=True).stdout
+    print(f"\nStream of 640x480, 30 frames a second\n\n{said}", flush=True)
+    took = re.findall(r"processing +(\d+) ms", said)
+    return {"stream of 640x480, ms from frame to result": (float(took[-1]), "")}
+
+
+def processor() -> str:
+    """Name the processor, its cores, and the widest vectors that it computes with."""
+    from wbcdet.utils.parallel import cores
+
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        return f"{platform.processor() or platform.machine()}, {cores()} cores"
+    name = re.search(r"model name\s*: (.*)", text)
+    flags = set(re.findall(r"\b(avx2|avx512f|avx512_vnni|avx512_bf16|amx_tile)\b", text))
+    said = [
+        word for flag, word in (
+            ("avx2", "AVX2"), ("avx512f", "AVX-512"), ("avx512_vnni", "VNNI"),
+            ("avx512_bf16", "BF16"), ("amx_tile", "AMX"),
+        ) if flag in flags
+    ]  # fmt: skip
+    return f"{name[1] if name else platform.machine()}, {cores()} cores, {', '.join(said)}"
+
+
+def ratio(over: Contender, under: Contender) -> tuple[float, str]:
+    """Return the median of the ratios of two contenders' times, pair by pair, and their range."""
+    pairs = [a / b for a, b in zip(over.seconds, under.seconds, strict=True)]
+    return median(pairs), f"{min(pairs):.2f} to {max(pairs):.2f}"
+
+
+def judge(part: Part, contenders: list[Contender]) -> Figures:
+    """Return the figures of a part that have an aim."""
+    by = {one.name: one for one in contenders}
+    ours = contenders[0]
+    names = list(AIMS)
+    yolo, script = by.get("yolo predict (detection only)"), by.get("plain two-stage script")
+    figures: Figures = {}
+    if part is Part.SMALL and yolo and script:
+        figures[names[0]] = ratio(yolo, ours)
+        figures[names[1]] = ratio(script, ours)
+        figures[names[5]] = (ours.peak_mb / yolo.peak_mb, "")
+    elif part is Part.WARM:
+        figures[names[2]] = ratio(by["the graph and JPEG decoding"], ours)
+    elif part is Part.ONE and yolo:
+        figures[names[3]] = ratio(ours, yolo)
+    elif part is Part.LARGE and yolo:
+        figures[names[4]] = ratio(yolo, ours)
+    return figures
+
+
+def show_aims(figures: Figures) -> None:
+    """Print the table of aims."""
+    print(f"\n{processor()}\n\n| | aim | measured (least to most) | |\n|---|---|---|---|")
+    for name, (value, spread) in sorted(figures.items(), key=lambda one: list(AIMS).index(one[0])):
+        aim, way = AIMS[name]
+        met = value >= aim if way == "at least" else value <= aim
+        shown = f"{value:.0f}" if value > 15 else f"{value:.2f}"
+        shown = f"{value:.3f}" if value < 0.3 else shown
+        said = f"{shown} ({spread})" if spread else shown
+        print(f"| {name} | {way} {aim} | {said} | {'met' if met else 'missed'} |", flush=True)
 
 
 def _runs(arguments: list[str], env: dict[str, str]) -> bool:
@@ -222,7 +340,9 @@ def main(
     parts: Annotated[
         list[Part] | None, typer.Option("--part", help="What to measure; all without it.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 7,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 5,
+    half: Annotated[bool, typer.Option("--half", help="Time --device cpu-bf16 too.")] = False,
+    seconds: Annotated[int, typer.Option(help="How long the stream is watched.")] = 20,
     fields: Annotated[int, typer.Option(min=1, help="Small fields, at most 300.")] = SMALL,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
@@ -245,10 +365,11 @@ def main(
         ):
             checkpoint = None
             print("no checkpoint (pip install '.[train]'?): without the others' figures")
-        half = "from wbcdet.inference.detector import Detector; Detector('cpu-bf16')"
-        bf16 = device == "cpu" and _runs(["-c", half], env)
-        if not bf16:
+        opened = "from wbcdet.inference.detector import Detector; Detector('cpu-bf16')"
+        bf16 = half and device == "cpu" and _runs(["-c", opened], env)
+        if half and not bf16:
             print("no openvino, or a processor without bfloat16: without cpu-bf16")
+        figures: Figures = {}
         one = next(iter(sorted(small.iterdir())))
         cases = {
             Part.ONE: (one, "One field, whole process"),
@@ -258,12 +379,15 @@ def main(
             Part.WARM_LARGE: (large, "Fields of 2048x1536, models loaded"),
         }
         for part, (source, title) in cases.items():
-            if parts and part not in parts:
+            # What has no aim is measured where it is asked for.
+            if part not in (parts or set(cases) - {Part.WARM_LARGE}):
                 continue
             number = len(list(source.iterdir())) if source.is_dir() else 1
             given = source, work, checkpoint, bf16, device
             if part in (Part.WARM, Part.WARM_LARGE):
-                contenders = warm_processes(*given)
+                # Others with their models loaded have no aim.
+                others = checkpoint if parts else None
+                contenders = warm_processes(source, work, others, bf16, device)
                 warm(contenders, env, rounds)
             else:
                 contenders = whole_processes(*given)
@@ -271,8 +395,12 @@ def main(
                     for contender in contenders:
                         measure(contender, env)
             show(f"{title}: {number}", contenders, number)
+            figures |= judge(part, contenders)
+        if not parts or Part.STREAM in parts:
+            figures |= stream(env, seconds)
         if not parts or Part.MANY in parts:
-            many(small, work, env, device)
+            figures |= many(small, work, env, device)
+        show_aims(figures)
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
 """Show ``wbcdet count --engine ray`` on two nodes of this machine, one killed in the middle.
 
-    python scripts/ray_show.py [--fields 60]
+    python scripts/ray_show.py [--fields 60 | --slide]
 
-Drawn fields are counted on this machine alone, then by a Ray cluster of two nodes with one worker
-each (``ray.cluster_utils``), then again while the second node is killed after a third of the fields
-and another one joins. Prints the times and whether all reports and journals have the same bytes.
+Drawn fields, or the parts of a drawn slide of 12000 x 8000 px, are counted on this machine alone,
+then by a Ray cluster of two nodes with one worker each (``ray.cluster_utils``), then again while
+the second node is killed after a third of them and another one joins. Prints the times and whether
+all reports and journals have the same bytes.
 """
 
 from __future__ import annotations
@@ -24,13 +25,18 @@ def main() -> None:
     """Run all three and compare."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--fields", type=int, default=60)
-    fields = parser.parse_args().fields
+    parser.add_argument("--slide", action="store_true")
+    given = parser.parse_args()
     os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
     os.environ.setdefault("RAY_raylet_start_wait_time_s", "120")  # for a machine that is busy
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        draw(folder / "fields", fields)
-        show(folder, fields)
+        if given.slide:
+            named, fields = draw_slide(folder)
+        else:
+            named, fields = ["fields", "--dedupe"], given.fields
+            draw(folder / "fields", fields)
+        show(folder, named, fields)
 
 
 def draw(folder: Path, fields: int) -> None:
@@ -42,18 +48,29 @@ def draw(folder: Path, fields: int) -> None:
         cv2.imwrite(str(folder / f"{number:05}.png"), render_field(number % 20).pixels)
 
 
-def show(folder: Path, fields: int) -> None:
+def draw_slide(folder: Path) -> tuple[list[str], int]:
+    """Draw a slide; returns what is named, and the number of its parts."""
+    from wbcdet.batch.slides import SlideOptions, plan_slide
+    from wbcdet.datasets.synthetic.slide import SyntheticSlide, write_pyramid
+    from wbcdet.io.source import as_slide
+
+    write_pyramid(SyntheticSlide(12_000, 8000), folder / "slide.tif")
+    plan = plan_slide(as_slide(str(folder / "slide.tif"))[0], SlideOptions())
+    return ["slide.tif"], len(plan.parts)
+
+
+def show(folder: Path, named: list[str], fields: int) -> None:
     """Count locally, with two nodes, and with one of them killed."""
     from ray.cluster_utils import Cluster
 
-    alone = count(folder, "alone")
+    alone = count(folder, named, "alone")
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
     second = cluster.add_node(num_cpus=1)
     try:
-        both = count(folder, "both", cluster.address)
-        process = start(folder, "killed", cluster.address)
+        both = count(folder, named, "both", cluster.address)
+        process = start(folder, named, "killed", cluster.address)
         begun = time.perf_counter()
         journal = folder / "killed" / "journal" / "fields.jsonl"
         while not journal.exists() or journal.read_bytes().count(b"\n") < fields // 3:
@@ -75,28 +92,20 @@ def show(folder: Path, fields: int) -> None:
         raise SystemExit(1)
 
 
-def count(folder: Path, out: str, address: str | None = None) -> float:
+def count(folder: Path, named: list[str], out: str, address: str | None = None) -> float:
     """Count in a process of its own; seconds."""
     begun = time.perf_counter()
-    if start(folder, out, address).wait() != 0:
+    if start(folder, named, out, address).wait() != 0:
         raise SystemExit(1)
     return time.perf_counter() - begun
 
 
-def start(folder: Path, out: str, address: str | None = None) -> subprocess.Popen[bytes]:
+def start(
+    folder: Path, named: list[str], out: str, address: str | None = None
+) -> subprocess.Popen[bytes]:
     """Return the command."""
     engine = "local" if address is None else f"ray://{address}"
-    command = [
-        sys.executable,
-        "-m",
-        "wbcdet",
-        "count",
-        "fields",
-        "--out",
-        out,
-        "--quiet",
-        "--dedupe",
-    ]
+    command = [sys.executable, "-m", "wbcdet", "count", *named, "--out", out, "--quiet"]
     return subprocess.Popen([*command, "--engine", engine], cwd=folder)
 
 

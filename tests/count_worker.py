@@ -52,11 +52,11 @@ class PlainAnalyzer:
             except FieldError as error:
                 yield None, FieldResult.failed(source.name, str(error))
                 continue
-            cells = find_cells(field)
-            yield (
-                field,
-                FieldResult(source.name, field.width, field.height, cells, region=field.region),
-            )
+            yield field, self.analyze(field)
+
+    def analyze(self, field: Field) -> FieldResult:
+        cells = find_cells(field)
+        return FieldResult(field.name, field.width, field.height, cells, region=field.region)
 
 
 def find_cells(field: Field) -> tuple[Cell, ...]:

@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import os
+import pickle
 import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import pytest
 from conftest import REPOSITORY
+from count_worker import PlainAnalyzer
 
-from wbcdet.batch.ray_engine import RayError, _check_address
+from wbcdet.batch.ray_engine import RayError, _check_address, _Counter, _SentPart
+from wbcdet.batch.slide_claims import Claims
+from wbcdet.batch.slides import SlideOptions, plan_slide
 from wbcdet.datasets.synthetic import render_field
+from wbcdet.datasets.synthetic.slide import SyntheticSlide, write_pyramid
+from wbcdet.io.source import as_slide
+from wbcdet.settings import Settings
 
 ray = pytest.importorskip("ray", reason="needs the extra ray")
 
@@ -62,21 +70,20 @@ def test_a_mistake_is_one_line(command: Command, tmp_path: Path) -> None:
 @pytest.mark.skipif(
     not os.environ.get("WBCDET_RAY"), reason="starts a Ray cluster (a minute); set WBCDET_RAY=1"
 )
-def test_a_lost_node_costs_its_work_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["fields", "slide"])
+def test_a_lost_node_costs_its_work_only(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The same bytes as on this machine alone, with a node killed in the middle."""
     monkeypatch.setenv("RAY_raylet_start_wait_time_s", "120")
     from ray.cluster_utils import Cluster
 
-    (tmp_path / "fields").mkdir()
-    for number in range(24):
-        path = tmp_path / "fields" / f"{number:02}.png"
-        cv2.imwrite(str(path), render_field(number).pixels)
-    (tmp_path / "fields" / "bad.png").write_bytes(b"no picture")
+    named, failed, enough = (prepare_fields if kind == "fields" else prepare_slide)(tmp_path)
 
     def start(out: str, engine: str) -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "wbcdet", "count", "fields", "--out", out, "--quiet"]
+        command = [sys.executable, "-m", "wbcdet", "count", *named, "--out", out, "--quiet"]
         return subprocess.Popen(
-            [*command, "--dedupe", "--engine", engine],
+            [*command, "--engine", engine],
             cwd=tmp_path,
             env={
                 **os.environ,
@@ -85,7 +92,7 @@ def test_a_lost_node_costs_its_work_only(tmp_path: Path, monkeypatch: pytest.Mon
             },
         )
 
-    assert start("alone", "local").wait() == 1  # one is no picture
+    assert start("alone", "local").wait() == failed
     cluster = Cluster(
         initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
     )
@@ -93,11 +100,11 @@ def test_a_lost_node_costs_its_work_only(tmp_path: Path, monkeypatch: pytest.Mon
         second = cluster.add_node(num_cpus=1)
         process = start("cluster", f"ray://{cluster.address}")
         journal = tmp_path / "cluster" / "journal" / "fields.jsonl"
-        while not journal.exists() or journal.read_bytes().count(b"\n") < 8:
+        while not journal.exists() or journal.read_bytes().count(b"\n") < enough:
             assert process.poll() is None
             time.sleep(0.05)
         cluster.remove_node(second, allow_graceful=False)
-        assert process.wait() == 1
+        assert process.wait() == failed
     finally:
         cluster.shutdown()
     found = [
@@ -109,3 +116,48 @@ def test_a_lost_node_costs_its_work_only(tmp_path: Path, monkeypatch: pytest.Mon
         for out in ("alone", "cluster")
     ]
     assert found[0] == found[1]
+
+
+def prepare_fields(folder: Path) -> tuple[list[str], int, int]:
+    """Drawn fields, one of which is no picture: what is named, the exit code, and the lines of the
+    journal at which a node is killed."""
+    (folder / "fields").mkdir()
+    for number in range(24):
+        path = folder / "fields" / f"{number:02}.png"
+        cv2.imwrite(str(path), render_field(number).pixels)
+    (folder / "fields" / "bad.png").write_bytes(b"no picture")
+    return ["fields", "--dedupe"], 1, 8
+
+
+def prepare_slide(folder: Path) -> tuple[list[str], int, int]:
+    """Return the same for a slide of six parts."""
+    pytest.importorskip("openslide", reason="needs the extra slides")
+    from drawn_slides import whole_zone
+
+    slide = SyntheticSlide(6000, 4000, kinds=1)
+    write_pyramid(slide, folder / "slide.tif", levels=(1, 4))
+    zone = whole_zone(folder / "zone.geojson", slide.width, slide.height)
+    return ["slide.tif", "--zone", str(zone)], 0, 5
+
+
+def test_a_part_that_is_sent_is_counted_as_one_that_is_read(tmp_path: Path) -> None:
+    """A worker that does not reach the slide gets the part's pixels."""
+    pytest.importorskip("openslide", reason="needs the extra slides")
+    from drawn_slides import Drawn, whole_zone
+
+    write_pyramid(Drawn(), tmp_path / "slide.tif", levels=(1, 4))
+    options = SlideOptions(zone=whole_zone(tmp_path / "zone.geojson"))
+    plan = plan_slide(as_slide(str(tmp_path / "slide.tif"))[0], options)
+    claims = pickle.loads(pickle.dumps(Claims({"slide.tif": plan.claims()})))
+    source = plan.parts[0]
+    assert isinstance(source.path, Path)
+    status = (source.path.stat().st_size, source.path.stat().st_mtime_ns)
+    worker = object.__new__(_Counter)
+    worker._analyzer = PlainAnalyzer(Settings())  # type: ignore[assignment]
+    read = worker.count(source, status, {"sha256": "x"}, None, False, False, claims)
+    assert read is not None and len(read.result.cells) > 10
+
+    sent = pickle.loads(pickle.dumps(_SentPart.of(source)))
+    away = replace(source, path=tmp_path / "not here.tif")
+    assert worker.count(away, status, {"sha256": "x"}, None, False, False, claims) is None
+    assert worker.count(away, status, {"sha256": "x"}, sent, False, False, claims) == read

@@ -10,8 +10,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import GROUND, PURPLE, one_line, schema
+from conftest import one_line, schema
 from counting import Count, final_files, journal_lines, rows
+from drawn_slides import CELL, UM, Drawn, whole_zone, write_zarr
 
 from wbcdet.batch import slides as slides_module
 from wbcdet.batch.slides import SlideOptions, plan_slide, read_zone
@@ -31,39 +32,6 @@ from wbcdet.results.document import load_document
 
 openslide = pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
 tifffile = pytest.importorskip("tifffile")
-
-UM = 0.25
-#: Pixels of a side of the drawn slides, and of a cell on them.
-WIDE, HIGH, CELL = 2200, 1800, 54
-
-
-class Drawn:
-    """A slide of dark squares on pale discs, at known places, which ``PlainAnalyzer`` finds."""
-
-    width, height, um_per_px = WIDE, HIGH, UM
-
-    def __init__(self, cells: int = 40, width: int = WIDE, height: int = HIGH) -> None:
-        self.width, self.height = width, height
-        rng = np.random.default_rng(5)
-        self.pixels = np.full((height, width, 3), GROUND, np.uint8)
-        for x, y in rng.integers(0, (width, height), (width * height // 2200, 2)):
-            cv2.circle(self.pixels, (int(x), int(y)), 15, (150, 140, 225), -1)
-        self.places: list[tuple[int, int]] = []
-        while len(self.places) < cells:
-            x, y = (int(v) for v in rng.integers(20, (width - 90, height - 90)))
-            # Squares that touch would be found as one.
-            if all(max(abs(x - a), abs(y - b)) > 80 for a, b in self.places):
-                self.places.append((x, y))
-        for x, y in self.places:
-            self.pixels[y : y + CELL, x : x + CELL] = PURPLE
-
-    def read(self, x: int, y: int, width: int, height: int, by: int = 1) -> np.ndarray:
-        size = (self.width // by, self.height // by)
-        small = cv2.resize(self.pixels, size, interpolation=cv2.INTER_AREA)
-        out = np.full((height, width, 3), 255, np.uint8)
-        part = small[y : y + height, x : x + width]
-        out[: part.shape[0], : part.shape[1]] = part
-        return out
 
 
 @pytest.fixture(autouse=True)
@@ -88,24 +56,6 @@ def written(tmp_path_factory: pytest.TempPathFactory, drawn: Drawn) -> Path:
     return folder
 
 
-def write_zarr(drawn: Drawn, folder: Path) -> None:
-    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
-    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
-    datasets = []
-    for number, by in enumerate((1, 4)):
-        pixels = drawn.read(0, 0, drawn.width // by, drawn.height // by, by)[:, :, ::-1]
-        planes = np.ascontiguousarray(np.moveaxis(pixels, 2, 0))
-        array = group.create_array(
-            str(number), shape=planes.shape, chunks=(3, 512, 512), dtype="u1"
-        )
-        array[:] = planes
-        scale = {"type": "scale", "scale": [1.0, UM * by, UM * by]}
-        datasets.append({"path": str(number), "coordinateTransformations": [scale]})
-    axes = [{"name": "c", "type": "channel"}]
-    axes += [{"name": one, "type": "space", "unit": "micrometer"} for one in "yx"]
-    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
-
-
 @pytest.fixture
 def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Count]:
     yield Count(monkeypatch, tmp_path)
@@ -123,12 +73,6 @@ def found_places(out: Path) -> list[tuple[float, float]]:
 def missed_and_double(drawn: Drawn, found: list[tuple[float, float]]) -> tuple[int, int]:
     hits = [sum(abs(x - a) < 9 and abs(y - b) < 9 for a, b in found) for x, y in drawn.places]
     return hits.count(0), sum(hit > 1 for hit in hits)
-
-
-def whole_zone(path: Path, width: int = WIDE, height: int = HIGH) -> Path:
-    ring = [[0, 0], [width, 0], [width, height], [0, height], [0, 0]]
-    path.write_text(json.dumps({"type": "Polygon", "coordinates": [ring]}))
-    return path
 
 
 @pytest.mark.parametrize("name", ["pyramid.tif", "pyramid.ome.tif", "tiles", "slide.zarr"])
@@ -397,12 +341,6 @@ def test_slides_and_fields_are_not_mixed(written: Path, count: Count, tmp_path: 
     cv2.imwrite(str(tmp_path / "field.png"), np.full((60, 80, 3), 200, np.uint8))
     done = count(written / "pyramid.tif", tmp_path / "field.png", "--out", "out", "--quiet")
     assert done.exit_code == 2 and "count them apart" in one_line(done.stderr)
-
-
-def test_a_cluster_is_refused(written: Path, count: Count) -> None:
-    done = count(written / "pyramid.tif", "--out", "out", "--engine", "ray", "--quiet")
-    assert done.exit_code == 2
-    assert "--engine ray counts fields" in one_line(done.stderr)
 
 
 def test_two_slides_have_two_differentials(written: Path, count: Count, tmp_path: Path) -> None:

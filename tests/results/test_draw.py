@@ -47,7 +47,8 @@ def test_labels_lie_inside_and_apart(
     for left, top, right, bottom in rects:
         assert left >= 0 and top >= 0 and right <= columns and bottom <= rows
         assert bottom - top >= 15
-    assert all(draw._covered(one, np.array([other])) == 0 for one, other in combinations(rects, 2))
+    pairs = combinations(np.array(rects), 2)
+    assert all(draw._covered(one[None], other[None]) == 0 for one, other in pairs)
 
 
 def test_input_is_left_alone_and_no_cells_change_nothing() -> None:

@@ -131,11 +131,17 @@ def count(
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
-    todo = (one for one in plan.todo if slides is None or slides.wanted(one))
+    todo = (one for one in plan.todo if slides is None or slides.wanted(one.name))
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
-        for field in engine.count_fields(todo, draw=job.annotate, dedupe=job.dedupe):
+        claims = None if slides is None else slides.claims()
+        counted = engine.count_fields(todo, draw=job.annotate, dedupe=job.dedupe, claims=claims)
+        for field in counted:
             result = field.result
             if slides is not None:
+                # Begun before its slide had reached the target: how many such there are depends on
+                # the machine, and the journal does not.
+                if not slides.wanted(result.file):
+                    continue
                 slides.check_reachable(result)
                 slides.add(result)
             cells = _keep(job, journal, plan.pictures.get(result.file), field)

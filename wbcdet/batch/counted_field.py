@@ -38,6 +38,10 @@ class CountedField:
     drawing: bytes | None = None
 
 
+#: Takes from a field's record what is not counted there.
+Claims = Callable[[FieldResult], FieldResult]
+
+
 class Engine(Protocol):
     """What counts fields: this process, or others."""
 
@@ -46,9 +50,21 @@ class Engine(Protocol):
         ...
 
     def count_fields(
-        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
+        self,
+        sources: Iterable[Source],
+        *,
+        draw: bool,
+        dedupe: bool,
+        claims: Claims | None = None,
     ) -> Iterator[CountedField]:
-        """Count fields, in order."""
+        """Count fields, in order.
+
+        Args:
+            sources: the fields; no more of them are asked for than can be begun.
+            draw: annotated pictures are wanted.
+            dedupe: what ``--dedupe`` compares is wanted.
+            claims: takes from a record the cells that belong to others; None where all are its own.
+        """
         ...
 
 
@@ -57,21 +73,22 @@ class LocalEngine:
 
     Args:
         analyzer: what looks at the fields.
-        claims: takes from a record the cells that belong to others; None where all are its own.
     """
 
-    def __init__(
-        self, analyzer: Analyzer, claims: Callable[[FieldResult], FieldResult] | None = None
-    ) -> None:
+    def __init__(self, analyzer: Analyzer) -> None:
         self._analyzer = analyzer
-        self._claims = claims
 
     def info(self) -> RunInfo:
         """Return what made the results."""
         return self._analyzer.info()
 
     def count_fields(
-        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
+        self,
+        sources: Iterable[Source],
+        *,
+        draw: bool,
+        dedupe: bool,
+        claims: Claims | None = None,
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
         stamps, waiting = InputFingerprints(), deque[FileStamp | None]()
@@ -84,8 +101,8 @@ class LocalEngine:
                 yield source
 
         for field, result in self._analyzer.analyze_fields(stamped()):
-            if self._claims is not None:
-                result = self._claims(result)
+            if claims is not None:
+                result = claims(result)
             yield make_counted_field(field, result, waiting.popleft(), draw=draw, dedupe=dedupe)
             del field  # while the next one is waited for, its memory is free
 

@@ -15,12 +15,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from wbcdet.batch.counted_field import CountedField, make_counted_field
+from wbcdet.batch.counted_field import Claims, CountedField, make_counted_field
 from wbcdet.inference.run_info import RunInfo
+from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
-from wbcdet.io.field import read_field
+from wbcdet.io.field import Field, read_field
 from wbcdet.io.source import Source
-from wbcdet.records import FieldResult
+from wbcdet.records import FieldResult, SlideRegion
 from wbcdet.report.input_fingerprint import FileStamp, InputFingerprints
 from wbcdet.settings import Settings
 from wbcdet.utils.errors import WbcdetError
@@ -88,6 +89,7 @@ class RayEngine:
         self._workers: dict[Any, _Worker] = {}  # by actor
         self._loading: dict[Any, _Worker] = {}  # by the reference to its first answer
         self._looked = 0.0
+        self._stamps = InputFingerprints()
         self._info: RunInfo | None = None
         try:
             self._wait_for_worker()
@@ -105,36 +107,63 @@ class RayEngine:
         self._ray.shutdown()
 
     def count_fields(
-        self, sources: Iterable[Source], *, draw: bool, dedupe: bool
+        self,
+        sources: Iterable[Source],
+        *,
+        draw: bool,
+        dedupe: bool,
+        claims: Claims | None = None,
     ) -> Iterator[CountedField]:
         """Count fields, in order."""
-        sources = list(sources)
+        waiting = iter(sources)
+        given: dict[int, Source] = {}  # asked for and not handed back
+        shared = None if claims is None else self._ray.put(claims)
         done: dict[int, CountedField] = {}  # waiting for their turn
         again: list[int] = []  # lost with a worker
         lost: dict[int, int] = {}
         under_way: dict[Any, tuple[_Worker, int]] = {}  # by reference
         start = following = 0  # the next to hand back, the next to begin
+        ended = False  # nothing is left to begin
 
         def begin(worker: _Worker, number: int) -> None:
-            source = sources[number]
-            data = _bytes_of(source) if worker.remote else None
-            stamp = _status(source)
-            ref = worker.actor.count.remote(source, stamp, data, draw, dedupe)
+            source = given[number]
+            status = _status(source)
+            # All of a slide is read for its stamp: once here, and not by every worker.
+            stamp = None if source.part is None else self._stamps.take(source.path)
+            data: bytes | _SentPart | None = None
+            if worker.remote:
+                try:
+                    data = _bytes_of(source) if source.part is None else _SentPart.of(source)
+                except FieldError as error:
+                    done[number] = CountedField(FieldResult.failed(source.name, str(error)), stamp)
+                    return
+            ref = worker.actor.count.remote(source, status, stamp, data, draw, dedupe, shared)
             worker.fields.append(number)
             under_way[ref] = (worker, number)
 
-        while start < len(sources):
+        while True:
             self._look()
             window = max(_MIN_WINDOW, _WINDOW_PER_WORKER * len(self._workers))
             for worker in [one for one in self._workers.values() if one.ready]:
                 while len(worker.fields) < _PER_WORKER:
                     if again:
                         begin(worker, again.pop(0))
-                    elif following < min(len(sources), start + window):
+                    elif following < start + window and not ended:
+                        source = next(waiting, None)
+                        if source is None:
+                            ended = True
+                            break
+                        given[following] = source
                         begin(worker, following)
                         following += 1
                     else:
                         break
+            while start in done:
+                del given[start]
+                yield done.pop(start)
+                start += 1
+            if ended and not given:
+                return
             refs = [*under_way, *self._loading]
             if not refs or not any(one.ready for one in self._workers.values()):
                 self._wait_for_worker()
@@ -160,7 +189,7 @@ class RayEngine:
                     if lost.get(number, 0) >= _MAX_LOST:
                         why = f"ended {_MAX_LOST} workers that read it ({_line(error)})"
                         done[number] = CountedField(
-                            FieldResult.failed(sources[number].name, f"{why}; look at the file")
+                            FieldResult.failed(given[number].name, f"{why}; look at the file")
                         )
                     else:
                         again.append(number)
@@ -172,9 +201,6 @@ class RayEngine:
                     again.insert(0, number)
                 else:
                     done[number] = answer
-            while start in done:
-                yield done.pop(start)
-                start += 1
 
     def _look(self) -> None:
         """Start workers for what the cluster has more of now: at the start, and when nodes come."""
@@ -256,29 +282,59 @@ class _Counter:
         self,
         source: Source,
         status: tuple[int, int] | None,
-        data: bytes | None,
+        stamp: FileStamp | None,
+        data: bytes | _SentPart | None,
         draw: bool,
         dedupe: bool,
+        claims: Claims | None,
     ) -> CountedField | None:
         """Count a field; None where its file is not here and must be sent."""
-        stamp: FileStamp | None = None
-        if data is not None and status is not None:
+        if isinstance(data, bytes) and status is not None:
             from hashlib import sha256
 
             digest = sha256(data).hexdigest()
             stamp = {"size": status[0], "mtime_ns": status[1], "sha256": digest}
-        elif isinstance(source.path, Path):
+        elif data is None and isinstance(source.path, Path):
             if status is not None and _status(source) != status:
                 return None
-            stamp = self._stamps.take(source.path)
+            stamp = stamp or self._stamps.take(source.path)
         try:
-            field = read_field(source, self._analyzer.settings, data=data)
+            field = (
+                data.field(source)
+                if isinstance(data, _SentPart)
+                else read_field(source, self._analyzer.settings, data=data)
+            )
         except FieldError as error:
             return CountedField(FieldResult.failed(source.name, str(error)), stamp)
         result = self._analyzer.analyze(field)
+        if claims is not None:
+            result = claims(result)
         if result.failure is not None:
             return CountedField(result, stamp)
         return make_counted_field(field, result, stamp, draw=draw, dedupe=dedupe)
+
+
+@dataclass(frozen=True, slots=True)
+class _SentPart:
+    """A part of a slide for a worker that does not reach the slide."""
+
+    pixels: Pixels
+    remarks: tuple[str, ...]
+    region: SlideRegion | None
+
+    @classmethod
+    def of(cls, source: Source) -> _SentPart:
+        """Read the part here.
+
+        Raises:
+            FieldError: the slide is damaged there or cannot be read any more.
+        """
+        field = read_field(source)
+        return cls(field.pixels, field.remarks, field.region)
+
+    def field(self, source: Source) -> Field:
+        """Return the part as a field."""
+        return Field(source.name, source.path, self.pixels, self.remarks, None, self.region)
 
 
 def _status(source: Source) -> tuple[int, int] | None:

@@ -6,11 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from wbcdet.batch.slide_claims import Claims
 from wbcdet.batch.slides import SlideOptions, SlidePlan, plan_slide
 from wbcdet.differential.differential import NOT_CLASSIFIED
 from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slide_part import slide_of
+from wbcdet.io.slide_part import part_of, slide_of
 from wbcdet.io.slides.open import is_slide
 from wbcdet.io.source import Source, expanded
 from wbcdet.records import Cell, FieldResult
@@ -133,10 +134,11 @@ class SlideCount:
                 if entry.result.failure is None:
                     self.add(entry.result)
 
-    def wanted(self, source: Source) -> bool:
+    def wanted(self, name: str) -> bool:
         """Say whether a part is still to be counted: its slide has not reached the target."""
-        progress = self._progress.get(slide_of(source.name))
-        edge = source.part is not None and source.part.edge
+        slide, part = part_of(name) or (name, None)
+        progress = self._progress.get(slide)
+        edge = part is not None and part.edge
         return progress is None or edge or not progress.reached
 
     def add(self, result: FieldResult) -> None:
@@ -154,10 +156,9 @@ class SlideCount:
             if progress.classified >= target:
                 progress.reached = _unique(progress.done) >= target
 
-    def claims(self, result: FieldResult) -> FieldResult:
-        """Return a part's record without the cells of its neighbours."""
-        plan = self.plans.get(slide_of(result.file))
-        return result if plan is None else plan.claims(result)
+    def claims(self) -> Claims:
+        """Return which cells of each part are counted there."""
+        return Claims({name: plan.claims() for name, plan in self.plans.items()})
 
     def counted(self) -> list[str]:
         """Return the parts that the report is of: of a slide that reached its target the first
@@ -187,9 +188,9 @@ class SlideCount:
             raise SlideGoneError(f"{plan.source.path} cannot be reached any more")
 
     def mm2(self, name: str) -> float:
-        """Area of a part, mm²."""
+        """Area of a part that is counted in, mm²."""
         plan = self.plans.get(slide_of(name))
-        return 0.0 if plan is None else plan.mm2(name)
+        return 0.0 if plan is None else plan.areas[name]
 
 
 def _zone_parts(plan: SlidePlan) -> list[Source]:

@@ -19,7 +19,7 @@ from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import MAPS
 from wbcdet.report.seams import find_shared
-from wbcdet.report.slide_map import SlideMap, draw_map, to_geojson
+from wbcdet.report.slide_map import OVERVIEW, SlideMap, draw_map, overview, to_geojson
 from wbcdet.report.write import ReportAdditions, finish
 from wbcdet.results.writer import picture_name, write_picture
 from wbcdet.utils.files import atomic_write
@@ -76,13 +76,15 @@ def _write_map(
         if (result.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
     ]
     read = [result for result in results if result.failure is None]
-    area = sum(plan.mm2(one.file) for one in read)
+    area = sum(plan.areas[one.file] for one in read)
     cores = [(plan.cores[one.file], bool(one.region and one.region.edge)) for one in read]
     slide = slide_of(plan.parts[0].name)
     stem = picture_name(slide).removesuffix(".jpg")
     own_folder(job.out, MAPS).mkdir(exist_ok=True)
     jpeg = draw_map(plan.map, plan.zone, cores, cells, plan.size)
     write_picture(job.out, f"{MAPS}/{stem}.jpg", jpeg)
+    from_afar = overview(plan.map, plan.size)
+    write_picture(job.out, f"{MAPS}/{stem}{OVERVIEW}", from_afar)
     zone = None if plan.drawn else plan.zone
     document = to_geojson(plan.map, zone, cells, plan.um_per_px)
     atomic_write(job.out / MAPS / f"{stem}.geojson", document)

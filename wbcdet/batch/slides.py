@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from wbcdet.batch.slide_claims import OVERLAP_UM, Mask, SlideClaims
 from wbcdet.inference.magnification import CELL_UM
 from wbcdet.inference.smear_map import SmearMap, map_smear
 from wbcdet.inference.tiling import Tile, plan
@@ -20,12 +21,10 @@ from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import NO_SCALE, SlidePart
 from wbcdet.io.slides.open import Slide, open_slide
 from wbcdet.io.source import Source
-from wbcdet.records import Cell, FieldResult
 from wbcdet.utils.schemas import JsonObject, parse_json
 
-#: Core of a part in pixels of its level, and what neighbours share beyond it, µm: more than the
-#: largest cell.
-CORE, OVERLAP_UM = 2048, 40.0
+#: Core of a part in pixels of its level.
+CORE = 2048
 #: Cells narrower than this, px, are named from too few pixels; narrower than that they are not
 #: found.
 _MIN_NAMED, _MIN_FOUND = 38.0, 14.0
@@ -35,10 +34,8 @@ _ENOUGH_PX = 100.0
 _MIN_SHARE = 0.3
 #: Columns of the battlement track: of so many one is walked along.
 _STEP = 3
-#: Beyond its core a part keeps cells for so much of the overlap: more than a centre jitters.
-_REACH = 0.3
 
-Mask = npt.NDArray[np.bool_]
+Grid = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +70,7 @@ class SlidePlan:
         drawn: the zone was drawn by a person.
         parts: the parts, in the order in which they are counted.
         cores: by name of a part, what it alone owns, in pixels of the finest level.
+        areas: by name of a part, what of its core is counted in, mm².
         remarks: what to know of the slide, a line each.
         polygons: the zone that was drawn, as :func:`read_zone` gives it.
     """
@@ -85,18 +83,19 @@ class SlidePlan:
     drawn: bool
     parts: list[Source]
     cores: dict[str, tuple[float, float, float, float]]
+    areas: dict[str, float]
     remarks: tuple[str, ...]
     polygons: list[list[list[list[float]]]] = field(default_factory=list)
 
     @property
     def digest(self) -> str:
         """Tells whether what another run has kept of a part is what this one would keep."""
-        text = json.dumps([self.um_per_px, self.polygons])
+        text = json.dumps([self.um_per_px, self.polygons or "cells in the squares of the zone"])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     def said(self) -> list[str]:
         """Return what to know before it is counted, a line each."""
-        area = sum(self.mm2(part.name) for part in self.parts)
+        area = sum(self.areas.values())
         zone = "drawn" if self.drawn else "found"
         return [
             *self.remarks,
@@ -108,33 +107,15 @@ class SlidePlan:
         """Return the plan under the names that a report has for its parts."""
         parts = [replace(part, name=names[part.name]) for part in self.parts]
         cores = {names[name]: core for name, core in self.cores.items()}
-        return replace(self, parts=parts, cores=cores)
+        areas = {names[name]: area for name, area in self.areas.items()}
+        return replace(self, parts=parts, cores=cores, areas=areas)
 
-    def mm2(self, name: str) -> float:
-        """Area of the core of a part, mm²."""
-        x0, y0, x1, y1 = self.cores[name]
-        return (x1 - x0) * (y1 - y0) * (self.um_per_px / 1000) ** 2
-
-    def claims(self, result: FieldResult) -> FieldResult:
-        """Return a part's record with the cells that are its own, or may be; the rest is a
-        neighbour's.
-
-        Of a zone that a person drew only what lies in it.
-        """
-        region = result.region
-        if region is None:
-            return result
-        x0, y0, x1, y1 = self.cores[result.file]
-        reach = _REACH * OVERLAP_UM / self.um_per_px
-        kept: list[Cell] = []
-        for cell in result.cells:
-            a, b, c, d = region.on_slide(cell.box)
-            x, y = (a + c) / 2, (b + d) / 2
-            mine = x0 - reach <= x < x1 + reach and y0 - reach <= y < y1 + reach
-            if mine and (not self.drawn or inside(x, y, self.polygons)):
-                limits = (min(a, b), self.size[0] - c, self.size[1] - d)
-                kept.append(replace(cell, id=len(kept), touches_edge=min(limits) < 1))
-        return replace(result, cells=tuple(kept), region=region)
+    def claims(self) -> SlideClaims:
+        """Return which cells of each part are counted there."""
+        return SlideClaims(
+            self.um_per_px, self.size, self.cores, self.map.side, self.zone, self.map.edge,
+            self.polygons,
+        )  # fmt: skip
 
 
 def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
@@ -166,9 +147,10 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
     level = _working_level(slide, um)
     seen = map_smear(slide, um)
     polygons = [] if options.zone is None else read_zone(options.zone)
-    zone = seen.zone if options.zone is None else _drawn(polygons, seen)
+    covered = seen.zone.astype(float) if options.zone is None else _drawn(polygons, seen)
+    zone = covered > 0
     grid = _grid(slide, level, um)
-    least = _MIN_SHARE if options.zone is None else 1e-6
+    least = _MIN_SHARE if options.zone is None else 1e-9
     by = slide.levels[level].downsample
     chosen = [tile for tile in grid if _share(zone, tile, by, seen.side) >= least]
     ordered = _track(chosen, seen.direction, slide, by, only=options.track == "battlement")
@@ -190,6 +172,7 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
         raise FieldError(f"nothing to count: {where}")
     parts: list[Source] = []
     cores: dict[str, tuple[float, float, float, float]] = {}
+    areas: dict[str, float] = {}
     for tile, edge in tiles:
         x0, y0, x1, y1 = tile.box
         part = SlidePart(
@@ -199,9 +182,12 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
         parts.append(replace(source, name=name, problem=None, part=part, number=None))
         left, top, right, bottom = (value * by for value in tile.core)
         cores[name] = (left, top, right, bottom)
+        counted = seen.edge.astype(float) if edge else covered
+        area = (right - left) * (bottom - top) * (um / 1000) ** 2
+        areas[name] = area * _share(counted, tile, by, seen.side)
     return SlidePlan(
         source, um, (slide.width, slide.height), seen, zone, options.zone is not None, parts,
-        cores, tuple(remarks), polygons,
+        cores, areas, tuple(remarks), polygons,
     )  # fmt: skip
 
 
@@ -221,7 +207,7 @@ def _grid(slide: Slide, level: int, um: float) -> list[Tile]:
     return plan(one.width, one.height, CORE + overlap, overlap)
 
 
-def _share(mask: Mask, tile: Tile, by: float, side: float) -> float:
+def _share(mask: Mask | Grid, tile: Tile, by: float, side: float) -> float:
     """Part of a tile's core that lies in a mask of the map's squares."""
     x0, y0, x1, y1 = (value * by / side for value in tile.core)
     columns = _overlaps(x0, x1, mask.shape[1])
@@ -325,29 +311,23 @@ def _geometries(document: Any) -> Iterator[JsonObject]:
         yield document
 
 
-def inside(x: float, y: float, polygons: Sequence[Sequence[Sequence[Sequence[float]]]]) -> bool:
-    """Say whether a place lies in one of the polygons, and in none of its holes."""
-    return any(sum(_in_ring(x, y, ring) for ring in rings) % 2 == 1 for rings in polygons)
-
-
-def _in_ring(x: float, y: float, ring: Sequence[Sequence[float]]) -> bool:
-    outline = np.asarray(ring, np.float32).reshape(-1, 1, 2)
-    return len(ring) > 2 and cv2.pointPolygonTest(outline, (x, y), False) >= 0
-
-
-def _drawn(polygons: list[list[list[list[float]]]], seen: SmearMap) -> Mask:
-    """Return the squares that a drawn zone touches."""
+def _drawn(polygons: list[list[list[list[float]]]], seen: SmearMap) -> Grid:
+    """Return how much of each square lies in a drawn zone; a square that it touches more than
+    nothing."""
     fine = 8
     rows, columns = seen.kind.shape
-    picture = np.zeros((rows * fine, columns * fine), np.uint8)
+    filled = np.zeros((rows * fine, columns * fine), np.uint8)
+    touched = np.zeros_like(filled)
     for rings in polygons:
-        one = np.zeros_like(picture)
+        one = np.zeros_like(filled)
         outlines = [
             np.clip(np.round(np.asarray(ring) * fine / seen.side), -1e6, 1e6).astype(np.int32)
             for ring in rings
             if len(ring) > 2
         ]
         cv2.fillPoly(one, outlines, 1)
-        cv2.polylines(one, outlines, True, 1)
-        picture |= one
-    return np.asarray(picture.reshape(rows, fine, columns, fine).any((1, 3)))
+        filled |= one
+        cv2.polylines(touched, outlines, True, 1)
+    squares = (rows, fine, columns, fine)
+    share = filled.reshape(squares).mean((1, 3))
+    return np.asarray(np.maximum(share, 1e-6 * touched.reshape(squares).any((1, 3))), np.float64)

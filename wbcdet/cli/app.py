@@ -5,42 +5,31 @@ What a command needs is imported inside it, so that ``wbcdet --help`` answers at
 
 from __future__ import annotations
 
+import os
 import sys
+from collections.abc import Iterable
+from importlib import import_module
 from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from wbcdet.cli.agree import EPILOG as AGREE_EPILOG
-from wbcdet.cli.agree import agree
-from wbcdet.cli.cameras import cameras
-from wbcdet.cli.count import EPILOG as COUNT_EPILOG
-from wbcdet.cli.count import count
-from wbcdet.cli.data import app as data_app
-from wbcdet.cli.demo import EPILOG as DEMO_EPILOG
-from wbcdet.cli.demo import demo
-from wbcdet.cli.doctor import EPILOG as DOCTOR_EPILOG
-from wbcdet.cli.doctor import doctor
-from wbcdet.cli.evaluate import EPILOG as EVALUATE_EPILOG
-from wbcdet.cli.evaluate import evaluate
-from wbcdet.cli.export import EPILOG as EXPORT_EPILOG
-from wbcdet.cli.export import export
-from wbcdet.cli.learn import EPILOG as LEARN_EPILOG
-from wbcdet.cli.learn import learn
 from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
-from wbcdet.cli.predict import EPILOG as PREDICT_EPILOG
-from wbcdet.cli.predict import predict
-from wbcdet.cli.review import EPILOG as REVIEW_EPILOG
-from wbcdet.cli.review import review
-from wbcdet.cli.serve import EPILOG as SERVE_EPILOG
-from wbcdet.cli.serve import serve
-from wbcdet.cli.stream import EPILOG as STREAM_EPILOG
-from wbcdet.cli.stream import stream
-from wbcdet.cli.train import app as train_app
 from wbcdet.records import NOTICE
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
+
+#: Groups of commands, with their help; and commands, in the order of the help. Each is in a module
+#: of its name.
+_GROUPS = {
+    "data": "Public training data: list, fetch, prepare.",
+    "train": "Train the classifier or the detector yourself.",
+}
+_COMMANDS = (
+    "agree", "count", "demo", "doctor", "evaluate", "export", "learn", "review", "serve", "stream",
+    "cameras", "predict",
+)  # fmt: skip
 
 
 class _Commands(TyperGroup):
@@ -55,35 +44,32 @@ class _Commands(TyperGroup):
             stop(str(error))
 
 
-app = typer.Typer(
-    name="wbcdet",
-    cls=_Commands,
-    help=f"""Find, name and count the white blood cells in photographs of blood smears.
+def build(names: Iterable[str] = (*_GROUPS, *_COMMANDS)) -> typer.Typer:
+    """Return the command with those of its commands: loading one takes as long as using it."""
+    app = typer.Typer(
+        name="wbcdet",
+        cls=_Commands,
+        help=f"""Find, name and count the white blood cells in photographs of blood smears.
 
 {NOTICE}
 
 Try it without a picture of your own: wbcdet demo
 
 Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.add_typer(data_app, name="data", help="Public training data: list, fetch, prepare.")
-app.add_typer(train_app, name="train", help="Train the classifier or the detector yourself.")
-app.command(epilog=AGREE_EPILOG)(as_command(agree))
-app.command(epilog=COUNT_EPILOG)(as_command(count))
-app.command(epilog=DEMO_EPILOG)(as_command(demo))
-app.command(epilog=DOCTOR_EPILOG)(as_command(doctor))
-app.command(epilog=EVALUATE_EPILOG)(as_command(evaluate))
-app.command(epilog=EXPORT_EPILOG)(as_command(export))
-app.command(epilog=LEARN_EPILOG)(as_command(learn))
-app.command(epilog=REVIEW_EPILOG)(as_command(review))
-app.command(epilog=SERVE_EPILOG)(as_command(serve))
-app.command(epilog=STREAM_EPILOG)(as_command(stream))
-app.command()(as_command(cameras))
-app.command(epilog=PREDICT_EPILOG)(as_command(predict))
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.callback()(_options)
+    for name in names:
+        module = import_module(f"wbcdet.cli.{name}")
+        if name in _GROUPS:
+            app.add_typer(module.app, name=name, help=_GROUPS[name])
+        else:
+            epilog = getattr(module, "EPILOG", None)
+            app.command(epilog=epilog)(as_command(getattr(module, name)))
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -92,7 +78,6 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback()
 def _options(
     version: Annotated[
         bool,
@@ -114,4 +99,17 @@ def main() -> None:
             pipe.reconfigure(errors="replace")
     # Odd metadata in a picture does not concern the user: the pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
-    app()
+    build(_asked_for())()
+
+
+def _asked_for() -> Iterable[str]:
+    """Return the one command that is asked for; all of them where the help or a shell asks."""
+    every = (*_GROUPS, *_COMMANDS)
+    completing = "_WBCDET_COMPLETE" in os.environ
+    return [sys.argv[1]] if not completing and sys.argv[1:2] and sys.argv[1] in every else every
+
+
+def __getattr__(name: str) -> Any:
+    if name == "app":  # with all commands, for the documentation and tests
+        return build()
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

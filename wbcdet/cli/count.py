@@ -172,8 +172,6 @@ def count(
         writing(out, lambda: check_output(out, "count"))
         found, slides = _search(sources, out, asked, quiet=quiet)
         if slides is not None:
-            if engine != "local":
-                stop(f"--engine {engine} counts fields; slides are counted without it, here")
             options = _slide_options(options, slides, asked)
             fields, no_annotate, dedupe = slides.sources, True, False
         else:
@@ -186,7 +184,7 @@ def count(
             restart=restart,
             pdf=pdf,
         )
-        with _opened_engine(engine, settings, weights, slides) as worker:
+        with _opened_engine(engine, settings, weights) as worker:
             done = _run(job, options, fields, worker, slides, quiet=quiet)
     except KeyboardInterrupt:
         stop("stopped before anything was counted", EXIT_INTERRUPTED)
@@ -194,15 +192,13 @@ def count(
 
 
 @contextmanager
-def _opened_engine(
-    name: str, settings: Settings, weights: Path | None, slides: SlideCount | None
-) -> Iterator[Engine]:
+def _opened_engine(name: str, settings: Settings, weights: Path | None) -> Iterator[Engine]:
     """Yield what counts, until it is not needed any more."""
     if name == "local":
         from wbcdet.batch.counted_field import LocalEngine
 
         analyzer = load_analyzer(settings, weights=weights)
-        yield LocalEngine(analyzer, None if slides is None else slides.claims)
+        yield LocalEngine(analyzer)
         return
     from wbcdet.batch.ray_engine import RayEngine
 

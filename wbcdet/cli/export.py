@@ -6,7 +6,6 @@ import sys
 from dataclasses import replace
 from enum import Enum
 from importlib import import_module
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
@@ -227,6 +226,8 @@ def _open_writer(name: str) -> Any:
     """Load the writer of a format: one of wbcdet's, or one that another package declares."""
     if name in FORMATS:
         return import_module(f"wbcdet.results.export.{name}")
+    from importlib.metadata import entry_points
+
     declared = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
     if name not in declared:
         stop(f"--to {name}: there is no such format; there are {', '.join([*FORMATS, *declared])}")

@@ -309,6 +309,24 @@ def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: i
         stop(f"models cannot be loaded: {error}")
 
 
+def begin_loading(settings: Settings, *, weights: Path | None = None) -> Callable[[], Analyzer]:
+    """Load the models in a thread, beside the search for fields; returns what waits for them.
+
+    Setting up a model takes as long as all imports of a command, and needs no Python meanwhile.
+    """
+    from concurrent.futures import ThreadPoolExecutor
+
+    pool = ThreadPoolExecutor(1, thread_name_prefix="wbcdet-load")
+    loading = pool.submit(load_analyzer, settings, weights=weights)
+    pool.shutdown(wait=False)
+
+    def wait() -> Analyzer:
+        with stops_at_once():
+            return loading.result()
+
+    return wait
+
+
 def writing(out: Path, work: Callable[[], T]) -> T:
     """Run work that writes into a folder; one line where it cannot or is stopped."""
     from wbcdet.results.output_folder import OutputError

@@ -18,8 +18,8 @@ from wbcdet.cli.options import (
     Out,
     Quiet,
     Weights,
+    begin_loading,
     close_pipe,
-    load_analyzer,
     search_fields,
     stop,
     writing,
@@ -58,6 +58,7 @@ def predict(
     from wbcdet.results.output_folder import check_output
 
     writing(out, lambda: check_output(out, "predict"))
+    models = begin_loading(settings, weights=weights)
     found = search_fields(sources, out, quiet=quiet)
 
     def work() -> Run:
@@ -65,8 +66,7 @@ def predict(
         from wbcdet.results.writer import Report
 
         with Report(out, annotate=not no_annotate, roots=found.roots) as report:
-            analyzer = load_analyzer(settings, weights=weights)
-            return run(found.fields, report, analyzer, quiet=quiet)
+            return run(found.fields, report, models(), quiet=quiet)
 
     done = writing(out, work)
     finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)

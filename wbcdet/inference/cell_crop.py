@@ -102,7 +102,7 @@ def match_stain(
         )
     # The map of densities, its offset and the sign of the exponent in one step.
     offset = change @ around.ground - ground
-    exponents = cv2.transform(DENSITY[crop], np.column_stack([-change, offset]))
+    exponents = cv2.transform(cv2.LUT(crop, DENSITY), np.column_stack([-change, offset]))
     result: np.ndarray = cv2.convertScaleAbs(np.maximum(cv2.exp(exponents) * 256 - 1.5, 0))
     return result
 

@@ -11,6 +11,7 @@ import numpy as np
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
 from wbcdet.inference.field_stain import match_field_stain
+from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.weights import WeightsError
@@ -77,26 +78,44 @@ class Detector(LoadedModel):
         """
         least = self.threshold(confidence)
         if not self.careful:
-            return self._look(pixels, least)
+            return self._look(pixels, least, self.card["input_size"])
         height, width = pixels.shape[:2]
         # A view whose score is lower cannot make the mean of all of them reach the threshold.
         weakest = least / len(MIRRORINGS)
         views = []
         for view in MIRRORINGS:
-            boxes, scores = self._look(mirrored(pixels, *view), weakest)
+            boxes, scores = self._look(mirrored(pixels, *view), weakest, self.card["input_size"])
             views.append((mirrored_boxes(boxes, *view, width, height), scores))
         boxes, scores = fuse(views, least, self.card["nms_iou"])
         kept = nms(boxes, self.card["nms_iou"])
         return boxes[kept], scores[kept]
 
-    def _look(self, pixels: np.ndarray, least: float) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes and scores of one view, as :meth:`detect` gives them."""
+    def detect_whole(
+        self, pixels: np.ndarray, confidence: float | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Find the cells of a field that is seen as a whole: a first look often is enough.
+
+        Args and returns as for :meth:`detect`. Tiles of a large field are better seen by that at
+        once: most of them are empty, or hold small cells.
+        """
+        if not self.careful and self.card["input_size"] > FIRST:
+            boxes, scores = self._look(pixels, DOUBTFUL, FIRST, quick=True)
+            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
+                kept = scores >= self.threshold(confidence)
+                return boxes[kept], scores[kept]
+        return self.detect(pixels, confidence)
+
+    def _look(
+        self, pixels: np.ndarray, least: float, size: int, *, quick: bool = False
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return boxes and scores of one view at a size, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
             pixels,
-            self.card["input_size"],
+            size,
             self.card["stride"],
             self.card["letterbox_grey"],
             self.card.get("stain"),
+            quick=quick,
         )
         # (N, 5): centre, width and height in input pixels, score.
         found = self._backend.run(tensor)[0].T
@@ -118,7 +137,13 @@ class Detector(LoadedModel):
 
 
 def letterbox(
-    pixels: np.ndarray, size: int, stride: int, grey: int, stain: FieldStainCard | None = None
+    pixels: np.ndarray,
+    size: int,
+    stride: int,
+    grey: int,
+    stain: FieldStainCard | None = None,
+    *,
+    quick: bool = False,
 ) -> tuple[np.ndarray, float, int, int]:
     """Scale a field so that its longer side is ``size`` and pad the shorter one to the stride.
 
@@ -128,6 +153,7 @@ def letterbox(
         stride: the network's coarsest step in pixels.
         grey: value of the padding.
         stain: colours that ground and red cells are brought to; None leaves them as they are.
+        quick: halve as often as goes first, which rounds more than once.
 
     Returns:
         tensor (1, 3, h, w) float32 RGB in 0..1, the scale, and the left and top padding.
@@ -135,6 +161,10 @@ def letterbox(
     height, width = pixels.shape[:2]
     scale = size / max(height, width)
     new = (max(1, round(width * scale)), max(1, round(height * scale)))
+    while quick and max(width, height) >= 2 * size and not (width % 2 or height % 2):
+        # OpenCV halves twenty times as fast as it scales by other factors.
+        width, height = width // 2, height // 2
+        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
     if new != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)

@@ -23,6 +23,9 @@ class Detector(Protocol):
         name, sha256: what results say of the model.
         card: ``input_size``, the longer side in pixels at which it looks at a picture; where the
             model was learned from reviewed cells, ``learned``.
+
+    One that has a way of its own for fields that are seen as a whole, such as a smaller look that
+    often is enough, offers it as ``detect_whole``, which takes and returns what ``detect`` does.
     """
 
     name: str

@@ -79,7 +79,8 @@ def find_cells(
 
 def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detections:
     least = detector.threshold(settings.confidence)
-    boxes, scores = detector.detect(field.pixels, detector.weakest(least))
+    detect = getattr(detector, "detect_whole", detector.detect)  # your own need not have it
+    boxes, scores = detect(field.pixels, detector.weakest(least))
     kept = scores >= least
     return Detections(boxes[kept] * field.reduction, scores[kept], scores[~kept].tolist())
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wbcdet.inference.preprocess import DENSITY
+from wbcdet.inference.preprocess import DENSITY, median_colour
 
 #: How far is looked from the middle of a cell, over the longer side of its box.
 REACH = 2.2
@@ -91,8 +91,8 @@ def _window(
     side = max(x1 - x0, y1 - y0, 1.0)
     cx, cy, reach = (x0 + x1) / 2, (y0 + y1) / 2, side * REACH
     height, width = pixels.shape[:2]
-    left, right = (int(np.clip(v, 0, width)) for v in (cx - reach, cx + reach))
-    top, bottom = (int(np.clip(v, 0, height)) for v in (cy - reach, cy + reach))
+    left, right = (int(min(max(v, 0), width)) for v in (cx - reach, cx + reach))
+    top, bottom = (int(min(max(v, 0), height)) for v in (cy - reach, cy + reach))
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
     scale = _UNIT / side
     nearer, times = part, max(1, min(int(1 / scale), *(one // 8 for one in part.shape[:2])))
@@ -136,24 +136,18 @@ def _red_cells(
     top = float(np.partition(values, at)[at])
     if top < _RED_LEAST:
         return None
-    levels = np.clip(values / top * 255, 0, 255).astype(np.uint8)
+    levels = np.minimum(np.maximum(values / top * 255, 0), 255).astype(np.uint8)
     threshold, _ = cv2.threshold(levels[None], 0, 255, cv2.THRESH_OTSU)
     stained = levels > threshold
     if not _RED_PART < stained.mean() < 1 - _RED_PART / 2:
         return None
     colours = some[free]
-    colour, rest = _median(colours[stained]), _median(colours[~stained])
+    colour, rest = median_colour(colours[stained]), median_colour(colours[~stained])
     least = max(_RED_LEAST, _RED_OF_NUCLEUS * float(nucleus[0] + nucleus[1]))
     if float((colour - rest)[:2].sum()) < least:
         return None
     # Somewhat below the threshold: up to the rim of the cells.
     return colour, outside & (taken_up > 0.85 * threshold / 255 * top)
-
-
-def _median(colours: np.ndarray) -> np.ndarray:
-    """Return the (3,) median of (N, 3)."""
-    result: np.ndarray = np.median(np.ascontiguousarray(colours.T), 1)
-    return result
 
 
 def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
@@ -165,6 +159,8 @@ def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
     filled[~outside] = 0
     found: list[tuple[float, float]] = []
     for shape in shapes:
+        if len(shape) < 9:  # its area is below the least
+            continue
         x, y, w, h = cv2.boundingRect(shape)
         area, around = cv2.contourArea(shape), cv2.arcLength(shape, True)
         whole = x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1

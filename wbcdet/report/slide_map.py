@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from wbcdet.inference.smear_map import SmearMap
+from wbcdet.io.colour import Pixels
 from wbcdet.records import Cell
 from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.results.export.qupath import feature
@@ -22,6 +23,8 @@ from wbcdet.utils.schemas import JsonObject
 _SIDE = 1400
 _ZONE, _EDGE = (0, 140, 0), (0, 120, 230)
 _QUALITY = 85
+#: Ending of the picture of a slide without marks, which stands for it from afar.
+OVERVIEW = ".overview.jpg"
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +62,8 @@ def draw_map(
         cells: the cells that were counted.
         size: width and height of the slide, px.
     """
-    columns = smear.kind.shape[1]
-    side = smear.picture.shape[1] / columns
-    picture = smear.picture[
-        : round(size[1] / smear.side * side), : round(size[0] / smear.side * side)
-    ]
+    side = smear.picture.shape[1] / smear.kind.shape[1]
+    picture = _cut(smear, size)
     by = min(_SIDE / max(picture.shape[:2]), 4.0)
     shape = [max(1, round(length * by)) for length in picture.shape[1::-1]]
     method = cv2.INTER_AREA if by < 1 else cv2.INTER_LINEAR
@@ -86,6 +86,18 @@ def draw_map(
         end = round(start[0] + 36 * dx), round(start[1] + 36 * dy)
         cv2.arrowedLine(canvas, start, end, (0, 0, 0), 2, cv2.LINE_AA, tipLength=0.3)
     return to_jpeg(canvas, _QUALITY)
+
+
+def overview(smear: SmearMap, size: tuple[int, int]) -> bytes:
+    """Return the slide from afar as JPEG, without marks."""
+    return to_jpeg(np.ascontiguousarray(_cut(smear, size)), _QUALITY)
+
+
+def _cut(smear: SmearMap, size: tuple[int, int]) -> Pixels:
+    """Return the picture of the map, without what its last squares have beyond the slide."""
+    side = smear.picture.shape[1] / smear.kind.shape[1]
+    width, height = (max(1, round(length / smear.side * side)) for length in size)
+    return smear.picture[:height, :width]
 
 
 def to_geojson(

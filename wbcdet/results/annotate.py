@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,7 +20,6 @@ from PIL import Image, ImageDraw, ImageFont
 from wbcdet.io.colour import Pixels
 from wbcdet.records import Cell, CellType
 from wbcdet.results.palette import rgb_of
-from wbcdet.utils.boxes import shared_areas
 
 Rect = tuple[int, int, int, int]
 
@@ -129,10 +129,16 @@ def _dashes(
     return [(points[step], points[step + 1]) for step in range(0, steps, 2)]
 
 
+@lru_cache(maxsize=64)
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    """Return the letters of a height, whose file takes longer to open than a label to draw."""
+    return ImageFont.load_default(size)
+
+
 @lru_cache(maxsize=512)
 def _text_mask(text: str, font_size: int) -> npt.NDArray[np.float32]:
     """Return coverage 0..1 of a line of text on a box with a margin, (height, width, 1)."""
-    font = ImageFont.load_default(font_size)
+    font = _font(font_size)
     _, top, _, bottom = font.getbbox("Ay" + text)
     margin = max(2, font_size // 5)
     width = int(font.getlength(text)) + 2 * margin
@@ -166,23 +172,21 @@ def _place(
         (x_min, y_min - 2 * height),
         (x_min, y_max + height),
     ]
-    best: Rect = (0, 0, width, height)
-    least = float("inf")
-    for order, (left, top) in enumerate(corners):
-        left = max(0, min(left, limits[0] - width))
-        top = max(0, min(top, limits[1] - height))
-        rect = (left, top, left + width, top + height)
-        # Text over text cannot be read; text over a cell hides some of it; else the first wins.
-        cost = 20.0 * _covered(rect, placed) + _covered(rect, boxes)
-        cost += 0.02 * order * width * height
-        if cost < least:
-            best, least = rect, cost
-    return best
+    left_top = np.clip(corners, 0, np.maximum(np.array(limits) - size, 0))
+    rects = np.concatenate([left_top, left_top + size], axis=1)
+    # Text over text cannot be read; text over a cell hides some of it; else the first wins.
+    cost = 20.0 * _covered(rects, placed) + _covered(rects, boxes)
+    cost += 0.02 * width * height * np.arange(len(corners))
+    left, top, right, bottom = rects[cost.argmin()].tolist()
+    return left, top, right, bottom
 
 
-def _covered(rect: Rect, others: npt.NDArray[np.int64]) -> float:
-    """Return pixels that a rectangle shares with others (N, 4), summed."""
-    return float(shared_areas(np.array(rect), others).sum())
+def _covered(rects: npt.NDArray[np.int64], others: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
+    """Return pixels that each rectangle (M, 4) shares with others (N, 4), summed."""
+    low = np.maximum(rects[:, None, :2], others[:, :2])
+    high = np.minimum(rects[:, None, 2:], others[:, 2:])
+    shared: npt.NDArray[Any] = (high - low).clip(0).prod(2).sum(1)
+    return shared
 
 
 def _draw_label(picture: Pixels, mask: npt.NDArray[np.float32], rect: Rect, label: str) -> None:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 import cv2
@@ -166,7 +167,12 @@ class Pictures:
                 self._fields.popitem(last=False)
             return field
 
-    def _read_again(self, number: int) -> Field:
+    def source(self, number: int) -> Source:
+        """Find where a field is read from, and check that it is what was analysed.
+
+        Raises:
+            PictureError: it has gone, or has changed.
+        """
         if not 0 <= number < len(self._state.report.fields):
             raise PictureError("there is no such field")
         one = self._state.report.fields[number]
@@ -174,6 +180,16 @@ class Pictures:
         known = self.folder is not None or self._journal is not None
         source = find_source(self.folder, one.result.file, self._roots if known else ())
         self._check_same(one, source)
+        region = one.result.region
+        if source.part is None or region is None:
+            return source
+        # The scale that a person gave is not in the name.
+        um = region.um_per_px / region.downsample
+        return replace(source, part=replace(source.part, um_per_px=um))
+
+    def _read_again(self, number: int) -> Field:
+        source = self.source(number)
+        one = self._state.report.fields[number]
         try:
             field = read_field(source)
         except FieldError as error:

@@ -85,6 +85,7 @@ def report_page(session: Session) -> dict[str, object]:
             for role in ("detector", "classifier")
             if isinstance(report.info.get(role), dict)
         ],
+        "slides": any(one.result.region is not None for one in report.fields),
         "notes": session.notes,
         "useful": [list(key) for key in session.useful],
     }

@@ -22,6 +22,7 @@ from wbcdet.review.reader_agreement import note_shown
 from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
+from wbcdet.review.slide_viewer import slide_routes
 from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
@@ -279,6 +280,7 @@ def build(session: Session) -> FastAPI:
         response.headers["Content-Security-Policy"] = _REPORT_POLICY
         return response
 
+    app.include_router(slide_routes(session, _STATIC))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
 

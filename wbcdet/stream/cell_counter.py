@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -101,6 +102,9 @@ class CellCounter:
         self._analyzer = analyzer
         self._store = store
         self._search = _SEARCH_LIVE if live else None
+        #: Of a live stream that moves, the next frame is analysed while its place is looked for.
+        self._beside = ThreadPoolExecutor(1, thread_name_prefix="wbcdet-stream") if live else None
+        self._moving = False
         confidence = analyzer.settings.confidence
         if confidence is None:
             confidence = analyzer.detector.card["confidence"]
@@ -115,7 +119,15 @@ class CellCounter:
 
     def step(self, frame: Frame) -> FrameResult:
         """Take the next frame into account."""
-        look = self._look(frame)
+        begun = None
+        if self._beside is not None and self._moving:
+            begun = self._beside.submit(self._analyzer.analyze, frame.pixels)
+        try:
+            look = self._look(frame, begun)
+        finally:
+            if begun is not None:  # of a frame that turned out to show nothing new
+                begun.cancel()
+        self._moving = look.became == ANALYSED
         self.frames[look.became] += 1
         return look
 
@@ -178,7 +190,7 @@ class CellCounter:
         self._store.flush(at_once=True)
         return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
 
-    def _look(self, frame: Frame) -> FrameResult:
+    def _look(self, frame: Frame, begun: Future[FieldResult] | None) -> FrameResult:
         pixels = frame.pixels
         height, width = pixels.shape[:2]
         size = width, height
@@ -208,7 +220,7 @@ class CellCounter:
                 self._join(number, _SEARCH_JOIN)
             return FrameResult(frame, STILL, slide_map.here, self._known(slide_map.here, size))
         self._last = position, value
-        result = self._analyzer.analyze(pixels)
+        result = self._analyzer.analyze(pixels) if begun is None else begun.result()
         cells = separate_cells(result.cells)
         self.empty += not cells
         seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from wbcdet.utils.beta_quantile import beta_quantile
+
 #: Resamples of the bootstrap; its seed is fixed, so that a figure can be repeated.
 RESAMPLES = 2000
 #: Half the width of the middle 95 % of the normal distribution.
@@ -125,9 +127,7 @@ def clopper_pearson(count: int, total: int, level: float = _LEVEL) -> tuple[floa
     """
     if not 0 <= count <= total or total < 1:
         raise ValueError(f"{count} of {total} is no share of counted cells")
-    from scipy.special import betaincinv
-
     tail = (1 - level) / 2
-    low = float(betaincinv(count, total - count + 1, tail)) if count else 0.0
-    high = float(betaincinv(count + 1, total - count, 1 - tail)) if count < total else 1.0
+    low = beta_quantile(count, total - count + 1, tail) if count else 0.0
+    high = beta_quantile(count + 1, total - count, 1 - tail) if count < total else 1.0
     return low, high

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rich.console import Console
 
 
 class Ticker:
     """Moves a progress bar; does nothing where none is shown."""
 
-    def __init__(self, console: Console, advance: Callable[[str], None] | None = None) -> None:
-        self._console = console
+    def __init__(
+        self,
+        advance: Callable[[str], None] | None = None,
+        show: Callable[[str], None] | None = None,
+    ) -> None:
         self._advance = advance
+        self._show = show
 
     def __call__(self, note: str = "") -> None:
         """Count one more piece of work, and show a note behind the numbers."""
@@ -25,7 +26,10 @@ class Ticker:
 
     def print(self, line: str) -> None:
         """Print a line above the bar, also where no bar is shown."""
-        self._console.print(line)
+        if self._show is not None:
+            self._show(line)
+        else:
+            print(line, file=sys.stderr)
 
 
 @contextmanager
@@ -38,11 +42,14 @@ def progress(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Tick
         quiet: show no bar. Nor is one shown where standard error is no terminal.
         done: pieces that an earlier run has done.
     """
+    if quiet:  # without rich, whose import takes as long as a field
+        yield Ticker()
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        yield Ticker(console)
+    if not console.is_terminal:
+        yield Ticker(show=console.print)
         return
     from rich.progress import (
         BarColumn,
@@ -63,7 +70,7 @@ def progress(what: str, total: int, quiet: bool, done: int = 0) -> Iterator[Tick
     )
     with bar:
         task = bar.add_task("", total=total, completed=done, note="")
-        yield Ticker(console, lambda note: bar.update(task, advance=1, note=note))
+        yield Ticker(lambda note: bar.update(task, advance=1, note=note), console.print)
 
 
 @contextmanager
@@ -97,10 +104,13 @@ def counting(
 @contextmanager
 def finishing(quiet: bool) -> Iterator[None]:
     """Say on the terminal that the report is being written, which takes a while for many cells."""
+    if quiet:
+        yield
+        return
     from rich.console import Console
 
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if not console.is_terminal:
         yield
         return
     with console.status("Writing the report"):

@@ -18,6 +18,8 @@ _SUFFIXES = frozenset(
      ".dcm", ".dicom", ".vsi", ".czi"}
 )  # fmt: skip
 _TIFFS = frozenset({".tif", ".tiff", ".btf", ".tf8", ".tf2"})
+#: A slide whose pixels lie in a folder of the same name beside it.
+_MRXS = ".mrxs"
 #: What OpenSlide says of a TIFF without a scanner's marks: tiffslide also finds its SubIFDs.
 _PLAIN = "generic-tiff"
 #: Slides that are kept open.
@@ -81,7 +83,7 @@ def is_slide(path: Path, *, wanted: bool = False) -> bool:
     if suffix not in _SUFFIXES | _TIFFS or not path.is_file() or not has_extra():
         return False
     vendor = _vendor(path)
-    if vendor not in (None, _PLAIN):
+    if vendor not in (None, _PLAIN) or suffix == _MRXS:
         return True
     return suffix in _TIFFS | {".qptiff"} and (wanted or _has_levels(path))
 
@@ -131,12 +133,18 @@ def _open(path: Path) -> SlideReader:
     try:
         if path.is_dir():
             return ZarrReader(path)
-        if _vendor(path) not in (None, _PLAIN):
+        vendor = _vendor(path)
+        if vendor is None and path.suffix.lower() == _MRXS:
+            raise FieldError(
+                f"slide lacks the folder {path.stem}/ that belongs beside it, or its Slidedat.ini; "
+                "copy the whole folder too"
+            )
+        if vendor not in (None, _PLAIN):
             return OpenSlideReader(path)
         try:
             return TiffSlideReader(path)
         except Exception:
-            if _vendor(path) is None:
+            if vendor is None:
                 raise
             return OpenSlideReader(path)
     except FieldError:

@@ -12,10 +12,12 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from threading import Lock
 from typing import Any
 
+import cv2
 import numpy as np
 
 from wbcdet.io.colour import Pixels
@@ -35,6 +37,11 @@ _EXIF, _COMMENT = 0x8769, 0x9286
 _KEPT = 256 << 20
 #: Largest tile, pixels.
 _MAX_TILE = 50_000_000
+#: Area that tiles may spread over, as a multiple of their own.
+_MAX_SPREAD = 2000
+#: Pairs of neighbours that are compared, px that they must share, response of the comparison from
+#: which it tells anything, and px that they may be off: a third of a cell at 0.25 µm.
+_PAIRS, _MIN_OVERLAP, _SURE, _MAX_SHIFT = 8, 40, 0.1, 16.0
 #: Largest file of positions, bytes.
 _MAX_TEXT = 64 << 20
 
@@ -74,18 +81,71 @@ class TileFolderReader:
         placed = [one for one in placed if one[0].is_file()]
         if not placed:
             raise FieldError(f"tiles are missing ({missing[0]} and the others); copy them again")
-        self.remarks: tuple[str, ...] = ()
-        if missing:
-            self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
         left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
         self._tiles = [_Tile(path, round(x - left), round(y - top)) for path, x, y in placed]
         sizes = {tile.path: _picture_size(tile.path) for tile in self._tiles}
         self._sizes = sizes
         width = max(tile.x + sizes[tile.path][0] for tile in self._tiles)
         height = max(tile.y + sizes[tile.path][1] for tile in self._tiles)
+        if width * height > _MAX_SPREAD * sum(
+            a * b for a, b in (sizes[t.path] for t in self._tiles)
+        ):
+            raise FieldError(
+                f"tiles lie on {width} x {height} px, too far from each other for the positions to "
+                "be right; export the positions again"
+            )
         self.levels: tuple[Level, ...] = (Level(width, height, 1.0),)
         self._kept: OrderedDict[Path, Pixels] = OrderedDict()
         self._lock = Lock()
+        self.remarks: tuple[str, ...] = ()
+        if missing:
+            self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
+        self.remarks += self._check_seams()
+
+    def _check_seams(self) -> tuple[str, ...]:
+        """Compare what a few pairs of neighbours both show: positions may be wrong."""
+        shifts = []
+        for first, second in self._neighbours():
+            try:
+                one, two = self._shared(first, second)
+            except FieldError:
+                continue  # is said where it is read
+            (across, down), sure = cv2.phaseCorrelate(one, two, cv2.createHanningWindow(
+                one.shape[::-1], cv2.CV_32F))  # fmt: skip
+            if sure > _SURE:
+                shifts.append(float(np.hypot(across, down)))
+        shift = float(np.median(shifts)) if shifts else 0.0
+        if shift < _MAX_SHIFT:
+            return ()
+        return (
+            f"tiles do not join: neighbours are about {shift:.0f} px off, and cells there may be "
+            "counted twice or cut; stitch them first, in Fiji for example",
+        )
+
+    def _neighbours(self) -> Iterator[tuple[_Tile, _Tile]]:
+        """Yield pairs of tiles that follow each other and overlap, from all over the slide."""
+        pairs = [
+            (one, two)
+            for one, two in pairwise(self._tiles)
+            if min(self._overlap(one, two)[2:]) >= _MIN_OVERLAP
+        ]
+        step = max(1, len(pairs) // _PAIRS)
+        yield from pairs[step // 2 :: step][:_PAIRS]
+
+    def _overlap(self, one: _Tile, two: _Tile) -> tuple[int, int, int, int]:
+        """Return corner and size of what both show, on the slide."""
+        (a, b), (c, d) = self._sizes[one.path], self._sizes[two.path]
+        x, y = max(one.x, two.x), max(one.y, two.y)
+        return x, y, min(one.x + a, two.x + c) - x, min(one.y + b, two.y + d) - y
+
+    def _shared(self, one: _Tile, two: _Tile) -> list[np.ndarray]:
+        x, y, width, height = self._overlap(one, two)
+        return [
+            self._pixels(tile.path)[y - tile.y :, x - tile.x :][:height, :width, 1].astype(
+                np.float32
+            )
+            for tile in (one, two)
+        ]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle; see ``SlideReader.read``."""

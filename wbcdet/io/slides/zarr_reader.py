@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,12 @@ class ZarrReader:
         self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
         self.um_per_px = self._scale(picture)
         self.remarks: tuple[str, ...] = ()
+        # What was not scanned is often not written either; what was lost looks the same.
+        missing = first.nchunks - first.nchunks_initialized
+        if missing > 0:
+            self.remarks = (
+                f"{missing} of {first.nchunks} chunks are not there, and count as not scanned",
+            )
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""
@@ -56,12 +63,41 @@ class ZarrReader:
             for number, axis in enumerate(self._axes)
         )
         part = np.asarray(array[chosen])
+        if self.remarks:
+            part = self._without_missing(array, part, x0, y0)
         if "c" in self._axes and self._axes.index("c") < self._axes.index("y"):
             part = np.moveaxis(part, 0, -1)
         if part.ndim == 2 or part.shape[2] == 1:
             part = np.repeat(part.reshape(*part.shape[:2], 1), 3, axis=2)
         out[y0 - y : y1 - y, x0 - x : x1 - x] = part[:, :, 2::-1]
         return out
+
+    def _without_missing(self, array: Any, part: np.ndarray, x: int, y: int) -> np.ndarray:
+        """Return a part, white where a chunk has nothing but the value of those that are missing.
+
+        Args:
+            array: the level.
+            part: what was read, with its axes y, x and c.
+            x, y: where it begins.
+        """
+        axes = [axis for axis in self._axes if axis in "yxc"]
+        filled = np.array(part)
+        empty = array.fill_value or 0
+        spans = []
+        for axis, start in (("y", y), ("x", x)):
+            side = array.chunks[self._axes.index(axis)]
+            length = part.shape[axes.index(axis)]
+            borders = [0, *range(side - start % side, length, side), length]
+            spans.append(list(pairwise(borders)))
+        for top, bottom in spans[0]:
+            for left, right in spans[1]:
+                place = tuple(
+                    {"y": slice(top, bottom), "x": slice(left, right)}.get(axis, slice(None))
+                    for axis in axes
+                )
+                if (filled[place] == empty).all():
+                    filled[place] = 255
+        return filled
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])

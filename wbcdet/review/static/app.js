@@ -42,6 +42,11 @@ async function start() {
   part("second").hidden = !report.second;
   part("sign-button").hidden = report.second;
   part("readers-link").hidden = report.second;
+  part("map-link").hidden = !report.slides;
+  part("map-link").addEventListener("click", () => {
+    const key = field.open ? field.focus : gallery.focus;
+    part("map-link").href = key ? `/map#cell=${key}` : "/map";
+  });
   part("signed").hidden = report.second;
   take(report);
   gallery.element.focus();
@@ -295,7 +300,7 @@ function openListed(number) {
   document.getElementById("field-close").firstChild.textContent = `${t("← Fields")} `;
 }
 
-// What the page of two readers leads to.
+// What the page of two readers and the map lead to.
 function openAddressed() {
   const [kind, where] = location.hash.slice(1).split("=");
   if (kind === "cell" && model.cells.get(where)?.label != null) openNumber(model.cells.get(where).field, where);

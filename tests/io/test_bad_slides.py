@@ -1,0 +1,126 @@
+"""Slides that are not whole: each is one line that says what to do, or counts without what is
+missing and says so."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from drawn_slides import UM, Drawn, write_zarr
+
+from wbcdet.datasets.synthetic.slide import write_tiles
+from wbcdet.io.errors import FieldError
+from wbcdet.io.slides.open import Slide, is_slide
+
+pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
+
+
+@pytest.fixture(scope="module")
+def drawn() -> Drawn:
+    return Drawn()
+
+
+@pytest.fixture
+def tiles(tmp_path: Path, drawn: Drawn) -> Path:
+    write_tiles(drawn, tmp_path / "tiles", side=900, overlap=120)
+    return tmp_path / "tiles"
+
+
+def moved(folder: Path, x: int, y: int, every: int = 1) -> None:
+    """Shift the positions of every second tile of each row, as a wrong calibration does."""
+    path = folder / "TileConfiguration.txt"
+    lines = []
+    for number, line in enumerate(path.read_text().splitlines()):
+        if line.startswith("tile") and number % 2 == every:
+            name, _, place = line.split("; ")
+            a, b = (float(value) for value in place.strip("()").split(", "))
+            line = f"{name}; ; ({a + x}, {b + y})"
+        lines.append(line)
+    path.write_text("\n".join(lines))
+
+
+def problem(path: Path) -> str:
+    with pytest.raises(FieldError) as error:
+        Slide(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def test_whole_tiles_have_no_remark(tiles: Path) -> None:
+    assert Slide(tiles).remarks == ()
+
+
+def test_tiles_that_do_not_join_are_said(tiles: Path) -> None:
+    moved(tiles, 25, 30)
+    remarks = Slide(tiles).remarks
+    assert len(remarks) == 1 and "do not join" in remarks[0] and "stitch" in remarks[0]
+
+
+def test_a_position_far_away_is_refused(tiles: Path) -> None:
+    moved(tiles, 90_000_000, 0)
+    assert "export the positions again" in problem(tiles)
+
+
+def test_missing_tiles_are_said(tiles: Path) -> None:
+    names = sorted(one.name for one in tiles.glob("*.jpg"))
+    (tiles / names[0]).unlink()
+    assert Slide(tiles).remarks[0] == f"1 tiles are missing, the first {names[0]}"
+
+
+def test_names_that_no_tile_has(tiles: Path) -> None:
+    path = tiles / "TileConfiguration.txt"
+    path.write_text(path.read_text().replace("tile-", "scan-"))
+    assert "copy them again" in problem(tiles)
+
+
+@pytest.mark.parametrize("text", ["", "dim = 2\n", "a.jpg; ; (1, b)\n", "../a.jpg; ; (0, 0)\n"])
+def test_a_list_of_positions_that_is_none(text: str, tiles: Path) -> None:
+    (tiles / "TileConfiguration.txt").write_text(text)
+    assert problem(tiles)
+
+
+def test_missing_chunks_are_white_and_said(tmp_path: Path, drawn: Drawn) -> None:
+    """They read as black, which would be a fold or ink."""
+    write_zarr(drawn, tmp_path / "slide.zarr")
+    whole = Slide(tmp_path / "slide.zarr")
+    assert whole.remarks == ()
+    (tmp_path / "slide.zarr" / "0" / "0.1.1").unlink()
+    slide = Slide(tmp_path / "slide.zarr")
+    assert slide.remarks == (
+        f"1 of {5 * 4} chunks are not there, and count as not scanned",
+    )  # 2200 x 1800 px in chunks of 512
+    there, here = (one.read(0, 400, 300, 900, 800) for one in (whole, slide))
+    assert (here[212:724, 112:624] == 255).all()
+    here[212:724, 112:624] = there[212:724, 112:624]
+    assert np.array_equal(there, here)
+
+
+def test_a_damaged_chunk_is_one_line(tmp_path: Path, drawn: Drawn) -> None:
+    write_zarr(drawn, tmp_path / "slide.zarr")
+    (tmp_path / "slide.zarr" / "0" / "0.1.1").write_bytes(b"nonsense")
+    with pytest.raises(FieldError, match="damaged or cut short"):
+        Slide(tmp_path / "slide.zarr").read(0, 600, 600, 10, 10)
+
+
+def test_levels_that_are_named_and_missing(tmp_path: Path, drawn: Drawn) -> None:
+    write_zarr(drawn, tmp_path / "slide.zarr")
+    shutil.rmtree(tmp_path / "slide.zarr" / "1")
+    assert problem(tmp_path / "slide.zarr")
+
+
+def test_mrxs_without_its_folder(tmp_path: Path) -> None:
+    path = tmp_path / "anna.mrxs"
+    path.write_bytes(b"\xff\xd8")
+    assert is_slide(path)
+    assert "lacks the folder anna/" in problem(path)
+    (tmp_path / "anna").mkdir()
+    assert "Slidedat.ini" in problem(path)
+    (tmp_path / "anna" / "Slidedat.ini").write_text("[GENERAL]\n")
+    assert problem(path)
+
+
+def test_the_scale_of_whole_slides_is_read(tmp_path: Path, drawn: Drawn) -> None:
+    write_zarr(drawn, tmp_path / "slide.zarr")
+    assert Slide(tmp_path / "slide.zarr").um_per_px == UM
