@@ -96,6 +96,7 @@ def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
     words = (
         *("interlaced", "square", "read", "damaged", "beside", "id in the", "differently"),
         *("no labels", "signal", "answer", "exit requested", "lie on no cell", "ended", "number"),
+        *("videos", "no film"),
     )
     lines = [*done.stderr.splitlines(), *done.stdout.splitlines()]
     # Several lines may say the same.

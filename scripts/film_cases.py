@@ -13,6 +13,7 @@ import av
 import cv2
 import numpy as np
 from command_cases import case
+from PIL import Image
 
 from wbcdet.datasets.synthetic import STAINS, render_smear
 
@@ -171,6 +172,29 @@ _behind("film.ts", "MPEG-TS of a server that does not say its length", "bare")
 _behind(
     "live.mjpg", "live MJPEG, every second picture cut to a third", "camera", "exit 1", "damaged"
 )
+
+
+@case("8", "a small video before the large one", "exit 0", "9 cells", "holds 2 videos")
+def _(folder: Path) -> Sequence[str]:
+    with av.open(str(folder / "film.mkv"), "w") as container:
+        streams = [container.add_stream("libx264", rate=15) for _ in range(2)]
+        for stream, share in zip(streams, (4, 1), strict=True):
+            stream.width, stream.height = SIZE[0] // share, SIZE[1] // share
+            stream.pix_fmt, stream.options = "yuv420p", {"crf": "15", "preset": "ultrafast"}
+        for picture in panned():
+            for stream in streams:
+                scaled = cv2.resize(picture, (stream.width, stream.height))
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(scaled, format="bgr24")))
+        for stream in streams:
+            container.mux(stream.encode())
+    return watch(folder / "film.mkv")
+
+
+@case("8", "an animated WebP", "exit 2", "no film")
+def _(folder: Path) -> Sequence[str]:
+    first, *more = (Image.fromarray(picture[:, :, ::-1]) for picture in panned(count=3))
+    first.save(folder / "film.webp", save_all=True, append_images=more)
+    return watch(folder / "film.webp")
 
 
 @case("8", "a server that accepts and is silent", "exit 2", "no answer")

@@ -70,7 +70,26 @@ def _windows(document: dict[str, Any]) -> None:
         one["file_name"] = f"C:\\data\\images\\{one['file_name']}"
 
 
+def _texts(document: dict[str, Any]) -> None:
+    for one in document["annotations"]:
+        one["image_id"], one["category_id"] = str(one["image_id"]), str(one["category_id"])
+
+
+def _outlines(document: dict[str, Any]) -> None:
+    for one in document["annotations"]:
+        x, y, w, h = one.pop("bbox")
+        one["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+
+def _others(document: dict[str, Any]) -> None:
+    for one in document["annotations"]:
+        one["image_id"] += 70
+
+
 for _title, _change, *_expected in (
+    ("COCO, ids as texts", _texts, "exit 0", "found 9"),
+    ("COCO, outlines without boxes", _outlines, "exit 0", "found 9"),
+    ("COCO, annotations of other pictures", _others, "exit 2", "nothing to evaluate"),
     ("COCO as it should be", lambda _: None, "exit 0", "found 9"),
     ("COCO, two pictures of one id", _shared, "exit 1", "pictures left out"),
     ("COCO, paths of Windows", _windows, "exit 0", "found 9"),
@@ -115,10 +134,41 @@ def _(folder: Path) -> Sequence[str]:
     return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
 
 
+@case("10", "Pascal VOC with a namespace", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    for name, _, boxes in pictures(folder):
+        items = "".join(
+            f"<object><name>WBC</name><bndbox><xmin>{x0}</xmin><ymin>{y0}</ymin><xmax>{x1}</xmax>"
+            f"<ymax>{y1}</ymax></bndbox></object>"
+            for x0, y0, x1, y1 in boxes
+        )
+        text = f'<annotation xmlns="urn:labels">{items}</annotation>'
+        (folder / name).with_suffix(".xml").write_text(text)
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+@case("10", "YOLO poses", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    for name, pixels, boxes in pictures(folder):
+        lines = [f"{line} 0.1 0.1 2 0.2 0.2 1" for line in yolo_lines(pixels, boxes).splitlines()]
+        (folder / name).with_suffix(".txt").write_text("\n".join(lines))
+    (folder / "wbc.names").write_text("WBC")
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+@case("10", "a project of Label Studio", "exit 2", "Label Studio")
+def _(folder: Path) -> Sequence[str]:
+    pictures(folder)
+    (folder / "project.json").write_text('[{"data": {"image": "0.png"}, "annotations": []}]')
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
 for _names in (("eosi", "NEU", "BNE"), ("Eosinófilos", "Linfocitos", "segmentados"),
                ("эозинофилы", "лимфоциты", "нейтрофилы"),
                ("嗜酸性粒细胞", "淋巴细胞", "中性粒细胞"),
-               ("Eosinophile", "Lymphozyten", "Segmentkernige")):  # fmt: skip
+               ("Eosinophile", "Lymphozyten", "Segmentkernige"),
+               ("kwasochłonne", "limfocyty", "pałeczkowate"),
+               ("eozinofiller", "lenfositler", "parçalı")):  # fmt: skip
 
     @case("10", f"class folders {', '.join(_names)}", "exit 0", "cells 3")
     def _(folder: Path, names: tuple[str, ...] = _names) -> Sequence[str]:

@@ -469,6 +469,90 @@ def _(stage: Stage) -> None:
     stage.write("r03.jpg", stage.pillow("JPEG", picture, quality=97, subsampling=0, exif=tags))
 
 
+# --- beside the usual ones ------------------------------------------------------------------
+
+
+def _linear(stage: Stage) -> np.ndarray:
+    value = stage.rgb / 255
+    linear = np.where(value <= 0.04045, value / 12.92, ((value + 0.055) / 1.055) ** 2.4)
+    return np.rint(linear * 65535).astype(np.uint16)
+
+
+def _straight() -> bytes:
+    corners = [0.64, 0.33, 1, 0.3, 0.6, 1, 0.15, 0.06, 1]
+    white = (0.3127, 0.329, 1.0)
+    return bytes(imagecodecs.cms_profile("rgb", whitepoint=white, primaries=corners, gamma=1.0))
+
+
+_simple("2", "JPEG-LS", "x.jls", lambda s: imagecodecs.jpegls_encode(s.rgb))
+_simple("2", "JPEG called .nef", "x.nef", lambda s: s.pillow("JPEG", quality=95))
+_simple("2", "PNG called .dcm", "x.dcm", lambda s: s.pillow("PNG"))
+_simple(
+    "2",
+    "16-bit PPM",
+    "x16.ppm",
+    lambda s: b"P6 640 480 65535\n" + _deep(s, 16).astype(">u2").tobytes(),
+)
+_simple(
+    "2",
+    "placeholder of Git LFS",
+    "x.png",
+    lambda s: b"version https://git-lfs.github.com/spec/v1\n",
+    "refused",
+)
+
+
+@case("4", "LZW TIFF whose only block has no size")
+def _(stage: Stage) -> None:
+    file = io.BytesIO(stage.tiff(compression="lzw", rowsperstrip=480))
+    with tifffile.TiffFile(file, mode="r+b") as opened:
+        opened.pages[0].tags[279].overwrite(0)  # type: ignore[union-attr]
+    stage.write("nosize.tif", file.getvalue())
+
+
+@case("5", "progressive JPEG without its last scans", "marked")
+def _(stage: Stage) -> None:
+    data = stage.pillow("JPEG", quality=95, progressive=True)
+    second = data.find(b"\xff\xda", data.find(b"\xff\xda") + 2)
+    for name, at in (("one.jpg", second), ("all-but-one.jpg", data.rfind(b"\xff\xda"))):
+        stage.write(name, data[:at] + b"\xff\xd9")
+
+
+@case("5", "JPEG with 64 bytes zeroed, 6 files", "marked")
+def _(stage: Stage) -> None:
+    data = stage.pillow("JPEG", quality=90)
+    for seed in range(6):
+        stage.write(f"j{seed}.jpg", _zeroed(data, seed, 72))
+
+
+def _with_another(stage: Stage, kind: str, **options: Any) -> bytes:
+    other = Image.fromarray(np.roll(stage.rgb, 40, 1))
+    return stage.pillow(kind, save_all=True, append_images=[other], quality=95, **options)
+
+
+_simple("5", "JPEG of two views (MPO)", "x.jpg", lambda s: _with_another(s, "MPO"), "same+marked")
+
+
+@case("5", "HEIC of a burst", "same+marked")
+def _(stage: Stage) -> None:
+    _heic(stage)  # makes the format known
+    stage.write("burst.heic", _with_another(stage, "HEIF"))
+
+
+_simple(
+    "6",
+    "16-bit TIFF of straight samples",
+    "l.tif",
+    lambda s: s.tiff(_linear(s), iccprofile=_straight()),
+)
+_simple(
+    "6",
+    "float TIFF of straight samples",
+    "f.tif",
+    lambda s: s.tiff((_linear(s) / 65535).astype(np.float32), iccprofile=_straight()),
+)
+
+
 # --- 7: bombs -------------------------------------------------------------------------------
 
 

@@ -131,9 +131,11 @@ class Cell:
         box: ``(x_min, y_min, x_max, y_max)`` in pixels of the full field, origin top left.
         detection_score: how sure the detector is that this is a white blood cell, 0..1.
         label: one of the four labels, or ``unclassified``; in a reviewed report also what a person
-            calls it, such as ``basophil`` or ``artefact``, as plain text.
-        label_score: calibrated probability of the most probable of the four labels, 0..1.
-        scores: probability of each of the four labels; what is missing to 1 is "none of them".
+            calls it, such as ``basophil`` or ``artefact``, as plain text, and from a classifier of
+            ``wbcdet learn`` a type that a laboratory has taught it.
+        label_score: calibrated probability of the most probable label, 0..1.
+        scores: probability of each of the four labels; what is missing to 1 is "none of them", or
+            a type of the laboratory's own.
         reason: why the cell is unclassified, one of ``REASONS``; else None.
         touches_edge: the box reaches the border of the field, so the cell is cut.
         distance: how far its features lie from all that the classifier was trained on, at least
@@ -180,7 +182,7 @@ class Cell:
             id=int(data["id"]),
             box=(x_min, y_min, x_max, y_max),
             detection_score=_score("detection_score", data["detection_score"]),
-            label=_label(data["label"]),
+            label=as_label(data["label"]),
             label_score=_score("label_score", data["label_score"]),
             scores={str(label): _score(label, data["scores"][str(label)]) for label in LABELS},
             reason=None if data["reason"] is None else str(data["reason"]),
@@ -411,8 +413,12 @@ def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
     return {str(label): found[str(label)] for label in ALL_LABELS}
 
 
-def _label(name: Any) -> CellType | str:
-    """Return a label; the machine's own as ``CellType``."""
+def as_label(name: Any) -> CellType | str:
+    """Return a label: as ``CellType`` where it is one, else as text.
+
+    Raises:
+        ValueError: it is no text.
+    """
     if not isinstance(name, str) or not name:
         raise ValueError(f"label {name!r} is no text")
     return CellType(name) if name in ALL_LABELS else name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import struct
+import time
+import unicodedata
 import zlib
 from pathlib import Path
 from typing import Any
@@ -16,11 +18,14 @@ import tifffile
 from conftest import close_to, encode, grain
 from PIL import Image
 
+from wbcdet.io.codecs.jpeg import count_views
+from wbcdet.io.codecs.jpeg_header import read_jpeg_header
 from wbcdet.io.colour import BAD_PROFILE, measured_profile
 from wbcdet.io.discover import search
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.formats import picture_kind
+from wbcdet.results.writer import PictureNames
 
 RGB = np.ascontiguousarray(grain(60, 80))
 GREY = cv2.cvtColor(RGB, cv2.COLOR_RGB2GRAY)
@@ -97,6 +102,7 @@ def test_grey_curves_and_profiles_that_do_not_fit(tmp_path: Path) -> None:
             "a10.ppm",
             b"P6\n80 60\n1023\n" + np.rint(RGB / 255 * 1023).astype(">u2").tobytes(),
         ),
+        ("a.tif", with_tag(tiff(compression="lzw", rowsperstrip=60), 279, 0)),
         ("a.nef", encode(Image.fromarray(RGB), "PNG")),
         ("a.dcm", encode(Image.fromarray(RGB), "PNG")),
         ("a.vsi", encode(Image.fromarray(RGB), "PNG")),
@@ -122,8 +128,7 @@ def test_rare_kinds_and_wrong_endings(tmp_path: Path, name: str, data: bytes) ->
             imagecodecs.jpeg2k_encode(np.concatenate([RGB, RGB[:, :, :2]], 2), level=0),
             "of 5 channels",
         ),
-        # Without sizes it would be all white; without a place, its header would be the picture.
-        ("a.tif", with_tag(tiff(compression="lzw", rowsperstrip=60), 279, 0), "place or size"),
+        # Its header would be the picture.
         ("a.tif", with_tag(tiff(rowsperstrip=60), 273, 0), "place or size"),
     ],
 )
@@ -156,6 +161,24 @@ def test_scans_that_are_missing_at_the_end_are_damage(tmp_path: Path) -> None:
             assert any("damaged" in text for text in field.remarks), mode
 
 
+def test_zeros_in_a_plain_jpeg_are_damage(tmp_path: Path) -> None:
+    for options in ({}, {"subsampling": 0}):
+        whole = encode(Image.fromarray(np.tile(RGB, (3, 3, 1))), "JPEG", quality=90, **options)
+        assert read(tmp_path, whole, "a.jpg").remarks == ()
+        for at in range(len(whole) // 4, len(whole) - 200, len(whole) // 20):
+            data = whole[:at] + bytes(72) + whole[at + 72 :]
+            assert any("damaged" in text for text in read(tmp_path, data, "a.jpg").remarks)
+        # Behind the picture and before its end, nobody reads them.
+        for data in (whole + bytes(500), whole[:-2] + bytes(500) + whole[-2:]):
+            assert read(tmp_path, data, "a.jpg").remarks == ()
+    # Where nothing changes, zeros may be what an encoder writes.
+    for value in (0, 255):
+        blank = Image.new("RGB", (900, 900), (value,) * 3)
+        for optimize in (False, True):
+            data = encode(blank, "JPEG", optimize=optimize)
+            assert read(tmp_path, data, "b.jpg").remarks == ()
+
+
 def test_several_pictures_in_one_file_are_said(tmp_path: Path) -> None:
     import pillow_heif
 
@@ -180,3 +203,19 @@ def test_names_that_mean_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         [item] = search([name]).fields
         assert item.problem is not None
     assert "empty name" in str(search([""]).problem())
+
+
+def test_an_endless_list_of_pictures_takes_no_time() -> None:
+    jpeg = encode(Image.fromarray(RGB), "JPEG")
+    list_of = b"II*\0" + struct.pack("<IH", 8, 65535) + struct.pack("<HHII", 0xB002, 7, 1 << 30, 8)
+    body = b"MPF\0" + list_of * 2000
+    data = jpeg[:2] + b"\xff\xe2" + struct.pack(">H", len(body) + 2) + body + jpeg[2:]
+    start = time.process_time()
+    assert count_views(data + bytes(3_000_000), read_jpeg_header(data)) == 1
+    assert time.process_time() - start < 1
+
+
+def test_accents_written_in_two_ways_are_two_pictures() -> None:
+    names = PictureNames()
+    first, second = names.take("d/e\u0301.png"), names.take("d/\u00e9.png")
+    assert unicodedata.normalize("NFC", first) != unicodedata.normalize("NFC", second)

@@ -8,12 +8,13 @@ from pathlib import Path
 
 from wbcdet.batch.slide_claims import Claims
 from wbcdet.batch.slides import SlideOptions, SlidePlan, plan_slide
+from wbcdet.differential.differential import NOT_CLASSIFIED
 from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import part_of, slide_of
 from wbcdet.io.slides.open import is_slide
 from wbcdet.io.source import Source, expanded
-from wbcdet.records import LABELS, Cell, FieldResult
+from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
 from wbcdet.report.journal import Journal, JournalError
 from wbcdet.report.journal_entry import JournalEntry
@@ -197,7 +198,7 @@ def _zone_parts(plan: SlidePlan) -> list[Source]:
 
 
 def _is_classified(cell: Cell) -> bool:
-    return cell.label in LABELS
+    return cell.label not in NOT_CLASSIFIED
 
 
 def _unique(results: Iterable[FieldResult]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from rich.console import Console
 
 from wbcdet.differential.differential import ALL, differential_of
 from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
-from wbcdet.records import LABELS, NOTICE, CellType, FieldResult, count_labels
+from wbcdet.records import ALL_LABELS, LABELS, NOTICE, CellType, FieldResult
 from wbcdet.report.terminal import print_some
 from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.text import one_line
@@ -33,15 +34,17 @@ def print_summary(
     """
     read = [result for result in results if result.failure is None]
     failed = [result for result in results if result.failure is not None]
+    own = sorted({str(c.label) for one in read for c in one.cells} - set(map(str, ALL_LABELS)))
+    labels = (*map(str, LABELS), *own)
     rows = [
-        Row((one_line(one.file), *_figures([one], shares=len(read) == 1)))
+        Row((one_line(one.file), *_figures([one], labels, shares=len(read) == 1)))
         for one in read[:_MAX_ROWS]
     ]
     if len(read) > _MAX_ROWS:
         rows.append(Row((f"… and {len(read) - _MAX_ROWS} more in fields.csv",)))
     if len(read) != 1:
-        rows.append(Row(("in all", *_figures(read)), "bold"))
-    print_table(console, ("field", "cells", *map(str, LABELS), "un-\nclassified"), rows)
+        rows.append(Row(("in all", *_figures(read, labels)), "bold"))
+    print_table(console, ("field", "cells", *labels, "un-\nclassified"), rows)
     for line, style in [*_reasons(read), *_notes(read, slides)]:
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
     notes = [f"note: {one_line(one.file)}: {'; '.join(one.remarks)}" for one in read if one.remarks]
@@ -82,15 +85,17 @@ def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> li
     return lines
 
 
-def _figures(results: Sequence[FieldResult], *, shares: bool = True) -> list[str]:
+def _figures(
+    results: Sequence[FieldResult], labels: Sequence[str], *, shares: bool = True
+) -> list[str]:
     """Return counts, with shares where there is more than one cell to share among."""
-    counts = count_labels(results)
-    classified = sum(counts[label] for label in LABELS)
+    counts = Counter(str(cell.label) for result in results for cell in result.cells)
+    classified = sum(counts[label] for label in labels)
     said = [
         f"{counts[label]} ({counts[label] / classified:.0%})"
         if shares and classified > 1
         else str(counts[label])
-        for label in LABELS
+        for label in labels
     ]
-    total = classified + counts[CellType.UNCLASSIFIED]
-    return [str(total), *said, str(counts[CellType.UNCLASSIFIED])]
+    total = classified + counts[CellType.UNCLASSIFIED.value]
+    return [str(total), *said, str(counts[CellType.UNCLASSIFIED.value])]

@@ -1,13 +1,14 @@
-"""``wbcdet learn``: read the reviewed cells, fine-tune, judge, install or refuse, go back."""
+"""``wbcdet learn``: read reviewed cells and fields, fine-tune, judge, install, share, go back."""
 
 from __future__ import annotations
 
 import os
 import sys
 import tempfile
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,13 +18,16 @@ from wbcdet.utils.extras import missing
 
 if TYPE_CHECKING:
     from wbcdet.inference.weights import Model
+    from wbcdet.review.session import Session
     from wbcdet.training.finetune.judge import Judgement
+    from wbcdet.training.finetune.judge_detector import DetectorJudgement
     from wbcdet.training.finetune.reviewed_cells import Reviewed
-    from wbcdet.training.finetune.run import Learned
+    from wbcdet.training.finetune.reviewed_fields import ReviewedFields
+    from wbcdet.training.finetune.run import Kept, LearnedClassifier, LearnedDetector
 
 EPILOG = (
-    "Exit code: 0 a better classifier was made, 1 it is not better and was not installed, 2 it "
-    f"could not be made. {NOTICE}"
+    "Interrupted, the same command goes on where it was. Exit code: 0 a better model was made, 1 "
+    f"none is better and none was installed, 2 none could be made. {NOTICE}"
 )
 
 #: Files that are named when they are missing; the rest are counted.
@@ -39,9 +43,7 @@ def learn(
             show_default=False,
         ),
     ] = None,
-    name: Annotated[
-        str, typer.Option(help="How to call the classifier; results name it.")
-    ] = "mylab",
+    name: Annotated[str, typer.Option(help="How to call the models; results name them.")] = "mylab",
     pictures: Annotated[
         Path | None,
         typer.Option(
@@ -50,36 +52,64 @@ def learn(
             show_default=False,
         ),
     ] = None,
+    only: Annotated[
+        str | None,
+        typer.Option(
+            metavar="names|finding",
+            help="Learn the names of cells alone, or finding them alone. Default: both.",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write the classifier there and do not install it; use it with "
-            "WBCDET_WEIGHTS=DIR beside a copy of the detector.",
+            help="Write the models there and do not install them; use them with --weights DIR.",
+            show_default=False,
+        ),
+    ] = None,
+    share: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the models in use (with --out, those) as one file, which --weights FILE "
+            "takes on another computer.",
             show_default=False,
         ),
     ] = None,
     restore: Annotated[
-        bool, typer.Option("--restore", help="Go back to the classifier used before the last one.")
+        bool, typer.Option("--restore", help="Go back to the models used before the last ones.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Teach the classifier the cells of your laboratory, from your own review.
+    """Teach wbcdet the cells of your laboratory, from your own review.
 
-    Takes 50 cells or more, on which a person has decided, confirmed ones too; minutes on two
-    cores. Tells on held-back fields whether it has become better, and is installed only then.
+    The classifier learns from 50 cells or more on which a person has decided, confirmed ones too;
+    types of your own (band, blast) from 20 each. The detector learns from 10 fields or more in
+    which every cell is reviewed, cells that were drawn and boxes that were taken away. Both tell on
+    held-back fields whether they have become better, and are installed only then.
     """
     if restore:
         _restore()
         return
+    if share is not None and not reports:
+        _share(out, share)
+        return
     if not reports:
         stop("name the report folders to learn from, or give --restore")
+    if only not in (None, "names", "finding"):
+        stop(f"--only is names or finding, not {only!r}")
     if pictures is not None and len(reports) > 1:
         stop("--pictures goes with one report")
     try:
-        _learn(reports, name, pictures, out, quiet=quiet)
+        _learn(reports, name, pictures, out, only, quiet=quiet)
+        if share is not None:
+            _share(out, share)
     except KeyboardInterrupt:
-        stop("stopped; nothing was installed", EXIT_INTERRUPTED)
+        stop(
+            "stopped; nothing was installed, and the same command goes on where it was",
+            EXIT_INTERRUPTED,
+        )
     except ImportError as error:
         stop(missing(error, "learning", "train"))
     except OSError as error:
@@ -94,105 +124,191 @@ def _restore() -> None:
     except OSError as error:
         stop(f"{error.filename}: {error.strerror or error}")
     if before == now:
-        print("The shipped classifier is in use; there is nothing to go back to.")
+        print("The shipped models are in use; there is nothing to go back to.")
     else:
         print(f"In use now: {now}. {before} is kept and not used any more.")
 
 
+def _share(out: Path | None, file: Path) -> None:
+    from wbcdet.inference.shared_models import ShareError, pack
+    from wbcdet.inference.weights import WeightsError, learned_folder, load_model
+
+    folder = out or learned_folder()
+    if folder is None:
+        stop("the shipped models are in use; there is nothing of your own to share")
+    try:
+        for role in ("detector", "classifier"):
+            load_model(role, folder)  # what is damaged is not handed on
+        pack(folder, file)
+    except (ShareError, WeightsError) as error:
+        stop(str(error))
+    except OSError as error:
+        stop(f"{file}: {error.strerror or error}")
+    print(f"{file}: the models of {folder.name}; use them with --weights {file}")
+
+
 def _learn(
-    reports: list[Path], name: str, pictures: Path | None, out: Path | None, *, quiet: bool
+    reports: list[Path],
+    name: str,
+    pictures: Path | None,
+    out: Path | None,
+    only: str | None,
+    *,
+    quiet: bool,
 ) -> None:
     # The parts that the [train] extra brings, before anything is read.
     import onnx  # noqa: F401
     import onnxscript  # noqa: F401
     import safetensors.torch  # noqa: F401  (torch too)
 
+    os.environ.setdefault("YOLO_VERBOSE", "false")  # ultralytics prints when it is imported
     from wbcdet.inference.weights import WeightsError, load_shipped
     from wbcdet.results.output_folder import OutputError, check_output
     from wbcdet.training.config import TrainingError
     from wbcdet.training.finetune.install import InstallError, check_name
-    from wbcdet.training.finetune.run import check_cells
-    from wbcdet.training.finetune.run import learn as fine_tune
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+    from wbcdet.training.finetune.reviewed_fields import read_reviewed_fields
+    from wbcdet.training.finetune.run import Kept, check_cells, check_fields, data_fingerprint
     from wbcdet.utils.lock import LockedError
 
-    try:
-        check_name(name)
-        model = load_shipped("classifier")
-        found = _cells(reports, pictures)
-        check_cells(found)
-        if out is None:
-            _check_learned_reports(found)
-        else:
-            check_output(out, "learn")  # before the minutes of learning
-        _say_cells(found, model, quiet=quiet)
-        learned = fine_tune(model, found, quiet=quiet)
-    except (TrainingError, WeightsError, InstallError, OutputError) as error:
-        stop(str(error))
-    _print_table(learned.judgement)
-    if not learned.judgement.better:
-        print(f"Not installed: {learned.judgement.why}.")
-        sys.stdout.flush()
-        raise typer.Exit(EXIT_SOME_FAILED)
-    print(f"Better on held-back cells: {learned.judgement.why}.")
-    try:
-        _keep(learned, model, found, name, out)
-    except (OutputError, LockedError) as error:
-        stop(str(error))
+    with ExitStack() as closing:
+        try:
+            check_name(name)
+            shipped = load_shipped("detector"), load_shipped("classifier")
+            sessions = _sessions(reports, pictures, closing)
+            found, fields = read_reviewed(sessions), read_reviewed_fields(sessions)
+            no_names = check_cells(found) if only != "finding" else "left out by --only"
+            no_finding = check_fields(fields) if only != "names" else "left out by --only"
+            if no_names and no_finding:
+                asked = (no_names, no_finding) if only is None else (no_names,)
+                stop(no_finding if only == "finding" else "; for the detector: ".join(asked))
+            if out is None:
+                _check_learned_reports(found)
+            else:
+                check_output(out, "learn")  # before the minutes of learning
+            _say_data(found, fields, shipped, no_names, no_finding, quiet=quiet)
+            fingerprint = data_fingerprint(found, fields)
+            kept = Kept(fingerprint, *(model.sha256 for model in shipped))
+            names = None if no_names else _learn_names(shipped[1], found, kept, quiet=quiet)
+            finding = None if no_finding else _learn_finding(shipped[0], fields, kept, quiet=quiet)
+            if names is None and finding is None:
+                print("Not installed: nothing has become better.")
+                sys.stdout.flush()
+                kept.done()
+                raise typer.Exit(EXIT_SOME_FAILED)
+            given = (name, shipped, found, fingerprint, names, finding)
+            _keep(given, sessions, out, quiet=quiet)
+            kept.done()
+        except (TrainingError, WeightsError, InstallError, OutputError, LockedError) as error:
+            stop(str(error))
+
+
+def _learn_names(
+    model: Model, found: Reviewed, kept: Kept, *, quiet: bool
+) -> LearnedClassifier | None:
+    """Return the classifier where it is better; say how it was judged."""
+    from wbcdet.training.finetune.run import learn_names
+
+    learned = learn_names(model, found, kept, quiet=quiet)
+    _print_names(learned)
+    return learned if _said(learned.judgement, "names") else None
+
+
+def _learn_finding(
+    model: Model, fields: ReviewedFields, kept: Kept, *, quiet: bool
+) -> LearnedDetector | None:
+    """Return the detector where it is better; say how it was judged."""
+    from wbcdet.training.finetune.run import finding_rows, learn_finding
+    from wbcdet.utils.tables import Row, print_table, terminal
+
+    learned = learn_finding(model, fields, kept, quiet=quiet)
+    rows = [Row(list(row.values())) for row in finding_rows(learned.judgement)]
+    heads = (
+        "fields",
+        "cells",
+        "found before (95 %)",
+        "found after (95 %)",
+        "false before",
+        "after",
+    )
+    print_table(terminal(), heads, rows)
+    return learned if _said(learned.judgement, "finding") else None
+
+
+def _said(judgement: Judgement | DetectorJudgement, what: str) -> bool:
+    if judgement.better:
+        print(f"Better on held-back fields ({what}): {judgement.why}.")
+    else:
+        print(f"Not better ({what}): {judgement.why}. The shipped model stays.")
+    return judgement.better
 
 
 def _check_learned_reports(found: Reviewed) -> None:
-    """Check that nothing learnt gets lost. Learning starts at the shipped classifier each time: the
-    reports that the one in use was learnt from must be given again, or the user restores the
-    shipped one first."""
+    """Check that nothing learnt gets lost. Learning starts at the shipped models each time: the
+    reports that those in use were learnt from must be given again, or the user restores the shipped
+    ones first."""
     from wbcdet.training.finetune.install import learned_reports
 
     lost = [name for sha, name in learned_reports().items() if sha not in found.reports]
     if lost:
         stop(
-            "the classifier in use has also learnt from other reports (or other counts of the "
+            "the models in use have also learnt from other reports (or other counts of the "
             f"same): {', '.join(lost)}; name these reports too, or go back first with "
             "'wbcdet learn --restore'"
         )
 
 
-def _keep(learned: Learned, model: Model, found: Reviewed, name: str, out: Path | None) -> None:
+def _keep(
+    given: tuple[Any, ...], sessions: Sequence[Session], out: Path | None, *, quiet: bool
+) -> None:
     from wbcdet.results.output_folder import Output
     from wbcdet.training.finetune.install import install
-    from wbcdet.training.finetune.run import export
+    from wbcdet.training.finetune.write_models import add_reference, write_models
 
+    name = given[0]
     if out is not None:
         with Output(out, "learn", replaces=True) as output:
-            export(learned, model, found, name, output.folder)
+            write_models(output.folder, *given)
+            add_reference(output.folder, name, sessions, quiet=quiet)
             output.finish()
-        print(f"Written to {out}; not installed.")
+        print(f"Written to {out}; not installed. Use it with --weights {out}")
         return
     with tempfile.TemporaryDirectory() as folder:
-        export(learned, model, found, name, Path(folder))
+        write_models(Path(folder), *given)
+        add_reference(Path(folder), name, sessions, quiet=quiet)
         place = install(Path(folder), name)
     print(f"In use from now on: {place.name} ({place}). 'wbcdet learn --restore' goes back.")
     if os.environ.get("WBCDET_WEIGHTS"):
         print("WBCDET_WEIGHTS is set and has the last word: unset it to use what was learnt.")
 
 
-def _cells(reports: list[Path], pictures: Path | None) -> Reviewed:
+def _sessions(reports: list[Path], pictures: Path | None, closing: ExitStack) -> list[Session]:
     from wbcdet.cli.review import open_session
     from wbcdet.review.decision_store import DATABASE
-    from wbcdet.training.finetune.reviewed_cells import read_reviewed
 
     for report in reports:
         if not (report / DATABASE).is_file():
             stop(f"{report}: holds no review; look at its cells first: wbcdet review {report}")
-    with ExitStack() as closing:
-        sessions = []
-        for report in reports:
-            session = open_session(report, pictures, None)
-            closing.callback(session.close)
-            sessions.append(session)
-        return read_reviewed(sessions)
+    sessions = []
+    for report in reports:
+        session = open_session(report, pictures, None)
+        closing.callback(session.close)
+        sessions.append(session)
+    return sessions
 
 
-def _say_cells(found: Reviewed, model: Model, *, quiet: bool) -> None:
-    from wbcdet.training.finetune.reviewed_cells import MAX_CELLS
+def _say_data(
+    found: Reviewed,
+    fields: ReviewedFields,
+    shipped: tuple[Model, Model],
+    no_names: str | None,
+    no_finding: str | None,
+    *,
+    quiet: bool,
+) -> None:
+    """Say what is learnt from, and what there is too little of, before the minutes of learning."""
+    from wbcdet.training.finetune.reviewed_cells import MAX_CELLS, MIN_OWN
+    from wbcdet.training.finetune.run import FEW_CELLS
 
     for line in found.missing[:_MAX_NAMED]:
         typer.echo(f"wbcdet: left out: {line}", err=True)
@@ -201,27 +317,49 @@ def _say_cells(found: Reviewed, model: Model, *, quiet: bool) -> None:
         typer.echo(f"wbcdet: and {more} more fields left out", err=True)
     if quiet:
         return
-    counts = ", ".join(f"{count} {name}" for name, count in found.by_class().items() if count)
-    number = f"{len(found.cells)} reviewed cells"
-    if found.offered > MAX_CELLS:
-        number = f"{len(found.cells)} of {found.offered} reviewed cells, drawn by chance"
-    print(f"Learning from {number} ({counts}), starting at {model.name}.")
+    counts = found.by_class()
+    if no_names is None:
+        listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        number = f"{len(found.cells)} reviewed cells"
+        if found.offered > MAX_CELLS:
+            number = f"{len(found.cells)} of {found.offered} reviewed cells, drawn by chance"
+        print(f"Learning from {number} ({listed}), starting at {shipped[1].name}.")
+        if found.own_labels:
+            print(f"New labels: {', '.join(found.own_labels)}.")
+        four = list(counts)[:4]
+        if few := [f"{counts[one]} {one}" for one in four if 0 < counts[one] < FEW_CELLS]:
+            print(f"Few cells, of which little is learnt: {', '.join(few)}; {FEW_CELLS} or more "
+                  "are better.")  # fmt: skip
+        if none := [one for one in four if not counts[one]]:
+            print(f"No cell of these, which stay as they are: {', '.join(none)}.")
+    else:
+        print(f"Names are not learnt: {no_names}.")
     if found.unknown:
         others = ", ".join(f"{count} {label}" for label, count in found.unknown.most_common())
-        print(f"Not learnt, as the classifier has no such class: {others}.")
+        print(f"Not learnt: {others}; a label of your own needs {MIN_OWN} cells.")
+    if no_finding is None:
+        print(
+            f"Learning to find from {len(fields.fields)} reviewed fields ({fields.drawn} cells "
+            f"drawn, {fields.taken} boxes taken away), starting at {shipped[0].name}."
+        )
+    else:
+        print(f"Finding is not learnt: {no_finding}.")
+    sys.stdout.flush()
 
 
-def _print_table(judgement: Judgement) -> None:
+def _print_names(learned: LearnedClassifier) -> None:
     from wbcdet.training.finetune.run import table_rows
     from wbcdet.utils.tables import Row, print_table, terminal
 
     heads = ("type", "cells", "right before (95 %)", "right after (95 %)", "gained", "lost")
     rows = [
         Row([str(value) for value in row.values()], "bold" if row["type"] == "all" else "")
-        for row in table_rows(judgement)
+        for row in table_rows(learned.judgement)
     ]
     print_table(terminal(), heads, rows)
+    before, after = (100 * one for one in learned.others)
     print(
-        "On held-back fields (cross-validation); basophils and artefacts are right when they are "
-        "left unclassified."
+        "On held-back fields (cross-validation); a type that is no label is right when it is left "
+        f"unclassified. Cells of other laboratories (replay set): {before:.1f} % right before, "
+        f"{after:.1f} % after."
     )

@@ -57,10 +57,10 @@ Device = Annotated[
 Weights = Annotated[
     Path | None,
     typer.Option(
-        metavar="DIR",
-        help="Folder of the models (detector.json, classifier.json and their files); what it lacks "
-        "is the shipped one. Default: the shipped ones, or the classifier that `wbcdet learn` has "
-        "put in use.",
+        metavar="DIR|FILE",
+        help="Folder of the models (detector.json, classifier.json and their files), or the file "
+        "of `wbcdet learn --share`; what it lacks is the shipped one. Default: the shipped ones, "
+        "or those that `wbcdet learn` has put in use.",
         show_default=False,
     ),
 ]

@@ -11,6 +11,7 @@ import typer
 
 from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Language, Port, stop
 from wbcdet.records import NOTICE
+from wbcdet.utils.extras import missing
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
@@ -80,6 +81,17 @@ def review(
     agreement: Annotated[
         bool, typer.Option("--agreement", help="Only say how far both readers agree.")
     ] = False,
+    useful: Annotated[
+        int | None,
+        typer.Option(
+            "--most-useful",
+            metavar="N",
+            min=1,
+            help="Show first the N cells whose review teaches most (wbcdet learn): doubtful ones, "
+            "unlike each other.",
+            show_default=False,
+        ),
+    ] = None,
     language: Language = None,
     host: Host = HOST,
     port: Port = None,
@@ -119,6 +131,8 @@ def review(
     ]
     if len(only) > 1:
         stop(f"{only[0]} and {only[1]} are two things; give one of them")
+    if only and useful is not None:
+        stop(f"--most-useful goes with a reading, not with {only[0]}")
     if second and (check or pdf or agreement):
         stop(f"--second goes with a reading, not with {only[0]}")
     if delete_missing and brought is None:
@@ -137,6 +151,8 @@ def review(
         elif corrected is not None:
             _bring_back(session, corrected, delete_missing=delete_missing)
         else:
+            if useful is not None:
+                _choose_useful(session, useful)
             _serve(session, host, port, browser=not no_browser)
     finally:
         session.close()
@@ -164,6 +180,32 @@ def open_session(
         stop(f"{folder}: a review or a count has this report open; end it, or use its page")
     except OSError as error:
         stop(f"cannot write to {folder}: {error.strerror or error}")
+
+
+def _choose_useful(session: Session, number: int) -> None:
+    """Have the page show first the cells whose review teaches most."""
+    from wbcdet.inference.weights import WeightsError, load_shipped
+    from wbcdet.utils.progress import progress
+
+    try:
+        from wbcdet.training.config import TrainingError
+        from wbcdet.training.finetune.most_useful import MAX_CANDIDATES, most_useful
+    except ImportError as error:
+        stop(missing(error, "--most-useful", "train"))
+    total = min(len(session.state.cells), MAX_CANDIDATES)
+    try:
+        with progress("Looking for the most useful cells", total, quiet=False) as tick:
+            session.useful = most_useful(session, load_shipped("classifier"), number, tick)
+    except (WeightsError, TrainingError) as error:
+        stop(str(error))
+    if not session.useful:
+        stop(
+            f"{session.folder}: no cell to choose: all are reviewed, or no field can be read; name "
+            "the pictures with --pictures FOLDER"
+        )
+    session.notes.append(
+        f"The {len(session.useful)} cells that teach most are shown; 'Most useful only' shows all."
+    )
 
 
 def _corrected(path: Path) -> list[CorrectedField]:

@@ -94,11 +94,20 @@ def load_sources(
             return np.array(corners, np.float32).reshape(-1, 4)
 
         cells, ignored = of_kind("wbc"), of_kind("ignore")
-        blank = cover_cells(image, np.concatenate([cells, ignored]))
-        sources.setdefault(laboratory, []).append(
-            Source(_pyramid(image), _pyramid(blank), cells, ignored)
-        )
+        sources.setdefault(laboratory, []).append(make_source(image, cells, ignored))
     return sources
+
+
+def make_source(image: np.ndarray, cells: np.ndarray, ignored: np.ndarray) -> Source:
+    """Return a field to compose scenes of.
+
+    Args:
+        image: (H, W, 3) uint8 BGR, at most ``LONGEST_SOURCE`` px long.
+        cells: (N, 4) float32 white cells, px.
+        ignored: (M, 4) float32 regions to stay away from, px.
+    """
+    blank = cover_cells(image, np.concatenate([cells, ignored]))
+    return Source(_pyramid(image), _pyramid(blank), cells, ignored)
 
 
 def cover_cells(image: np.ndarray, boxes: np.ndarray) -> np.ndarray:

@@ -16,7 +16,7 @@ from wbcdet.evaluation.figures import (
     FoundFigures,
     SizeFigures,
 )
-from wbcdet.utils.boxes import iou_matrix
+from wbcdet.utils.boxes import iou_matrix, match_boxes
 from wbcdet.utils.intervals import Groups
 
 #: Overlap (intersection over union) from which a box counts as the cell.
@@ -49,15 +49,7 @@ class FoundField:
 
 def match(truth: np.ndarray, boxes: np.ndarray, least: float = MIN_IOU) -> list[tuple[int, int]]:
     """Return pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
-    if not len(truth) or not len(boxes):
-        return []
-    iou = iou_matrix(truth, boxes)
-    pairs = []
-    while iou.max() >= least:
-        t, b = np.unravel_index(iou.argmax(), iou.shape)
-        pairs.append((int(t), int(b)))
-        iou[t, :] = iou[:, b] = -1
-    return pairs
+    return match_boxes(truth, boxes, least)
 
 
 def outside_ignored(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:

@@ -14,6 +14,22 @@ class Licensed(TypedDict):
     licence: str
 
 
+class LearnedCard(TypedDict, total=False):
+    """Origin of a model of ``wbcdet learn``; see :mod:`wbcdet.training.finetune.write_models`."""
+
+    from_sha256: str
+    created: str
+    wbcdet: str
+    data_sha256: str
+    reports: dict[str, str]
+    cells: dict[str, int]
+    fields: int
+    others: dict[str, float]
+    p: float
+    criterion: str
+    better: bool
+
+
 class _Written(TypedDict):
     name: str
     version: str
@@ -32,6 +48,7 @@ class ModelCard(_Written, total=False):
         training_file: safetensors to start a training from.
         architecture, splits, recipe, licence: in words.
         data: what the model was trained on.
+        learned: only of a model of ``wbcdet learn``.
     """
 
     training_file: str
@@ -40,6 +57,7 @@ class ModelCard(_Written, total=False):
     splits: str
     recipe: str
     licence: str
+    learned: LearnedCard
 
 
 class FieldStainCard(TypedDict):
@@ -120,19 +138,6 @@ class DistanceCard(TypedDict):
     threshold: float
 
 
-class LearnedCard(TypedDict, total=False):
-    """Origin of a classifier of ``wbcdet learn``; see :mod:`wbcdet.training.finetune.run`."""
-
-    from_sha256: str
-    created: str
-    cells: dict[str, int]
-    reports: dict[str, str]
-    fields: int
-    p: float
-    criterion: str
-    better: bool
-
-
 class _ClassifierNeeds(ModelCard, CropCard):
     classes: list[str]
     mean: list[float]
@@ -153,17 +158,18 @@ class ClassifierCard(_ClassifierNeeds, total=False):
         min_score: probability from which a label is given, 0..1.
         decline_below: the same for single labels.
         reasons: why a cell of another class is unclassified, by class.
+        own_labels: classes that are labels beside the four, as a laboratory's own classifier
+            (``wbcdet learn``) may have them.
         unlike_trained: distance from what was trained on.
         ground: what slides are compared with (:mod:`wbcdet.inference.domain_shift`).
-        learned: only of a classifier of ``wbcdet learn``.
         stages, head: size of LeucoCyteNet.
     """
 
     decline_below: dict[str, float]
     reasons: dict[str, str]
+    own_labels: list[str]
     unlike_trained: DistanceCard
     ground: GroundCard | None
-    learned: LearnedCard
     stages: int
     head: int
 

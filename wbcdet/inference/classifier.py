@@ -24,7 +24,7 @@ from wbcdet.utils.calibration import softmax
 class Classification:
     """Result of the classifier for one crop; fields as in :class:`wbcdet.records.Cell`."""
 
-    label: CellType
+    label: CellType | str
     label_score: float
     scores: dict[str, float]
     reason: str | None
@@ -106,9 +106,10 @@ class Classifier(LoadedModel):
             min_score: least score of every label, 0..1; None takes those on the card.
         """
         own = self.card.get("decline_below") or {}
-        least = {str(label): float(own.get(label, self.card["min_score"])) for label in LABELS}
+        names = (*map(str, LABELS), *self.card.get("own_labels", ()))
+        least = {name: float(own.get(name, self.card["min_score"])) for name in names}
         if min_score is not None:
-            least = dict.fromkeys(least, min_score)
+            least = dict.fromkeys(names, min_score)
         return Thresholds(least, self._unlike_from)
 
     def classify(
@@ -121,9 +122,11 @@ class Classifier(LoadedModel):
             min_score: least score of a label, 0..1; None takes the card's thresholds.
         """
         thresholds = self.thresholds(min_score)
-        classes, reasons = self.card["classes"], self.card.get("reasons")
+        card = self.card
+        given = (card["classes"], thresholds.min_score, card.get("reasons"))
+        own = card.get("own_labels", ())
         return [
-            decide(row, classes, thresholds.min_score, reasons, away, thresholds.unlike_trained)
+            decide(row, *given, away, thresholds.unlike_trained, own)
             for row, away in zip(*self._look(crops), strict=True)
         ]
 
@@ -153,12 +156,13 @@ def decide(
     reasons: Mapping[str, str] | None = None,
     distance: float | None = None,
     unlike_from: float | None = None,
+    own: Sequence[str] = (),
 ) -> Classification:
     """Return the verdict on one cell from the probability of each class.
 
-    A cell is unclassified when what is not one of the four is more probable than each of them,
-    all classes of one reason taken together; else when it is unlike all that was trained on; else
-    when the best of the four is below its threshold.
+    A cell is unclassified when what has no label is more probable than each label, all classes of
+    one reason taken together; else when it is unlike all that was trained on; else when the best
+    label is below its threshold.
 
     Args:
         probabilities: (classes,).
@@ -168,6 +172,7 @@ def decide(
             is not listed gives ``CLASS-like``.
         distance: from all that was trained on; None where it is not known.
         unlike_from: greatest distance of a cell that gets a name; None for any.
+        own: classes that are labels beside the four, of a laboratory's own classifier.
 
     Raises:
         ValueError: a probability is no number between 0 and 1.
@@ -176,12 +181,14 @@ def decide(
         raise ValueError(f"{list(map(float, probabilities))} are no probabilities")
     by_class = {name: float(p) for name, p in zip(classes, probabilities, strict=True)}
     scores = {str(label): by_class.pop(str(label)) for label in LABELS}
+    labels: dict[CellType | str, float] = {label: scores[str(label)] for label in LABELS}
+    labels |= {name: by_class.pop(name) for name in own}
     others: dict[str, float] = {}
     for name, probability in by_class.items():
         why = (reasons or {}).get(name) or (name if name == ARTEFACT else f"{name}-like")
         others[why] = others.get(why, 0.0) + probability
-    best = max(LABELS, key=lambda label: scores[str(label)])
-    score = scores[str(best)]
+    best = max(labels, key=lambda label: labels[label])
+    score = labels[best]
     least = min_score[str(best)] if isinstance(min_score, Mapping) else min_score
     reason = max(others, key=lambda why: others[why], default=None)
     if reason is None or others[reason] <= score:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcdet.inference.cards import ModelCard
+from wbcdet.inference.shared_models import ShareError, unpacked
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
@@ -20,7 +21,7 @@ _LOG = logging.getLogger(__name__)
 
 #: The two models.
 ROLES = ("detector", "classifier")
-#: List of the learned classifiers that were put in use, in their home; the last one is.
+#: List of the folders of learned models that were put in use, in their home; the last one is.
 IN_USE = "in-use.txt"
 
 _SCHEMA = Path(__file__).parent / "card.schema.json"
@@ -52,6 +53,11 @@ class Model:
     def learned(self) -> bool:
         """Whether ``wbcdet learn`` made it, from the reviewed cells of a laboratory."""
         return "learned" in self.card
+
+    @property
+    def training_path(self) -> Path:
+        """The safetensors that a training starts from; it need not be there."""
+        return self.path.with_name(self.card.get("training_file", f"{self.path.stem}.safetensors"))
 
 
 def card_digest(card: Mapping[str, object]) -> str:
@@ -87,19 +93,26 @@ def weights_folder() -> Path:
 
 
 def learned_home() -> Path:
-    """Where the classifiers are that ``wbcdet learn`` has made for this user."""
+    """Where the models are that ``wbcdet learn`` has made for this user."""
     return user_folder() / "learned"
 
 
+def learned_folder() -> Path | None:
+    """Return the folder of the learned models that are in use; None where the shipped ones are."""
+    home = learned_home()
+    try:
+        return home / (home / IN_USE).read_text(encoding="utf-8").split()[-1]
+    except (OSError, IndexError):
+        return None
+
+
 def _folder_of(role: str) -> Path:
-    """Return a model's folder: a learned classifier stands in for the shipped one."""
-    if role == "classifier" and not os.environ.get("WBCDET_WEIGHTS"):
-        home = learned_home()
-        try:
-            return home / (home / IN_USE).read_text(encoding="utf-8").split()[-1]
-        except (OSError, IndexError):
-            pass
-    return weights_folder()
+    """Return a model's folder: a learned one stands in for the shipped one."""
+    learned = None if os.environ.get("WBCDET_WEIGHTS") else learned_folder()
+    # Where learning brought the detector nothing, the folder holds the classifier alone.
+    if learned is None or (role == "detector" and not (learned / "detector.json").exists()):
+        return weights_folder()
+    return learned
 
 
 def load_model(role: str, folder: str | Path | None = None) -> Model:
@@ -107,8 +120,9 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
 
     Args:
         role: ``detector`` or ``classifier``.
-        folder: where to look first; what it does not hold is the shipped one. None takes the
-            classifier that ``wbcdet learn`` has put in use, and says so in the log.
+        folder: where to look first, or one file that ``wbcdet learn --share`` has packed; what it
+            does not hold is the shipped one. None takes the models that ``wbcdet learn`` has put in
+            use, and says so in the log.
 
     Raises:
         WeightsError: card or file is missing, or the file is not the one on the card.
@@ -118,7 +132,9 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
     folder = _folder_of(role)
     if folder == weights_folder():
         return load_shipped(role)
-    model = _load(folder, role, "go back to the shipped classifier with 'wbcdet learn --restore'")
+    model = _load(folder, role, "go back to the shipped models with 'wbcdet learn --restore'")
+    if not model.learned:  # learning brought this one nothing: it is the shipped one
+        return model
     _LOG.warning(
         "%s in use, learned on this computer; `wbcdet learn --restore` goes back, `--weights DIR` "
         "takes others",
@@ -128,7 +144,12 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
 
 
 def _load_from(folder: Path, role: str) -> Model:
-    """Load a model from a folder that the user named: one at least must be there."""
+    """Load a model from what the user named: one at least must be there."""
+    if folder.is_file():
+        try:
+            folder = unpacked(folder)
+        except ShareError as error:
+            raise WeightsError(str(error)) from error
     if not any((folder / f"{name}.json").is_file() for name in ROLES):
         raise WeightsError(
             f"{folder}: holds no model; a folder of models has a detector.json or classifier.json "

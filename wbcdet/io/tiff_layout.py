@@ -379,6 +379,9 @@ def _packed_band(page: Page, plane: int, samples: int) -> Band:
     first = plane * number
     offsets = np.array(page.dataoffsets[first : first + number], np.int64)
     counts = np.array(page.databytecounts[first : first + number], np.int64)
+    if number == 1 and len(offsets) == 1 and not counts.any() and offsets[0] >= _MIN_OFFSET:
+        # Old programs leave the size of an only block out: it ends where it ends.
+        counts = np.array([page.parent.filehandle.size - offsets[0]], np.int64)
     if len(offsets) != number or len(counts) != number:
         raise FieldError("file is damaged (TIFF: blocks are missing); copy it again")
     decode, tables, header = key.decode, page.jpegtables, key.jpegheader

@@ -43,7 +43,16 @@ ENTRIES: dict[str, tuple[str, ...]] = {
     "stream": (*_COUNT, "views", "crops", "mosaic", "events.csv"),
     "evaluate": ("figures.csv", "cells.csv", "evaluation.json", "evaluation.html"),
     "agree": ("agreement.csv", "agreement_groups.csv", "agreement.json", "agreement.html"),
-    "learn": ("classifier.onnx", "classifier.safetensors", "classifier.json"),
+    "learn": (
+        "detector.onnx",
+        "detector.safetensors",
+        "detector.json",
+        "classifier.onnx",
+        "classifier.safetensors",
+        "classifier.json",
+        "learned.json",
+        "README.md",
+    ),
     "export": (),
 }
 #: Contents of the folders of these commands, in words.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -179,18 +180,22 @@ class PictureNames:
 
     def take(self, file: str) -> str:
         """Return the name of a field's picture, or the next one numbered; file systems may ignore
-        case."""
+        case, and how accents are written."""
         name = free = picture_name(file)
         number = 1
-        while free.casefold() in self._taken:
+        while _alike(free) in self._taken:
             number += 1
             free = f"{name.removesuffix('.jpg')}-{number}.jpg"
-        self._taken.add(free.casefold())
+        self._taken.add(_alike(free))
         return free
 
     def keep(self, name: str) -> None:
         """Reserve a name."""
-        self._taken.add(name.casefold())
+        self._taken.add(_alike(name))
+
+
+def _alike(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> None:

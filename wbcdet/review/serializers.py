@@ -87,6 +87,7 @@ def report_page(session: Session) -> dict[str, object]:
         ],
         "slides": any(one.result.region is not None for one in report.fields),
         "notes": session.notes,
+        "useful": [list(key) for key in session.useful],
     }
 
 

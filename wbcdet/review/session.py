@@ -52,6 +52,7 @@ class Session:
         mark: tells this report, in this place, from all others.
         given: tells this review from all others, where ``named``; else None.
         notes: what the person should know from the start, a line each.
+        useful: cells that the page shows first, as their review teaches most; empty for all alike.
 
     Raises:
         ResultsError: there is no report.
@@ -74,6 +75,7 @@ class Session:
         self.given = secrets.token_hex(8) if named else None
         self.title = folder.resolve().name
         self.notes: list[str] = []
+        self.useful: list[Key] = []
         self._waiting: set[tuple[asyncio.AbstractEventLoop, asyncio.Event]] = set()
         self._before: dict[str | None, Differential] = {}
         self._closing = ExitStack()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
-from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.records import LABELS, Cell, CellType, as_label
 from wbcdet.report.journal import Place
 from wbcdet.stream.slide_map import Move, Position
 from wbcdet.utils.boxes import Box
@@ -87,19 +87,19 @@ class Track:
         return self.real and self.whole
 
     @property
-    def label(self) -> CellType:
+    def label(self) -> CellType | str:
         """The label that a person gave it, else that of its sharp views' vote; where every frame
         cut it,  that of the best view."""
         if self.named is not None:
-            return CellType(self.named)
+            return as_label(self.named)
         return self.voted
 
     @property
-    def voted(self) -> CellType:
+    def voted(self) -> CellType | str:
         """Its label, leaving aside what a person called it."""
         if not self.hits:
-            return CellType(self.cell.label)
-        return CellType(max(self.weights, key=lambda name: (self.weights[name], name)))
+            return self.cell.label
+        return as_label(max(self.weights, key=lambda name: (self.weights[name], name)))
 
     @property
     def reason(self) -> str | None:
@@ -156,11 +156,13 @@ class Track:
         label = self.label
         scores = {str(one): round(self.scores[str(one)] / self.hits, 4) for one in LABELS}
         named = label != CellType.UNCLASSIFIED
+        # A type of the laboratory's own has no score but in the views that have its name.
+        own = min(1.0, round(self.weights.get(str(label), 0.0) / self.hits, 4))
         return replace(
             self.cell,
             id=number,
             label=label,
-            label_score=scores[str(label)] if named else max(scores.values()),
+            label_score=scores.get(str(label), own) if named else max(scores.values()),
             scores=scores,
             reason=self.reason,
         )

@@ -89,11 +89,18 @@ class SceneMaker:
         sources: fields by laboratory.
         cutouts: masked cells by laboratory, BGRA.
         size: side of the square scene in pixels.
+        stain: colours that ground and red cells are brought to, as the detector that learns from
+            the scenes does; None leaves them as they are.
     """
 
     def __init__(
-        self, sources: dict[str, list[Source]], cutouts: dict[str, list[np.ndarray]], size: int
+        self,
+        sources: dict[str, list[Source]],
+        cutouts: dict[str, list[np.ndarray]],
+        size: int,
+        stain: FieldStainCard | None = FIELD_STAIN,
     ) -> None:
+        self.stain = stain
         self.sources = sources
         self.cutouts = cutouts
         self.size = size
@@ -142,7 +149,9 @@ class SceneMaker:
         image, boxes = _turn(image, boxes, rng)
         if rng.random() < 0.08:
             image = draw_marks(image, boxes, rng)
-        return match_field_stain(image, **FIELD_STAIN), boxes
+        if self.stain is not None:
+            image = match_field_stain(image, **self.stain)
+        return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
         """Return a whole field as a telephone sees it through an eyepiece: small cells, round

@@ -119,6 +119,7 @@ def export_classifier(
     distance: FeatureDistance | None = None,
     extra: dict[str, object] | None = None,
     offsets: Sequence[float] | None = None,
+    own: Sequence[str] = (),
 ) -> None:
     """Write ``classifier.onnx``, ``classifier.safetensors`` and the card.
 
@@ -132,8 +133,9 @@ def export_classifier(
         distance: from what was trained on; becomes the second output of the graph.
         extra: more for the card, such as the threshold of the distance.
         offsets: what is added to the logits of each class, in both files.
+        own: names of classes after those that every classifier has.
     """
-    network = load_network(weights, stages, head)
+    network = load_network(weights, stages, head, classes=len(CLASSES) + len(own))
     assert isinstance(network, LeucoCyteNet)
     if offsets is not None:
         with torch.no_grad():
@@ -166,7 +168,7 @@ def export_classifier(
             "head": head,
             "file": "classifier.onnx",
             "training_file": "classifier.safetensors",
-            "classes": list(CLASSES),
+            "classes": [*CLASSES, *own],
             "reasons": REASONS,
             **CROP,
             "mean": list(MEAN),

@@ -94,3 +94,18 @@ def iou_matrix(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     shared = np.clip(high - low, 0, None).prod(2)
     union = areas(first)[:, None] + areas(second)[None] - shared
     return np.asarray(shared / np.maximum(union, 1e-9))
+
+
+def match_boxes(truth: np.ndarray, boxes: np.ndarray, least: float) -> list[tuple[int, int]]:
+    """Return pairs (truth, box) by falling overlap, each used once, of at least this IoU."""
+    import numpy as np
+
+    if not len(truth) or not len(boxes):
+        return []
+    overlap = iou_matrix(truth, boxes)
+    pairs = []
+    while overlap.max() >= least:
+        t, b = np.unravel_index(overlap.argmax(), overlap.shape)
+        pairs.append((int(t), int(b)))
+        overlap[t, :] = overlap[:, b] = -1
+    return pairs

@@ -43,7 +43,7 @@ class JpegPicture:
 
     def decode(self) -> Decoded:
         header, remarks = self.header, list[str]()
-        gaps = header.scans > 1 and any(holds_run(*part) for part in header.parts(self._data))
+        gaps = any(holds_run(*part) for part in header.parts(self._data))
         if gaps or header.lacks_details:
             remarks.append(DAMAGED_DATA)
         if header.index and (views := count_views(self._data, header)) > 1:
@@ -100,15 +100,18 @@ def count_views(data: bytes, header: JpegHeader) -> int:
     with suppress(struct.error, FieldError):
         (tags,) = struct.unpack_from(f"{order}I", data, header.index + 4)
         (entries,) = struct.unpack_from(f"{order}H", data, header.index + tags)
-        for at in range(header.index + tags + 2, header.index + tags + 2 + 12 * entries, 12):
+        first = header.index + tags + 2
+        for at in range(first, first + 12 * min(entries, _MAX_VIEWS), 12):
             tag, _, size, place = struct.unpack_from(f"{order}HHII", data, at)
             if tag != _ENTRIES:
                 continue
-            for one in range(header.index + place + 16, header.index + place + size, 16):
+            start_of_list = header.index + place
+            for one in range(start_of_list + 16, start_of_list + min(size, 16 * _MAX_VIEWS), 16):
                 _, length, start = struct.unpack_from(f"{order}III", data, one)
                 start += header.index
-                if number < _MAX_VIEWS and data[start : start + 2] == b"\xff\xd8":
+                if data[start : start + 2] == b"\xff\xd8":
                     other = read_jpeg_header(data[start : start + length])
                     same = (other.width, other.height) == (header.width, header.height)
                     number += same and other.channels == header.channels
+            break
     return number

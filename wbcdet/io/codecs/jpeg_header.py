@@ -45,9 +45,12 @@ class JpegHeader:
         adobe_rgb: EXIF says that colours are Adobe RGB, as cameras set to it write instead.
         inverted: CMYK as Adobe stores it, 255 for no ink.
         is_ls: JPEG-LS, another format in the same wrapping.
+        zeros_are_details: zero bytes are codes of details, no two blocks of which are alike in a
+            picture that is whole.
         lacks_details: of a progressive picture: scans are missing, as at the end of a file that was
             cut between two of them.
         index: where the list of the pictures in the file begins (multi-picture format), else 0.
+        start: where the first scan begins.
     """
 
     width: int
@@ -61,15 +64,24 @@ class JpegHeader:
     adobe_rgb: bool = False
     inverted: bool = False
     is_ls: bool = False
+    zeros_are_details: bool = False
     lacks_details: bool = False
     index: int = 0
+    start: int = 0
 
     def parts(self, data: bytes) -> Iterator[tuple[memoryview, int]]:
-        """Yield the scans of a progressive JPEG, each with the most equal bytes that it may hold.
+        """Yield the scans, each with the most equal bytes that it may hold.
 
-        In those a decoder takes zeros for codes without a warning. Where nothing changes, means
-        take a bit a block, one after the other; details are left out for thousands at once.
+        A decoder takes zeros for codes, without a warning in progressive JPEGs and often in others.
+        Where nothing changes, means take a bit a block, one after the other; details are left out
+        for thousands at once.
         """
+        if self.scans == 1:
+            if self.zeros_are_details:
+                end = data.find(b"\xff\xd9", self.start)
+                # Bytes before the end that nobody reads are padding.
+                yield memoryview(data[self.start : end].rstrip(b"\0\xff")), _MAX_RUN
+            return
         blocks = self.width * self.height * self.channels // 64
         at = data.find(b"\xff\xda")
         while at >= 0:
@@ -91,6 +103,7 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     profile: dict[int, bytes] = {}
     adobe = False
     at, start, index = 2, -1, 0
+    zeros = False
     for _ in range(_MAX_SEGMENTS):
         if at + 4 > len(data):
             raise FieldError(CUT_SHORT)
@@ -112,6 +125,8 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
         if mark in _FRAMES and len(body) >= 6:
             height, width = int.from_bytes(body[1:3], "big"), int.from_bytes(body[3:5], "big")
             frame = (mark, body[0], height, width, body[5])
+        elif mark == 0xC4:
+            zeros = zeros or _begins_with_details(body)
         elif mark == 0xE1 and body.startswith(b"Exif\0\0"):
             exif = exif or body[6:]
         elif mark == 0xE1 and body.startswith(b"http://ns.adobe.com/xap/1.0/\0"):
@@ -145,8 +160,18 @@ def read_jpeg_header(data: bytes) -> JpegHeader:
     return JpegHeader(
         width, height, bits, channels, mark in _HUFFMAN and bits == 8, scans, orientation,
         b"".join(profile[number] for number in sorted(profile)), adobe_rgb, adobe, mark == _LS,
-        mark in _PROGRESSIVE and _lacks_details(data, start), index,
+        zeros, mark in _PROGRESSIVE and _lacks_details(data, start), index, start,
     )  # fmt: skip
+
+
+def _begins_with_details(tables: bytes) -> bool:
+    """Say whether the shortest code (zeros) for details of brightness is one, not "no more"."""
+    at = 0
+    while at + 17 < len(tables):
+        if tables[at] == 0x10:  # details, first table
+            return tables[at + 17] != 0
+        at += 17 + sum(tables[at + 1 : at + 17])
+    return False
 
 
 def _lacks_details(data: bytes, at: int) -> bool:

@@ -38,6 +38,7 @@ async function start() {
     gallery, field, fields, call, callOther, back, toggleDrawing, toggleShaping, keepShape, toggleFields, closeFields,
     openField, closeField, stepClass, showTargets,
   });
+  part("useful-choice").hidden = !report.useful.length;
   part("second").hidden = !report.second;
   part("sign-button").hidden = report.second;
   part("readers-link").hidden = report.second;
@@ -442,6 +443,10 @@ function setUpButtons() {
   part("zoom").addEventListener("input", () => gallery.zoom(Number(part("zoom").value) - gallery.size));
   part("only-open").addEventListener("change", () => {
     model.onlyOpen = part("only-open").checked;
+    show();
+  });
+  part("only-useful").addEventListener("change", () => {
+    model.onlyUseful = part("only-useful").checked;
     show();
   });
   part("who").addEventListener("change", who);

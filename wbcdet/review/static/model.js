@@ -36,8 +36,12 @@ export class Model {
     this.last = report.last;
     this.group = null; // number of the slide that is shown; null shows all
     this.onlyOpen = false;
+    // Cells whose review teaches most, the first ones first (review --most-useful).
+    this.useful = new Map(report.useful.map(([field, cell], place) => [keyOf(field, cell), place]));
+    this.onlyUseful = this.useful.size > 0;
     for (const row of report.cells) this.put(fromRow(row));
-    this.order.sort(byDoubt);
+    const place = (cell) => this.useful.get(cell.key) ?? this.useful.size;
+    this.order.sort((a, b) => place(a) - place(b) || byDoubt(a, b));
     this.byField = null;
   }
 
@@ -99,6 +103,7 @@ export class Model {
       part.total += 1;
       part.open += !cell.reviewed;
       if (this.onlyOpen && cell.reviewed) continue;
+      if (this.onlyUseful && !this.useful.has(cell.key)) continue;
       (cell.label === cell.machine ? part.own : part.moved).push(cell);
     }
     const rank = (label) => {

@@ -1,4 +1,4 @@
-"""Install learned classifiers on this computer, and take them out of use again."""
+"""Install learned models on this computer, and take them out of use again."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from wbcdet.inference.weights import IN_USE, learned_home
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import atomic_write
 
-#: The name in the list that stands for the classifier of the package.
+#: The name in the list that stands for the models of the package.
 SHIPPED = "(shipped)"
 
 
 class InstallError(WbcdetError, ValueError):
-    """A learned classifier cannot be installed; the message is one line."""
+    """Learned models cannot be installed; the message is one line."""
 
 
 def check_name(name: str) -> str:
-    """Return the name of a learned classifier.
+    """Return the name of learned models.
 
     Raises:
         InstallError: it is not fit for a folder.
@@ -34,10 +34,10 @@ def check_name(name: str) -> str:
 
 
 def install(exported: Path, name: str) -> Path:
-    """Keep a classifier among the learned ones and put it in use.
+    """Keep models among the learned ones and put them in use.
 
     Args:
-        exported: folder with ``classifier.onnx``, ``classifier.safetensors`` and the card.
+        exported: folder with both models and their cards.
         name: how the laboratory calls it; the date is added.
 
     Returns:
@@ -59,7 +59,7 @@ def install(exported: Path, name: str) -> Path:
 
 
 def restore() -> tuple[str, str]:
-    """Put the classifier in use that was in use before; nothing is deleted.
+    """Put the models in use that were in use before; nothing is deleted.
 
     Returns:
         what was in use, and what is now; twice the same where there is nothing to go back to.
@@ -71,7 +71,7 @@ def restore() -> tuple[str, str]:
 
 
 def history() -> list[str]:
-    """Return names of the learned classifiers that were put in use, the present one last."""
+    """Return names of the learned models that were put in use, the present ones last."""
     try:
         return (learned_home() / IN_USE).read_text(encoding="utf-8").split()
     except OSError:
@@ -79,14 +79,14 @@ def history() -> list[str]:
 
 
 def learned_reports() -> dict[str, str]:
-    """Return names of the reports that the learned classifier in use comes from, by the sha256 of
-    their results; none where it is the shipped one."""
+    """Return names of the reports that the learned models in use come from, by the sha256 of their
+    results; none where the shipped ones are in use."""
     names = history()
     if not names:
         return {}
     try:
-        card = json.loads((learned_home() / names[-1] / "classifier.json").read_bytes())
-        return dict(card["learned"]["reports"])
+        said = json.loads((learned_home() / names[-1] / "learned.json").read_bytes())
+        return dict(said["reports"])
     except (OSError, ValueError, KeyError, TypeError):
         return {}  # a damaged one does no harm
 

@@ -29,7 +29,8 @@ _FOUR = tuple(str(label) for label in LABELS)
 class Row:
     """One line of the table: cells of a type, and the share named right before and after.
 
-    A basophil or artefact is right when it is left unclassified.
+    A cell of a class that is no label is right when it is left unclassified; before, one of the
+    laboratory's own labels too, as there was no such label.
     """
 
     name: str
@@ -67,12 +68,12 @@ def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
     """
     names, index = np.unique(np.array(groups, dtype=str), return_inverse=True)
     number = np.bincount(labels, minlength=len(CLASSES))
-    of_group = np.zeros((len(names), len(CLASSES)), int)
+    of_group = np.zeros((len(names), len(number)), int)
     np.add.at(of_group, (index, labels), 1)
     rng = np.random.default_rng(0)
     order = rng.permutation(len(names))
     order = order[np.argsort(-of_group[order].sum(1), kind="stable")]
-    parts = np.zeros((min(FOLDS, len(names)), len(CLASSES)), int)
+    parts = np.zeros((min(FOLDS, len(names)), len(number)), int)
     part_of = np.zeros(len(names), int)
     for group in order:
         has = np.flatnonzero(of_group[group])
@@ -84,22 +85,23 @@ def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
 
 
 def cross_validated(
-    logits: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    logits: Callable[[np.ndarray, np.ndarray, int], np.ndarray],
     groups: Sequence[str],
     labels: np.ndarray,
 ) -> np.ndarray:
     """Return logits (N, classes) of every cell by a network that has not learnt from its field.
 
     Args:
-        logits: tunes on the cells of the first index and gives logits of those of the second.
+        logits: tunes on the cells of the first index and gives logits of those of the second; it is
+            told the number of the part, from 0.
         groups: field of each cell.
         labels: (N,) classes.
     """
     parts = folds_of(groups, labels)
-    out = np.zeros((len(labels), len(CLASSES)), np.float32)
+    out = np.zeros((len(labels), max(len(CLASSES), int(labels.max()) + 1)), np.float32)
     for part in range(int(parts.max()) + 1):
         learn, rest = np.flatnonzero(parts != part), np.flatnonzero(parts == part)
-        out[rest] = logits(learn, rest)
+        out[rest] = logits(learn, rest, part)
     return out
 
 
@@ -114,20 +116,39 @@ def fit_temperature(logits: np.ndarray, labels: np.ndarray, start: float) -> flo
 
 
 def is_right(
-    logits: np.ndarray, labels: np.ndarray, temperature: float, least: float
+    logits: np.ndarray,
+    labels: np.ndarray,
+    temperature: float,
+    least: float,
+    own: Sequence[str] = (),
+    own_labels: Sequence[str] = (),
 ) -> np.ndarray:
-    """Tell for each cell (N,) whether its verdict is right; unclassified is wrong for the four
-    types."""
+    """Tell for each cell (N,) whether its verdict is right; unclassified is wrong for all labels.
+
+    Args:
+        logits: (N, classes).
+        labels: (N,) classes; those that ``logits`` lacks are right when they are unclassified.
+        temperature: divisor of the logits.
+        least: least score of a label.
+        own: names of the classes after ``CLASSES``.
+        own_labels: names of classes that are labels beside the four.
+    """
+    classes = (*CLASSES, *own)[: logits.shape[1]]
     right = []
     for row, label in zip(softmax(logits / temperature), labels, strict=True):
-        named = str(decide(row, CLASSES, least).label)
-        truth = CLASSES[label] if CLASSES[label] in _FOUR else CellType.UNCLASSIFIED.value
-        right.append(named == truth)
+        named = str(decide(row, classes, least, own=own_labels).label)
+        true = classes[label] if label < len(classes) else ""
+        shown = true if true in (*_FOUR, *own_labels) else CellType.UNCLASSIFIED.value
+        right.append(named == shown)
     return np.array(right, bool)
 
 
 def judge(
-    before: np.ndarray, after: np.ndarray, labels: np.ndarray, groups: Sequence[str]
+    before: np.ndarray,
+    after: np.ndarray,
+    labels: np.ndarray,
+    groups: Sequence[str],
+    own: Sequence[str] = (),
 ) -> Judgement:
     """Return the table and the decision.
 
@@ -139,10 +160,11 @@ def judge(
         before, after: (N,) whether each cell is named right.
         labels: (N,) classes.
         groups: field of each cell.
+        own: names of the classes after ``CLASSES``.
     """
     of = Groups(groups)
     every = np.ones(len(labels), bool)
-    masks = [(name, labels == number) for number, name in enumerate(CLASSES)]
+    masks = [(name, labels == number) for number, name in enumerate((*CLASSES, *own))]
     rows = [_row(name, before, after, mask, of) for name, mask in masks if mask.any()]
     total = _row("all", before, after, every, of)
     p = sign_test(total.gained, total.lost)

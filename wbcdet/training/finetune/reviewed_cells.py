@@ -14,6 +14,7 @@ from wbcdet.datasets.cells import CLASSES, LabelledCell, cut_patch
 from wbcdet.inference.surroundings import REACH
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
+from wbcdet.records import LABELS, CellType
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
@@ -21,6 +22,10 @@ from wbcdet.utils.boxes import Box
 
 #: Cells that are learnt from at most: more take memory and time and teach little.
 MAX_CELLS = 2000
+#: Fewest cells of a type that the shipped classifier does not name, for it to become a label.
+MIN_OWN = 20
+#: Classes of the classifier that are no leukocytes: never a label.
+_NO_LEUKOCYTES = ("erythroblast", "platelet", ARTEFACT)
 
 
 @dataclass(slots=True)
@@ -28,7 +33,10 @@ class Reviewed:
     """Cells of reports to learn from.
 
     Attributes:
-        cells: the reviewed cells whose label the classifier knows.
+        cells: the reviewed cells whose label is learnt.
+        own: names of the laboratory's own classes; their labels follow those of ``CLASSES``.
+        own_labels: types beside the four that the classifier is to name: the own classes, and those
+            that it has known only to decline.
         unknown: reviewed cells with other labels, by label; they are not learnt.
         missing: why fields could not be read, a line each.
         offered: number of cells before ``MAX_CELLS`` of them were drawn at random.
@@ -36,15 +44,22 @@ class Reviewed:
     """
 
     cells: list[LabelledCell] = field(default_factory=list)
+    own: tuple[str, ...] = ()
+    own_labels: tuple[str, ...] = ()
     unknown: Counter[str] = field(default_factory=Counter)
     missing: list[str] = field(default_factory=list)
     offered: int = 0
     reports: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of all classes, in the order of the labels."""
+        return (*CLASSES, *self.own)
+
     def by_class(self) -> dict[str, int]:
         """Return the number of cells of each class, in the order of the classes."""
-        found = Counter(CLASSES[cell.label] for cell in self.cells)
-        return {name: found[name] for name in CLASSES}
+        found = Counter(self.classes[cell.label] for cell in self.cells)
+        return {name: found[name] for name in self.classes}
 
 
 def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
@@ -59,16 +74,28 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
         sessions: one a report.
     """
     found = Reviewed()
-    chosen: list[tuple[int, Key]] = []
+    offered: list[tuple[int, Key]] = []
+    named: Counter[str] = Counter()
     for number, session in enumerate(sessions):
         for key, current in session.state.cells.items():
             field = session.state.report.fields[key[0]]
-            if not current.reviewed or key[1] in field.duplicate_of:
+            # A cell that a person drew and took away again is nothing that was seen.
+            if not current.reviewed or key[1] in field.duplicate_of or current.label is None:
                 continue
-            if _class(current) is None:
-                found.unknown[str(current.label)] += 1
-            else:
-                chosen.append((number, key))
+            offered.append((number, key))
+            named[_name(current)] += 1
+    enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
+    found.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
+    declined = [n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES)]
+    found.own_labels = (*(n for n in declined if n in enough), *found.own)
+    chosen = [
+        (number, key)
+        for number, key in offered
+        if _name(sessions[number].state.cells[key]) in found.classes
+    ]
+    for name, count in named.items():
+        if name not in found.classes:
+            found.unknown[name] += count
     found.offered = len(chosen)
     if len(chosen) > MAX_CELLS:
         drawn = np.random.default_rng(0).choice(len(chosen), MAX_CELLS, replace=False)
@@ -102,17 +129,15 @@ def _read_field(
             if (group, current.box) in seen:
                 continue
             seen.add((group, current.box))
-            patch, box = _patch(picture, current.box)
-            label = _class(current)
-            assert label is not None
+            patch, box = patch_of(picture, current.box)
+            label = found.classes.index(_name(current))
             found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
     except (PictureError, FieldError) as error:
         found.missing.append(str(error))
 
 
-def _patch(
-    picture: Field, box: tuple[float, float, float, float]
-) -> tuple[np.ndarray, tuple[float, float, float, float]]:
+def patch_of(picture: Field, box: Box) -> tuple[np.ndarray, Box]:
+    """Return the part of a field that a cell's crop can depend on, and its box there."""
     x_min, y_min, x_max, y_max = box
     reach = int(max(x_max - x_min, y_max - y_min) * REACH) + 2
     left, top = max(0, int(x_min) - reach), max(0, int(y_min) - reach)
@@ -120,6 +145,5 @@ def _patch(
     return cut_patch(part, np.array(box) - np.array([left, top, left, top]))
 
 
-def _class(current: CellState) -> int | None:
-    label = ARTEFACT if current.label == DELETED else current.label
-    return CLASSES.index(label) if label in CLASSES else None
+def _name(current: CellState) -> str:
+    return ARTEFACT if current.label == DELETED else str(current.label)

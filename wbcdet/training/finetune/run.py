@@ -1,30 +1,26 @@
-"""Fine-tune a classifier on reviewed reports, judge it, and export it."""
+"""Fine-tune both models on reviewed reports, judge them, and write them as one folder."""
 
 from __future__ import annotations
 
-import io
-import json
-import tempfile
-from collections.abc import Sequence
-from contextlib import redirect_stdout
-from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
+import hashlib
+import shutil
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-from safetensors.torch import save_file
+import torch
+from safetensors.torch import load_file, save_file
 
-from wbcdet.inference.cards import ClassifierCard
-from wbcdet.inference.weights import Model, sealed
-from wbcdet.results.document import dump
+from wbcdet.inference.cards import ClassifierCard, DetectorCard
+from wbcdet.inference.weights import Model
 from wbcdet.training.classifier_training import load_network
-from wbcdet.training.config import TrainingError
-from wbcdet.training.distance import add_centres, load_distance
-from wbcdet.training.export import export_classifier
-from wbcdet.training.finetune import tune
+from wbcdet.training.detector_training import FastModel
+from wbcdet.training.distance import fit_distance, load_distance
+from wbcdet.training.finetune import tune, tune_detector
 from wbcdet.training.finetune.judge import (
-    ALPHA,
     FOLDS,
     Judgement,
     cross_validated,
@@ -32,164 +28,300 @@ from wbcdet.training.finetune.judge import (
     is_right,
     judge,
 )
+from wbcdet.training.finetune.judge_detector import (
+    DetectorJudgement,
+    Seen,
+    judge_detector,
+    look_at,
+)
+from wbcdet.training.finetune.replay import FILE, Replay, as_arrays, load_replay
 from wbcdet.training.finetune.reviewed_cells import Reviewed
+from wbcdet.training.finetune.reviewed_fields import ReviewedField, ReviewedFields
 from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet
-from wbcdet.utils.files import atomic_write
+from wbcdet.utils.parallel import cores
 from wbcdet.utils.progress import progress
+from wbcdet.utils.user_folder import user_folder
 
-#: Fewest cells to learn from, and fewest of each of two types.
+#: Fewest cells to learn names from, and fewest of each of two types.
 MIN_CELLS, MIN_OF_A_TYPE = 50, 5
+#: Cells of a type below which little of it is learnt, which is said.
+FEW_CELLS = 10
+#: Fewest reviewed fields to learn finding from, and fewest cells drawn and boxes taken away.
+MIN_FIELDS, MIN_CORRECTIONS = 10, 5
+#: Parts of the cross-validation of the detector.
+DETECTOR_FOLDS = 2
+#: Every so manieth cell of the replay is held back to see what is forgotten.
+_REPLAY_PART = 4
+#: Share of right names of other laboratories that learning may cost.
+MAX_FORGOTTEN = 0.01
 
 
 @dataclass(frozen=True, slots=True)
-class Learned:
+class LearnedClassifier:
     """A fine-tuned classifier and the judgement on it.
 
     Attributes:
         network: learnt from all cells.
         temperature: divisor of its logits.
         judgement: by cross-validation.
-        distance: from what it was trained on, its new cells too; None where the classifier that it
-            was made from has none.
+        distance: from the cells of the replay and the laboratory's; None where the classifier that
+            it was made from has none.
+        distance_scale: what its threshold is multiplied by.
+        others: share of the held-back replay named right, before and after.
     """
 
     network: LeucoCyteNet
     temperature: float
     judgement: Judgement
-    distance: FeatureDistance | None = None
+    distance: FeatureDistance | None
+    distance_scale: float
+    others: tuple[float, float]
 
 
-def check_cells(found: Reviewed) -> None:
-    """Check that there are enough cells to learn from.
+@dataclass(frozen=True, slots=True)
+class LearnedDetector:
+    """A fine-tuned detector and the judgement on it."""
 
-    Raises:
-        TrainingError: there is not; the message says what is missing.
+    network: FastModel
+    judgement: DetectorJudgement
+
+
+class Kept:
+    """What an interrupted run has done already, kept for the same command.
+
+    Args:
+        parts: everything that decides what is learnt.
     """
+
+    def __init__(self, *parts: str) -> None:
+        self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
+        self.folder = user_folder() / "learning" / self.fingerprint[:16]
+
+    def path(self, name: str) -> Path:
+        """Return the path of a file, its folder made."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return self.folder / name
+
+    def done(self) -> None:
+        """Forget it all: it stands elsewhere now."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def data_fingerprint(found: Reviewed, fields: ReviewedFields) -> str:
+    """Return a sha256 that stands for everything that is learnt from."""
+    digest = hashlib.sha256()
+    for cell in found.cells:
+        name = found.classes[cell.label]
+        digest.update(f"{cell.group} {cell.box} {name}\n".encode())
+        digest.update(cell.patch.tobytes())
+    for one in fields.fields:
+        digest.update(f"{one.group} {one.cells.tolist()}\n".encode())
+    return digest.hexdigest()
+
+
+def check_cells(found: Reviewed) -> str | None:
+    """Return why there are too few cells to learn names from; None where there are enough."""
     counts = found.by_class()
     total = sum(counts.values())
     if total < MIN_CELLS:
         also = f"; {found.missing[0]}" if found.missing else ""
-        raise TrainingError(
+        return (
             f"{total} reviewed cells to learn from, at least {MIN_CELLS} are needed: review more "
             f"of them (wbcdet review), names that are right too (Space){also}"
         )
     if sum(count >= MIN_OF_A_TYPE for count in counts.values()) < 2:
-        raise TrainingError(
-            f"at least {MIN_OF_A_TYPE} cells of each of two types are needed: "
-            + ", ".join(f"{count} {name}" for name, count in counts.items() if count)
+        return f"at least {MIN_OF_A_TYPE} cells of each of two types are needed: " + ", ".join(
+            f"{count} {name}" for name, count in counts.items() if count
         )
     if len({cell.group for cell in found.cells}) < FOLDS:
-        raise TrainingError(
-            f"the cells must come from at least {FOLDS} fields, so that some can be held back"
+        return f"the cells must come from at least {FOLDS} fields, so that some can be held back"
+    return None
+
+
+def check_fields(fields: ReviewedFields) -> str | None:
+    """Return why there is too little to learn finding from; None where there is enough."""
+    corrections = fields.drawn + fields.taken
+    if len(fields.fields) < MIN_FIELDS:
+        return (
+            f"{len(fields.fields)} fields in which every cell is reviewed, at least {MIN_FIELDS} "
+            f"are needed ({fields.unfinished} more are reviewed in part)"
         )
+    if corrections < MIN_CORRECTIONS:
+        return (
+            f"{fields.drawn} cells drawn and {fields.taken} boxes taken away in "
+            f"{len(fields.fields)} reviewed fields: there is nothing to learn, it finds these cells"
+        )
+    return None
 
 
-def learn(model: Model, found: Reviewed, *, quiet: bool) -> Learned:
+def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> LearnedClassifier:
     """Fine-tune a classifier and judge it on held-back cells.
 
     Args:
-        model: the classifier to start from; its safetensors stand beside it.
+        model: the classifier to start from; its safetensors and replay set stand beside it.
         found: the cells.
+        kept: what an interrupted run has done.
         quiet: show no progress.
 
     Raises:
         TrainingError: there are no weights to start from.
     """
+    torch.set_num_threads(cores())
     card = cast("ClassifierCard", model.card)
-    path = model.path.with_name(card.get("training_file", "classifier.safetensors"))
+    path = model.training_path
     network = load_network(path, card.get("stages", 5), card.get("head", 320))
     assert isinstance(network, LeucoCyteNet)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    replay, held = load_replay(path.with_name(FILE), digest).split(_REPLAY_PART)
     labels = np.array([cell.label for cell in found.cells])
     groups = [cell.group for cell in found.cells]
     with progress("Cutting cells", len(found.cells), quiet) as tick:
-        features = tune.Features(network, found.cells, tick)
+        maps = tune.FeatureMaps(network, found.cells, tick)
     every = np.arange(len(labels))
-    with progress("Learning", FOLDS + 1, quiet) as tick:
+    with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
 
-        def held_back(learnt: np.ndarray, rest: np.ndarray) -> np.ndarray:
-            logits = features.logits(tune.tune(network, features, learnt), rest)
-            tick()
-            return logits
+        def held_back(learnt: np.ndarray, rest: np.ndarray, part: int) -> np.ndarray:
+            tuned = _tuned(network, maps, learnt, replay, kept.path(f"names-{part}"), tick)
+            return tune.outputs(tuned, maps.plain(rest))[0]
 
         after = cross_validated(held_back, groups, labels)
-        tuned = tune.tune(network, features, every)
-        tick()
+        tuned = _tuned(network, maps, every, replay, kept.path("names"), tick)
     temperature = fit_temperature(after, labels, card["temperature"])
     least = card["min_score"]
+    own, own_labels = found.own, found.own_labels
+    before = tune.outputs(network, maps.plain(every))[0]
     judgement = judge(
-        is_right(features.logits(network, every), labels, card["temperature"], least),
-        is_right(after, labels, temperature, least),
+        is_right(before, labels, card["temperature"], least),
+        is_right(after, labels, temperature, least, own, own_labels),
         labels,
         groups,
+        own,
     )
-    distance = load_distance(path)
-    if distance is not None:
-        distance = add_centres(distance, features.averaged(), labels)
-    return Learned(tuned, temperature, judgement, distance)
+    known = held.labels.numpy()
+    # A basophil that is named one now is no mistake elsewhere: only the four are compared.
+    four = known < 4
+    others = [
+        float(is_right(tune.outputs(one, held.maps)[0], known, heat, least, *names)[four].mean())
+        for one, heat, names in (
+            (network, card["temperature"], ((), ())),
+            (tuned, temperature, (own, own_labels)),
+        )
+    ]
+    if judgement.better and others[1] < others[0] - MAX_FORGOTTEN:
+        why = (
+            f"it would forget other laboratories: {100 * others[0]:.1f} % of their cells are named "
+            f"right before, {100 * others[1]:.1f} % after"
+        )
+        judgement = Judgement(judgement.rows, judgement.p, False, why)
+    distance, scale = _distance(path, network, tuned, maps, replay)
+    return LearnedClassifier(tuned, temperature, judgement, distance, scale, (others[0], others[1]))
 
 
-def export(learned: Learned, model: Model, found: Reviewed, name: str, out: Path) -> None:
-    """Write the classifier with its card, ready for use.
+def _tuned(
+    network: LeucoCyteNet,
+    maps: tune.FeatureMaps,
+    which: np.ndarray,
+    replay: Replay,
+    kept: Path,
+    tick: Callable[[], object],
+) -> LeucoCyteNet:
+    """Tune, or take what an interrupted run has tuned."""
+    file = kept.with_suffix(".safetensors")
+    if file.exists():
+        with suppress(Exception):  # of several kinds, for a damaged file
+            tensors = load_file(file)
+            tuned = tune.widened(network, tensors["classify.weight"].shape[0])
+            tuned.load_state_dict(tensors)
+            for _ in range(tune.STEPS):
+                tick()
+            return tuned.eval()
+    tuned = tune.tune(network, maps, which, replay, tick)
+    part = file.with_suffix(".part")
+    save_file({k: v.contiguous() for k, v in tuned.state_dict().items()}, part)
+    part.replace(file)
+    return tuned
+
+
+def _distance(
+    path: Path,
+    network: LeucoCyteNet,
+    tuned: LeucoCyteNet,
+    maps: tune.FeatureMaps,
+    replay: Replay,
+) -> tuple[FeatureDistance | None, float]:
+    """Return the distance in the features of the tuned network, and how much larger it is."""
+    old = load_distance(path)
+    if old is None:
+        return None, 1.0
+    labels, laboratories = as_arrays(replay)
+    features = tune.outputs(tuned, replay.maps)[1]
+    own = tune.outputs(tuned, maps.maps[:, 0])[1]
+    new = fit_distance(
+        np.concatenate([features, own]),
+        np.concatenate([labels, maps.labels.numpy()]),
+        [*laboratories, *("its own laboratory" for _ in own)],
+    )
+    before = torch.from_numpy(tune.outputs(network, replay.maps)[1])
+    with torch.no_grad():
+        far = [
+            float(torch.quantile(one(values), 0.95))
+            for one, values in ((old, before), (new, torch.from_numpy(features)))
+        ]
+    return new, far[1] / max(far[0], 1e-6)
+
+
+def learn_finding(
+    model: Model, fields: ReviewedFields, kept: Kept, *, quiet: bool
+) -> LearnedDetector:
+    """Fine-tune a detector and judge it on held-back fields and on synthetic ones.
 
     Args:
-        learned: the classifier.
-        model: what it was made from.
-        found: what it has learnt from.
-        name: how the laboratory calls it.
-        out: folder; made where it does not exist.
+        model: the detector to start from; its safetensors stand beside it.
+        fields: the reviewed fields.
+        kept: what an interrupted run has done.
+        quiet: show no progress.
 
     Raises:
-        OSError: it cannot be written.
+        TrainingError: there are no weights to start from.
     """
-    card = cast("ClassifierCard", model.card)
-    out.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        weights = Path(folder) / "tuned.safetensors"
-        save_file({k: v.contiguous() for k, v in learned.network.state_dict().items()}, weights)
-        # The exporter of torch prints its progress.
-        with redirect_stdout(io.StringIO()):
-            export_classifier(
-                weights,
-                out,
-                learned.temperature,
-                card["min_score"],
-                "",
-                card.get("stages", 5),
-                card.get("head", 320),
-                learned.distance,
-                {key: card[key] for key in ("unlike_trained", "ground") if key in card},
-            )
-    written = json.loads((out / "classifier.json").read_text(encoding="utf-8"))
-    written |= {
-        "name": f"{card['name']}-{name}",
-        "version": card["version"],
-        "data": card.get("data", []),
-        "recipe": (
-            f"From {model.name}: head and dense layer, {tune.STEPS} steps of {tune.BATCH} crops, "
-            f"pulled back to their old weights ({tune.PULL})."
-        ),
-        "learned": {
-            "from_sha256": model.sha256,
-            "created": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-            "cells": found.by_class(),
-            "reports": found.reports,
-            "fields": len({cell.group for cell in found.cells}),
-            "held_back": [asdict(row) for row in learned.judgement.rows],
-            "p": learned.judgement.p,
-            "criterion": f"more right, exact one-sided sign test p <= {ALPHA}, no type lost",
-            "better": learned.judgement.better,
-        },
-    }
-    atomic_write(out / "classifier.json", dump(sealed(written)).encode())
+    torch.set_num_threads(cores())
+    path, card = model.training_path, cast("DetectorCard", model.card)
+    folder = model.path.parent
+    parts = detector_folds(fields.fields)
+    before = tune_detector.detector_with(tune_detector.load_detector(path), folder)
+    pairs: list[tuple[Seen, Seen]] = []
+    with progress("Learning to find", (DETECTOR_FOLDS + 1) * tune_detector.STEPS, quiet) as tick:
+        for part in range(DETECTOR_FOLDS):
+            learnt = [one for one, of in zip(fields.fields, parts, strict=True) if of != part]
+            rest = [one for one, of in zip(fields.fields, parts, strict=True) if of == part]
+            keep = kept.path(f"finding-{part}.pt")
+            tuned = tune_detector.tune_detector(path, learnt, keep, tick, card.get("stain"))
+            after = tune_detector.detector_with(tuned, folder)
+            for one in rest:
+                given = (one.pixels, one.cells, one.group)
+                pairs.append((look_at(before, *given), look_at(after, *given)))
+        keep = kept.path("finding.pt")
+        tuned = tune_detector.tune_detector(path, fields.fields, keep, tick, card.get("stain"))
+    after = tune_detector.detector_with(tuned, folder)
+    synthetic = []
+    for number, drawn in enumerate(tune_detector.judged_synthetic()):
+        truth = np.array([cell.box for cell in drawn.cells], np.float32).reshape(-1, 4)
+        shown = (drawn.pixels, truth, str(number))
+        synthetic.append((look_at(before, *shown), look_at(after, *shown)))
+    return LearnedDetector(tuned, judge_detector(pairs, synthetic, card["confidence"]))
 
 
-def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
+def detector_folds(fields: Sequence[ReviewedField]) -> list[int]:
+    """Return the part of each field: corrections spread over the parts, fields dealt out."""
+    order = sorted(range(len(fields)), key=lambda at: -(fields[at].drawn + fields[at].taken))
+    parts = [0] * len(fields)
+    for place, at in enumerate(order):
+        parts[at] = place % DETECTOR_FOLDS
+    return parts
+
+
+def table_rows(judgement: Judgement) -> Sequence[dict[str, str]]:
     """Return the table as text: type, cells, right before and after with their intervals."""
-
-    def share(hits: int, of: int, interval: tuple[float, float]) -> str:
-        low, high = (100 * end for end in interval)
-        return f"{hits} = {100 * hits / of:.1f} % ({low:.1f} - {high:.1f})"
-
     return [
         {
             "type": row.name,
@@ -201,3 +333,25 @@ def table_rows(judgement: Judgement) -> Sequence[dict[str, object]]:
         }
         for row in judgement.rows
     ]
+
+
+def finding_rows(judgement: DetectorJudgement) -> Sequence[dict[str, str]]:
+    """Return the table of the detector as text: where, cells, found before and after, false
+    boxes."""
+    return [
+        {
+            "fields": f"{one.fields} {name}",
+            "cells": str(one.cells),
+            "before": share(one.before, one.cells, one.before_ci),
+            "after": share(one.after, one.cells, one.after_ci),
+            "false before": str(one.false_before),
+            "false after": str(one.false_after),
+        }
+        for name, one in (("held back", judgement.own), ("synthetic", judgement.synthetic))
+    ]
+
+
+def share(hits: int, of: int, interval: tuple[float, float]) -> str:
+    """Return a count with its share and 95 % interval, as text."""
+    low, high = (100 * end for end in interval)
+    return f"{hits} = {100 * hits / max(of, 1):.1f} % ({low:.1f} - {high:.1f})"

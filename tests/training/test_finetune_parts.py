@@ -1,0 +1,89 @@
+"""Parts of learning: the replay set, and the detector that goes on where it was stopped."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from wbcdet.datasets.cells import CLASSES
+from wbcdet.datasets.synthetic import render_field
+from wbcdet.inference.detector import Detector
+from wbcdet.inference.weights import load_shipped, weights_folder
+from wbcdet.training.config import TrainingError
+from wbcdet.training.finetune import tune_detector
+from wbcdet.training.finetune.replay import FILE, Replay, load_replay, save_replay
+from wbcdet.training.finetune.reviewed_fields import ReviewedField
+
+
+def test_replay_is_kept_in_256_levels(tmp_path: Path) -> None:
+    maps = torch.rand(30, 4, 9, 9).half() * torch.tensor([1.0, 10, 0.1, 0]).view(1, 4, 1, 1)
+    replay = Replay(maps.half(), torch.arange(30) % 10, tuple("ab"[n % 2] for n in range(30)))
+    file = tmp_path / FILE
+    save_replay(replay, file, "0" * 64)
+    read = load_replay(file, "0" * 64)
+    assert (read.maps.float() - replay.maps.float()).abs().amax((0, 2, 3)).tolist() == (
+        pytest.approx([0, 0, 0, 0], abs=0.2)
+    )
+    assert read.labels.tolist() == replay.labels.tolist()
+    assert read.laboratories == replay.laboratories
+    learnt, held = read.split(4)
+    assert len(learnt.labels) == 23 and len(held.labels) == 7 == len(held.laboratories)
+    with pytest.raises(TrainingError, match="of another classifier"):
+        load_replay(file, "1" * 64)
+    file.write_bytes(file.read_bytes()[:100])
+    with pytest.raises(TrainingError, match="missing or damaged"):
+        load_replay(file, "0" * 64)
+
+
+def test_the_shipped_replay_fits_the_shipped_classifier() -> None:
+    path = load_shipped("classifier").training_path
+    replay = load_replay(path.with_name(FILE), hashlib.sha256(path.read_bytes()).hexdigest())
+    assert set(replay.labels.tolist()) == set(range(len(CLASSES)))
+    assert len(set(replay.laboratories)) >= 8
+    assert path.with_name(FILE).stat().st_size < 15_000_000
+
+
+def test_the_detector_goes_on_where_it_was_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    for name, value in {"STEPS": 4, "BATCH": 2, "SIDE": 96, "SYNTHETIC": 2}.items():
+        monkeypatch.setattr(tune_detector, name, value)
+    monkeypatch.setattr(tune_detector, "_KEEP_EVERY", 2)
+    fields = []
+    for seed in range(2):
+        drawn = render_field(seed, 160, 120, cell_px=40, counts={"neutrophil": 1})
+        boxes = np.array([cell.box for cell in drawn.cells], np.float32)
+        fields.append(ReviewedField(str(seed), str(seed), drawn.pixels, boxes, 0, 0))
+    start = load_shipped("detector").training_path
+    whole = tune_detector.tune_detector(start, fields, tmp_path / "whole.pt")
+    done: list[int] = []
+
+    def stop_at_three() -> None:
+        done.append(1)
+        if len(done) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tune_detector.tune_detector(start, fields, tmp_path / "part.pt", stop_at_three)
+    done.clear()
+    again = tune_detector.tune_detector(start, fields, tmp_path / "part.pt", lambda: done.append(1))
+    assert len(done) == 4
+    first = dict(tune_detector.load_detector(start).named_parameters())
+    moved = 0
+    for (name, one), other in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.allclose(one, other, atol=1e-6), name
+        moved += not torch.equal(one, first[name])
+        if int(name.split(".")[1]) < tune_detector.FROZEN_LAYERS:
+            assert torch.equal(one, first[name]), name
+    assert moved > 50
+    # In torch it finds what its graph finds.
+    network = tune_detector.load_detector(start)
+    pixels = render_field(0).pixels
+    here = tune_detector.detector_with(network, None).detect(pixels)[0]
+    there = Detector("cpu", weights=weights_folder()).detect(pixels)[0]
+    assert np.abs(here - there).max() < 1

@@ -1,0 +1,181 @@
+"""Judge whether the fine-tuned detector is better, on fields that it has not learnt from."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from wbcdet.inference.detector import Detector
+from wbcdet.inference.sliced import find_cells
+from wbcdet.io.field import Field
+from wbcdet.settings import Settings
+from wbcdet.training.finetune.judge import ALPHA, sign_test
+from wbcdet.utils.boxes import match_boxes
+from wbcdet.utils.intervals import Groups
+
+#: Scores from which a box is a cell that are tried for the new detector.
+_CANDIDATES = tuple(np.round(np.arange(0.15, 0.61, 0.05), 2).tolist())
+#: Least score of a box that is kept for that.
+LEAST = min(_CANDIDATES)
+#: Least IoU of a box with a cell that it is to have found.
+_MIN_IOU = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a detector says of a field.
+
+    Attributes:
+        truth: (N, 4) its cells.
+        boxes: (M, 4) down to a score of ``LEAST``.
+        scores: (M,).
+        group: of the field.
+    """
+
+    truth: np.ndarray
+    boxes: np.ndarray
+    scores: np.ndarray
+    group: str
+
+    def found(self, confidence: float) -> tuple[np.ndarray, int]:
+        """Return whether each cell (N,) is found at a threshold, and the number of false boxes."""
+        shown = self.boxes[self.scores >= confidence]
+        pairs = match_boxes(self.truth, shown, _MIN_IOU)
+        hit = np.zeros(len(self.truth), bool)
+        hit[[cell for cell, _ in pairs]] = True
+        return hit, len(shown) - len(pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Cells found and false boxes, before and after, over some fields.
+
+    Attributes:
+        fields, cells: how many.
+        before, after: cells found.
+        before_ci, after_ci: 95 % intervals of their share.
+        false_before, false_after: boxes that are no cell.
+        gained, lost: cells found only after, and only before.
+    """
+
+    fields: int
+    cells: int
+    before: int
+    after: int
+    before_ci: tuple[float, float]
+    after_ci: tuple[float, float]
+    false_before: int
+    false_after: int
+    gained: int
+    lost: int
+
+
+@dataclass(frozen=True, slots=True)
+class DetectorJudgement:
+    """The figures, and the decision that follows from them.
+
+    Attributes:
+        own: on held-back fields of the laboratory.
+        synthetic: on synthetic fields.
+        confidence: score from which a box is a cell, for the new detector.
+        better: use it.
+        why: in one line.
+    """
+
+    own: Finding
+    synthetic: Finding
+    confidence: float
+    better: bool
+    why: str
+
+
+def look_at(detector: Detector, pixels: np.ndarray, truth: np.ndarray, group: str) -> Seen:
+    """Return what a detector says of a field, as the analysis would find it."""
+    found = find_cells(Field(group, None, pixels), detector, Settings(confidence=LEAST))
+    height, width = pixels.shape[:2]
+    cells = found.cells(width, height)
+    return Seen(
+        truth,
+        np.array([box for box, _ in cells], np.float32).reshape(-1, 4),
+        np.array([score for _, score in cells], np.float32),
+        group,
+    )
+
+
+def judge_detector(
+    own: Sequence[tuple[Seen, Seen]], synthetic: Sequence[tuple[Seen, Seen]], confidence: float
+) -> DetectorJudgement:
+    """Return the figures and the decision.
+
+    The threshold of the new detector is the one that finds most at no more false boxes than
+    before. Better means: more cells found, beyond chance (exact one-sided sign test over the cells
+    that differ), at no more false boxes; or fewer false boxes, beyond chance, and no cells lost
+    beyond chance. On synthetic fields it must lose no cells and make no more false boxes, beyond
+    chance.
+
+    Args:
+        own: before and after, of each held-back field.
+        synthetic: the same of synthetic fields.
+        confidence: threshold before.
+    """
+    tried = {one: compare(own, confidence, one) for one in _CANDIDATES}
+    allowed = {k: v for k, v in tried.items() if v.false_after <= v.false_before}
+    # Where none makes as few false boxes, the one that makes the fewest.
+    best = (
+        max(
+            allowed, key=lambda k: (allowed[k].after, -allowed[k].false_after, -abs(k - confidence))
+        )
+        if allowed
+        else min(tried, key=lambda k: tried[k].false_after)
+    )
+    here, there = tried[best], compare(synthetic, confidence, best)
+    fewer_false = sign_test(here.false_before, here.false_after) <= ALPHA
+    more_found = here.after > here.before and sign_test(here.gained, here.lost) <= ALPHA
+    loses = sign_test(here.lost, here.gained) <= ALPHA
+    forgets = sign_test(there.lost, there.gained) <= ALPHA
+    strays = there.false_after > there.false_before and (
+        sign_test(there.false_after, there.false_before) <= ALPHA
+    )
+    what = (
+        f"{here.gained} cells gained and {here.lost} lost, "
+        f"{here.false_before} false boxes before and {here.false_after} after"
+    )
+    if here.false_after > here.false_before:
+        why = f"it makes more false boxes on held-back fields ({what})"
+    elif not (more_found or (fewer_false and not loses)):
+        why = f"what it gains on held-back fields may be chance ({what}); review more fields"
+    elif forgets or strays:
+        why = (
+            f"it gets worse on synthetic fields ({there.lost} cells lost, {there.gained} gained, "
+            f"{there.false_before} false boxes before and {there.false_after} after)"
+        )
+    else:
+        return DetectorJudgement(here, there, best, True, what)
+    return DetectorJudgement(here, there, best, False, why)
+
+
+def compare(
+    pairs: Sequence[tuple[Seen, Seen]], confidence: float, confidence_after: float
+) -> Finding:
+    """Return the figures over fields, before and after, each at its threshold."""
+    first = [before.found(confidence) for before, _ in pairs]
+    second = [after.found(confidence_after) for _, after in pairs]
+    none = np.zeros(0, bool)
+    hit = np.concatenate([none, *(one for one, _ in first)])
+    hit_after = np.concatenate([none, *(one for one, _ in second)])
+    of = Groups([seen.group for seen, _ in pairs for _ in range(len(seen.truth))])
+    every = np.ones(len(hit), bool)
+    return Finding(
+        len(pairs),
+        len(hit),
+        int(hit.sum()),
+        int(hit_after.sum()),
+        of.share(hit, every),
+        of.share(hit_after, every),
+        sum(false for _, false in first),
+        sum(false for _, false in second),
+        int((hit_after & ~hit).sum()),
+        int((hit & ~hit_after).sum()),
+    )

@@ -1,0 +1,102 @@
+"""Choose the cells whose review teaches the classifier most: doubtful ones, unlike each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import cast
+
+import numpy as np
+import torch
+
+from wbcdet.datasets.cells import CLASSES, LabelledCell
+from wbcdet.inference.cards import ClassifierCard
+from wbcdet.inference.weights import Model
+from wbcdet.io.errors import FieldError
+from wbcdet.review.cell_state import Key
+from wbcdet.review.images import PictureError
+from wbcdet.review.session import Session
+from wbcdet.training.augment_cells import plain_crop
+from wbcdet.training.classifier_training import load_network, predict_outputs
+from wbcdet.training.finetune.reviewed_cells import patch_of
+from wbcdet.utils.calibration import softmax
+from wbcdet.utils.parallel import cores
+
+#: Cells among which is chosen, at most; more are drawn by chance.
+MAX_CANDIDATES = 4000
+#: What a cell without any doubt is still worth: doubt alone would choose what no one can name.
+_LEAST_DOUBT = 0.1
+
+
+def choose(
+    probabilities: np.ndarray, features: np.ndarray, number: int, known: np.ndarray | None = None
+) -> list[int]:
+    """Return indices of the cells to review, the most useful first.
+
+    The next cell is always the one with the largest product of its doubt and its distance from all
+    cells that were chosen before (the k-centre rule: Sener and Savarese 2018, with doubt as
+    weight).
+
+    Args:
+        probabilities: (N, classes) of the candidates.
+        features: (N, F) of the candidates.
+        number: how many to choose.
+        known: (M, F) features of cells that are reviewed already.
+    """
+    if not len(probabilities):
+        return []
+    top = np.sort(probabilities, 1)
+    doubt = np.maximum(1 - (top[:, -1] - top[:, -2]), _LEAST_DOUBT)
+    spread = features.std(0) + 1e-6
+    points = features / spread
+    away = np.full(len(points), np.inf)
+    for one in () if known is None else known / spread:
+        away = np.minimum(away, ((points - one) ** 2).sum(1))
+    chosen: list[int] = []
+    for _ in range(min(number, len(points))):
+        # Before there is anything to be away from, the most doubtful cell.
+        worth = doubt if np.isinf(away).all() else doubt * np.sqrt(away)
+        worth = np.where(np.isin(np.arange(len(points)), chosen), -1, worth)
+        best = int(worth.argmax())
+        chosen.append(best)
+        away = np.minimum(away, ((points - points[best]) ** 2).sum(1))
+    return chosen
+
+
+def most_useful(
+    session: Session, model: Model, number: int, tick: Callable[[], object] = lambda: None
+) -> list[Key]:
+    """Return the cells of a report to review first.
+
+    Args:
+        session: the review.
+        model: the shipped classifier, which learning starts from.
+        number: how many to choose.
+        tick: called after every cell.
+
+    Raises:
+        TrainingError: the classifier has no weights to look into.
+    """
+    torch.set_num_threads(cores())
+    state = session.state
+    keys = [key for key, cell in state.cells.items() if cell.is_present and state.counts(key)]
+    if len(keys) > MAX_CANDIDATES:
+        drawn = np.random.default_rng(0).choice(len(keys), MAX_CANDIDATES, replace=False)
+        keys = [keys[place] for place in sorted(drawn)]
+    cells: list[LabelledCell] = []
+    there: list[Key] = []
+    for key in sorted(keys):
+        tick()
+        try:
+            patch, box = patch_of(session.pictures.field(key[0]), state.cells[key].box)
+        except (PictureError, FieldError):
+            continue  # the page says which fields cannot be shown
+        cells.append(LabelledCell("", "", "", "", patch, box, 0, False))
+        there.append(key)
+    card = cast("ClassifierCard", model.card)
+    network = load_network(model.training_path, card.get("stages", 5), card.get("head", 320))
+    logits, features = predict_outputs(network, (plain_crop(cell) for cell in cells))
+    open_ = np.array([not state.cells[key].reviewed for key in there], bool)
+    odds = softmax(logits / card["temperature"]) if len(logits) else np.zeros((0, len(CLASSES)))
+    chosen = choose(odds[open_], features[open_], number, features[~open_])
+    places = np.flatnonzero(open_)
+    return [there[places[one]] for one in chosen]

@@ -1,0 +1,119 @@
+"""Reviewed fields as training data of the detector."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+from wbcdet.io.errors import FieldError
+from wbcdet.review.cell_state import ARTEFACT, DELETED
+from wbcdet.review.images import PictureError
+from wbcdet.review.session import Session
+
+#: Fields that are learnt from at most, and their longer side in memory, px.
+MAX_FIELDS, _LONGEST = 100, 2048
+
+
+@dataclass(slots=True)
+class ReviewedField:
+    """A field of which a person has decided on every cell.
+
+    Attributes:
+        name: of the field.
+        group: the same for the same picture.
+        pixels: (H, W, 3) uint8 BGR.
+        cells: (N, 4) float32 its white cells, px of ``pixels``.
+        drawn: cells of them that a person drew: the machine had missed them.
+        taken: boxes that a person took away, or called artefacts.
+    """
+
+    name: str
+    group: str
+    pixels: np.ndarray
+    cells: np.ndarray
+    drawn: int
+    taken: int
+
+
+@dataclass(slots=True)
+class ReviewedFields:
+    """Fields of reports to learn from.
+
+    Attributes:
+        fields: those in which every cell is reviewed.
+        unfinished: number of fields in which only some cells are: a cell that nobody has looked at
+            teaches nothing about where cells are.
+    """
+
+    fields: list[ReviewedField] = field(default_factory=list)
+    unfinished: int = 0
+
+    @property
+    def drawn(self) -> int:
+        """Number of cells that a person drew."""
+        return sum(one.drawn for one in self.fields)
+
+    @property
+    def taken(self) -> int:
+        """Number of boxes that a person took away."""
+        return sum(one.taken for one in self.fields)
+
+
+def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
+    """Return the fields of reports in which every cell is reviewed, each picture once.
+
+    Args:
+        sessions: one a report.
+    """
+    found = ReviewedFields()
+    whole: list[tuple[Session, int]] = []
+    for session in sessions:
+        state = session.state
+        for one in state.report.fields:
+            states = [(key, cell) for key, cell in state.of_field(one.number) if cell.label]
+            reviewed = [cell for _, cell in states if cell.reviewed]
+            open_ = [1 for key, cell in states if not cell.reviewed and state.left_out(key) is None]
+            if reviewed and not open_:
+                whole.append((session, one.number))
+            found.unfinished += bool(reviewed and open_)
+    if len(whole) > MAX_FIELDS:
+        drawn = np.random.default_rng(0).choice(len(whole), MAX_FIELDS, replace=False)
+        whole = [whole[place] for place in sorted(drawn)]
+    seen: set[str] = set()
+    for session, number in whole:
+        try:
+            read = _read(session, number)
+        except (PictureError, FieldError):
+            continue  # reading the cells has said so already
+        if read.group not in seen:
+            seen.add(read.group)
+            found.fields.append(read)
+    return found
+
+
+def _read(session: Session, number: int) -> ReviewedField:
+    picture = session.pictures.field(number)
+    pixels = picture.pixels
+    group = hashlib.sha256(pixels.tobytes()).hexdigest()
+    factor = min(1.0, _LONGEST / max(pixels.shape[:2]))
+    if factor < 1:
+        pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    # Of a large TIFF the pixels are a reduced overview.
+    scale = pixels.shape[1] / picture.width
+    boxes, drawn, taken = [], 0, 0
+    for _, cell in session.state.of_field(number):
+        if cell.label is None:
+            continue
+        if cell.label in (ARTEFACT, DELETED):
+            taken += 1
+            continue
+        boxes.append([value * scale for value in cell.box])
+        drawn += cell.cell is None
+    name = session.state.report.fields[number].result.file
+    return ReviewedField(
+        name, group, pixels, np.array(boxes, np.float32).reshape(-1, 4), drawn, taken
+    )
