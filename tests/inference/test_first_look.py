@@ -62,7 +62,7 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
     assert looks.widths == [256]
     assert len(boxes) == 1 and scores[0] >= 0.7
     assert len(detector.detect_whole(np.full((480, 640, 3), 230, np.uint8))[0]) == 0
-    assert looks.widths == [256, 256, 416]
+    assert looks.widths == [256, 256, 320]
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,7 +89,7 @@ def test_careful_looks_are_full_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Detector("cpu", careful=True)
     looks = Looks(detector, monkeypatch)
     detector.detect_whole(field())
-    assert looks.widths == [416] * 4
+    assert looks.widths == [320] * 4
 
 
 def test_tiles_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_tiles_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert isinstance(analyzer.detector, Detector)
     looks = Looks(analyzer.detector, monkeypatch)
     analyzer.analyze(np.full((480, 640, 3), 230, np.uint8))
-    assert set(looks.widths) == {416}
+    assert set(looks.widths) == {320}
 
 
 @pytest.mark.parametrize(

@@ -168,13 +168,15 @@ def test_a_plain_field_is_seen_as_a_whole() -> None:
 
 def test_the_view_follows_the_cells(analyzer: Analyzer, smear: SmearField) -> None:
     field = Field("", None, smear.pixels)
-    width = cell_size(field, analyzer.detector.detect, 416)
+    side = analyzer.detector.card["input_size"]
+    width = cell_size(field, analyzer.detector.detect, side)
     median = np.median((truth(smear)[:, 2:] - truth(smear)[:, :2]).max(1))
     assert width is not None and 0.8 * median < width < 1.25 * median
-    view = choose_view(field, analyzer.detector.detect, 416, analyzer.settings)
-    assert view is not None and view.size == 416 and view.overlap > 1.5 * median
+    view = choose_view(field, analyzer.detector.detect, side, analyzer.settings)
+    assert view is not None and view.size % side == 0 and view.overlap > 1.5 * median
+    assert 30 <= median * side / view.size <= 90  # of the size that the detector knows best
     blank = Field("", None, np.full((1400, 2700, 3), 220, np.uint8))
-    assert choose_view(blank, analyzer.detector.detect, 416, analyzer.settings) == View(2048, 512)
+    assert choose_view(blank, analyzer.detector.detect, side, analyzer.settings) == View(2048, 512)
 
 
 @pytest.mark.parametrize("tile", [None, 900])
