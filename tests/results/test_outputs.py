@@ -8,6 +8,7 @@ import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import cv2
 import jsonschema
@@ -40,7 +41,10 @@ def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
 
 @pytest.fixture
 def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predict:
-    monkeypatch.setattr(wbcdet.cli.predict, "load_analyzer", PlainAnalyzer)
+    def begin_loading(*arguments: Any, **options: Any) -> Callable[[], PlainAnalyzer]:
+        return lambda: PlainAnalyzer(*arguments, **options)
+
+    monkeypatch.setattr(wbcdet.cli.predict, "begin_loading", begin_loading)
     monkeypatch.chdir(tmp_path)
     return lambda *arguments: CliRunner().invoke(app, ["predict", *map(str, arguments)])
 

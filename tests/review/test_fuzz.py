@@ -250,6 +250,9 @@ REQUESTS = [
     ("GET", "/crop/{field}/{cell}/{side}"),
     ("GET", "/tile/{field}/{level}/{column}/{row}"),
     ("GET", "/reviewed/{path}"),
+    ("GET", "/api/slides"),
+    ("GET", "/slide/{number}.dzi"),
+    ("GET", "/slide/{number}_files/{level}/{column}_{row}.jpeg"),
 ]
 
 
@@ -277,7 +280,9 @@ def test_every_request_is_tried(session: Session) -> None:
         for method in methods
     }
     assert described == {
-        *REQUESTS, ("GET", "/"), ("GET", "/readers"), ("GET", "/api/events"),
+        *REQUESTS,
+        ("GET", "/"), ("GET", "/readers"), ("GET", "/map"), ("GET", "/words.js"),
+        ("GET", "/api/events"),
     }  # fmt: skip
 
 

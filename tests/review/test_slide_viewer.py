@@ -162,6 +162,7 @@ def test_a_click_on_a_cell_opens_it(server: Server, drawn: Drawn) -> None:
         shot(tab, "from-map")
         # Types that are switched off are not marked.
         tab.goto(f"http://127.0.0.1:{server.port}/map")
+        tab.wait_for_selector("#types button")  # they come with the report
         for button in tab.locator("#types button").all():
             button.click()
         tab.wait_for_timeout(300)
