@@ -126,17 +126,19 @@ def test_threads_change_nothing(fields: list[Path]) -> None:
     assert_same(alone, list(Analyzer(device="cpu").analyze_many(fields[::3])))
 
 
-def test_half_precision_finds_the_same_cells(fields: list[Path]) -> None:
+def test_half_precision_finds_the_same_cells(
+    fields: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
+    # Where a first look is just enough for one of them, the other would look at another size.
+    monkeypatch.setattr("wbcdet.inference.detector.FIRST", 4096)
     try:
         half = Analyzer(device="cpu-bf16")
     except WeightsError as error:
         pytest.skip(str(error))
     one = Analyzer(device="cpu").analyze_many(fields)
     apart = [(a, b) for a, b in pairs(list(one), list(half.analyze_many(fields)))]
-    *most, largest = sorted(abs(a.detection_score - b.detection_score) for a, b in apart)
-    # Where a first look is just enough for one of them, the other looks again at another size.
-    assert max(most) <= 0.05 and largest <= 0.1
+    assert max(abs(a.detection_score - b.detection_score) for a, b in apart) <= 0.05
     assert np.median([boxes_apart(a, b) for a, b in apart]) <= 1
     assert sum(a.label is not b.label for a, b in apart) <= 0.03 * len(apart)
 

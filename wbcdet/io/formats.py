@@ -119,7 +119,7 @@ _WRAPPED: dict[str, PictureKind] = {
     ),
 }  # fmt: skip
 
-#: Formats that none of these wraps, but for the ones named: a file that starts like them is one.
+#: Formats that none of these wraps, except the ones named: a file that starts like them is one.
 _PLAIN = frozenset({JPEG, PNG, BMP, WEBP, GIF, HEIC, AVIF, JPEG_XL, JPEG_2000})
 _WRAP = {".mrxs": JPEG, ".nd2": JPEG_2000}
 
