@@ -21,6 +21,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import typer
+from left_out import recall_and_false
 
 from wbcdet.training.finetune.judge import FOLDS, folds_of
 
@@ -427,29 +428,18 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
             for some in (rest, others)
         ]
     least = 0.25
-    false = [_recall(found, least)[1] for found in seen["before"]]
+    false = [recall_and_false(found, least)[1] for found in seen["before"]]
     # The threshold afterwards: that of which the laboratory's fields have no more false boxes.
     tried = [round(0.05 * k, 2) for k in range(2, 19)]
-    allowed = [t for t in tried if _recall(seen["after"][0], t)[1] <= false[0]] or [tried[-1]]
-    chosen = max(allowed, key=lambda t: _recall(seen["after"][0], t)[0])
+    after = {t: recall_and_false(seen["after"][0], t) for t in tried}
+    allowed = [t for t in tried if after[t][1] <= false[0]] or [tried[-1]]
+    chosen = max(allowed, key=lambda t: after[t][0])
     cells = sum(len(found.truth) for found in seen["before"][0])
     for when, threshold in (("before", least), ("after", chosen)):
         for where, found in zip(("", "others_"), seen[when], strict=True):
-            recall, boxes = _recall(found, threshold)
+            recall, boxes = recall_and_false(found, threshold)
             figures |= {f"{where}{when}": recall, f"{where}false_{when}": boxes}
     return {**figures, "cells": cells, "threshold": chosen}
-
-
-def _recall(found: list[Any], least: float) -> tuple[float, float]:
-    """Return recall and false boxes a field at a threshold."""
-    from wbcdet.evaluation.detection import match
-
-    hits = cells = false = 0
-    for one in found:
-        shown = one.boxes[one.scores >= least]
-        good = len(match(one.truth, shown))
-        hits, cells, false = hits + good, cells + len(one.truth), false + len(shown) - good
-    return hits / max(cells, 1), false / max(len(found), 1)
 
 
 def print_tables(rows: Rows) -> None:

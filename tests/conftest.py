@@ -183,6 +183,15 @@ def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
     return data.getvalue()
 
 
+def encode_tiff(array: np.ndarray, **options: Any) -> bytes:
+    """Return an array as a TIFF's bytes, by tifffile."""
+    import tifffile
+
+    data = BytesIO()
+    tifffile.imwrite(data, array, **options)
+    return data.getvalue()
+
+
 def close_to(pixels: np.ndarray, rgb: np.ndarray, limit: float = 4.0) -> bool:
     """BGR pixels show an RGB picture, except for what a lossy format changes."""
     return float(np.abs(pixels[:, :, ::-1].astype(int) - rgb.astype(int)).mean()) < limit

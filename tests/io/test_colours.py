@@ -9,7 +9,7 @@ from io import BytesIO
 import imagecodecs
 import numpy as np
 import pytest
-import tifffile
+from conftest import encode_tiff
 from PIL import Image, ImageCms
 
 from wbcdet.datasets.synthetic import render_field
@@ -32,12 +32,6 @@ def saved(picture: Image.Image | np.ndarray, kind: str, **options: object) -> by
     if isinstance(picture, np.ndarray):
         picture = Image.fromarray(picture)
     picture.save(data, kind, **options)
-    return data.getvalue()
-
-
-def tiff(array: np.ndarray, **options: object) -> bytes:
-    data = BytesIO()
-    tifffile.imwrite(data, array, **options)
     return data.getvalue()
 
 
@@ -149,7 +143,7 @@ def test_grey_of_any_depth_in_16_bits(bits: int, photometric: str) -> None:
     values = np.rint(GREY / GREY.max() * most).astype(np.uint16)
     expected = np.repeat(np.rint(values / most * 255)[:, :, None], 3, 2)
     stored = values if photometric == "minisblack" else most - values
-    assert off(tiff(stored, photometric=photometric), expected) < 3
+    assert off(encode_tiff(stored, photometric=photometric), expected) < 3
 
 
 @pytest.mark.parametrize("bits", [8, 16])
@@ -160,7 +154,7 @@ def test_palettes_of_two_depths_and_two_scales(bits: int, shift: int) -> None:
     table = np.zeros((3, 1 << bits), np.uint16)
     table[:, : len(colours)] = colours.T << shift
     index = np.asarray(few).astype(np.uint8 if bits == 8 else np.uint16)
-    assert off(tiff(index, photometric="palette", colormap=table), colours[index]) < 0.01
+    assert off(encode_tiff(index, photometric="palette", colormap=table), colours[index]) < 0.01
 
 
 def test_an_empty_fourth_channel_hides_nothing() -> None:
@@ -169,7 +163,7 @@ def test_an_empty_fourth_channel_hides_nothing() -> None:
         imagecodecs.png_encode(clear),
         imagecodecs.png_encode(clear.astype(np.uint16) * 257),
         saved(clear, "WEBP", lossless=True, exact=True),
-        tiff(clear, photometric="rgb", extrasamples=["unassalpha"]),
+        encode_tiff(clear, photometric="rgb", extrasamples=["unassalpha"]),
     ):
         assert off(data) < 0.01
         assert decode_whole(data, 10**6).remarks == (ALL_CLEAR,)

@@ -16,7 +16,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import close_to, encode, grain
+from conftest import close_to, encode, encode_tiff, grain
 from PIL import Image, ImageCms
 
 from wbcdet.datasets.synthetic import render_field
@@ -34,10 +34,7 @@ def read(folder: Path, name: str, data: bytes) -> Field:
 
 
 def tiff(array: np.ndarray = RGB, **options: Any) -> bytes:
-    data = io.BytesIO()
-    options.setdefault("photometric", "rgb")
-    tifffile.imwrite(data, array, **options)
-    return data.getvalue()
+    return encode_tiff(array, **{"photometric": "rgb", **options})
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,7 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from conftest import close_to, encode, grain
+from conftest import close_to, encode, encode_tiff, grain
 from PIL import Image
 
 from wbcdet.io.codecs.jpeg import count_views
@@ -42,10 +42,7 @@ def read(folder: Path, data: bytes, name: str = "a.png") -> Field:
 
 
 def tiff(array: np.ndarray = RGB, **options: Any) -> bytes:
-    data = io.BytesIO()
-    options.setdefault("photometric", "rgb")
-    tifffile.imwrite(data, array, **options)
-    return data.getvalue()
+    return encode_tiff(array, **{"photometric": "rgb", **options})
 
 
 def with_tag(data: bytes, tag: int, value: int) -> bytes:
