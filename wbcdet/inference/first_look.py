@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-#: Longer side of the first look, px: of an input of 416 px a third of the work.
+#: Longer side of the first look, px: of an input of 320 px three fifths of the work.
 FIRST = 256
 #: Score from which a box is a cell beyond doubt, and from which a box below it is a doubt. Both are
 #: far from the thresholds of cards, and hold whatever threshold was asked for.
