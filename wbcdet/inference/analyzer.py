@@ -15,7 +15,6 @@ import numpy as np
 from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
-from wbcdet.inference.field_stain import measure_stain
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.run_info import ModelInfo, RunInfo
@@ -222,7 +221,7 @@ class Analyzer:
                 detections = find_cells(
                     field, self.detector, self.settings, self.classifier, self.at_once
                 )
-                stains[number] = measure_stain(field.pixels)
+                stains[number] = detections.stain
                 weak[number] = detections.weak
                 if detections.labels is not None:
                     named[number] = _named(detections, detections.labels)

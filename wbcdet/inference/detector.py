@@ -10,10 +10,11 @@ import numpy as np
 
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
-from wbcdet.inference.field_stain import match_field_stain
+from wbcdet.inference.field_stain import FieldColours, match_field_stain, measure_colours
 from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
+from wbcdet.inference.nucleus_map import is_cut, part_with_nuclei
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
@@ -93,22 +94,54 @@ class Detector(LoadedModel):
         return boxes[kept], scores[kept]
 
     def detect_whole(
-        self, pixels: np.ndarray, confidence: float | None = None
+        self,
+        pixels: np.ndarray,
+        confidence: float | None = None,
+        colours: FieldColours | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the cells of a field that is seen as a whole: a first look often is enough.
 
-        Args and returns as for :meth:`detect`. Tiles of a large field are better seen by that at
-        once: most of them are empty, or hold small cells.
+        Args and returns as for :meth:`detect`; ``colours`` are those of the field, where they are
+        measured already. Tiles of a large field are better seen by that at once: most of them are
+        empty, or hold small cells.
         """
         if not self.careful and self.card["input_size"] > FIRST:
-            boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, quick=True)
-            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
-                kept = scores >= self.threshold(confidence)
-                return boxes[kept], scores[kept]
+            colours = colours or measure_colours(pixels)
+            found = self._first_look(pixels, colours)
+            if found is not None:
+                kept = found[1] >= self.threshold(confidence)
+                return found[0][kept], found[1][kept]
         return self.detect(pixels, confidence)
 
+    def _first_look(
+        self, pixels: np.ndarray, colours: FieldColours
+    ) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return what a smaller look finds, at the part with nuclei or at all; None where it
+        leaves a doubt."""
+        height, width = pixels.shape[:2]
+        scale = FIRST / max(height, width)
+        part = part_with_nuclei(colours, width, height, FIRST, self.card["stride"])
+        if part is not None:
+            (left, top, right, bottom), size = part
+            boxes, scores = self._detect_view(
+                pixels[top:bottom, left:right], DOUBTFUL, size, colours, quick=True
+            )
+            boxes += np.array([left, top, left, top], np.float32)
+            if not is_enough(boxes, scores, scale):
+                return None  # a look at all of it would show the same doubt
+            if not is_cut(boxes, part[0], width, height, scale):
+                return boxes, scores
+        boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
+        return (boxes, scores) if is_enough(boxes, scores, scale) else None
+
     def _detect_view(
-        self, pixels: np.ndarray, least: float, size: int, *, quick: bool = False
+        self,
+        pixels: np.ndarray,
+        least: float,
+        size: int,
+        colours: FieldColours | None = None,
+        *,
+        quick: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes and scores of one view at a size, as :meth:`detect` gives them."""
         tensor, scale, left, top = letterbox(
@@ -117,6 +150,7 @@ class Detector(LoadedModel):
             self.card["stride"],
             self.card["letterbox_grey"],
             self.card.get("stain"),
+            colours,
             quick=quick,
         )
         # (N, 5): centre, width and height in input pixels, score.
@@ -144,6 +178,7 @@ def letterbox(
     stride: int,
     grey: int,
     stain: FieldStainCard | None = None,
+    colours: FieldColours | None = None,
     *,
     quick: bool = False,
 ) -> tuple[np.ndarray, float, int, int]:
@@ -155,6 +190,7 @@ def letterbox(
         stride: the network's coarsest step in pixels.
         grey: value of the padding.
         stain: colours that ground and red cells are brought to; None leaves them as they are.
+        colours: of the field; None measures them on the scaled pixels.
         quick: halve as often as goes first, which rounds more than once.
 
     Returns:
@@ -171,7 +207,8 @@ def letterbox(
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)
     if stain is not None:
-        pixels = match_field_stain(pixels, stain["ground"], stain["red_cell"], stain["limits"])
+        wanted = stain["ground"], stain["red_cell"], stain["limits"]
+        pixels = match_field_stain(pixels, *wanted, colours)
     padded_w, padded_h = (-(-side // stride) * stride for side in new)
     left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
     canvas = cv2.copyMakeBorder(

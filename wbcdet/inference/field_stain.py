@@ -4,6 +4,7 @@ them to those that the detector was trained on."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -28,6 +29,43 @@ STAIN_COLUMNS: tuple[str, ...] = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class FieldColours:
+    """Colours of a field, measured once for all that needs them.
+
+    Attributes:
+        above: (h, w, 3) float32, optical density above the ground of the field, reduced.
+        by: pixels of the field to one of ``above``, along a side.
+        stain: numbers under ``STAIN_COLUMNS``, see :func:`measure_stain`.
+    """
+
+    above: np.ndarray
+    by: int
+    stain: tuple[float, ...] | None
+
+
+def measure_colours(pixels: Pixels) -> FieldColours:
+    """Measure the colours of a field (height, width, 3) uint8 BGR."""
+    by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
+    height, width = (max(1, side // by) for side in pixels.shape[:2])
+    # OpenCV averages blocks of whole pixels ten times faster than any others.
+    part = pixels[: height * by, : width * by]
+    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    density = cv2.LUT(small, DENSITY).reshape(-1, 3)
+    total = density[:, 0] + density[:, 1] + density[:, 2]
+    number = max(1, round(len(total) * _GROUND))
+    ground = density[np.argpartition(total, number - 1)[:number]].mean(0)
+    above, total = density - ground, total - ground.sum()
+    reduced = above.reshape(height, width, 3)
+    stained = total > _STAINED
+    if stained.mean() < _MIN_STAINED:
+        return FieldColours(reduced, by, None)
+    number = max(1, round(len(total) * _NUCLEI))
+    nuclei = above[np.argpartition(-total, number - 1)[:number]].mean(0)
+    values = np.concatenate([ground, median_colour(above[stained]), nuclei])
+    return FieldColours(reduced, by, tuple(round(float(value), 3) for value in values))
+
+
 def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
     """Return the optical density of the ground, and above it of what is stained and of the nuclei.
 
@@ -39,23 +77,7 @@ def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
         what is denser than that ground (mostly red cells); mean of the densest 2 % (mostly
         nuclei). None where nearly nothing is stained.
     """
-    by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
-    height, width = (max(1, side // by) for side in pixels.shape[:2])
-    # OpenCV averages blocks of whole pixels ten times faster than any others.
-    part = pixels[: height * by, : width * by]
-    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
-    density = cv2.LUT(small, DENSITY).reshape(-1, 3)
-    total = density[:, 0] + density[:, 1] + density[:, 2]
-    number = max(1, round(len(total) * _GROUND))
-    ground = density[np.argpartition(total, number - 1)[:number]].mean(0)
-    above, total = density - ground, total - ground.sum()
-    stained = total > _STAINED
-    if stained.mean() < _MIN_STAINED:
-        return None
-    number = max(1, round(len(total) * _NUCLEI))
-    nuclei = above[np.argpartition(-total, number - 1)[:number]].mean(0)
-    values = np.concatenate([ground, median_colour(above[stained]), nuclei])
-    return tuple(round(float(value), 3) for value in values)
+    return measure_colours(pixels).stain
 
 
 def match_field_stain(
@@ -63,6 +85,7 @@ def match_field_stain(
     ground: Sequence[float],
     red_cell: Sequence[float],
     limits: Sequence[float],
+    colours: FieldColours | None = None,
 ) -> Pixels:
     """Bring a field's clear ground and its red cells to fixed colours.
 
@@ -75,11 +98,12 @@ def match_field_stain(
         ground, red_cell: densities that clear ground, and above it the median of what is stained,
             are brought to: blue, green, red.
         limits: least and greatest factor.
+        colours: of the field; None measures them on ``pixels``.
 
     Returns:
         (height, width, 3) uint8 BGR.
     """
-    measured = measure_stain(pixels)
+    measured = measure_stain(pixels) if colours is None else colours.stain
     if measured is None:
         return pixels
     clear, stained = np.array(measured[:3]), np.array(measured[3:6])

@@ -25,7 +25,8 @@ class Detector(Protocol):
             model was learned from reviewed cells, ``learned``.
 
     One that has a way of its own for fields that are seen as a whole, such as a smaller look that
-    often is enough, offers it as ``detect_whole``, which takes and returns what ``detect`` does.
+    often is enough, offers it as ``detect_whole``, which takes the field's colours
+    (:class:`wbcdet.inference.field_stain.FieldColours`) after what ``detect`` takes.
     """
 
     name: str

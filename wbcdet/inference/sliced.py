@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
+from wbcdet.inference.field_stain import measure_colours, measure_stain
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, choose_view, show
 from wbcdet.inference.protocols import Classifier, Detector
 from wbcdet.inference.surroundings import REACH
@@ -37,6 +38,7 @@ class Detections:
         boxes: (N, 4) cells ``x_min, y_min, x_max, y_max`` in pixels of the field.
         scores: (N,) 0..1, from the threshold on.
         weak: scores of the boxes below it, which are nearly cells.
+        stain: colours of the field, see :func:`wbcdet.inference.field_stain.measure_stain`.
         labels: of the cells of a field that was seen in tiles; None where it was seen as a whole,
             so that its crops can be classified together with those of other fields.
     """
@@ -44,6 +46,7 @@ class Detections:
     boxes: np.ndarray
     scores: np.ndarray
     weak: list[float]
+    stain: tuple[float, ...] | None
     labels: list[Classification] | None = None
 
     def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
@@ -79,10 +82,15 @@ def find_cells(
 
 def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detections:
     least = detector.threshold(settings.confidence)
-    detect = getattr(detector, "detect_whole", detector.detect)  # your own need not have it
-    boxes, scores = detect(field.pixels, detector.weakest(least))
+    colours = measure_colours(field.pixels)
+    detect_whole = getattr(detector, "detect_whole", None)  # your own need not have it
+    if detect_whole is None:
+        boxes, scores = detector.detect(field.pixels, detector.weakest(least))
+    else:
+        boxes, scores = detect_whole(field.pixels, detector.weakest(least), colours)
     kept = scores >= least
-    return Detections(boxes[kept] * field.reduction, scores[kept], scores[~kept].tolist())
+    weak = scores[~kept].tolist()
+    return Detections(boxes[kept] * field.reduction, scores[kept], weak, colours.stain)
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
@@ -140,10 +148,11 @@ def _find_in_tiles(
             named += classifier.classify(crops[:size], settings.min_score)
             del crops[:size]
     merged = merge(claims)
+    stain = measure_stain(field.pixels)
     boxes = np.array([_tenths(box) for _, _, box in merged], float).reshape(-1, 4)
     scores = np.array([claims[tile].scores[row] for tile, row, _ in merged], float)
     if classifier is None:
-        return Detections(boxes, scores, weak)
+        return Detections(boxes, scores, weak, stain)
     named += classifier.classify(crops, settings.min_score)
     start = np.cumsum([0, *(len(claim.scores) for claim in claims)])
     labels = []
@@ -153,7 +162,7 @@ def _find_in_tiles(
             crops = [crop(field, _tenths(box), classifier)]
             (verdict,) = classifier.classify(crops, settings.min_score)
         labels.append(verdict)
-    return Detections(boxes, scores, weak, labels)
+    return Detections(boxes, scores, weak, stain, labels)
 
 
 def _tenths(box: np.ndarray) -> Box:
