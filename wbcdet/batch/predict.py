@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.source import Source
 from wbcdet.records import FieldResult
-from wbcdet.results.document import ResultsDocument
 from wbcdet.results.writer import Report
 from wbcdet.utils.progress import progress
 
@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Outcome of a run: its records, its results document, and whether it was stopped early."""
+    """Outcome of a run: its records, what made them, and whether it was stopped early."""
 
     results: list[FieldResult]
-    document: ResultsDocument
+    info: RunInfo
     interrupted: bool
 
     @property
@@ -50,5 +50,5 @@ def run(
         if not report.results:
             raise
         interrupted = True
-    document = report.write(analyzer.info())
-    return Run(report.results, document, interrupted)
+    info = report.write(analyzer.info())
+    return Run(report.results, info, interrupted)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shutil import copyfileobj
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
@@ -84,19 +85,17 @@ def finish_run(
     """Print what was asked for and end with the run's exit code."""
     try:
         if json:
-            from wbcdet.results.document import dump
-
             # Bytes: the terminal's own encoding may lack a letter of a file name.
-            sys.stdout.buffer.write(dump(done.document).encode())
+            with (out / "results.json").open("rb") as file:
+                copyfileobj(file, sys.stdout.buffer)
         elif not quiet:
             from wbcdet.batch.summary import print_summary
             from wbcdet.differential.slide_summary import summarise
             from wbcdet.utils.tables import terminal
 
-            info = done.document["info"]
             # Drawn fields, which come with further lines, are not compared with laboratories.
-            reference = None if lines else info.get("ground")
-            slides = summarise(done.results, reference, info.get("sources", ()))
+            reference = None if lines else done.info.get("ground")
+            slides = summarise(done.results, reference, done.info.get("sources", ()))
             print_summary(terminal(), done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)

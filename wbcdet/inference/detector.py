@@ -14,7 +14,8 @@ from wbcdet.inference.field_stain import FieldColours, match_field_stain, measur
 from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
-from wbcdet.inference.nucleus_map import is_cut, part_with_nuclei
+from wbcdet.inference.nucleus_map import has_the_densest, is_cut, part_with_nuclei
+from wbcdet.inference.preprocess import halved
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
@@ -129,7 +130,8 @@ class Detector(LoadedModel):
             boxes += np.array([left, top, left, top], np.float32)
             if not is_enough(boxes, scores, scale):
                 return None  # a look at all of it would show the same doubt
-            if not is_cut(boxes, part[0], width, height, scale):
+            whole = not is_cut(boxes, part[0], width, height, scale)
+            if whole and has_the_densest(boxes, colours):
                 return boxes, scores
         boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
         return (boxes, scores) if is_enough(boxes, scores, scale) else None
@@ -200,9 +202,8 @@ def letterbox(
     scale = size / max(height, width)
     new = (max(1, round(width * scale)), max(1, round(height * scale)))
     while quick and max(width, height) >= 2 * size and not (width % 2 or height % 2):
-        # OpenCV halves twenty times as fast as it scales by other factors.
-        width, height = width // 2, height // 2
-        pixels = cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA)
+        pixels = halved(pixels)
+        height, width = pixels.shape[:2]
     if new != (width, height):
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wbcdet.inference.preprocess import DENSITY, median_colour
+from wbcdet.inference.preprocess import DENSITY, halved, median_colour
 from wbcdet.io.colour import Pixels
 
 #: Longest side of what is measured, px: the field is reduced by a whole number to at most that.
 _MAX_SIDE = 96
+#: From this reduction on it is halved first.
+_MANY = 16
 #: Parts of the field that stand for its clear ground, and for the nuclei in it.
 _GROUND, _NUCLEI = 0.06, 0.02
 #: Density above the ground, of the three colours together, from which a pixel is stained.
@@ -47,9 +49,14 @@ class FieldColours:
 def measure_colours(pixels: Pixels) -> FieldColours:
     """Measure the colours of a field (height, width, 3) uint8 BGR."""
     by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
+    halvings = 3 if by >= _MANY else 0
+    by = -(-by >> halvings) << halvings
     height, width = (max(1, side // by) for side in pixels.shape[:2])
     # OpenCV averages blocks of whole pixels ten times faster than any others.
     part = pixels[: height * by, : width * by]
+    if min(pixels.shape[:2]) >= by:
+        for _ in range(halvings):
+            part = halved(part)
     small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
     density = cv2.LUT(small, DENSITY).reshape(-1, 3)
     total = density[:, 0] + density[:, 1] + density[:, 2]

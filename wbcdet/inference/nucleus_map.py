@@ -24,6 +24,9 @@ _MARGIN, _CYTOPLASM = 0.04, 0.4
 _WORTH = 0.7
 #: Pixels of the look at an inner border of the part, within which a box may be cut.
 _CUT = 4
+#: Part of a cell's box that its nucleus surely fills, from its densest pixels on, and how near to
+#: the densest of the field it is where that is a nucleus.
+_MOST_DENSE, _LIKE = 0.95, 0.7
 
 
 def part_with_nuclei(
@@ -78,13 +81,43 @@ def is_cut(boxes: np.ndarray, part: Rect, width: int, height: int, scale: float)
     return bool(((gaps * scale < _CUT) & inner).any())
 
 
+def has_the_densest(boxes: np.ndarray, colours: FieldColours) -> bool:
+    """Say whether the densest of a field lies in a cell.
+
+    Where a scale bar or dirt is denser than all nuclei, the map has been drawn by its measure, and
+    tells nothing of nuclei.
+
+    Args:
+        boxes: (N, 4) in pixels of the field.
+        colours: of the field.
+    """
+    if colours.stain is None:
+        return False
+    low, high = _levels(colours.stain)
+    density = _density(colours)
+    for x0, y0, x1, y1 in (boxes / colours.by).astype(int).tolist():
+        inside = density[y0 : y1 + 1, x0 : x1 + 1]
+        if inside.size and np.quantile(inside, _MOST_DENSE) >= low + _LIKE * (high - low):
+            return True
+    return False
+
+
+def _levels(stain: tuple[float, ...]) -> tuple[float, float]:
+    """Return the density of red cells and of nuclei, of green and red light together."""
+    return sum(stain[4:6]), sum(stain[7:9])
+
+
+def _density(colours: FieldColours) -> np.ndarray:
+    return np.asarray(cv2.blur(cv2.transform(colours.above, np.array([[0.0, 1.0, 1.0]])), (3, 3)))
+
+
 def _around_nuclei(colours: FieldColours) -> tuple[float, float, float, float] | None:
     """Return the box, in pixels of the field, around all nuclei and their cells; None without a
     nucleus."""
     if colours.stain is None:
         return None
-    low, high = sum(colours.stain[4:6]), sum(colours.stain[7:9])
-    density = cv2.blur(cv2.transform(colours.above, np.array([[0.0, 1.0, 1.0]])), (3, 3))
+    low, high = _levels(colours.stain)
+    density = _density(colours)
     dark = _opened(density > low + _DARK * (high - low), _SMALLEST)
     _, _, shapes, _ = cv2.connectedComponentsWithStats(dark)
     if len(shapes) == 1:  # the ground alone

@@ -19,6 +19,14 @@ def median_colour(colours: np.ndarray) -> np.ndarray:
     return result
 
 
+def halved(pixels: np.ndarray) -> np.ndarray:
+    """Return a picture (H, W, 3) uint8 with even sides at half its size: OpenCV does that ten times
+    as fast as it scales by other factors."""
+    size = pixels.shape[1] // 2, pixels.shape[0] // 2
+    result: np.ndarray = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
+    return result
+
+
 def crop_cell(
     pixels: np.ndarray,
     box: Sequence[float] | np.ndarray,

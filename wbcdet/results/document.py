@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import Any, TypedDict, cast
+from typing import Any, BinaryIO, TypedDict, cast
 
 from wbcdet.differential.slide_summary import summarise
 from wbcdet.inference.run_info import ModelInfo, RunInfo
@@ -20,12 +20,17 @@ from wbcdet.utils.schemas import SchemaError, parse_json
 from wbcdet.utils.version import __version__
 
 
-class ResultsDocument(TypedDict):
-    """``results.json``: what made it, its slides, and the record of every field."""
+class DocumentHead(TypedDict):
+    """``results.json`` without its fields: what made it, and its slides."""
 
     format: str
     info: RunInfo
     slides: list[dict[str, object]]
+
+
+class ResultsDocument(DocumentHead):
+    """``results.json``: its head, and the record of every field."""
+
     fields: list[FieldRecord]
 
 
@@ -41,6 +46,11 @@ def build_document(info: RunInfo, results: Iterable[FieldResult]) -> ResultsDocu
         results: the record of every field, in order.
     """
     results = list(results)
+    head = _head(info, results)
+    return {**head, "fields": [result.to_dict() for result in results]}
+
+
+def _head(info: RunInfo, results: Sequence[FieldResult]) -> DocumentHead:
     slides = summarise(results, info.get("ground"), info.get("sources", ()))
     return {
         "format": FORMAT,
@@ -51,8 +61,29 @@ def build_document(info: RunInfo, results: Iterable[FieldResult]) -> ResultsDocu
             **info,
         },
         "slides": [slide.to_dict() for slide in slides],
-        "fields": [result.to_dict() for result in results],
     }
+
+
+def write_document(file: BinaryIO, info: RunInfo, results: Sequence[FieldResult]) -> RunInfo:
+    """Write the results document of a run into a file, a line a field.
+
+    The document of a large run would take several times the memory of its records.
+
+    Args:
+        file: open for writing.
+        info, results: as for :func:`build_document`.
+
+    Returns:
+        ``info`` as it stands in the file.
+    """
+    head = _head(info, results)
+    text = json.dumps(head, ensure_ascii=False, indent=1)
+    file.write(text.removesuffix("\n}").encode() + b',\n "fields": [')
+    for number, result in enumerate(results):
+        line = json.dumps(result.to_dict(), ensure_ascii=False)
+        file.write((",\n  " if number else "\n  ").encode() + line.encode())
+    file.write(b"\n ]\n}\n")
+    return head["info"]
 
 
 def parse_document(document: Any) -> tuple[RunInfo, list[FieldResult]]:

@@ -17,9 +17,9 @@ from wbcdet.io.ownership import is_own, signed
 from wbcdet.io.slide_part import slide_of
 from wbcdet.io.source import Root, RootInfo, below, locate
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
-from wbcdet.results.document import ResultsDocument, build_document, dump
+from wbcdet.results.document import write_document
 from wbcdet.results.output_folder import Output
-from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.files import atomic_write, open_atomic, write_csv
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.safe_files import OutsideError, inside
 
@@ -123,32 +123,32 @@ class Report:
             self._pictures[len(self.results)] = name
         self.results.append(result)
 
-    def write(self, info: RunInfo) -> ResultsDocument:
+    def write(self, info: RunInfo) -> RunInfo:
         """Write ``results.json``, ``cells.csv`` and ``fields.csv``.
 
         Args:
             info: what ``Analyzer.info()`` gives.
 
         Returns:
-            the results document.
+            the same as it stands in ``results.json``.
 
         Raises:
             OSError: a file cannot be written.
         """
         while self._drawing:
             self._drawing.popleft().result()
-        sources = [root.to_dict() for root in self.roots]
-        document = build_document({**info, "sources": sources}, self.results)
         cells = (
             cell.to_row(result.file, result.remarks)
             for result in self.results
             for cell in result.cells
         )
-        atomic_write(self.folder / "cells.csv", csv_bytes(CELL_COLUMNS, cells))
-        atomic_write(self.folder / "fields.csv", csv_bytes(FIELD_COLUMNS, self._field_rows()))
-        atomic_write(self.folder / "results.json", dump(document).encode())
+        write_csv(self.folder / "cells.csv", CELL_COLUMNS, cells)
+        write_csv(self.folder / "fields.csv", FIELD_COLUMNS, self._field_rows())
+        sources = [root.to_dict() for root in self.roots]
+        with open_atomic(self.folder / "results.json") as file:
+            written = write_document(file, {**info, "sources": sources}, self.results)
         self._output.finish()
-        return document
+        return written
 
     def _field_rows(self) -> Iterable[dict[str, object]]:
         for number, result in enumerate(self.results):

@@ -22,6 +22,15 @@ def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) ->
     return text.getvalue().encode()
 
 
+def write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> None:
+    """Write a table of any length a row at a time, whole or not at all."""
+    with open_atomic(path) as file:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        write_rows(text, columns, rows)
+        text.flush()
+        text.detach()
+
+
 def atomic_write(path: Path, data: bytes) -> None:
     """Write beside the target, then rename: a reader never meets half a file."""
     with open_atomic(path) as file:
