@@ -14,10 +14,10 @@ from wbcdet.inference.tiling import Rect
 
 #: Density of green and red light together from which a pixel may be of a nucleus, as a part of the
 #: way from that of the field's red cells to that of its nuclei; of pale nuclei.
-_DARK, _PALE = 0.5, 0.4
+_DARK, _PALE = 0.5, 0.35
 #: Side of the smallest nucleus, pixels of the map; of pale ones over the longest side of the dark
 #: ones: cells of one field are about as large, and what is smaller are platelets and overlaps.
-_SMALLEST, _PALE_SMALLEST = 3, 0.4
+_SMALLEST, _PALE_SMALLEST = 3, 0.3
 #: What is looked at around them: of the map's longer side, and of that of the largest nucleus.
 _MARGIN, _CYTOPLASM = 0.04, 0.4
 #: Largest part of a field that is worth a look of its own.
