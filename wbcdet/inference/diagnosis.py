@@ -140,11 +140,11 @@ def _bf16() -> Finding:
 
 
 def _cuda() -> Finding:
-    found = _tried("cuda", lambda: _runs("cuda"))
-    if found.state != "ready" and _version("onnxruntime-gpu") and "no CUDA" in found.state:
+    finding = _tried("cuda", lambda: _runs("cuda"))
+    if finding.state != "ready" and _version("onnxruntime-gpu") and "no CUDA" in finding.state:
         said = "onnxruntime-gpu is installed below another onnxruntime; put it on top: "
         return Finding("cuda", said + INSTALL_CUDA.rpartition("&& ")[2])
-    return found
+    return finding
 
 
 def _package(module: str, name: str) -> Finding:
