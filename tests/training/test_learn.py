@@ -330,16 +330,16 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
 
 
 def test_the_detector_is_judged() -> None:
-    from wbcdet.training.finetune.judge_detector import Seen, judge_detector
+    from wbcdet.training.finetune.judge_detector import FieldDetections, judge_detector
 
     truth = np.array([[10 * n, 0, 10 * n + 8, 8] for n in range(10)], np.float32)
     none = np.zeros((0, 4), np.float32)
     odd = np.array([[200, 200, 220, 220]], np.float32)
 
-    def seen(cells: int, score: float = 0.9, false: np.ndarray = none) -> Seen:
+    def seen(cells: int, score: float = 0.9, false: np.ndarray = none) -> FieldDetections:
         boxes = np.concatenate([truth[:cells], false])
         scores = np.array([score] * cells + [0.3] * len(false), np.float32)
-        return Seen(truth, boxes, scores, "a")
+        return FieldDetections(truth, boxes, scores, "a")
 
     same = [(seen(10), seen(10))]
     found = judge_detector([(seen(4), seen(10, 0.9, odd))], same, 0.25)
