@@ -44,7 +44,8 @@ def part_with_nuclei(
         ``(x0, y0, x1, y1)`` in pixels of the field, and the longer side of the network's input for
         it, at the scale of the whole field; None where nothing can be left out, or too little.
     """
-    seen = _around_nuclei(colours)
+    # An uneven ground is levelled by its surface over the whole field.
+    seen = _around_nuclei(colours) if colours.is_even else None
     if seen is None:
         return None
     scale = size / max(width, height)
