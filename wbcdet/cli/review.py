@@ -12,6 +12,7 @@ import typer
 from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Language, Port, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
+from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
@@ -235,9 +236,11 @@ def _bring_back(
         typer.echo(f"wbcdet: and {len(done.conflicts) - _MAX_NAMED} more", err=True)
     print(f"{done.summary()}. Undo on the page, as {session.who}, takes all of it back.")
     if done.missing and not delete_missing:
+        more = done.missing != 1
         print(
-            f"{done.missing} cells of these fields are not in the file and stay; with "
-            "--delete-missing they are no cells."
+            f"{plural(done.missing, 'cell')} of these fields {'are' if more else 'is'} not in the "
+            f"file and stay{'' if more else 's'}; --delete-missing takes {'them' if more else 'it'} "
+            "for no cell."
         )
     if done.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)
