@@ -236,11 +236,9 @@ def _bring_back(
         typer.echo(f"wbcdet: and {len(done.conflicts) - _MAX_NAMED} more", err=True)
     print(f"{done.summary()}. Undo on the page, as {session.who}, takes all of it back.")
     if done.missing and not delete_missing:
-        more = done.missing != 1
         print(
-            f"{plural(done.missing, 'cell')} of these fields {'are' if more else 'is'} not in the "
-            f"file and stay{'' if more else 's'}; --delete-missing takes {'them' if more else 'it'} "
-            "for no cell."
+            f"not in the file, and left as {'it is' if done.missing == 1 else 'they are'}: "
+            f"{plural(done.missing, 'cell')} of these fields; --delete-missing deletes them."
         )
     if done.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)

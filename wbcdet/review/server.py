@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -23,6 +22,7 @@ from wbcdet.review.serializers import cell_row, label_row, readers_page, report_
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
+from wbcdet.utils.web.malformed import answer_malformed
 from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
@@ -94,6 +94,7 @@ def build(session: Session) -> FastAPI:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
+    answer_malformed(app)
     state, pictures = session.state, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, object]:
@@ -134,14 +135,6 @@ def build(session: Session) -> FastAPI:
     def refused(_request: Request, error: Exception) -> Response:
         status = 409 if isinstance(error, ConflictError) else 400
         return JSONResponse({"error": str(error), **news(0, None)}, status)
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(_request: Request, error: Exception) -> Response:
-        # The framework's own answer repeats all that was sent, and fails where that is no text.
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"error": f"{_text(where)}: {_text(first['msg'])}"}, 422)
 
     @app.exception_handler(SigningError)
     def unsigned(_request: Request, error: Exception) -> Response:
@@ -283,11 +276,6 @@ def build(session: Session) -> FastAPI:
     app.include_router(slide_routes(session, _STATIC))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
-
-
-def _text(value: str) -> str:
-    """Return a text that any answer can hold."""
-    return value[:200].encode(errors="replace").decode()
 
 
 async def _events(session: Session, request: Request) -> AsyncIterator[str]:

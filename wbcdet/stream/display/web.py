@@ -21,6 +21,7 @@ from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Command, Overview, Relabel, Status, Steer
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.utils.web.bind import BoundAddress
+from wbcdet.utils.web.malformed import answer_malformed
 from wbcdet.utils.web.server import make_server
 from wbcdet.utils.web.words import words_script
 
@@ -186,6 +187,7 @@ def overview_to_json(overview: Overview) -> dict[str, object]:
 def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     """Return the application that answers the page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    answer_malformed(app)
 
     @app.get("/")
     def page() -> Response:
