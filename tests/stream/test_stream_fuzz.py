@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -45,9 +46,15 @@ class Shown:
     def picture(self) -> bytes:
         return b""
 
+    def command(self, command: Command) -> None:
+        asked.append(command)
+
+    def report_file(self, name: str) -> Path | None:
+        return None
+
 
 asked: list[Command] = []
-APP = make_app(Shown(), asked.append)  # type: ignore[arg-type]
+APP = make_app(Shown())  # type: ignore[arg-type]
 ROUTES = [route for route in APP.routes if isinstance(route, APIRoute)]
 
 
@@ -67,7 +74,7 @@ def test_every_request_is_tried() -> None:
 @quick
 @given(name=st.text(max_size=12) | st.sampled_from(["1", "-1", "9" * 400, "..%2f", "%00", "%ff"]))
 def test_reads(path: str, name: str, client: TestClient) -> None:
-    address = re.sub(r"{\w+}", lambda _: quote(name, safe="%", errors="replace"), path)
+    address = re.sub(r"{[\w:]+}", lambda _: quote(name, safe="%", errors="replace"), path)
     answer = client.get(address)
     # Before the first picture there is none.
     assert answer.status_code < 500 or (path == "/live.jpg" and answer.status_code == 503)

@@ -22,6 +22,7 @@ from wbcdet.review.serializers import cell_row, label_row, readers_page, report_
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
+from wbcdet.utils.web.guard import REPORT_POLICY
 from wbcdet.utils.web.malformed import answer_malformed
 from wbcdet.utils.web.words import words_script
 
@@ -34,12 +35,6 @@ _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
 _NOT_SECOND = "the second reader sees nothing of the first one's reading"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
-#: The regenerated report has no script, and its style inside.
-_REPORT_POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 Name = Annotated[str, Field(min_length=1, max_length=40)]
 Group = Annotated[str, Field(max_length=4096)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -270,7 +265,7 @@ def build(session: Session) -> FastAPI:
             raise PictureError("there is no such file in the signed report")
         place = StaticFiles(directory=session.reviewed_folder, check_dir=False)
         response = await place.get_response(path, request.scope)
-        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        response.headers["Content-Security-Policy"] = REPORT_POLICY
         return response
 
     app.include_router(slide_routes(session, _STATIC))
