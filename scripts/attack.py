@@ -70,8 +70,8 @@ def held_connections(page: Page) -> tuple[int, float]:
     begun = time.monotonic()
     status = page.ask("/api/report")[0]
     took = time.monotonic() - begun
-    for one in held:
-        one.close()
+    for connection in held:
+        connection.close()
     return status, took
 
 
@@ -105,7 +105,7 @@ def links(report: Path, work: Path) -> tuple[int, int]:
         run("review", copy, "--agreement")
         second_reader(copy)
         run("count", picture, "--out", copy, "--restart")
-        left = {one.name: one.read_text() for one in victim.iterdir()}
+        left = {path.name: path.read_text() for path in victim.iterdir()}
         through += left != {"thesis.txt": "three years of work"}
     return len(ENTRIES), through
 

@@ -52,7 +52,7 @@ def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
 
 def full_disk(report: Path, tries: int) -> tuple[int, int, int]:
     """Return how often signing found no more room, was refused then, and left the report whole."""
-    sizes = [one.stat().st_size for one in (report / "reviewed").rglob("*") if one.is_file()]
+    sizes = [path.stat().st_size for path in (report / "reviewed").rglob("*") if path.is_file()]
     refused = whole = 0
     for _ in range(tries):
         try:

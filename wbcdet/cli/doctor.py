@@ -19,8 +19,8 @@ def doctor() -> None:
     from wbcdet.inference.diagnosis import diagnose
     from wbcdet.utils.tables import terminal
 
-    found = diagnose()
-    for line in found.lines(terminal().width):
+    findings = diagnose()
+    for line in findings.lines(terminal().width):
         print(line)
-    if not found.sound:
+    if not findings.sound:
         raise typer.Exit(EXIT_SOME_FAILED)

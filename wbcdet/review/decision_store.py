@@ -136,9 +136,9 @@ class Store:
         for pragma in ("trusted_schema=OFF", "journal_mode=WAL", "synchronous=FULL"):
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.executescript(_TABLES)
-        found = self.note("format")
-        if found not in (None, _FORMAT):
-            raise StoreError(f"{self.path}: has format {found!r}, this version reads {_FORMAT!r}")
+        version = self.note("format")
+        if version not in (None, _FORMAT):
+            raise StoreError(f"{self.path}: has format {version!r}, this version reads {_FORMAT!r}")
         self.set_note("format", _FORMAT)
 
     def decisions(self) -> list[Decision]:
@@ -178,14 +178,14 @@ class Store:
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
         """Return the picture of a cell that a person drew."""
-        found = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
+        rows = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
         # Any value may stand in a column of a file from somebody else.
-        return found[0]["jpeg"] if found and isinstance(found[0]["jpeg"], bytes) else None
+        return rows[0]["jpeg"] if rows and isinstance(rows[0]["jpeg"], bytes) else None
 
     def note(self, key: str) -> str | None:
         """Return what was last set under a key."""
-        found = self._rows('SELECT value FROM notes WHERE "key"=?', key)
-        return str(found[0]["value"]) if found else None
+        rows = self._rows('SELECT value FROM notes WHERE "key"=?', key)
+        return str(rows[0]["value"]) if rows else None
 
     def set_note(self, key: str, value: str) -> None:
         """Keep a value under a key.
@@ -247,13 +247,13 @@ def _readable(path: Path) -> Iterator[None]:
 
 
 def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
-    found = []
+    decisions = []
     for row in rows:
         try:
-            found.append(_decision(row))
+            decisions.append(_decision(row))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: decision {row['id']} is damaged ({error})") from error
-    return found
+    return decisions
 
 
 def _checked(folder: Path, name: str) -> Path:
@@ -265,9 +265,9 @@ def _checked(folder: Path, name: str) -> Path:
     if not path.exists() or not path.stat().st_size:
         return path
     with _readable(path), closing(_open_unchanged(path)) as connection:
-        found = _schema(connection)
+        schema = _schema(connection)
     # Killed while it was made, it has a part of them.
-    if not found <= _own_schema():
+    if not schema <= _own_schema():
         raise StoreError(
             f"{path}: cannot be used: it is a database of something else; move it away"
         )
