@@ -84,8 +84,8 @@ def print_table(
             if len(own) == 1 and block[0] < left and room - start >= _MIN_TEXT:
                 own[0], *more = _folded(own[0], room - start)
             _print(console, [name, *own], columns, widths, left, row.style)
-            for line in more:
-                _say(console, " " * start + line, row.style)
+            for rest in more:
+                _say(console, " " * start + rest, row.style)
 
 
 def _blocks(figures: list[int], widths: list[int], room: int) -> list[list[int]]:
