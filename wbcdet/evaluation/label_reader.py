@@ -113,12 +113,12 @@ class LabelFolder:
             if size is None:
                 continue
             try:
-                found = self.boxed(source, size, parse(path, size))
+                labelled = self.boxed(source, size, parse(path, size))
             except ValueError as error:
                 self.note("broken-label", source.name, f"{self.below(path)}: {error}")
                 continue
-            if found is not None:
-                fields.append(found)
+            if labelled is not None:
+                fields.append(labelled)
         for key, path in waiting.items():
             if key not in taken:
                 self.note("label-without-picture", self.below(path), "no picture of its name")
@@ -156,8 +156,8 @@ class LabelFolder:
         # Pillow's plugins raise nearly anything on damaged bytes; our own reading says why.
         except Exception:
             try:
-                found = read_field(source, self.settings)
-                return found.width, found.height
+                decoded = read_field(source, self.settings)
+                return decoded.width, decoded.height
             except FieldError as error:
                 self.note("unreadable-picture", source.name, str(error))
                 return None
@@ -179,7 +179,7 @@ class LabelFolder:
         as_given: list[np.ndarray] = []
         types: list[str] = []
         ignored: list[np.ndarray] = []
-        seen: set[tuple[str, tuple[float, ...]]] = set()
+        kept: set[tuple[str, tuple[float, ...]]] = set()
         limits = np.array([*size, *size], float)
         outside = repeats = 0
         for labelled in objects:
@@ -199,10 +199,10 @@ class LabelFolder:
                 )
                 return None
             key = (labelled.name, labelled.box)
-            if key in seen:
+            if key in kept:
                 repeats += 1
                 continue
-            seen.add(key)
+            kept.add(key)
             entry.labels += 1
             outside += bool(np.abs(given - box).max() > _ROUNDING)
             if labelled.ignore or entry.standard in (None, IGNORE):
@@ -278,7 +278,7 @@ def finite(text: str) -> float | None:
 
 
 def _read(source: Source, settings: Settings) -> Pixels:
-    found = read_field(source, settings)
-    if found.width * found.height > settings.max_pixels:
+    picture = read_field(source, settings)
+    if picture.width * picture.height > settings.max_pixels:
         raise FieldError("picture is too large to be evaluated as a whole; label parts of it")
-    return found.read(0, 0, found.width, found.height)
+    return picture.read(0, 0, picture.width, picture.height)

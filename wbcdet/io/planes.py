@@ -102,11 +102,11 @@ def _fields(source: Path | bytes) -> tuple[TiffField, ...]:
     number = count_pictures(source)
     if number == 1:
         return (TiffField(1),)
-    found: list[TiffField] = []
+    fields: list[TiffField] = []
     for place in _places(source, number):
-        best = max(place.pages, key=lambda one: (one.size[0] * one.size[1], one.focus))
-        found.append(TiffField(best.number, tuple(_remarks(place, best))))
-    return tuple(found)
+        best = max(place.pages, key=lambda page: (page.size[0] * page.size[1], page.focus))
+        fields.append(TiffField(best.number, tuple(_remarks(place, best))))
+    return tuple(fields)
 
 
 def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
@@ -114,7 +114,7 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
     until = monotonic() + _PATIENCE_S
     place = _Place()
     for at in range(1, number + 1):
-        page = _look(source, at, axes[at - 1]) if monotonic() < until else None
+        page = _read_page(source, at, axes[at - 1]) if monotonic() < until else None
         if page is None:  # too large, or damaged: reading it says what is wrong
             if place.pages:
                 yield place
@@ -133,7 +133,7 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
         yield place
 
 
-def _look(source: Path | bytes, number: int, axes: str) -> _Page | None:
+def _read_page(source: Path | bytes, number: int, axes: str) -> _Page | None:
     try:
         picture = TiffPicture(source, number, _MAX_PIXELS)
         width, height = picture.width, picture.height
@@ -154,12 +154,12 @@ def _look(source: Path | bytes, number: int, axes: str) -> _Page | None:
     return _Page(number, (width, height), axes, view, focus)
 
 
-def _alike(one: _Page, other: _Page) -> float:
+def _alike(first: _Page, second: _Page) -> float:
     """Correlate two pages; 0 where they would have to be shifted to agree."""
-    a, b = one.view, other.view
-    shapes = [page.size[0] / page.size[1] for page in (one, other)]
+    a, b = first.view, second.view
+    shapes = [page.size[0] / page.size[1] for page in (first, second)]
     if abs(shapes[0] / shapes[1] - 1) > _SHAPE or min(*a.shape, *b.shape) <= 4 * _SEARCHED:
-        return float(one.size == other.size and np.array_equal(a, b))
+        return float(first.size == second.size and np.array_equal(a, b))
     if a.shape != b.shape:
         a = cv2.resize(a, (b.shape[1], b.shape[0]), interpolation=cv2.INTER_AREA)
     if np.array_equal(a, b):
@@ -167,8 +167,8 @@ def _alike(one: _Page, other: _Page) -> float:
     if min(a.std(), b.std()) < 1e-3:
         return 0.0
     inner = np.ascontiguousarray(b[_SEARCHED:-_SEARCHED, _SEARCHED:-_SEARCHED])
-    found = cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (x, y) = cv2.minMaxLoc(found)
+    correlation = cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(correlation)
     return best if max(abs(x - _SEARCHED), abs(y - _SEARCHED)) <= _SHIFT else 0.0
 
 

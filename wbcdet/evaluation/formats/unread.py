@@ -39,7 +39,7 @@ def _xml(text: str) -> str | None:
 
 
 def _table(text: str) -> str | None:
-    columns = [one.strip(" \"'").lower() for one in text.split("\n", 1)[0].split(",")]
+    columns = [name.strip(" \"'").lower() for name in text.split("\n", 1)[0].split(",")]
     if set(_CORNERS) <= set(columns):
         return "a table of boxes"
     return "a table of labels" if {"label", "class"} & set(columns) else None
@@ -56,7 +56,7 @@ def _json(text: str) -> str | None:
         return None
     if first is not document:
         return next((what for keys, what in _LISTS if keys <= first.keys()), None)
-    if any(isinstance(one, dict) and "regions" in one for one in _values(document)):
+    if any(isinstance(value, dict) and "regions" in value for value in _values(document)):
         return "a project of the VGG Image Annotator"
     return next((what for keys, what in _DOCUMENTS if keys <= document.keys()), None)
 
