@@ -196,6 +196,8 @@ class Laboratory:
         self.others = self._maps(kept / f"{digest}-others.pt", prepared, out=out, split="test")
         self.labels = self.own["labels"].numpy()
         self.groups: list[str] = self.own["groups"]
+        #: Of what was learnt last, as much as costs known cells little.
+        self.share = 1.0
         torch.manual_seed(0)
 
     def _maps(
@@ -253,8 +255,8 @@ class Laboratory:
         replay, held = every.split(REPLAY_PART)
         tuned = tune(self.network, self.feature_maps(labels), chosen, replay)  # type: ignore[arg-type]
         own = ("own",) * (labels is not None)
-        share = kept_share(self.network, tuned, held, self.card, own, own)  # type: ignore[arg-type]
-        return averaged(self.network, tuned, share)  # type: ignore[arg-type]
+        self.share = kept_share(self.network, tuned, held, self.card, own, own)  # type: ignore[arg-type]
+        return averaged(self.network, tuned, self.share)  # type: ignore[arg-type]
 
     def right(self, network: Any, which: np.ndarray) -> np.ndarray:
         """Tell whether own cells (indices) are named right; unclassified is wrong for the four."""
@@ -289,6 +291,7 @@ def name_after(lab: Laboratory, size: int, draw: int) -> dict[str, Any] | None:
     return {
         "reviewed": len(chosen),
         "judged": len(rest),
+        "share": lab.share,
         "before": float(before.mean()),
         "after": float(after.mean()),
         "ci": list(of.share(after, np.ones(len(rest), bool))),
