@@ -49,7 +49,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
             objects[_number(annotation.get("image_id"))].append(annotation)
         doubtful = _shared_ids(document["images"])
         known = {_number(image.get("id")) for image in document["images"]}
-        fits = not objects or not known.isdisjoint(objects)
+        unfit = _unfit_ids(known, set(objects))
+        crowds = all(annotation.get("iscrowd") for annotation in document["annotations"])
         for image in document["images"]:
             file = str(image.get("file_name"))
             found = _picture(path, file, by_path, by_name)
@@ -57,9 +58,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
                 reading.note("label-without-picture", f"{reading.below(path)}: {file}", "no file")
                 continue
             number = _number(image.get("id"))
-            if not fits:
-                what = "no annotation of the file has the id of a picture in it"
-                reading.note("broken-label", found.name, what)
+            if unfit is not None:
+                reading.note("broken-label", found.name, unfit)
                 listed[found.name] = found, image, None
                 continue
             if number in doubtful:
@@ -68,7 +68,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
                 reading.note("shared-id", found.name, what)
                 listed[found.name] = found, image, None
                 continue
-            own = _objects(reading, found, objects.pop(number, []), names)
+            own = _objects(reading, found, objects.pop(number, []), names, crowds=crowds)
             before = listed.get(found.name, (found, image, []))[2]
             both = None if own is None or before is None else [*before, *own]
             listed[found.name] = found, image, both
@@ -124,6 +124,19 @@ def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[
     return names
 
 
+def _unfit_ids(pictures: set[str], annotated: set[str]) -> str | None:
+    """Say why annotations are of other pictures, by the ids of both; None where they fit."""
+    if not annotated or annotated <= pictures:
+        return None
+    if pictures.isdisjoint(annotated):
+        return "no annotation of the file has the id of a picture in it"
+    if all(one.isdecimal() for one in pictures | annotated):
+        own, others = {int(one) for one in pictures}, {int(one) for one in annotated}
+        if any({one + step for one in others} <= own for step in (1, -1)):
+            return "its pictures count from 0 and its annotations from 1, or the other way round"
+    return None
+
+
 def _shared_ids(images: list[Entry]) -> dict[str, set[str]]:
     """Return ids that more than one picture has, with the names of these."""
     files: dict[str, set[str]] = defaultdict(set)
@@ -155,8 +168,22 @@ def _picture(
 
 
 def _objects(
-    reading: LabelFolder, source: Source, annotations: list[Entry], names: dict[Any, str]
+    reading: LabelFolder,
+    source: Source,
+    annotations: list[Entry],
+    names: dict[Any, str],
+    *,
+    crowds: bool,
 ) -> list[LabelledObject] | None:
+    """Return the objects of a picture; None, noted, where one is broken.
+
+    Args:
+        reading: takes the notes.
+        source: the picture.
+        annotations: of the picture.
+        names: of the classes, by number.
+        crowds: the file calls all its objects crowds, as some programs do with any mask.
+    """
     objects = []
     for annotation in annotations:
         try:
@@ -166,7 +193,7 @@ def _objects(
             what = f"annotation {annotation.get('id')!r} has no known category or no box"
             reading.note("broken-label", source.name, what)
             return None
-        crowd = bool(annotation.get("iscrowd"))
+        crowd = bool(annotation.get("iscrowd")) and not crowds
         objects.append(LabelledObject(name, box, crowd))
     return objects
 
