@@ -400,7 +400,9 @@ class FieldResult:
             height=height,
             cells=cells,
             failure=None if failure is None else str(failure),
-            weak_scores=tuple(_score("weak_scores", one) for one in data.get("weak_scores") or ()),
+            weak_scores=tuple(
+                _score("weak_scores", score) for score in data.get("weak_scores") or ()
+            ),
             stain=_numbers(data.get("stain")),
             remarks=tuple(map(str, data.get("remarks", ()))),
             region=SlideRegion.from_dict(data["region"]) if "region" in data else None,
@@ -409,8 +411,8 @@ class FieldResult:
 
 def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
     """Count the cells of all results by label of ``ALL_LABELS``, zeros included."""
-    found = Counter(str(cell.label) for result in results for cell in result.cells)
-    return {str(label): found[str(label)] for label in ALL_LABELS}
+    counts = Counter(str(cell.label) for result in results for cell in result.cells)
+    return {str(label): counts[str(label)] for label in ALL_LABELS}
 
 
 def as_label(name: Any) -> CellType | str:

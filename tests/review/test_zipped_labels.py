@@ -102,7 +102,7 @@ def test_names_reach_nothing(tmp_path: Path) -> None:
         with pytest.raises(CorrectedError, match="no JSON or XML") as caught:
             read_corrected(path)
         assert str(caught.value).isprintable() and str(caught.value).startswith(str(path))
-    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == ["back.zip"]
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["back.zip"]
 
 
 def test_a_bomb_is_not_unpacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

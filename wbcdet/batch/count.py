@@ -131,7 +131,7 @@ def count(
         KeyboardInterrupt: stopped by the user; the journal holds what was done.
         OSError: the report cannot be written; the same holds.
     """
-    todo = (one for one in plan.todo if slides is None or slides.wanted(one.name))
+    todo = (source for source in plan.todo if slides is None or slides.wanted(source.name))
     with counting(len(sources), plan.done, plan.cells, quiet) as tick:
         claims = None if slides is None else slides.claims()
         counted = engine.count_fields(todo, draw=job.annotate, dedupe=job.dedupe, claims=claims)
@@ -172,8 +172,8 @@ def _sweep(out: Path) -> None:
 
 def _pictures_in(journal: Journal) -> dict[str, str]:
     """Return the annotated pictures of the fields in the journal."""
-    found = ((name, journal.read(name).get("annotated")) for name in journal)
-    return {name: picture for name, picture in found if isinstance(picture, str)}
+    annotated = ((name, journal.read(name).get("annotated")) for name in journal)
+    return {name: picture for name, picture in annotated if isinstance(picture, str)}
 
 
 def _now() -> str:

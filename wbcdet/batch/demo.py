@@ -111,11 +111,11 @@ def _render(folder: Path, fields: int, seed: int) -> dict[Path, Sequence[SmearCe
     return truth
 
 
-def _match(found: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell, SmearCell]]:
+def _match(cells: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell, SmearCell]]:
     overlaps = sorted(
         (
             (iou(cell.box, real.box), i, j)
-            for i, cell in enumerate(found)
+            for i, cell in enumerate(cells)
             for j, real in enumerate(drawn)
         ),
         reverse=True,
@@ -126,7 +126,7 @@ def _match(found: Sequence[Cell], drawn: Sequence[SmearCell]) -> list[tuple[Cell
         if overlap >= _SAME_CELL and i not in used[0] and j not in used[1]:
             used[0].add(i)
             used[1].add(j)
-            pairs.append((found[i], drawn[j]))
+            pairs.append((cells[i], drawn[j]))
     return pairs
 
 

@@ -142,9 +142,9 @@ class RayEngine:
             under_way[ref] = (worker, number)
 
         while True:
-            self._look()
+            self._start_workers()
             window = max(_MIN_WINDOW, _WINDOW_PER_WORKER * len(self._workers))
-            for worker in [one for one in self._workers.values() if one.ready]:
+            for worker in [candidate for candidate in self._workers.values() if candidate.ready]:
                 while len(worker.fields) < _PER_WORKER:
                     if again:
                         begin(worker, again.pop(0))
@@ -165,7 +165,7 @@ class RayEngine:
             if ended and not given:
                 return
             refs = [*under_way, *self._loading]
-            if not refs or not any(one.ready for one in self._workers.values()):
+            if not refs or not any(worker.ready for worker in self._workers.values()):
                 self._wait_for_worker()
                 continue
             for ref in self._ray.wait(refs, num_returns=1, timeout=_LOOK_S)[0]:
@@ -182,7 +182,7 @@ class RayEngine:
                     # It does its fields one after the other: the first is the one it was at.
                     if worker.fields and worker.fields[0] == number:
                         lost[number] = lost.get(number, 0) + 1
-                    for other in [key for key, one in under_way.items() if one[0] is worker]:
+                    for other in [key for key, task in under_way.items() if task[0] is worker]:
                         again.append(under_way.pop(other)[1])
                     self._workers.pop(worker.actor, None)
                     self._looked = 0.0
@@ -202,7 +202,7 @@ class RayEngine:
                 else:
                     done[number] = answer
 
-    def _look(self) -> None:
+    def _start_workers(self) -> None:
         """Start workers for what the cluster has more of now: at the start, and when nodes come."""
         if time.monotonic() - self._looked < _LOOK_S:
             return
@@ -226,7 +226,7 @@ class RayEngine:
                     f"the Ray cluster has had no free processor for {_NO_WORKER_S:g} s; what is "
                     "done is kept, and the same command goes on from there"
                 )
-            self._look()
+            self._start_workers()
             if not self._loading:
                 time.sleep(0.2)
                 continue

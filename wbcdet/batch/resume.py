@@ -150,15 +150,15 @@ def plan_resume(
             f"{lines} of the journal damaged, their fields counted again: "
             f"{_listed(journal.damaged)}"
         )
-    for what, found in (
+    for what, files in (
         ("changed since, counted again", changed),
         ("could not be read, tried again", failed),
         ("with something missing that is asked for now, counted again", more),
         ("new", new),
         ("gone, left out", gone),
     ):
-        if found:
-            plan.notes.append(f"{_fields(found)} {what}: {_listed(found)}")
+        if files:
+            plan.notes.append(f"{_fields(files)} {what}: {_listed(files)}")
     return plan
 
 

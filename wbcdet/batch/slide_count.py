@@ -41,7 +41,7 @@ def is_named_slide(text: str, *, wanted: bool) -> bool:
         return False
 
 
-def slides_in(found: SearchResult, *, wanted: bool) -> list[Source]:
+def slides_in(search: SearchResult, *, wanted: bool) -> list[Source]:
     """Return the slides among what a search found, each once.
 
     Raises:
@@ -49,7 +49,7 @@ def slides_in(found: SearchResult, *, wanted: bool) -> list[Source]:
     """
     slides: dict[Path, Source] = {}
     others = 0
-    for item in found.fields:
+    for item in search.fields:
         if isinstance(item.path, Path) and is_named_slide(str(item.path), wanted=wanted):
             name = item.name.removesuffix(f"#{item.number}")
             slides.setdefault(item.path, replace(item, name=name, problem=None, number=None))
@@ -116,7 +116,7 @@ class SlideCount:
         self.plans = {slide_of(plan.parts[0].name): plan for plan in plans}
         self._progress = {name: _Progress() for name in self.plans}
         zones = [f"{plan.digest} {name}" for name, plan in self.plans.items()]
-        before = {one[17:]: one[:16] for one in journal.lists.get(_ZONES, ())}
+        before = {entry[17:]: entry[:16] for entry in journal.lists.get(_ZONES, ())}
         for name, plan in self.plans.items():
             if before.get(name, plan.digest) != plan.digest and len(journal):
                 raise ResumeError(

@@ -52,8 +52,8 @@ def finish_slides(
         for slide, plan in slides.plans.items()
     ]
     how = [
-        f"{one.title}: {one.caption} {'; '.join(plan.remarks)}".strip()
-        for one, plan in zip(maps, slides.plans.values(), strict=True)
+        f"{slide_map.title}: {slide_map.caption} {'; '.join(plan.remarks)}".strip()
+        for slide_map, plan in zip(maps, slides.plans.values(), strict=True)
     ]
     extra = ReportAdditions(remarks=how, maps=maps)
     return finish(job, names, journal, options, extra, overlaps)
@@ -76,8 +76,10 @@ def _write_map(
         if (result.file, cell.id) not in shared.duplicate_of and cell.reason != ARTEFACT
     ]
     read = [result for result in results if result.failure is None]
-    area = sum(plan.areas[one.file] for one in read)
-    cores = [(plan.cores[one.file], bool(one.region and one.region.edge)) for one in read]
+    area = sum(plan.areas[result.file] for result in read)
+    cores = [
+        (plan.cores[result.file], bool(result.region and result.region.edge)) for result in read
+    ]
     slide = slide_of(plan.parts[0].name)
     stem = picture_name(slide).removesuffix(".jpg")
     own_folder(job.out, MAPS).mkdir(exist_ok=True)

@@ -145,22 +145,22 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
     if len(slide.levels) == 1 and slide.width * slide.height > 100_000_000:
         remarks.append("slide has no reduced levels: parts of it stood for the map of the smear")
     level = _working_level(slide, um)
-    seen = map_smear(slide, um)
+    smear = map_smear(slide, um)
     polygons = [] if options.zone is None else read_zone(options.zone)
-    covered = seen.zone.astype(float) if options.zone is None else _drawn(polygons, seen)
+    covered = smear.zone.astype(float) if options.zone is None else _drawn(polygons, smear)
     zone = covered > 0
     grid = _grid(slide, level, um)
     least = _MIN_SHARE if options.zone is None else 1e-9
     by = slide.levels[level].downsample
-    chosen = [tile for tile in grid if _share(zone, tile, by, seen.side) >= least]
-    ordered = _track(chosen, seen.direction, slide, by, only=options.track == "battlement")
+    chosen = [tile for tile in grid if _share(zone, tile, by, smear.side) >= least]
+    ordered = _track(chosen, smear.direction, slide, by, only=options.track == "battlement")
     inside_zone = set(chosen)
     tiles = [(tile, False) for tile in ordered]
     if options.edges:
         tiles += [
             (tile, True)
             for tile in grid
-            if tile not in inside_zone and _share(seen.edge, tile, by, seen.side) >= _MIN_SHARE
+            if tile not in inside_zone and _share(smear.edge, tile, by, smear.side) >= _MIN_SHARE
         ]
     if not tiles:
         where = (
@@ -182,11 +182,11 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
         parts.append(replace(source, name=name, problem=None, part=part, number=None))
         left, top, right, bottom = (value * by for value in tile.core)
         cores[name] = (left, top, right, bottom)
-        counted = seen.edge.astype(float) if edge else covered
+        counted = smear.edge.astype(float) if edge else covered
         area = (right - left) * (bottom - top) * (um / 1000) ** 2
-        areas[name] = area * _share(counted, tile, by, seen.side)
+        areas[name] = area * _share(counted, tile, by, smear.side)
     return SlidePlan(
-        source, um, (slide.width, slide.height), seen, zone, options.zone is not None, parts,
+        source, um, (slide.width, slide.height), smear, zone, options.zone is not None, parts,
         cores, areas, tuple(remarks), polygons,
     )  # fmt: skip
 
@@ -202,9 +202,9 @@ def _working_level(slide: Slide, um: float) -> int:
 
 
 def _grid(slide: Slide, level: int, um: float) -> list[Tile]:
-    one = slide.levels[level]
-    overlap = round(OVERLAP_UM / (um * one.downsample))
-    return plan(one.width, one.height, CORE + overlap, overlap)
+    chosen = slide.levels[level]
+    overlap = round(OVERLAP_UM / (um * chosen.downsample))
+    return plan(chosen.width, chosen.height, CORE + overlap, overlap)
 
 
 def _share(mask: Mask | Grid, tile: Tile, by: float, side: float) -> float:
@@ -256,8 +256,8 @@ def _track(
         else:
             end = own[-1] if up else own[0]
             track.append(int(end))
-            rest += [int(one) for one in own if one != end]
-    return [tiles[one] for one in (track if only else [*track, *rest])]
+            rest += [int(index) for index in own if index != end]
+    return [tiles[index] for index in (track if only else [*track, *rest])]
 
 
 def read_zone(path: Path) -> list[list[list[list[float]]]]:
@@ -295,38 +295,38 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
 
 def _geometries(document: Any) -> Iterator[JsonObject]:
     if isinstance(document, list):  # as QuPath writes several objects
-        for one in document:
-            yield from _geometries(one)
+        for item in document:
+            yield from _geometries(item)
         return
     kind = document["type"]
     if kind == "FeatureCollection":
-        for one in document["features"]:
-            yield from _geometries(one)
+        for item in document["features"]:
+            yield from _geometries(item)
     elif kind == "Feature":
         yield from _geometries(document["geometry"])
     elif kind == "GeometryCollection":
-        for one in document["geometries"]:
-            yield from _geometries(one)
+        for item in document["geometries"]:
+            yield from _geometries(item)
     else:
         yield document
 
 
-def _drawn(polygons: list[list[list[list[float]]]], seen: SmearMap) -> Grid:
+def _drawn(polygons: list[list[list[list[float]]]], smear: SmearMap) -> Grid:
     """Return how much of each square lies in a drawn zone; a square that it touches more than
     nothing."""
     fine = 8
-    rows, columns = seen.kind.shape
+    rows, columns = smear.kind.shape
     filled = np.zeros((rows * fine, columns * fine), np.uint8)
     touched = np.zeros_like(filled)
     for rings in polygons:
-        one = np.zeros_like(filled)
+        zone = np.zeros_like(filled)
         outlines = [
-            np.clip(np.round(np.asarray(ring) * fine / seen.side), -1e6, 1e6).astype(np.int32)
+            np.clip(np.round(np.asarray(ring) * fine / smear.side), -1e6, 1e6).astype(np.int32)
             for ring in rings
             if len(ring) > 2
         ]
-        cv2.fillPoly(one, outlines, 1)
-        filled |= one
+        cv2.fillPoly(zone, outlines, 1)
+        filled |= zone
         cv2.polylines(touched, outlines, True, 1)
     squares = (rows, fine, columns, fine)
     share = filled.reshape(squares).mean((1, 3))

@@ -34,11 +34,13 @@ def print_summary(
     """
     read = [result for result in results if result.failure is None]
     failed = [result for result in results if result.failure is not None]
-    own = sorted({str(c.label) for one in read for c in one.cells} - set(map(str, ALL_LABELS)))
+    own = sorted(
+        {str(c.label) for result in read for c in result.cells} - set(map(str, ALL_LABELS))
+    )
     labels = (*map(str, LABELS), *own)
     rows = [
-        Row((one_line(one.file), *_figures([one], labels, shares=len(read) == 1)))
-        for one in read[:_MAX_ROWS]
+        Row((one_line(result.file), *_figures([result], labels, shares=len(read) == 1)))
+        for result in read[:_MAX_ROWS]
     ]
     if len(read) > _MAX_ROWS:
         rows.append(Row((f"… and {len(read) - _MAX_ROWS} more in fields.csv",)))
@@ -47,7 +49,11 @@ def print_summary(
     print_table(console, ("field", "cells", *labels, "un-\nclassified"), rows)
     for line, style in [*_reasons(read), *_notes(read, slides)]:
         console.print(line, style=style, markup=False, highlight=False, soft_wrap=True)
-    notes = [f"note: {one_line(one.file)}: {'; '.join(one.remarks)}" for one in read if one.remarks]
+    notes = [
+        f"note: {one_line(result.file)}: {'; '.join(result.remarks)}"
+        for result in read
+        if result.remarks
+    ]
     print_some(console, notes, "yellow")
     failures = [f"not read: {one_line(result.file)}: {result.failure}" for result in failed]
     print_some(console, failures, "red")
@@ -61,15 +67,15 @@ def print_summary(
 
 def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
     """Return why cells are unclassified, a line a reason, each with its style."""
-    found = differential_of(cell for result in results for cell in result.cells)
+    differential = differential_of(cell for result in results for cell in result.cells)
     lines = []
-    for share in found.reasons():
+    for share in differential.reasons():
         of = "no white cells" if share.percent is None else f"{share.percent:.1f} %"
         mark = " ◄ look at each" if share.flag else ""
         text = f"  unclassified, {share.label}: {share.count} ({of}){mark}"
         lines.append((text, "bold yellow" if share.flag else ""))
     if lines:
-        lines.append((f"  (% of all {found.white_cells} white cells)", ""))
+        lines.append((f"  (% of all {differential.white_cells} white cells)", ""))
     return lines
 
 

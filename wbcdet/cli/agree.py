@@ -63,23 +63,23 @@ def agree(
     try:
         if group_by is not None:
             check_grouping(group_by)
-        found = compare(
+        agreement = compare(
             read_machine_counts(ours, group_by), read_manual(manual, group_by), group_by
         )
     except (TableError, GroupingError) as error:
         stop(str(error))
     if out is not None:
         names = [path.resolve().name for path in (ours, manual)]
-        writing(out, lambda: _write(found, out, *names))
+        writing(out, lambda: _write(agreement, out, *names))
 
-    print_agreement(terminal(), found)
+    print_agreement(terminal(), agreement)
     if out is not None:
         typer.echo(
             f"Files in {out}: agreement.html, agreement.csv, agreement_groups.csv, agreement.json"
         )
 
 
-def _write(found: Agreement, out: Path, ours: str, manual: str) -> None:
+def _write(agreement: Agreement, out: Path, ours: str, manual: str) -> None:
     from wbcdet.evaluation.agreement.output import (
         CLASS_COLUMNS,
         GROUP_COLUMNS,
@@ -93,8 +93,10 @@ def _write(found: Agreement, out: Path, ours: str, manual: str) -> None:
 
     with Output(out, "agree", replaces=True) as output:
         folder = output.folder
-        atomic_write(folder / "agreement.csv", csv_bytes(CLASS_COLUMNS, class_rows(found)))
-        atomic_write(folder / "agreement_groups.csv", csv_bytes(GROUP_COLUMNS, group_rows(found)))
-        atomic_write(folder / "agreement.json", to_json(found, ours, manual).encode())
-        atomic_write(folder / "agreement.html", render(found, ours, manual).encode())
+        atomic_write(folder / "agreement.csv", csv_bytes(CLASS_COLUMNS, class_rows(agreement)))
+        atomic_write(
+            folder / "agreement_groups.csv", csv_bytes(GROUP_COLUMNS, group_rows(agreement))
+        )
+        atomic_write(folder / "agreement.json", to_json(agreement, ours, manual).encode())
+        atomic_write(folder / "agreement.html", render(agreement, ours, manual).encode())
         output.finish()

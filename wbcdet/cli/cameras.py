@@ -11,16 +11,16 @@ def cameras() -> None:
     from wbcdet.stream.sources.open import find_cameras
     from wbcdet.utils.tables import Row, print_table, terminal
 
-    found = find_cameras()
-    usable = [one for one in found if not one.problem]
+    available = find_cameras()
+    usable = [camera for camera in available if not camera.problem]
     if usable:
-        rows = [Row((one.source, one.what)) for one in usable]
+        rows = [Row((camera.source, camera.what)) for camera in usable]
         print_table(terminal(), ("source", "what"), rows, left=2)
-    for one in found:
-        if one.problem:
-            print(f"Not here: {one.source} ({one.what}): {one.problem}")
-    if not any(one.source.isdecimal() for one in found):
+    for camera in available:
+        if camera.problem:
+            print(f"Not here: {camera.source} ({camera.what}): {camera.problem}")
+    if not any(camera.source.isdecimal() for camera in available):
         print("No USB camera found: is it plugged in, and may you read it (/dev/video* on Linux)?")
     print("Always: a video file, a folder, an rtsp:// or http:// address.")
-    if any(one.source == "mm:demo" for one in usable):
+    if any(camera.source == "mm:demo" for camera in usable):
         print("No camera at hand? wbcdet stream mm:demo")

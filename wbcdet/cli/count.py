@@ -170,14 +170,14 @@ def count(
     asked = SlideOptions(um_per_px, zone, track, edges, target)
     try:
         writing(out, lambda: check_output(out, "count"))
-        found, slides = _search(sources, out, asked, quiet=quiet)
+        searched, slides = _search(sources, out, asked, quiet=quiet)
         if slides is not None:
             options = _slide_options(options, slides, asked)
             fields, no_annotate, dedupe = slides.sources, True, False
         else:
-            fields = found.fields
+            fields = searched.fields
         job = Job(
-            tuple(found.roots),
+            tuple(searched.roots),
             out,
             annotate=not no_annotate,
             dedupe=dedupe,
@@ -251,14 +251,14 @@ def _search(
     wanted = asked.um_per_px is not None or asked.zone is not None
     named = [source for source in sources if is_named_slide(source, wanted=wanted)]
     rest = [source for source in sources if source not in named]
-    found = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else SearchResult()
-    for one in named:
-        item, root = as_slide(one)
-        found.fields.append(item)
-        found.roots.append(root)
-    found.roots = list(dict.fromkeys(found.roots))
+    searched = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else SearchResult()
+    for slide in named:
+        item, root = as_slide(slide)
+        searched.fields.append(item)
+        searched.roots.append(root)
+    searched.roots = list(dict.fromkeys(searched.roots))
     try:
-        slides = slides_in(found, wanted=wanted)
+        slides = slides_in(searched, wanted=wanted)
     except MixedError as error:
         stop(str(error))
     if not slides:
@@ -268,9 +268,9 @@ def _search(
 
             stop("--zone, --track, --edges and --um-per-px are of slides, and none was found"
                  + ("" if has_extra() else f"; {MISSING}"))  # fmt: skip
-        if problem := found.problem():
+        if problem := searched.problem():
             stop(problem)
-        return found, None
+        return searched, None
     from wbcdet.io.errors import FieldError
 
     try:
@@ -283,7 +283,7 @@ def _search(
     for plan in count.plans.values() if not quiet else []:
         for line in plan.said():
             print(f"wbcdet: {plan.source.name}: {line}", file=sys.stderr)
-    return found, count
+    return searched, count
 
 
 def _slide_options(options: CountOptions, slides: SlideCount, asked: SlideOptions) -> CountOptions:

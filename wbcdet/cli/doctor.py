@@ -18,8 +18,8 @@ def doctor() -> None:
     """
     from wbcdet.inference.diagnosis import diagnose
 
-    found = diagnose()
-    for line in found.lines():
+    findings = diagnose()
+    for line in findings.lines():
         print(line)
-    if not found.sound:
+    if not findings.sound:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -151,9 +151,9 @@ def _run(
 
     interrupted = False
     try:
-        for one in lists:
-            with progress(one.title, one.size, quiet) as tick:
-                output.results += evaluate_list(one, analyzer, tick, errors)
+        for labelled in lists:
+            with progress(labelled.title, labelled.size, quiet) as tick:
+                output.results += evaluate_list(labelled, analyzer, tick, errors)
     except KeyboardInterrupt:
         interrupted = True
         if not output.results:

@@ -140,7 +140,7 @@ def export(
         stop(f"{report}: no field in it could be read, so there is nothing to export")
     problems = writing(target, lambda: _write(results, writer, to, target, place))
     if without:
-        kinds = " and ".join(dict.fromkeys(one.value for one in without))
+        kinds = " and ".join(dict.fromkeys(kind.value for kind in without))
         typer.echo(f"Without {kinds}: {left_out} cell{'s' * (left_out != 1)} left out.")
     for problem in problems[:_MAX_NAMED]:
         typer.echo(f"wbcdet: picture left out: {' '.join(problem.split())}", err=True)
@@ -168,7 +168,7 @@ def _without(
         replace(result, cells=tuple(cell for cell in result.cells if stays(cell)))
         for result in results
     ]
-    before, after = (sum(len(one.cells) for one in some) for some in (results, kept))
+    before, after = (sum(len(result.cells) for result in some) for some in (results, kept))
     return kept, before - after
 
 

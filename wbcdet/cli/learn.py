@@ -176,27 +176,27 @@ def _learn(
             check_name(name)
             shipped = load_shipped("detector"), load_shipped("classifier")
             sessions = _sessions(reports, pictures, closing)
-            found, fields = read_reviewed(sessions), read_reviewed_fields(sessions)
-            no_names = check_cells(found) if only != "finding" else "left out by --only"
+            reviewed, fields = read_reviewed(sessions), read_reviewed_fields(sessions)
+            no_names = check_cells(reviewed) if only != "finding" else "left out by --only"
             no_finding = check_fields(fields) if only != "names" else "left out by --only"
             if no_names and no_finding:
                 asked = (no_names, no_finding) if only is None else (no_names,)
                 stop(no_finding if only == "finding" else "; for the detector: ".join(asked))
             if out is None:
-                _check_learned_reports(found)
+                _check_learned_reports(reviewed)
             else:
                 check_output(out, "learn")  # before the minutes of learning
-            _say_data(found, fields, shipped, no_names, no_finding, quiet=quiet)
-            fingerprint = data_fingerprint(found, fields)
+            _say_data(reviewed, fields, shipped, no_names, no_finding, quiet=quiet)
+            fingerprint = data_fingerprint(reviewed, fields)
             kept = Kept(fingerprint, *(model.sha256 for model in shipped))
-            names = None if no_names else _learn_names(shipped[1], found, kept, quiet=quiet)
+            names = None if no_names else _learn_names(shipped[1], reviewed, kept, quiet=quiet)
             finding = None if no_finding else _learn_finding(shipped[0], fields, kept, quiet=quiet)
             if names is None and finding is None:
                 print("Not installed: nothing has become better.")
                 sys.stdout.flush()
                 kept.done()
                 raise typer.Exit(EXIT_SOME_FAILED)
-            given = (name, shipped, found, fingerprint, names, finding)
+            given = (name, shipped, reviewed, fingerprint, names, finding)
             _keep(given, sessions, out, quiet=quiet)
             kept.done()
         except (TrainingError, WeightsError, InstallError, OutputError, LockedError) as error:
@@ -204,12 +204,12 @@ def _learn(
 
 
 def _learn_names(
-    model: Model, found: Reviewed, kept: Kept, *, quiet: bool
+    model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool
 ) -> LearnedClassifier | None:
     """Return the classifier where it is better; say how it was judged."""
     from wbcdet.training.finetune.run import learn_names
 
-    learned = learn_names(model, found, kept, quiet=quiet)
+    learned = learn_names(model, reviewed, kept, quiet=quiet)
     _print_names(learned)
     return learned if _said(learned.judgement, "names") else None
 
@@ -243,13 +243,13 @@ def _said(judgement: Judgement | DetectorJudgement, what: str) -> bool:
     return judgement.better
 
 
-def _check_learned_reports(found: Reviewed) -> None:
+def _check_learned_reports(reviewed: Reviewed) -> None:
     """Check that nothing learnt gets lost. Learning starts at the shipped models each time: the
     reports that those in use were learnt from must be given again, or the user restores the shipped
     ones first."""
     from wbcdet.training.finetune.install import learned_reports
 
-    lost = [name for sha, name in learned_reports().items() if sha not in found.reports]
+    lost = [name for sha, name in learned_reports().items() if sha not in reviewed.reports]
     if lost:
         stop(
             "the models in use have also learnt from other reports (or other counts of the "
@@ -298,7 +298,7 @@ def _sessions(reports: list[Path], pictures: Path | None, closing: ExitStack) ->
 
 
 def _say_data(
-    found: Reviewed,
+    reviewed: Reviewed,
     fields: ReviewedFields,
     shipped: tuple[Model, Model],
     no_names: str | None,
@@ -310,32 +310,32 @@ def _say_data(
     from wbcdet.training.finetune.reviewed_cells import MAX_CELLS, MIN_OWN
     from wbcdet.training.finetune.run import FEW_CELLS
 
-    for line in found.missing[:_MAX_NAMED]:
+    for line in reviewed.missing[:_MAX_NAMED]:
         typer.echo(f"wbcdet: left out: {line}", err=True)
-    if len(found.missing) > _MAX_NAMED:
-        more = len(found.missing) - _MAX_NAMED
+    if len(reviewed.missing) > _MAX_NAMED:
+        more = len(reviewed.missing) - _MAX_NAMED
         typer.echo(f"wbcdet: and {more} more fields left out", err=True)
     if quiet:
         return
-    counts = found.by_class()
+    counts = reviewed.by_class()
     if no_names is None:
         listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        number = f"{len(found.cells)} reviewed cells"
-        if found.offered > MAX_CELLS:
-            number = f"{len(found.cells)} of {found.offered} reviewed cells, drawn by chance"
+        number = f"{len(reviewed.cells)} reviewed cells"
+        if reviewed.offered > MAX_CELLS:
+            number = f"{len(reviewed.cells)} of {reviewed.offered} reviewed cells, drawn by chance"
         print(f"Learning from {number} ({listed}), starting at {shipped[1].name}.")
-        if found.own_labels:
-            print(f"New labels: {', '.join(found.own_labels)}.")
+        if reviewed.own_labels:
+            print(f"New labels: {', '.join(reviewed.own_labels)}.")
         four = list(counts)[:4]
-        if few := [f"{counts[one]} {one}" for one in four if 0 < counts[one] < FEW_CELLS]:
+        if few := [f"{counts[label]} {label}" for label in four if 0 < counts[label] < FEW_CELLS]:
             print(f"Few cells, of which little is learnt: {', '.join(few)}; {FEW_CELLS} or more "
                   "are better.")  # fmt: skip
-        if none := [one for one in four if not counts[one]]:
+        if none := [label for label in four if not counts[label]]:
             print(f"No cell of these, which stay as they are: {', '.join(none)}.")
     else:
         print(f"Names are not learnt: {no_names}.")
-    if found.unknown:
-        others = ", ".join(f"{count} {label}" for label, count in found.unknown.most_common())
+    if reviewed.unknown:
+        others = ", ".join(f"{count} {label}" for label, count in reviewed.unknown.most_common())
         print(f"Not learnt: {others}; a label of your own needs {MIN_OWN} cells.")
     if no_finding is None:
         print(
@@ -357,7 +357,7 @@ def _print_names(learned: LearnedClassifier) -> None:
         for row in table_rows(learned.judgement)
     ]
     print_table(terminal(), heads, rows)
-    before, after = (100 * one for one in learned.others)
+    before, after = (100 * share for share in learned.others)
     print(
         "On held-back fields (cross-validation); a type that is no label is right when it is left "
         f"unclassified. Cells of other laboratories (replay set): {before:.1f} % right before, "

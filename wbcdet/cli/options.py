@@ -183,15 +183,15 @@ def as_command(function: Callable[..., Any]) -> Callable[..., Any]:
     signature = inspect.signature(function)
     groups: dict[str, SettingsOptions] = {}
     parameters: list[inspect.Parameter] = []
-    for one in signature.parameters.values():
-        given = getattr(hints[one.name], "__metadata__", ())
+    for declared in signature.parameters.values():
+        given = getattr(hints[declared.name], "__metadata__", ())
         group = next((item for item in given if isinstance(item, SettingsOptions)), None)
         if group is None:
-            parameters.append(one.replace(annotation=hints[one.name]))
+            parameters.append(declared.replace(annotation=hints[declared.name]))
         else:
-            groups[one.name] = group
+            groups[declared.name] = group
             parameters += [
-                inspect.Parameter(name, one.kind, default=default, annotation=annotation)
+                inspect.Parameter(name, declared.kind, default=default, annotation=annotation)
                 for name, annotation, default in group.options
             ]
     parameters.append(
@@ -286,12 +286,12 @@ def search_fields(
     """
     from wbcdet.io.discover import search
 
-    found = search(sources, exclude=[out])
-    if not may_be_slides and (problem := found.problem()):
+    searched = search(sources, exclude=[out])
+    if not may_be_slides and (problem := searched.problem()):
         stop(problem)
-    if not quiet and (passed := found.passed.line()):
+    if not quiet and (passed := searched.passed.line()):
         print(f"wbcdet: {passed}", file=sys.stderr)
-    return found
+    return searched
 
 
 def load_analyzer(settings: Settings, *, weights: Path | None = None, threads: int = 1) -> Analyzer:

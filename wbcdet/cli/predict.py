@@ -59,14 +59,14 @@ def predict(
 
     writing(out, lambda: check_output(out, "predict"))
     models = begin_loading(settings, weights=weights)
-    found = search_fields(sources, out, quiet=quiet)
+    searched = search_fields(sources, out, quiet=quiet)
 
     def work() -> Run:
         from wbcdet.batch.predict import run
         from wbcdet.results.writer import Report
 
-        with Report(out, annotate=not no_annotate, roots=found.roots) as report:
-            return run(found.fields, report, models(), quiet=quiet)
+        with Report(out, annotate=not no_annotate, roots=searched.roots) as report:
+            return run(searched.fields, report, models(), quiet=quiet)
 
     done = writing(out, work)
     finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)

@@ -247,29 +247,32 @@ def _agreement(session: Session) -> None:
     from wbcdet.review.decision_store import StoreError
 
     try:
-        found = session.readers()
+        agreement = session.readers()
     except (StoreError, OSError) as error:
         stop(str(error))
-    if found.share is None:
+    if agreement.share is None:
         stop(
             f"{session.folder}: no cell has been decided on by both readers yet; the second one "
             "reads with --second"
         )
-    share, low, high = (100 * value for value in found.share)
+    share, low, high = (100 * value for value in agreement.share)
     print(
-        f"{len(found.cells)} cells read by both: {found.same} called the same, {share:.1f} % "
-        f"(95 % interval {low:.1f} to {high:.1f})"
+        f"{len(agreement.cells)} cells read by both: {agreement.same} called the same, "
+        f"{share:.1f} % (95 % interval {low:.1f} to {high:.1f})"
     )
-    if found.kappa is None:
+    if agreement.kappa is None:
         print("kappa is not defined: both always say the same one thing")
     else:
         print(
-            f"Cohen's kappa {found.kappa.value:.3f} "
-            f"(95 % interval {found.kappa.low:.3f} to {found.kappa.high:.3f})"
+            f"Cohen's kappa {agreement.kappa.value:.3f} "
+            f"(95 % interval {agreement.kappa.low:.3f} to {agreement.kappa.high:.3f})"
         )
-    print(f"read by the first alone {found.only_first}, by the second alone {found.only_second}")
-    for one, count in found.confused():
-        print(f"  {count:5} {one[0]} / {one[1]} (first / second)")
+    print(
+        f"read by the first alone {agreement.only_first}, "
+        f"by the second alone {agreement.only_second}"
+    )
+    for names, count in agreement.confused():
+        print(f"  {count:5} {names[0]} / {names[1]} (first / second)")
 
 
 def _user() -> str:

@@ -114,7 +114,7 @@ def serve(
         listening = listen(host, port)
     except (TokenError, ListenError) as error:
         stop(str(error))
-    allowed = Allowed(tuple(allow_url or ()), tuple(one.resolve() for one in allow_path or ()))
+    allowed = Allowed(tuple(allow_url or ()), tuple(path.resolve() for path in allow_path or ()))
     limits = Limits(round(max_mb * 1e6), max_batch, allowed)
     analyzer = load_analyzer(settings, weights=weights)
     number = workers or analyzer.at_once

@@ -43,14 +43,14 @@ def identifiers(
     from wbcdet.differential.identifiers import Identifiers, read_identifiers
 
     try:
-        one = Identifiers(patient.strip(), order.strip(), slide.strip())
-        if one and (several or ids is not None):
+        given = Identifiers(patient.strip(), order.strip(), slide.strip())
+        if given and (several or ids is not None):
             stop("--patient, --order and --slide are of one slide; name several with --ids FILE")
         if ids is not None:
             return read_identifiers(ids)
     except (TableError, ValueError) as error:
         stop(str(error))
-    return {only: one} if one else {}
+    return {only: given} if given else {}
 
 
 def check_browser() -> None:

@@ -130,10 +130,10 @@ def load_cells(
                 continue
             rng = np.random.default_rng(number)
             chosen = []
-            for one in _choose(boxes.get(row["field"], []), row, artefacts, rng):
-                if met[lab, one[1]] % steps.get((lab, one[1]), 1) == 0:
-                    chosen.append(one)
-                met[lab, one[1]] += 1
+            for cell in _choose(boxes.get(row["field"], []), row, artefacts, rng):
+                if met[lab, cell[1]] % steps.get((lab, cell[1]), 1) == 0:
+                    chosen.append(cell)
+                met[lab, cell[1]] += 1
             if not chosen:
                 continue
             image = cv2.imread(str(prepared / "fields" / row["field"]))

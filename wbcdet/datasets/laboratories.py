@@ -82,13 +82,13 @@ def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
 
     All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
     """
-    found: dict[str, list[LabBox]] = defaultdict(list)
+    boxes: dict[str, list[LabBox]] = defaultdict(list)
     with (datasets_folder() / "test_unboxed.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             if row["laboratory"] == laboratory:
                 x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-                found[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
-    return found
+                boxes[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
+    return boxes
 
 
 def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
@@ -114,7 +114,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
             continue
         record = _blank(row)
         types = row["cell_types"].split("+")
-        found = []
+        objects = []
         for item in ET.fromstring(archive.read(annotation)).iter("object"):
             corner = item.find("bndbox")
             assert corner is not None
@@ -123,12 +123,12 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
             )
             if min(x1 - x0, y1 - y0) < 4:  # fields 00338 and 00343 carry one-pixel boxes
                 continue
-            found.append(((x0, y0, x1, y1), kinds[item.findtext("name", "")]))
-        white = sum(kind == "wbc" for _, kind in found)
+            objects.append(((x0, y0, x1, y1), kinds[item.findtext("name", "")]))
+        white = sum(kind == "wbc" for _, kind in objects)
         same = types[0] if len(set(types)) == 1 and len(types) == white else ""
         verdict = retyped.get((row["file"], None))
         record.boxes = [
-            _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in found
+            _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in objects
         ]
         record.boxes += unboxed[row["file"]]
         yield record
@@ -145,12 +145,12 @@ def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]
         record = _blank(row)
         height, width = archive.read_image(row["file"]).shape[:2]
         text = archive.read(row["file"].replace("/images/", "/labels/")[:-4] + ".txt").decode()
-        seen: set[str] = set()
+        lines: set[str] = set()
         for line, content in enumerate(text.splitlines()):
             parts = content.split()
-            if not parts or content in seen:
+            if not parts or content in lines:
                 continue
-            seen.add(content)
+            lines.add(content)
             cx, cy, w, h = (float(v) for v in parts[1:5])
             box = (
                 (cx - w / 2) * width,
@@ -260,22 +260,22 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         image = archive.read_image(row["file"])
         # A class is said of the cell in the middle of a sub-image, or of a field's only cell; the
         # neighbours that masks show too are of any type.
-        found: list[tuple[tuple[int, int, int, int], str]] = []
+        outlines: list[tuple[tuple[int, int, int, int], str]] = []
         for sub in sorted(sub_images[folder, stem]):
             x, y, _ = place_sub_image(image, archive.read_image(sub))
             mask = archive.read_image(sub.replace("/images/", "/masks/")[:-4] + ".png")[..., 0]
             for a, b, c, d in _components(mask, 100):
                 middle = a <= SUB_IMAGE_SIDE / 2 <= c and b <= SUB_IMAGE_SIDE / 2 <= d
                 box = (x + 2 * a, y + 2 * b, x + 2 * c, y + 2 * d)
-                found.append((box, row["cell_types"] if middle else ""))
+                outlines.append((box, row["cell_types"] if middle else ""))
         masks = re.compile(rf"original-images/{folder}/{re.escape(stem)}(\(\d\)|_\d)?\.png")
         for name in sorted(filter(masks.fullmatch, names)):
             mask = archive.read_image(name)[..., 0]
             if mask.shape == image.shape[:2]:
-                found += [(box, "") for box in _components(mask, 400)]
+                outlines += [(box, "") for box in _components(mask, 400)]
         # The same cell stands in its sub-image's mask and in the field's: the named one stays.
         kept: list[tuple[tuple[int, int, int, int], str]] = []
-        for box, cell_type in sorted(found, key=lambda item: item[1] == ""):
+        for box, cell_type in sorted(outlines, key=lambda item: item[1] == ""):
             if min(box[2] - box[0], box[3] - box[1]) >= 20 and not any(
                 part_of_smaller(box, other) > 0.5 for other, _ in kept
             ):
@@ -301,15 +301,15 @@ def read_segmentation(archive: Archive, rows: list[dict[str, str]]) -> Iterator[
 
 def _yolo_boxes(text: str, width: int, height: int) -> list[tuple[str, Box]]:
     """Return class numbers and corners in pixels of the lines of a YOLO label file."""
-    found = []
+    boxes = []
     for line in text.splitlines():
         parts = line.split()
         if parts:
             cx, cy, w, h = (float(v) for v in parts[1:5])
             x, y = (cx - w / 2) * width, (cy - h / 2) * height
             box = (x, y, (cx + w / 2) * width, (cy + h / 2) * height)
-            found.append((parts[0], box))
-    return found
+            boxes.append((parts[0], box))
+    return boxes
 
 
 def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
@@ -377,12 +377,12 @@ def _stained_middle(image: np.ndarray) -> tuple[float, float, float, float] | No
     level, mask = cv2.threshold(violet.astype(np.uint8), 0, 255, cv2.THRESH_OTSU)
     if level < 4:
         return None
-    found = _components(mask, 60)
-    if not found:
+    components = _components(mask, 60)
+    if not components:
         return None
     middle = np.array([width, height]) / 2
     x0, y0, x1, y1 = min(
-        found,
+        components,
         key=lambda b: float(np.hypot(*((np.array(b[:2]) + np.array(b[2:])) / 2 - middle))),
     )
     return float(x0), float(y0), float(x1), float(y1)

@@ -118,19 +118,19 @@ def number(text: str, point: str = "") -> float | None:
 
 def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
     """Tell the decimal sign of a table; empty where nothing tells, or both occur."""
-    found, grouped = set(), set()
+    points, grouped = set(), set()
     for cell in cells:
         text = cell.removesuffix("%").strip()
         for sign, other in (".,", ",."):
-            one, many = _GROUPED[sign], rf"\d{{1,3}}(\{sign}\d{{3}}){{2,}}"
-            if re.fullmatch(rf"{one}\{other}\d+|{many}", text):
-                found.add(other)  # 1.000,5 and 1.000.000
-            elif re.fullmatch(one, text):
+            single, many = _GROUPED[sign], rf"\d{{1,3}}(\{sign}\d{{3}}){{2,}}"
+            if re.fullmatch(rf"{single}\{other}\d+|{many}", text):
+                points.add(other)  # 1.000,5 and 1.000.000
+            elif re.fullmatch(single, text):
                 grouped.add(other)  # 1.000: a thousand, or one with three decimals
             elif re.fullmatch(rf"[+-]?\d+\{sign}\d+", text):
-                found.add(sign)
-    if found:
-        return found.pop() if len(found) == 1 else ""
+                points.add(sign)
+    if points:
+        return points.pop() if len(points) == 1 else ""
     # Where a comma separates columns, a number with one is a thousand; where a semicolon does, as
     # in the countries that write decimals with a comma, one with a point is.
     likely = {",": ".", ";": ","}.get(delimiter, "")

@@ -174,14 +174,14 @@ class Differential:
     def alarm(self) -> str | None:
         """Return one plain line where a reason of which a single cell matters was counted, else
         None."""
-        found = [
+        alarming = [
             f"{reason.count} {_(reason.label)}"
             for reason in self.reasons()
             if reason.flag == PRESENT
         ]
-        if not found:
+        if not alarming:
             return None
-        said = _("{found}: look at each of these cells first", found=", ".join(found))
+        said = _("{found}: look at each of these cells first", found=", ".join(alarming))
         return f"{self.group}: {said}"
 
     def warning(self) -> str | None:
@@ -303,7 +303,9 @@ class _Tally:
         return Differential(
             group=group,
             counts={label: self.labels[label] for label in (*own, *others)},
-            unclassified=dict(sorted(self.reasons.items(), key=lambda one: (-one[1], one[0]))),
+            unclassified=dict(
+                sorted(self.reasons.items(), key=lambda reason: (-reason[1], reason[0]))
+            ),
             artefacts=self.labels[ARTEFACT],
             edge=self.edge,
             edge_left_out=exclude_edge,

@@ -41,8 +41,8 @@ def group_of(name: str, by: str) -> str:
         parent = PurePosixPath(name).parent.as_posix()
         return NO_GROUP if parent in (".", "/") else parent
     pattern, capture = _compile(by)
-    found = pattern.search(name)
-    return (found.group(capture) if found else None) or NO_GROUP
+    match = pattern.search(name)
+    return (match.group(capture) if match else None) or NO_GROUP
 
 
 def check_grouping(by: str) -> None:

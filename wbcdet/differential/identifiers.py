@@ -56,13 +56,15 @@ def read_identifiers(path: str | Path) -> Mapping[str, Identifiers]:
         raise TableError(
             f"{table.path}: the header must name group and one or more of {', '.join(IDENTIFIERS)}"
         )
-    found: dict[str, Identifiers] = {}
+    identifiers: dict[str, Identifiers] = {}
     for line, cells in table.rows:
         row = dict(zip(header, cells, strict=True))
-        if row["group"] in found:
+        if row["group"] in identifiers:
             raise TableError(f"{table.path}: line {line}: {row['group']!r} stands twice")
         try:
-            found[row["group"]] = Identifiers(**{name: row.get(name, "") for name in IDENTIFIERS})
+            identifiers[row["group"]] = Identifiers(
+                **{name: row.get(name, "") for name in IDENTIFIERS}
+            )
         except ValueError as error:
             raise TableError(f"{table.path}: line {line}: {error}") from error
-    return found
+    return identifiers

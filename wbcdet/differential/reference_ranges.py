@@ -50,10 +50,10 @@ def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
     ranges: dict[str, ReferenceRange] = {}
     for line, cells in table.rows:
         row = dict(zip(header, cells, strict=True))
-        label, one = _range(table, line, row)
+        label, reference = _range(table, line, row)
         if label in ranges:
             raise TableError(f"{table.path}: line {line}: there is a second range for {label}")
-        ranges[label] = one
+        ranges[label] = reference
     return ranges
 
 

@@ -34,17 +34,17 @@ class SlideSummary:
 
     def to_dict(self) -> dict[str, object]:
         """Return the slide as it stands in ``results.json``."""
-        one = self.differential
+        differential = self.differential
         return {
-            "group": one.group,
-            "fields": one.fields,
-            "not_read": one.not_read,
+            "group": differential.group,
+            "fields": differential.fields,
+            "not_read": differential.not_read,
             "without_cell": list(self.empty),
-            "classified": one.classified,
-            "white_cells": one.white_cells,
+            "classified": differential.classified,
+            "white_cells": differential.white_cells,
             "differential": [
                 {name: value for name, value in row.items() if name not in ("group", "classified")}
-                for row in one.rows()
+                for row in differential.rows()
             ],
             "ground": self.ground.to_dict(),
         }
@@ -73,9 +73,11 @@ def summarise(
     groups = folders if by else {ALL: list(results)}
     return [
         SlideSummary(
-            found, empty_fields(groups[found.group]), compare(groups[found.group], reference)
+            differential,
+            empty_fields(groups[differential.group]),
+            compare(groups[differential.group], reference),
         )
-        for found in differentials(results, by=by)
+        for differential in differentials(results, by=by)
     ]
 
 

@@ -59,8 +59,8 @@ def _hits(iou: np.ndarray, least: float) -> np.ndarray:
 
 def _mean_precision(hits: np.ndarray, cells: int) -> float:
     """Average the precision over recall, of hits by falling score."""
-    found = np.cumsum(hits)
-    recall, precision = found / cells, found / np.arange(1, len(hits) + 1)
+    true_positives = np.cumsum(hits)
+    recall, precision = true_positives / cells, true_positives / np.arange(1, len(hits) + 1)
     # The best precision that is still reached at this recall or beyond; none beyond the last.
     best = np.append(np.maximum.accumulate(precision[::-1])[::-1], 0.0)
     return float(best[np.searchsorted(recall, _RECALLS)].mean())

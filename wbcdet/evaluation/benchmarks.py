@@ -232,7 +232,7 @@ def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
                 if {row["classify"], row["detect"]} & {"train", "val"}:
                     learnt.add(row["file"])
     doubtful = _doubtful()
-    seen, unsure, fields = set(), set(), []
+    trained, unsure, fields = set(), set(), []
     with (datasets_folder() / "kaggle_test.csv").open(encoding="utf-8", newline="") as stream:
         for row in csv.DictReader(stream):
             path = f"images/TEST/{row['file']}"
@@ -245,15 +245,15 @@ def _kaggle_test(_: Path, data: Path | None) -> list[TestList]:
                 )
             )
             if row["original"] in learnt:
-                seen.add(row["file"])
+                trained.add(row["file"])
             if row["original"] in doubtful:
                 unsure.add(row["file"])
     title = "public 4-class TEST"
     without = f"without {len(unsure)} copies of doubtful class"
     views = (
-        View(f"{title}, originals not trained on", lambda f: f.name not in seen),
-        View(f"{title}, the same {without}", lambda f: f.name not in seen | unsure),
-        View(f"{title}, all copies, {len(seen)} of originals trained on", lambda _: True),
+        View(f"{title}, originals not trained on", lambda f: f.name not in trained),
+        View(f"{title}, the same {without}", lambda f: f.name not in trained | unsure),
+        View(f"{title}, all copies, {len(trained)} of originals trained on", lambda _: True),
     )
     return [TestList("kaggle-test", title, (BOTH,), fields, views=views)]
 

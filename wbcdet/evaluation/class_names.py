@@ -186,8 +186,8 @@ def suggestion(name: str) -> str | None:
             return kind
         if _PART.fullmatch(word):
             return "neutrophil"
-        if found := difflib.get_close_matches(word, _CANONICAL, 1, _ALIKE):
-            return found[0]
+        if close := difflib.get_close_matches(word, _CANONICAL, 1, _ALIKE):
+            return close[0]
     return None
 
 
@@ -211,7 +211,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
 
 
 def _kind_of(word: str) -> str | None:
-    return next((kind for kind, one in _KINDS.items() if one.fullmatch(word)), None)
+    return next((kind for kind, pattern in _KINDS.items() if pattern.fullmatch(word)), None)
 
 
 def _of_blood(said: set[str]) -> str | None:

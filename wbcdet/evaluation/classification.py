@@ -159,10 +159,10 @@ def _by_class(truth: np.ndarray, named: np.ndarray, groups: Groups) -> ByClass:
     precision."""
     # One count a cell: true class by (each label, anything else).
     table = np.zeros((len(truth), len(FOUR), len(FOUR) + 1))
-    for t, one in enumerate(FOUR):
+    for t, actual in enumerate(FOUR):
         for n, other in enumerate(FOUR):
-            table[:, t, n] = (truth == one) & (named == other)
-        table[:, t, -1] = (truth == one) & ~np.isin(named, FOUR)
+            table[:, t, n] = (truth == actual) & (named == other)
+        table[:, t, -1] = (truth == actual) & ~np.isin(named, FOUR)
     figures = _rates(table.sum(0)[None])
     drawn = _rates(groups.bootstrap_sums(table)) if len(truth) else figures
     present = table.sum((0, 2)) > 0

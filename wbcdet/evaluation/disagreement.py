@@ -161,8 +161,8 @@ def _likely_scale(shown: Sequence[tuple[FoundField, np.ndarray]]) -> float | Non
         [np.sqrt((b[:, 2:] - b[:, :2]).clip(0).prod(1)) for b in boxes]
         for boxes in ([f.given for f, _ in shown], [found for _, found in shown])
     ]
-    labelled, found = (np.concatenate(side) if side else np.zeros(0) for side in sides)
-    if not len(labelled) or not len(found) or not np.median(labelled):
+    labelled, detected = (np.concatenate(side) if side else np.zeros(0) for side in sides)
+    if not len(labelled) or not len(detected) or not np.median(labelled):
         return None
-    scale = float(np.median(found) / np.median(labelled))
+    scale = float(np.median(detected) / np.median(labelled))
     return scale if not 0.8 < scale < 1.25 else None

@@ -55,7 +55,7 @@ class Gallery:
         self.most = most
         self._kept: dict[str, list[ErrorCase]] = {}
 
-    def look(self, observation: Observation, pixels: Pixels, confidence: float) -> None:
+    def collect(self, observation: Observation, pixels: Pixels, confidence: float) -> None:
         """Take the errors of one picture; boxes below ``confidence`` are not shown to anybody."""
         if not self.most:
             return

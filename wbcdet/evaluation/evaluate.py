@@ -118,11 +118,11 @@ def evaluate_list(
     problems = list(wanted.folder.problems) if wanted.folder else []
     gallery = Gallery(most_pictures)
     observations, prints, rows = [], [], []
-    for one, pixels in observe(wanted.fields, analyzer, wanted.tasks, problems):
-        gallery.look(one, pixels, box_threshold(analyzer))
-        if wanted.folder and one.labelled.path:
-            prints.append(fingerprint(one.labelled.path, pixels))
-        observations.append(one)
+    for observed, pixels in observe(wanted.fields, analyzer, wanted.tasks, problems):
+        gallery.collect(observed, pixels, box_threshold(analyzer))
+        if wanted.folder and observed.labelled.path:
+            prints.append(fingerprint(observed.labelled.path, pixels))
+        observations.append(observed)
         tick()
     named = _name(wanted.crops, analyzer, gallery, tick)
     if wanted.folder:
@@ -151,12 +151,12 @@ def _name(
     for start in range(0, len(crops), size):
         part = crops[start : start + size]
         pixels = [analyzer.classifier.crop(c.patch, c.box) for c in part]
-        found = name_crops(analyzer, pixels, [c.truth for c in part], "")
-        for crop, cell in zip(part, found, strict=True):
+        named_part = name_crops(analyzer, pixels, [c.truth for c in part], "")
+        for crop, cell in zip(part, named_part, strict=True):
             cell.group = crop.group
             gallery.add_name(crop.file, crop.patch, cell, crop.box)
             tick()
-        named += found
+        named += named_part
     return named
 
 
@@ -210,7 +210,7 @@ def _pictures(observations: Sequence[Observation]) -> OneCellPictures:
         for observation in observations
         if observation.named[0].named == NOT_FOUND and observation.as_crop
     ]
-    of_four = [one.as_crop for one in lost if one.as_crop and one.as_crop.truth in FOUR]
+    of_four = [cell.as_crop for cell in lost if cell.as_crop and cell.as_crop.truth in FOUR]
     return {
         "pictures": len(observations),
         "without_cell": len(lost),

@@ -59,7 +59,7 @@ def render(info: EvaluationInfo, results: Sequence[ListResult]) -> str:
         "made": _made(info),
         "summary": overview(results),
         "explained": _EXPLAINED,
-        "lists": [_list(number, one) for number, one in enumerate(results)],
+        "lists": [_list(number, result) for number, result in enumerate(results)],
     }
     return render_page(__file__, page=page)
 
@@ -82,8 +82,8 @@ def _made(info: EvaluationInfo) -> list[tuple[str, str]]:
     return rows
 
 
-def _list(number: int, one: ListResult) -> dict[str, object]:
-    figures = one.figures
+def _list(number: int, result: ListResult) -> dict[str, object]:
+    figures = result.figures
     blocks = []
     if "outcome" in figures:
         blocks.append(
@@ -101,12 +101,12 @@ def _list(number: int, one: ListResult) -> dict[str, object]:
         blocks.append(_both(figures["both"]))
     return {
         "anchor": f"list-{number}",
-        "title": one_line(one.title),
-        "note": _used(figures) if figures.get("layout") else one.note,
-        "problems": _problems(one.problems),
+        "title": one_line(result.title),
+        "note": _used(figures) if figures.get("layout") else result.note,
+        "problems": _problems(result.problems),
         "classes": _classes(figures["classes"]) if figures.get("classes") else None,
         "blocks": blocks,
-        "mistakes": _mistakes(one.mistakes),
+        "mistakes": _mistakes(result.mistakes),
     }
 
 

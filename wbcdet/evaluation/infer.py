@@ -83,13 +83,16 @@ def observe(
     if BOTH in tasks:
         for picture, result in analyzer.analyze_fields(read()):
             assert picture is not None
-            yield _look(waiting.popleft(), picture, analyzer, tasks, result.cells), picture.pixels
+            yield (
+                _observe(waiting.popleft(), picture, analyzer, tasks, result.cells),
+                picture.pixels,
+            )
     else:
         for picture in read():
-            yield _look(waiting.popleft(), picture, analyzer, tasks, ()), picture.pixels
+            yield _observe(waiting.popleft(), picture, analyzer, tasks, ()), picture.pixels
 
 
-def _look(
+def _observe(
     labelled: LabelledField,
     field: Field,
     analyzer: Analyzer,
@@ -138,7 +141,7 @@ def name_crops(
 ) -> list[NamedCell]:
     """Return the verdict on crops that ``Classifier.crop`` made."""
     verdicts = analyzer.classifier.classify(crops, analyzer.settings.min_score)
-    return [judged_cell(t, one, group) for t, one in zip(truth, verdicts, strict=True)]
+    return [judged_cell(t, verdict, group) for t, verdict in zip(truth, verdicts, strict=True)]
 
 
 def label_threshold(analyzer: Analyzer) -> float:

@@ -119,12 +119,12 @@ class LabelFolder:
             if size is None:
                 continue
             try:
-                found = self.boxed(source, size, parse(path, size))
+                labelled = self.boxed(source, size, parse(path, size))
             except ValueError as error:
                 self.note("broken-label", source.name, f"{self.below(path)}: {error}")
                 continue
-            if found is not None:
-                fields.append(found)
+            if labelled is not None:
+                fields.append(labelled)
         for key, path in waiting.items():
             if key not in taken:
                 self.note("label-without-picture", self.below(path), "no picture of its name")
@@ -163,11 +163,11 @@ class LabelFolder:
                     turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
                     return picture.size[::-1] if turned else picture.size
         try:
-            found = read_field(source, self.settings)
+            field = read_field(source, self.settings)
         except FieldError as error:
             self.note("unreadable-picture", source.name, str(error))
             return None
-        return found.width, found.height
+        return field.width, field.height
 
     def picture(self, source: Source) -> LabelledField:
         """Return a picture without labels yet."""
@@ -187,7 +187,7 @@ class LabelFolder:
         types: list[str] = []
         names: list[str] = []
         ignored: list[np.ndarray] = []
-        seen: set[tuple[str, tuple[float, ...]]] = set()
+        kept: set[tuple[str, tuple[float, ...]]] = set()
         limits = np.array([*size, *size], float)
         outside = repeats = 0
         for labelled in objects:
@@ -207,10 +207,10 @@ class LabelFolder:
                 )
                 return None
             key = (labelled.name, labelled.box)
-            if key in seen:
+            if key in kept:
                 repeats += 1
                 continue
-            seen.add(key)
+            kept.add(key)
             entry.labels += 1
             outside += bool(np.abs(given - box).max() > _ROUNDING)
             if labelled.ignore or entry.standard in (None, IGNORE):
@@ -220,14 +220,14 @@ class LabelFolder:
                 as_given.append(given)
                 types.append("" if entry.standard == WHITE_CELL else str(entry.standard))
                 names.append(labelled.name)
-        kept, clash = _once_a_cell(boxes, types)
+        single, clash = _once_a_cell(boxes, types)
         if clash is not None:
-            one, other = (names[at] for at in clash)
-            self.note("broken-label", source.name, f"one cell is both {one} and {other}")
+            both = " and ".join(names[at] for at in clash)
+            self.note("broken-label", source.name, f"one cell is both {both}")
             return None
-        repeats += len(boxes) - len(kept)
-        boxes, as_given = [boxes[at] for at in kept], [as_given[at] for at in kept]
-        types = [types[at] for at in kept]
+        repeats += len(boxes) - len(single)
+        boxes, as_given = [boxes[at] for at in single], [as_given[at] for at in single]
+        types = [types[at] for at in single]
         if outside:
             self.note("box-outside", source.name, f"{outside} of {len(objects)} boxes")
         if repeats:
@@ -311,7 +311,7 @@ def finite(text: str) -> float | None:
 
 
 def _read(source: Source, settings: Settings) -> Pixels:
-    found = read_field(source, settings)
-    if found.width * found.height > settings.max_pixels:
+    picture = read_field(source, settings)
+    if picture.width * picture.height > settings.max_pixels:
         raise FieldError("picture is too large to be evaluated as a whole; label parts of it")
-    return found.read(0, 0, found.width, found.height)
+    return picture.read(0, 0, picture.width, picture.height)

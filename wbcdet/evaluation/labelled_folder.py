@@ -47,13 +47,13 @@ def read_labelled(
     """
     if not root.is_dir():
         raise LabelledError(f"{root}: is no folder; name the folder that holds the labels")
-    found = search([root])
+    search_result = search([root])
     # Inside, pictures are known by their path below the folder, as their labels are.
-    inside = [replace(source, name=source.below) for source in found.fields]
+    inside = [replace(source, name=source.below) for source in search_result.fields]
     pictures = [source for source in inside if source.problem is None]
     if not pictures:
         raise LabelledError(f"{root}: holds no picture; name the folder above pictures and labels")
-    outputs = [Path(output) for output in found.passed.outputs]
+    outputs = [Path(output) for output in search_result.passed.outputs]
     files: dict[str, list[Path]] = {}
     for path in sorted(root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(root).parts)
@@ -86,17 +86,17 @@ def _order(entry: ClassCount) -> tuple[int, str]:
 
 
 def _note_classes(reading: LabelFolder, layout: str) -> None:
-    one, several = ("picture", "pictures") if layout == "classes" else ("box", "boxes")
+    singular, plural = ("picture", "pictures") if layout == "classes" else ("box", "boxes")
     for entry in reading.classes.values():
         if entry.standard is None and entry.labels:
-            what = f"{entry.labels} {one if entry.labels == 1 else several}"
+            what = f"{entry.labels} {singular if entry.labels == 1 else plural}"
             if (guess := suggestion(entry.name)) is not None:
                 what += f"; if it is {guess}: --map '{entry.name}={guess}'"
             reading.note("unknown-class", entry.name, what)
         elif not entry.labels and entry.standard not in (NOT_WHITE, IGNORE):
-            reading.note("empty-class", entry.name, f"no {one}")
+            reading.note("empty-class", entry.name, f"no {singular}")
 
 
 def _nothing(root: Path, layout: str, reading: LabelFolder) -> str:
-    found = "; ".join(summarise(reading.problems, most=1)) or "no label was found"
-    return f"{root}: nothing to evaluate in this folder (read as {layout}): {found}"
+    reasons = "; ".join(summarise(reading.problems, most=1)) or "no label was found"
+    return f"{root}: nothing to evaluate in this folder (read as {layout}): {reasons}"

@@ -80,16 +80,16 @@ def judge_copies(
         return group
 
     for i, j, same in pairs:
-        one, other = fields[i], fields[j]
+        field, other = fields[i], fields[j]
         kind = "copy"
-        if one.split != other.split:
+        if field.split != other.split:
             kind = "split-copy"
-        elif one.picture_type != other.picture_type:
+        elif field.picture_type != other.picture_type:
             kind = "class-copy"
         problems.append(
-            LabelIssue(kind, one.name, f"{'same file' if same else 'like'} {other.name}")
+            LabelIssue(kind, field.name, f"{'same file' if same else 'like'} {other.name}")
         )
-        group_of[root(other.group)] = root(one.group)
+        group_of[root(other.group)] = root(field.group)
     for f in fields:
         f.group = root(f.group)
     return problems

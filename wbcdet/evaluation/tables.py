@@ -204,16 +204,16 @@ def markdown(results: Sequence[ListResult]) -> str:
     for title, table in (
         (
             "What became of the white cells",
-            [_OUTCOME_HEAD, *(_outcome_row(*one) for one in became)],
+            [_OUTCOME_HEAD, *(_outcome_row(*row) for row in became)],
         ),
-        ("Finding white cells", [FINDING_HEAD, *(finding_row(*one) for one in finding)]),
-        ("Naming the four types", [NAMING_HEAD, *(naming_row(*one) for one in naming)]),
-        ("Means and calibration", [MEANS_HEAD, *(_means_row(*one) for one in naming)]),
+        ("Finding white cells", [FINDING_HEAD, *(finding_row(*row) for row in finding)]),
+        ("Naming the four types", [NAMING_HEAD, *(naming_row(*row) for row in naming)]),
+        ("Means and calibration", [MEANS_HEAD, *(_means_row(*row) for row in naming)]),
         (
             "The best of the four labels, nothing declined",
-            [_FOUR_WAY_HEAD, *(_four_way_row(*one) for one in naming)],
+            [_FOUR_WAY_HEAD, *(_four_way_row(*row) for row in naming)],
         ),
-        ("Both stages together", [BOTH_HEAD, *(_both_row(*one) for one in both)]),
+        ("Both stages together", [BOTH_HEAD, *(_both_row(*row) for row in both)]),
     ):
         if len(table) > 1:
             parts += [f"### {title}", "", *table, ""]

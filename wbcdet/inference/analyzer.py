@@ -219,15 +219,15 @@ class Analyzer:
         crops: list[np.ndarray] = []
         for number, field in enumerate(fields):
             try:
-                found = find_cells(
+                detections = find_cells(
                     field, self.detector, self.settings, self.classifier, self.at_once
                 )
                 stains[number] = measure_stain(field.pixels)
-                weak[number] = found.weak
-                if found.labels is not None:
-                    named[number] = _named(found, found.labels)
+                weak[number] = detections.weak
+                if detections.labels is not None:
+                    named[number] = _named(detections, detections.labels)
                     continue
-                cells = found.cells(field.width, field.height)
+                cells = detections.cells(field.width, field.height)
                 own = [crop(field, box, self.classifier) for box, _ in cells]
             except FieldError as error:
                 _LOG.debug("%s cannot be read", field.name, exc_info=True)
@@ -283,10 +283,10 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
 
 
 def _named(
-    found: Detections, labels: list[Classification]
+    detections: Detections, labels: list[Classification]
 ) -> list[tuple[Box, float, Classification]]:
-    boxes = ((x0, y0, x1, y1) for x0, y0, x1, y1 in found.boxes.tolist())
-    return list(zip(boxes, found.scores.tolist(), labels, strict=True))
+    boxes = ((x0, y0, x1, y1) for x0, y0, x1, y1 in detections.boxes.tolist())
+    return list(zip(boxes, detections.scores.tolist(), labels, strict=True))
 
 
 def _record(

@@ -107,10 +107,10 @@ def match_stain(
     return result
 
 
-def _towards(seen: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+def _towards(colours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the (3, 3) map of two colours to two others that changes all else least (ridge)."""
     weights, ridge = np.diag([1.0, _RED_WEIGHT]), _RIDGE * np.eye(3)
-    left = wanted @ weights @ seen.T + ridge
-    right = seen @ weights @ seen.T + ridge
+    left = wanted @ weights @ colours.T + ridge
+    right = colours @ weights @ colours.T + ridge
     result: np.ndarray = np.linalg.solve(right.T, left.T).T
     return result

@@ -97,7 +97,7 @@ class Classifier(LoadedModel):
 
     def probabilities(self, crops: Sequence[np.ndarray]) -> np.ndarray:
         """Return the calibrated probability of every class on the card, (N, classes) float32."""
-        return self._look(crops)[0]
+        return self._probabilities(crops)[0]
 
     def thresholds(self, min_score: float | None = None) -> Thresholds:
         """Return the thresholds in force.
@@ -127,18 +127,18 @@ class Classifier(LoadedModel):
         own = card.get("own_labels", ())
         return [
             decide(row, *given, away, thresholds.unlike_trained, own)
-            for row, away in zip(*self._look(crops), strict=True)
+            for row, away in zip(*self._probabilities(crops), strict=True)
         ]
 
-    def _look(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
+    def _probabilities(self, crops: Sequence[np.ndarray]) -> tuple[np.ndarray, list[float | None]]:
         """Return probabilities (N, classes) and distances (None without one), averaged over the
         views."""
         if not crops:
             return np.zeros((0, len(self.card["classes"])), np.float32), []
         odds, away = [], []
         for view in self._views:
-            seen = [mirrored(crop, *view) for crop in crops]
-            batch = normalise(seen, self.card["mean"], self.card["std"])
+            mirrored_crops = [mirrored(crop, *view) for crop in crops]
+            batch = normalise(mirrored_crops, self.card["mean"], self.card["std"])
             logits, *distance = self._backend.run_outputs(batch, self._outputs)
             if not all(np.isfinite(output).all() for output in (logits, *distance)):
                 raise WeightsError(f"{self.name}: gives no numbers for a cell; reinstall wbcdet")

@@ -78,13 +78,15 @@ class Detector(LoadedModel):
         """
         least = self.threshold(confidence)
         if not self.careful:
-            return self._look(pixels, least, self.card["input_size"])
+            return self._detect_view(pixels, least, self.card["input_size"])
         height, width = pixels.shape[:2]
         # A view whose score is lower cannot make the mean of all of them reach the threshold.
         weakest = least / len(MIRRORINGS)
         views = []
         for view in MIRRORINGS:
-            boxes, scores = self._look(mirrored(pixels, *view), weakest, self.card["input_size"])
+            boxes, scores = self._detect_view(
+                mirrored(pixels, *view), weakest, self.card["input_size"]
+            )
             views.append((mirrored_boxes(boxes, *view, width, height), scores))
         boxes, scores = fuse(views, least, self.card["nms_iou"])
         kept = nms(boxes, self.card["nms_iou"])
@@ -99,13 +101,13 @@ class Detector(LoadedModel):
         once: most of them are empty, or hold small cells.
         """
         if not self.careful and self.card["input_size"] > FIRST:
-            boxes, scores = self._look(pixels, DOUBTFUL, FIRST, quick=True)
+            boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, quick=True)
             if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
                 kept = scores >= self.threshold(confidence)
                 return boxes[kept], scores[kept]
         return self.detect(pixels, confidence)
 
-    def _look(
+    def _detect_view(
         self, pixels: np.ndarray, least: float, size: int, *, quick: bool = False
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return boxes and scores of one view at a size, as :meth:`detect` gives them."""
@@ -118,22 +120,22 @@ class Detector(LoadedModel):
             quick=quick,
         )
         # (N, 5): centre, width and height in input pixels, score.
-        found = self._backend.run(tensor)[0].T
-        if not np.isfinite(found).all():
+        rows = self._backend.run(tensor)[0].T
+        if not np.isfinite(rows).all():
             raise WeightsError(f"{self.name}: gives no numbers for a field; reinstall wbcdet")
-        found = found[found[:, 4] >= least]
-        found = found[np.argsort(-found[:, 4], kind="stable")]
-        half = found[:, 2:4] / 2
-        boxes = np.concatenate([found[:, :2] - half, found[:, :2] + half], 1)
+        rows = rows[rows[:, 4] >= least]
+        rows = rows[np.argsort(-rows[:, 4], kind="stable")]
+        half = rows[:, 2:4] / 2
+        boxes = np.concatenate([rows[:, :2] - half, rows[:, :2] + half], 1)
         kept = nms(boxes, self.card["nms_iou"])
-        boxes, scores = boxes[kept], found[kept, 4]
+        boxes, scores = boxes[kept], rows[kept, 4]
         boxes = (boxes - np.array([left, top, left, top], np.float32)) / scale
         height, width = pixels.shape[:2]
         boxes[:, [0, 2]] = boxes[:, [0, 2]].clip(0, width)
         boxes[:, [1, 3]] = boxes[:, [1, 3]].clip(0, height)
         # What lies in the padding alone has no pixel left.
-        seen = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
-        return boxes[seen].astype(np.float32), scores[seen].astype(np.float32)
+        inside = (boxes[:, 2:] - boxes[:, :2]).min(1, initial=np.inf) >= 1
+        return boxes[inside].astype(np.float32), scores[inside].astype(np.float32)
 
 
 def letterbox(

@@ -86,7 +86,7 @@ class GroundVerdict:
         return [text.format(**values) for text, values in self._reasons()]
 
     def _reasons(self) -> list[tuple[str, dict[str, str]]]:
-        return [_reason(name, one) for name, one in self.measures.items() if one.unlike]
+        return [_reason(name, measure) for name, measure in self.measures.items() if measure.unlike]
 
     def warning(self) -> str | None:
         """Return the reasons and what to do in one line; None where the slide is not unlike."""
@@ -106,12 +106,12 @@ class GroundVerdict:
             "advice": ADVICE if self.verdict == UNLIKE else None,
             "measures": {
                 name: {
-                    "values": one.values,
-                    "beyond": one.beyond,
-                    "limit": one.limit,
-                    "unlike": one.unlike,
+                    "values": measure.values,
+                    "beyond": measure.beyond,
+                    "limit": measure.limit,
+                    "unlike": measure.unlike,
                 }
-                for name, one in self.measures.items()
+                for name, measure in self.measures.items()
             },
         }
 
@@ -230,15 +230,15 @@ def make_reference(
         fields={name: len(results) for name, results in by_laboratory.items()},
         stain=StainLimitCard(laboratories=laboratories),
     )
-    found = {
+    by_lab = {
         lab: [measured(result, reference) for result in results]
         for lab, results in by_laboratory.items()
     }
     limits: dict[str, LimitCard] = {}
     for name in MEASURES:
         labs = [
-            np.array([value for one in fields for value in one.get(name, [])])
-            for fields in found.values()
+            np.array([value for measures in fields for value in measures.get(name, [])])
+            for fields in by_lab.values()
         ]
         labs = [values for values in labs if len(values)]
         if not labs:
@@ -294,7 +294,7 @@ _REASONS = {
 }
 
 
-def _reason(name: str, one: Beyond) -> tuple[str, dict[str, str]]:
+def _reason(name: str, measure: Beyond) -> tuple[str, dict[str, str]]:
     """Return what is said of a measure, with its values."""
-    limit = f"{one.limit:.3g}" if name == "distance" else f"{one.limit:.2f}"
-    return _REASONS[name], {"share": f"{100 * one.share:.0f} %", "limit": limit}
+    limit = f"{measure.limit:.3g}" if name == "distance" else f"{measure.limit:.2f}"
+    return _REASONS[name], {"share": f"{100 * measure.share:.0f} %", "limit": limit}

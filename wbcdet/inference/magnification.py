@@ -96,11 +96,11 @@ def cell_size(field: Field, detect: Detect, input_size: int) -> float | None:
     side, near = max(field.width, field.height), False
     times = -(-side // input_size)
     while times > 0:
-        found: list[tuple[float, list[float]]] = []
+        candidates: list[tuple[float, list[float]]] = []
         for x, y in _places(field, side, input_size):
-            boxes, scores = _look(field, x, y, side, detect, input_size)
-            found += zip((-scores).tolist(), boxes.tolist(), strict=True)
-        for _, box in sorted(found)[:_AGAIN]:
+            boxes, scores = _detect_in(field, x, y, side, detect, input_size)
+            candidates += zip((-scores).tolist(), boxes.tolist(), strict=True)
+        for _, box in sorted(candidates)[:_AGAIN]:
             sizes += _measure_again(field, np.array(box), detect, input_size)
         if near:
             break
@@ -155,7 +155,7 @@ def show(
     return view, by, (x0 // by * by, y0 // by * by)
 
 
-def _look(
+def _detect_in(
     field: Field, x: int, y: int, side: int, detect: Detect, input_size: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return boxes in pixels of the field, and scores, of the cells that a square view shows
@@ -177,9 +177,9 @@ def _measure_again(field: Field, box: np.ndarray, detect: Detect, input_size: in
     cell."""
     side = round(max(box[2:] - box[:2]) * input_size / _CELL)
     x, y = (box[:2] + box[2:] - side) / 2
-    boxes, _ = _look(field, round(x), round(y), side, detect, input_size)
+    boxes, _ = _detect_in(field, round(x), round(y), side, detect, input_size)
     same = boxes[ious(box, boxes) > _SAME]
-    return [float(max(one[2:] - one[:2])) for one in same[:1]]
+    return [float(max(found_box[2:] - found_box[:2])) for found_box in same[:1]]
 
 
 def _nuclear_stain(pixels: Pixels) -> tuple[np.ndarray, int]:

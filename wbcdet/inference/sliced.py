@@ -120,7 +120,7 @@ def _find_in_tiles(
     named: list[Classification] = []
     crops: list[np.ndarray] = []
 
-    def look(tile: Tile) -> tuple[TileDetections, list[float]]:
+    def detect_tile(tile: Tile) -> tuple[TileDetections, list[float]]:
         shown, by, corner = show(field, *tile.box, full=view.size <= MAX_READ)
         boxes, scores = detector.detect(shown, weakest)
         boxes = boxes * by + np.array([*corner, *corner])
@@ -130,7 +130,7 @@ def _find_in_tiles(
         return claimed, scores[nearly].tolist()
 
     tiles = plan(field.width, field.height, view.size, view.overlap)
-    for claimed, nearly in map_ahead(look, tiles, threads, threads):
+    for claimed, nearly in map_ahead(detect_tile, tiles, threads, threads):
         claims.append(claimed)
         weak += nearly
         if classifier is None:

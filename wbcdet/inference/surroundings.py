@@ -95,7 +95,7 @@ def _window(
     top, bottom = (int(min(max(v, 0), height)) for v in (cy - reach, cy + reach))
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
     scale = _UNIT / side
-    nearer, times = part, max(1, min(int(1 / scale), *(one // 8 for one in part.shape[:2])))
+    nearer, times = part, max(1, min(int(1 / scale), *(length // 8 for length in part.shape[:2])))
     if times > 1:
         # By a whole number first: OpenCV is several times as fast there.
         part = part[: part.shape[0] // times * times, : part.shape[1] // times * times]
@@ -157,7 +157,7 @@ def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
     filled = np.zeros((height, width), np.uint8)
     cv2.drawContours(filled, shapes, -1, 1, -1)  # red cells may be paler in their middle
     filled[~outside] = 0
-    found: list[tuple[float, float]] = []
+    diameters: list[tuple[float, float]] = []
     for shape in shapes:
         if len(shape) < 9:  # its area is below the least
             continue
@@ -165,7 +165,7 @@ def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
         area, around = cv2.contourArea(shape), cv2.arcLength(shape, True)
         whole = x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1
         if whole and area > 12 and 4 * np.pi * area > _ROUND * around**2:
-            found.append((2 * (area / np.pi) ** 0.5, 1.0))
+            diameters.append((2 * (area / np.pi) ** 0.5, 1.0))
     # Of red cells in a clump, the largest circles that fit in; they count half.
     bordered = cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = cv2.distanceTransform(bordered, cv2.DIST_L2, 5)[1:-1, 1:-1]
@@ -173,8 +173,8 @@ def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
     for y, x in zip(*np.nonzero(peaks), strict=True):
         radius = float(depth[y, x])
         if radius < min(x, y, width - 1 - x, height - 1 - y):
-            found.append((2 * radius, 0.5))
-    sizes = np.array(found).reshape(-1, 2)
+            diameters.append((2 * radius, 0.5))
+    sizes = np.array(diameters).reshape(-1, 2)
     least, most = _SIZES[0] * _UNIT, _SIZES[1] * _UNIT
     sizes = sizes[(sizes[:, 0] > least) & (sizes[:, 0] < most)]
     if len(sizes) < _FEW_SIZES:

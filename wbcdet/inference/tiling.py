@@ -150,20 +150,20 @@ def merge(claims: Sequence[TileDetections]) -> list[tuple[int, int, np.ndarray]]
     tiles = np.repeat(np.arange(len(claims)), [len(c.scores) for c in claims])
     rows = np.concatenate([np.arange(len(c.scores)) for c in claims])
     kept = ~seam
-    for one in sorted(np.flatnonzero(seam), key=lambda i: (cut[i], -scores[i], i)):
-        others = np.flatnonzero(kept & (tiles != tiles[one]))
-        shared, part_of_one, part_of_other = shares(boxes[one], boxes[others])
-        if cut[one]:
+    for row in sorted(np.flatnonzero(seam), key=lambda i: (cut[i], -scores[i], i)):
+        others = np.flatnonzero(kept & (tiles != tiles[row]))
+        shared, part_of_one, part_of_other = shares(boxes[row], boxes[others])
+        if cut[row]:
             whole = ~cut[others]
             lost = whole & (part_of_one > _CUT_PART)
             halves = others[~whole & (np.maximum(part_of_one, part_of_other) > _CUT_PART)]
             if not lost.any() and halves.size:
                 first = halves[0]
-                boxes[first, :2] = np.minimum(boxes[first, :2], boxes[one, :2])
-                boxes[first, 2:] = np.maximum(boxes[first, 2:], boxes[one, 2:])
-            kept[one] = not (lost.any() or halves.size)
+                boxes[first, :2] = np.minimum(boxes[first, :2], boxes[row, :2])
+                boxes[first, 2:] = np.maximum(boxes[first, 2:], boxes[row, 2:])
+            kept[row] = not (lost.any() or halves.size)
         else:
             same = (shared > _SAME_IOU) | (np.maximum(part_of_one, part_of_other) > _SAME_PART)
-            kept[one] = not same.any()
+            kept[row] = not same.any()
     order = sorted(np.flatnonzero(kept), key=lambda i: (-scores[i], *boxes[i]))
     return [(int(tiles[i]), int(rows[i]), boxes[i]) for i in order]

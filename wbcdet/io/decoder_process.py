@@ -116,8 +116,8 @@ class _Decoder:
             with _Alarm(self._process, timeout_s - alarm.taken, timeout_s) as alarm:
                 self._send({"bytes": header["bytes"]})
                 self._stdin.flush()
-                found = self._answer(alarm)
-                pixels = np.empty(found["shape"], np.uint8)
+                answer = self._answer(alarm)
+                pixels = np.empty(answer["shape"], np.uint8)
                 rest = memoryview(pixels).cast("B")
                 while rest:
                     got = self._stdout.readinto(rest)  # type: ignore[attr-defined]  # IO lacks it, a pipe has it
@@ -127,7 +127,7 @@ class _Decoder:
         except (OSError, ValueError) as error:
             raise self._ended(alarm) from error
         self.is_ready = True
-        return Decoded(pixels, tuple(found["remarks"]))
+        return Decoded(pixels, tuple(answer["remarks"]))
 
     def end(self) -> None:
         """End the process."""

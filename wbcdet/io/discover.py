@@ -139,10 +139,10 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
     searching = _Search({_real(Path(folder)) for folder in exclude})
     for source in sources:
         searching.add(str(source))
-    found = searching.found
-    found.fields = _with_unique_names(found.fields)
-    found.roots = list(dict.fromkeys(found.roots))
-    return found
+    result = searching.found
+    result.fields = _with_unique_names(result.fields)
+    result.roots = list(dict.fromkeys(result.roots))
+    return result
 
 
 class _Search:
@@ -375,22 +375,24 @@ def _pictures(item: Source) -> list[Source]:
         return [item]  # reading it says what is wrong
     if count < 2 and problem is None:
         return [item]
-    found = [
+    pictures = [
         replace(item, name=f"{item.name}#{n}", number=n, below=f"{item.below}#{n}")
         for n in range(1, count + 1)
     ]
     if problem is not None:
         more = f"#{count + 1}"
-        found.append(replace(item, name=item.name + more, below=item.below + more, problem=problem))
-    return found
+        pictures.append(
+            replace(item, name=item.name + more, below=item.below + more, problem=problem)
+        )
+    return pictures
 
 
-def _with_unique_names(found: list[Source]) -> list[Source]:
+def _with_unique_names(sources: list[Source]) -> list[Source]:
     """Tell equal names apart by a number, as ``data/1.jpg`` is of the file there below the
     working folder and of the one there below the root of the disk."""
     taken: set[str] = set()
     unique = []
-    for item in found:
+    for item in sources:
         name, number = item.name, 1
         while name in taken:
             number += 1

@@ -180,8 +180,8 @@ def read_field(
     try:
         decoded = _decode(raw, head, settings, reserve)
     except BaseException:
-        for one in held:
-            one.release()
+        for reservation in held:
+            reservation.release()
         raise
     held[0].keep(decoded.pixels)
     return Field(item.name, item.path, decoded.pixels, decoded.remarks, held[0])

@@ -107,19 +107,19 @@ def _fields(source: Path | bytes) -> tuple[TiffField, ...]:
     number = count_pictures(source)
     if number == 1:
         return (TiffField(1),)
-    found: list[TiffField] = []
+    fields: list[TiffField] = []
     for place in _places(source, number):
         best = max(
             place.pages,
-            key=lambda one: (
-                one.content > _MASK,
-                one.size[0] * one.size[1],
-                one.content,
-                one.focus,
+            key=lambda page: (
+                page.content > _MASK,
+                page.size[0] * page.size[1],
+                page.content,
+                page.focus,
             ),
         )
-        found.append(TiffField(best.number, tuple(_remarks(place, best))))
-    return tuple(found)
+        fields.append(TiffField(best.number, tuple(_remarks(place, best))))
+    return tuple(fields)
 
 
 def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
@@ -127,7 +127,7 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
     until = monotonic() + _PATIENCE_S
     place = _Place()
     for at in range(1, number + 1):
-        page = _look(source, at, axes[at - 1]) if monotonic() < until else None
+        page = _read_page(source, at, axes[at - 1]) if monotonic() < until else None
         if page is None:  # too large, or damaged: reading it says what is wrong
             if place.pages:
                 yield place
@@ -136,7 +136,7 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
             continue
         if place.pages:
             # The next picture has nothing to do with the mask of this one.
-            pictures = [one for one in place.pages if one.content != _MASK] or place.pages
+            pictures = [other for other in place.pages if other.content != _MASK] or place.pages
             alike = max(_alike(pictures[0], page), _alike(pictures[-1], page))
             if alike < (_SAME_FOCUS if "Z" in page.axes else _SAME):
                 yield place
@@ -148,7 +148,7 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
         yield place
 
 
-def _look(source: Path | bytes, number: int, axes: str) -> _Page | None:
+def _read_page(source: Path | bytes, number: int, axes: str) -> _Page | None:
     try:
         picture = TiffPicture(source, number, _MAX_PIXELS)
         width, height = picture.width, picture.height
@@ -177,14 +177,14 @@ def _content(part: np.ndarray, grey: np.ndarray) -> int:
     return _MASK if 1 < levels <= _MASK_LEVELS else _GREY
 
 
-def _alike(one: _Page, other: _Page) -> float:
+def _alike(first: _Page, second: _Page) -> float:
     """Correlate two pages; 0 where they would have to be shifted to agree."""
-    if one.size == other.size and (one.content == _MASK) != (other.content == _MASK):
+    if first.size == second.size and (first.content == _MASK) != (second.content == _MASK):
         return _SAME  # cells are marked in it: it is brightest where the picture is darkest
-    a, b = one.view, other.view
-    shapes = [page.size[0] / page.size[1] for page in (one, other)]
+    a, b = first.view, second.view
+    shapes = [page.size[0] / page.size[1] for page in (first, second)]
     if abs(shapes[0] / shapes[1] - 1) > _SHAPE or min(*a.shape, *b.shape) <= 4 * _SEARCHED:
-        return float(one.size == other.size and np.array_equal(a, b))
+        return float(first.size == second.size and np.array_equal(a, b))
     if a.shape != b.shape:
         a = cv2.resize(a, (b.shape[1], b.shape[0]), interpolation=cv2.INTER_AREA)
     if np.array_equal(a, b):
@@ -192,8 +192,8 @@ def _alike(one: _Page, other: _Page) -> float:
     if min(a.std(), b.std()) < 1e-3:
         return 0.0
     inner = np.ascontiguousarray(b[_SEARCHED:-_SEARCHED, _SEARCHED:-_SEARCHED])
-    found = cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED)
-    _, best, _, (x, y) = cv2.minMaxLoc(found)
+    correlation = cv2.matchTemplate(a, inner, cv2.TM_CCOEFF_NORMED)
+    _, best, _, (x, y) = cv2.minMaxLoc(correlation)
     return best if max(abs(x - _SEARCHED), abs(y - _SEARCHED)) <= _SHIFT else 0.0
 
 

@@ -89,5 +89,5 @@ def part_of(name: str) -> tuple[str, SlidePart] | None:
 
 def slide_of(name: str) -> str:
     """Return the slide of a field that is a part of one, else the field itself."""
-    found = part_of(name)
-    return name if found is None else found[0]
+    part = part_of(name)
+    return name if part is None else part[0]

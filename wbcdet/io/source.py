@@ -172,8 +172,8 @@ def places(name: str, folder: Path, roots: Sequence[RootInfo | Root]) -> list[Pa
         for root in roots
         if _name_and_path(root)[1] == os.path.abspath(folder)  # noqa: PTH100 - as it was given
     ]
-    found = [Path(path) for path in own if path is not None]
-    return list(dict.fromkeys([*found, folder.joinpath(*inside), folder.joinpath(*parts)]))
+    located = [Path(path) for path in own if path is not None]
+    return list(dict.fromkeys([*located, folder.joinpath(*inside), folder.joinpath(*parts)]))
 
 
 def natural_key(text: str) -> list[tuple[int, int | str]]:
@@ -218,5 +218,5 @@ def _name_and_path(root: RootInfo | Root) -> tuple[str, str]:
 
 def printable(name: str) -> str:
     """Return a name fit for JSON: bytes that are no letters in UTF-8 as ``%XX``."""
-    shown = re.sub("[\udc80-\udcff]", lambda one: f"%{ord(one[0]) - 0xDC00:02X}", name)
+    shown = re.sub("[\udc80-\udcff]", lambda byte: f"%{ord(byte[0]) - 0xDC00:02X}", name)
     return shown.encode("utf-8", "replace").decode()

@@ -195,11 +195,11 @@ class TiffPicture:
             values = round(255 / factor) - values.astype(np.int32)
         premultiplied = layout.alpha == "premultiplied"
         if layout.bits > 8:
-            found: list[str] = []
+            remarks: list[str] = []
             values = deep_in_srgb(
-                values, factor, layout.profile, found, alpha, premultiplied=premultiplied
+                values, factor, layout.profile, remarks, alpha, premultiplied=premultiplied
             )
-            for remark in found:
+            for remark in remarks:
                 self._remark(remark)
             return in_bgr(values)
         if values.dtype != np.uint8 or factor != 1.0 or alpha is not None:
@@ -207,9 +207,9 @@ class TiffPicture:
         return self._in_srgb(in_bgr(values))
 
     def _in_srgb(self, pixels: Pixels) -> Pixels:
-        found: list[str] = []
-        pixels = in_srgb(pixels, self._layout.profile, found)
-        for remark in found:
+        remarks: list[str] = []
+        pixels = in_srgb(pixels, self._layout.profile, remarks)
+        for remark in remarks:
             self._remark(remark)
         return pixels
 

@@ -33,10 +33,10 @@ def order_of_channels(file: TiffFile) -> tuple[int, int, int]:
         return _AS_STORED
     # A channel that is shown in one colour alone is that colour.
     single = [
-        next((at for at, level in enumerate(one) if level), -1)
-        if np.count_nonzero(one) == 1
+        next((at for at, level in enumerate(colour) if level), -1)
+        if np.count_nonzero(colour) == 1
         else -1
-        for one in shown
+        for colour in shown
     ]
     if sorted(single) != [0, 1, 2]:
         raise FieldError(
@@ -49,10 +49,10 @@ def order_of_channels(file: TiffFile) -> tuple[int, int, int]:
 def _of_imagej(file: TiffFile) -> list[tuple[int, ...]]:
     """Return red, green and blue of each channel at its brightest; none where nothing is said."""
     said: dict[str, Any] = file.imagej_metadata or {}
-    tables = [np.asarray(one) for one in said.get("LUTs") or []]
-    if any(one.shape != (3, 256) for one in tables):
+    tables = [np.asarray(table) for table in said.get("LUTs") or []]
+    if any(table.shape != (3, 256) for table in tables):
         return []
-    return [tuple(int(level) for level in one[:, -1]) for one in tables]
+    return [tuple(int(level) for level in table[:, -1]) for table in tables]
 
 
 def _of_ome(file: TiffFile) -> list[tuple[int, ...]]:
@@ -60,14 +60,16 @@ def _of_ome(file: TiffFile) -> list[tuple[int, ...]]:
     if not text or len(text) > _MAX_XML:
         return []
     try:
-        pixels = next((one for one in ET.fromstring(text).iter() if _name(one) == "Pixels"), None)
+        pixels = next(
+            (element for element in ET.fromstring(text).iter() if _name(element) == "Pixels"), None
+        )
     except ET.ParseError:
         return []
     if pixels is None:
         return []
-    said = [one.get("Color") for one in pixels if _name(one) == "Channel"]
+    said = [channel.get("Color") for channel in pixels if _name(channel) == "Channel"]
     try:
-        numbers = [int(one) & 0xFFFFFFFF for one in said if one is not None]
+        numbers = [int(colour) & 0xFFFFFFFF for colour in said if colour is not None]
     except ValueError:
         return []
     if len(numbers) != len(said):

@@ -192,11 +192,11 @@ class _Tiff:
         with self.open():
             first = _first_pages(self._file)
             self.has_more = first is not None
-            found = first or list(_pictures(self._file))
-        if not found:
+            pictures = first or list(_pictures(self._file))
+        if not pictures:
             raise FieldError("TIFF holds no picture; copy it again from its source")
-        self.pictures = [pages for pages, _ in found]
-        self.axes = [axes for _, axes in found]
+        self.pictures = [pages for pages, _ in pictures]
+        self.axes = [axes for _, axes in pictures]
 
     @contextmanager
     def open(self) -> Iterator[None]:
@@ -243,13 +243,13 @@ def _pictures(file: TiffFile) -> Iterator[_Found]:
     if any(getattr(file, f"is_{name}") for name in _SCANNERS):
         series = series[:1]
     # Smaller copies and masks beside the pictures, by the tag that says so.
-    full = [one for one in series if not int(one.keyframe.subfiletype) & 0b101]
+    full = [part for part in series if not int(part.keyframe.subfiletype) & 0b101]
     below = [] if full else list(_sub_pictures(file))
     if below:
         yield from below
         return
-    for one in full or series[:1]:
-        yield from _of_series(file, one)
+    for part in full or series[:1]:
+        yield from _of_series(file, part)
 
 
 def _sub_pictures(file: TiffFile) -> Iterator[_Found]:

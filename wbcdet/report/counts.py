@@ -58,12 +58,14 @@ class CountOptions:
             dedupe=self.dedupe,
             target=self.target,
             ranges={
-                label: RangeInfo(low=one.low, high=one.high, source=one.source)
-                for label, one in self.ranges.items()
+                label: RangeInfo(low=reference.low, high=reference.high, source=reference.source)
+                for label, reference in self.ranges.items()
             },
         )
         if self.identifiers:
-            info["identifiers"] = {group: one.to_dict() for group, one in self.identifiers.items()}
+            info["identifiers"] = {
+                group: identifiers.to_dict() for group, identifiers in self.identifiers.items()
+            }
         return info
 
 
@@ -134,9 +136,9 @@ class ReportCounts:
             self.notes.setdefault(self.group(name), GroupNotes())
         if options.dedupe:
             for group, notes in self.notes.items():
-                found = overlaps(group) if overlaps else find_duplicates(self._views(group))
-                self.duplicate_of |= found.duplicate_of
-                notes.overlapping = len(found.pairs)
+                shared = overlaps(group) if overlaps else find_duplicates(self._views(group))
+                self.duplicate_of |= shared.duplicate_of
+                notes.overlapping = len(shared.pairs)
         #: Fields among them are parts of slides.
         self.on_slide = any(part_of(name) is not None for name in names)
         reference = (journal.header or {}).get("ground")

@@ -57,27 +57,27 @@ def find_duplicates(views: Iterable[View], near: int = NEAR) -> Overlaps:
         views: the fields of one group that hold cells, in natural order.
         near: a field is compared with so many before it; they stay in memory.
     """
-    found = Overlaps()
+    overlaps = Overlaps()
     same = CellGroups()
     recent: deque[View] = deque(maxlen=near)
     cells: dict[CellKey, Cell] = {}
     for view in views:
         cells |= {(view.file, cell.id): cell for cell in view.cells}
-        others = [one for one in recent if one.ground.size == view.ground.size]
-        shifts = view.ground.shift_to([one.ground for one in others])
+        others = [earlier for earlier in recent if earlier.ground.size == view.ground.size]
+        shifts = view.ground.shift_to([other.ground for other in others])
         for other, shift in zip(others, shifts, strict=True):
             if shift is None:
                 continue
             shared = _shared(other, view, shift)
             if shared or shift.sure >= _SURE:
-                found.pairs.append((other.file, view.file))
+                overlaps.pairs.append((other.file, view.file))
             for first, second in shared:
                 same.join((other.file, first), (view.file, second))
         recent.append(view)
     for members in same.groups():
         best = min(members, key=lambda key: _rank(cells[key]))
-        found.duplicate_of |= {key: best for key in members if key != best}
-    return found
+        overlaps.duplicate_of |= {key: best for key in members if key != best}
+    return overlaps
 
 
 def _rank(cell: Cell) -> tuple[bool, float]:
@@ -102,7 +102,7 @@ def _shared(first: View, second: View, shift: Shift) -> list[tuple[int, int]]:
                 pairs.append((shared, cell.id, other.id))
     taken: list[tuple[int, int]] = []
     for _, a, b in sorted(pairs, reverse=True):
-        if all(a != one and b != other for one, other in taken):
+        if all(a != view and b != other for view, other in taken):
             taken.append((a, b))
     return taken
 
@@ -113,8 +113,8 @@ class CellGroups:
     def __init__(self) -> None:
         self._of: dict[CellKey, list[CellKey]] = {}
 
-    def join(self, one: CellKey, other: CellKey) -> None:
-        first, second = self._of.get(one, [one]), self._of.get(other, [other])
+    def join(self, cell: CellKey, other: CellKey) -> None:
+        first, second = self._of.get(cell, [cell]), self._of.get(other, [other])
         if first is second or {file for file, _ in first} & {file for file, _ in second}:
             return
         first += second

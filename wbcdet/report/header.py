@@ -55,7 +55,7 @@ def roots_of(journal: ReportSource) -> list[Root]:
         return [Root(name, path) for name, path in zip(names, paths, strict=True)]
     header = journal.header or {}
     if isinstance(header.get("sources"), list):
-        return [Root(str(one["name"]), str(one["path"])) for one in header["sources"]]
+        return [Root(str(root["name"]), str(root["path"])) for root in header["sources"]]
     # Until there were several, names were paths below the one folder, or the one file's name.
     folder = Path(str(header.get("folder", "")))
     return [Root("", str(folder.parent if folder.is_file() else folder))]

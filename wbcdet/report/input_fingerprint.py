@@ -68,18 +68,20 @@ def _size_and_time(path: Path) -> tuple[int, int]:
     if not path.is_dir():
         status = path.stat()
         return status.st_size, status.st_mtime_ns
-    found = [one.stat() for one in path.rglob("*") if one.is_file()]
-    if not found:
+    statuses = [file.stat() for file in path.rglob("*") if file.is_file()]
+    if not statuses:
         raise FileNotFoundError(path)
-    return sum(one.st_size for one in found), max(one.st_mtime_ns for one in found)
+    return sum(status.st_size for status in statuses), max(
+        status.st_mtime_ns for status in statuses
+    )
 
 
 def _sha256(path: Path) -> str:
     digest = hashlib.sha256()
     if path.is_dir():
-        for one in sorted(one for one in path.rglob("*") if one.is_file()):
-            name = one.relative_to(path).as_posix()
-            digest.update(f"{_sha256(one)} {name}\n".encode("utf-8", "surrogateescape"))
+        for part in sorted(part for part in path.rglob("*") if part.is_file()):
+            name = part.relative_to(path).as_posix()
+            digest.update(f"{_sha256(part)} {name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK):

@@ -44,8 +44,8 @@ def find_chromium() -> str:
         PdfError: no browser is found.
     """
     for name in _NAMES:
-        if found := shutil.which(name):
-            return found
+        if path := shutil.which(name):
+            return path
     for place in _PLACES.get(sys.platform, ()):
         if Path(place).is_file():
             return place

@@ -144,23 +144,23 @@ class RegistrationImage:
         if not others:
             return []
         shape = self._frame
-        spectra = np.stack([one._spectrum for one in others]) * self._mirrored
+        spectra = np.stack([other._spectrum for other in others]) * self._mirrored
         maps: np.ndarray = np.fft.irfft2(spectra, shape).astype(np.float32)
         maps = maps * self._as_second * np.stack([other._as_first for other in others])
         best = maps.reshape(len(others), -1).argmax(1)
-        found: list[Shift | None] = []
+        shifts: list[Shift | None] = []
         for other, values, at in zip(others, maps, best, strict=True):
             dy, dx = np.unravel_index(int(at), shape)
             if values[dy, dx] < _COARSE_MATCH:
-                found.append(None)
+                shifts.append(None)
                 continue
             # The second half of the axes holds negative shifts.
             turned = [
                 int(d) - full if d >= full - small else int(d)
                 for d, full, small in zip((dx, dy), shape[::-1], self._small[::-1], strict=True)
             ]
-            found.append(self._refine(other, *turned))
-        return found
+            shifts.append(self._refine(other, *turned))
+        return shifts
 
     def match_at(self, other: RegistrationImage, shift: Shift, box: Box) -> float:
         """Correlate the patterns inside a box of the other (first) field, -1..1."""
@@ -186,12 +186,12 @@ class RegistrationImage:
         down, right = np.unravel_index(int(scores.argmax()), scores.shape)
         dx, dy = dx + int(right) - _MARGIN, dy + int(down) - _MARGIN
         x0, y0, x1, y1 = _overlap(self._grey.shape, dx, dy)
-        seen = (other.clear[y0:y1, x0:x1] & self.clear[y0 - dy : y1 - dy, x0 - dx : x1 - dx]) > 0
+        clear = (other.clear[y0:y1, x0:x1] & self.clear[y0 - dy : y1 - dy, x0 - dx : x1 - dx]) > 0
         match = _correlation(
-            other.ground[y0:y1, x0:x1][seen],
-            self.ground[y0 - dy : y1 - dy, x0 - dx : x1 - dx][seen],
+            other.ground[y0:y1, x0:x1][clear],
+            self.ground[y0 - dy : y1 - dy, x0 - dx : x1 - dx][clear],
         )
-        spots = float(seen.sum()) / max(self._grain, other._grain)
+        spots = float(clear.sum()) / max(self._grain, other._grain)
         sure = float(np.arctanh(min(match, 0.999))) * max(0.0, spots - 3) ** 0.5
         if match < _MATCH or sure < _MIN_Z:
             return None
@@ -237,10 +237,10 @@ def _blurred(picture: Floats, sigma: float) -> Floats:
 def _without(grey: Floats, clear: Pixels) -> Floats:
     """Return the picture with what is not clear filled in by the mean of what is clear around
     it."""
-    seen = clear.astype(np.float32)
-    weight = _blurred(seen, _FINE[1])
+    weights = clear.astype(np.float32)
+    weight = _blurred(weights, _FINE[1])
     mean = float(grey[clear > 0].mean()) if clear.any() else 0.0
-    around = _blurred((grey - mean) * seen, _FINE[1]) / np.maximum(weight, 1e-3)
+    around = _blurred((grey - mean) * weights, _FINE[1]) / np.maximum(weight, 1e-3)
     return np.where(clear > 0, grey, around + mean).astype(np.float32)
 
 

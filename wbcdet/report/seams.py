@@ -44,19 +44,19 @@ def find_shared(results: Iterable[FieldResult]) -> Overlaps:
             ]
             if near:
                 boxes = np.array([cells[other][1] for other in near])
-                iou, one, two = shares(np.array(box), boxes)
-                alike = (iou > _SAME_IOU) | (np.maximum(one, two) > _SAME_PART)
+                iou, part, part_of_other = shares(np.array(box), boxes)
+                alike = (iou > _SAME_IOU) | (np.maximum(part, part_of_other) > _SAME_PART)
                 pairs += [(float(iou[i]), near[i], key) for i in np.flatnonzero(alike)]
             cells[key] = cell, box
             squares[region.slide, x, y].append(key)
     for _, first, second in sorted(pairs, reverse=True):
         same.join(first, second)
-    found = Overlaps()
+    overlaps = Overlaps()
     for members in same.groups():
         best = min(members, key=lambda key: _rank(*cells[key]))
-        found.duplicate_of |= {key: best for key in members if key != best}
-    found.pairs = sorted({(kept[0], key[0]) for key, kept in found.duplicate_of.items()})
-    return found
+        overlaps.duplicate_of |= {key: best for key in members if key != best}
+    overlaps.pairs = sorted({(kept[0], key[0]) for key, kept in overlaps.duplicate_of.items()})
+    return overlaps
 
 
 def _rank(cell: Cell, box: Box) -> tuple[float, float]:

@@ -125,10 +125,10 @@ def to_geojson(
             }
         )
     for file, cell, box in cells:
-        one = feature(file, cell, box)
+        annotation = feature(file, cell, box)
         side = (box[2] - box[0] + box[3] - box[1]) / 2
-        one["properties"]["measurements"]["diameter µm"] = round(side * um_per_px, 2)
-        features.append(one)
+        annotation["properties"]["measurements"]["diameter µm"] = round(side * um_per_px, 2)
+        features.append(annotation)
     document = {"type": "FeatureCollection", "features": features}
     return f"{json.dumps(document, ensure_ascii=False)}\n".encode()
 
@@ -137,5 +137,7 @@ def _outlines(mask: npt.NDArray[np.bool_], side: float) -> list[npt.NDArray[np.f
     """Outer outlines of the squares of a mask, each (N, 2)."""
     # Doubled, so that outlines run along the borders of squares and not through their middles.
     large = np.kron(mask.astype(np.uint8), np.ones((4, 4), np.uint8))
-    found, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
-    return [(one[:, 0].astype(float) + 0.5) / 4 * side for one in found if len(one) > 2]
+    contours, _ = cv2.findContours(large, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_SIMPLE)
+    return [
+        (contour[:, 0].astype(float) + 0.5) / 4 * side for contour in contours if len(contour) > 2
+    ]

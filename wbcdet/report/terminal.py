@@ -153,9 +153,10 @@ def _notes(counts: ReportCounts) -> list[str]:
     notes = list(counts.notes.values())
     if counts.options.dedupe:
         pairs = sum(note.overlapping or 0 for note in notes)
-        seen = sum(note.left_out[DUPLICATE] for note in notes)
+        repeated = sum(note.left_out[DUPLICATE] for note in notes)
         lines.append(
-            f"overlapping: {plural(pairs, 'pair')} of fields; {plural(seen, 'cell')} seen again, "
+            f"overlapping: {plural(pairs, 'pair')} of fields; "
+            f"{plural(repeated, 'cell')} seen again, "
             "counted once (duplicate_of in cells.csv)"
         )
     empty = [file for note in notes for file in note.empty]

@@ -64,9 +64,9 @@ def read_corrected(path: Path) -> list[CorrectedField]:
     if not path.is_dir():
         return _read_file(path)
     files = sorted(
-        one
-        for one in path.rglob("*")
-        if one.suffix.lower() in (*_SUFFIXES, ".zip") and one.name != MARKER and one.is_file()
+        file
+        for file in path.rglob("*")
+        if file.suffix.lower() in (*_SUFFIXES, ".zip") and file.name != MARKER and file.is_file()
     )
     if not files:
         raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
@@ -79,7 +79,7 @@ def _read_file(path: Path) -> list[CorrectedField]:
     except OSError as error:
         raise CorrectedError(f"{path}: cannot be read: {error.strerror or error}") from error
     if data.startswith(_ZIPPED):
-        return [one for inner, part in _unzipped(path, data) for one in _read(part, inner)]
+        return [field for inner, part in _unzipped(path, data) for field in _read(part, inner)]
     return _read(data, path)
 
 
@@ -87,17 +87,17 @@ def _unzipped(path: Path, data: bytes) -> Iterator[tuple[Path, bytes]]:
     """Yield paths and bytes of the files of labels in a ZIP file; none is written anywhere."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
-            parts = [one for one in archive.infolist() if _is_labels(one.filename)]
+            parts = [member for member in archive.infolist() if _is_labels(member.filename)]
             if not parts:
                 raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
             # No more than a file's own size is ever unpacked of it.
-            if sum(one.file_size for one in parts) > _MAX_UNPACKED:
+            if sum(member.file_size for member in parts) > _MAX_UNPACKED:
                 raise CorrectedError(
                     f"{path}: its labels take more than {_MAX_UNPACKED >> 20} MB; unpack it, and "
                     "import one file at a time"
                 )
-            for one in parts:
-                yield path / one_line(one.filename).lstrip("/"), archive.read(one)
+            for member in parts:
+                yield path / one_line(member.filename).lstrip("/"), archive.read(member)
     except CorrectedError:
         raise
     except RuntimeError as error:  # a password, or a way of packing that zipfile does not know
@@ -136,9 +136,9 @@ def _json_fields(document: Any, path: Path) -> Iterator[CorrectedField]:
     if isinstance(document, dict) and document.get("type") in ("FeatureCollection", "Feature"):
         return _qupath(document.get("features", [document]), path)
     if isinstance(document, list) and document and all(isinstance(x, dict) for x in document):
-        if all(one.get("type") == "Feature" for one in document):
+        if all(item.get("type") == "Feature" for item in document):
             return _qupath(document, path)
-        if all("data" in one or "image" in one for one in document):
+        if all("data" in item or "image" in item for item in document):
             return map(_label_studio, document)
     raise CorrectedError(f"is not one of the formats that come back: export {_FORMATS}")
 
@@ -146,14 +146,23 @@ def _json_fields(document: Any, path: Path) -> Iterator[CorrectedField]:
 def _label_studio(task: JsonObject) -> CorrectedField:
     data = task.get("data", task)
     names = tuple(str(data[name]) for name in ("file", "image") if data.get(name))
-    names = (*names, *(name for one in names if (name := _local(one))))
+    names = (*names, *(name for address in names if (name := _local(address))))
     if "data" not in task:  # JSON-MIN has the labels of one annotation beside the data
-        regions = [{"value": one, **_side(one)} for one in task.get("label") or []]
+        regions = [{"value": value, **_side(value)} for value in task.get("label") or []]
         return _regions(names, regions, ())
-    done = [one for one in task.get("annotations") or [] if not one.get("was_cancelled")]
+    done = [
+        annotation
+        for annotation in task.get("annotations") or []
+        if not annotation.get("was_cancelled")
+    ]
     if not done:
         return CorrectedField(names, None, (), ("has no annotation yet, only predictions",))
-    last = max(done, key=lambda one: str(one.get("updated_at") or one.get("created_at") or ""))
+    last = max(
+        done,
+        key=lambda annotation: str(
+            annotation.get("updated_at") or annotation.get("created_at") or ""
+        ),
+    )
     several = (f"has {len(done)} annotations; the latest is taken",) if len(done) > 1 else ()
     return _regions(names, last["result"], several)
 
@@ -192,21 +201,21 @@ def _local(address: str) -> str | None:
 
 
 def _coco(document: JsonObject) -> Iterator[CorrectedField]:
-    classes = {one["id"]: one["name"] for one in document["categories"]}
+    classes = {category["id"]: category["name"] for category in document["categories"]}
     by_image: dict[Any, list[JsonObject]] = defaultdict(list)
-    for one in document["annotations"]:
-        by_image[one["image_id"]].append(one)
+    for annotation in document["annotations"]:
+        by_image[annotation["image_id"]].append(annotation)
     for image in document["images"]:
         size = (image.get("width"), image.get("height"))
         cells, problems = [], []
-        for one in by_image.pop(image["id"], []):
-            if one.get("iscrowd"):
+        for annotation in by_image.pop(image["id"], []):
+            if annotation.get("iscrowd"):
                 problems.append("a crowd is left out")
                 continue
-            if one["category_id"] not in classes:
-                raise CorrectedError(f"category {one['category_id']!r} has no name")
-            x, y, w, h = (float(value) for value in one["bbox"])
-            cells.append((_label(classes[one["category_id"]]), _box(x, y, x + w, y + h)))
+            if annotation["category_id"] not in classes:
+                raise CorrectedError(f"category {annotation['category_id']!r} has no name")
+            x, y, w, h = (float(value) for value in annotation["bbox"])
+            cells.append((_label(classes[annotation["category_id"]]), _box(x, y, x + w, y + h)))
         yield CorrectedField(
             (str(image["file_name"]),),
             (float(size[0]), float(size[1])) if size[0] and size[1] else None,

@@ -24,7 +24,7 @@ _OTHER = (204, 121, 167)
 
 def rgb_of(label: str) -> tuple[int, int, int]:
     """Return the colour of any label, red, green, blue."""
-    if label in [str(one) for one in COLOURS]:
+    if label in [str(known) for known in COLOURS]:
         return COLOURS[CellType(label)]
     return _GIVEN.get(str(label), _OTHER)
 

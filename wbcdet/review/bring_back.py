@@ -78,32 +78,32 @@ def bring_back(
     done, changes = BroughtBack(), list[BroughtLabel]()
     names = _Names(state.report)
     with state.turn:
-        seen: set[int] = set()
-        for one in corrected:
-            number, problem = names.find(one.names)
+        numbers: set[int] = set()
+        for returned in corrected:
+            number, problem = names.find(returned.names)
             if number is None:
-                done.conflicts.append(f"{_line(one.names)}: {problem}")
+                done.conflicts.append(f"{_line(returned.names)}: {problem}")
                 continue
             file = state.report.fields[number].result.file
-            done.conflicts += [f"{file}: {_line((text,))}" for text in one.problems]
-            if number in seen:
+            done.conflicts += [f"{file}: {_line((text,))}" for text in returned.problems]
+            if number in numbers:
                 done.conflicts.append(
                     f"{file}: stands in the file more than once; the first counts"
                 )
                 continue
-            if any("no annotation yet" in text for text in one.problems):
+            if any("no annotation yet" in text for text in returned.problems):
                 continue
             result = state.report.fields[number].result
-            if one.size is not None and one.size != (result.width, result.height):
-                width, height = one.size
+            if returned.size is not None and returned.size != (result.width, result.height):
+                width, height = returned.size
                 done.conflicts.append(
                     f"{file}: is {width:g} x {height:g} pixels in the file and {result.width} x "
                     f"{result.height} in the report; this is another picture"
                 )
                 continue
-            seen.add(number)
+            numbers.add(number)
             done.fields += 1
-            changes += _field(state, number, one, done, delete_missing=delete_missing)
+            changes += _field(state, number, returned, done, delete_missing=delete_missing)
         state.bring(who, changes)
     return done
 
@@ -117,14 +117,14 @@ def _field(
     delete_missing: bool,
 ) -> list[BroughtLabel]:
     file = state.report.fields[number].result.file
-    here = {key: one for key, one in state.of_field(number) if one.label is not None}
+    here = {key: current for key, current in state.of_field(number) if current.label is not None}
     cells: list[tuple[str, Box]] = []
     for label, box in corrected.cells:
         try:
             cells.append((checked_label(label), state.cut(number, box)))
         except ChangeError as error:
             done.conflicts.append(f"{file}: {_line((label,))} {_at(box)}: {error}")
-    pairs = _pairs([(key, one.box) for key, one in here.items()], [box for _, box in cells])
+    pairs = _pairs([(key, current.box) for key, current in here.items()], [box for _, box in cells])
     changes = []
     for at, (label, box) in enumerate(cells):
         key = pairs.get(at)
@@ -132,7 +132,7 @@ def _field(
             over = max(
                 (iou(box, other) for n, (_, other) in enumerate(cells) if n < at), default=0.0
             )
-            if over >= SAME_IOU or any(iou(box, one.box) >= SAME_IOU for one in here.values()):
+            if over >= SAME_IOU or any(iou(box, other.box) >= SAME_IOU for other in here.values()):
                 done.conflicts.append(
                     f"{file}: {label} {_at(box)} lies over another cell; it is not added"
                 )
@@ -174,7 +174,7 @@ def _field(
 
 def _pairs(here: Sequence[tuple[Key, Box]], boxes: Sequence[Box]) -> dict[int, Key]:
     """Return the cell of each box that comes back, the best pairs first, each cell once."""
-    found = sorted(
+    alike = sorted(
         (
             (-same, at, key)
             for at, box in enumerate(boxes)
@@ -184,7 +184,7 @@ def _pairs(here: Sequence[tuple[Key, Box]], boxes: Sequence[Box]) -> dict[int, K
     )
     pairs: dict[int, Key] = {}
     taken: set[Key] = set()
-    for _, at, key in found:
+    for _, at, key in alike:
         if at not in pairs and key not in taken:
             pairs[at] = key
             taken.add(key)
@@ -196,8 +196,8 @@ class _Names:
 
     def __init__(self, report: MachineReport) -> None:
         self._levels: list[dict[str, set[int]]] = [defaultdict(set) for _ in range(4)]
-        items, _ = make_items([one.result for one in report.fields], Path(), None)
-        numbers = [one.number for one in report.fields if one.result.failure is None]
+        items, _ = make_items([recorded.result for recorded in report.fields], Path(), None)
+        numbers = [recorded.number for recorded in report.fields if recorded.result.failure is None]
         for number, item in zip(numbers, items, strict=True):
             file = item.result.file
             own, name, base, stem = self._levels
@@ -213,10 +213,10 @@ class _Names:
         tries += [_UPLOADED.sub("", PurePosixPath(name).name) for name in tries]
         for level, forms in zip(self._levels, _FORMS, strict=True):
             for name in tries:
-                found = {n for form in forms(name) for n in level.get(form, ())}
-                if len(found) == 1:
-                    return found.pop(), ""
-                several = several or len(found) > 1
+                fields = {n for form in forms(name) for n in level.get(form, ())}
+                if len(fields) == 1:
+                    return fields.pop(), ""
+                several = several or len(fields) > 1
         if several:
             return None, "is one of several fields of the report; keep the folders in its name"
         return None, "is no field of this report"

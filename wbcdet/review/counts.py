@@ -17,7 +17,7 @@ BY_PERSON = "by-reviewer"
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class _CountedCell:
     """A cell as ``differentials`` reads it."""
 
     label: str
@@ -26,9 +26,9 @@ class _Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class _SeenField:
+class _CountedField:
     file: str
-    cells: list[_Seen]
+    cells: list[_CountedCell]
     failure: str | None
 
 
@@ -47,16 +47,16 @@ def reviewed(state: ReviewState, group: str | None = None) -> Differential:
 def machine(state: ReviewState, group: str | None = None) -> Differential:
     """Return the machine's differential, of one slide or (None) of all together."""
     fields = (
-        _SeenField(
-            one.result.file,
+        _CountedField(
+            field.result.file,
             [
-                _Seen(str(cell.label), cell.reason, cell.touches_edge)
-                for cell in one.result.cells
-                if one.left_out.get(cell.id) in (None, EDGE)
+                _CountedCell(str(cell.label), cell.reason, cell.touches_edge)
+                for cell in field.result.cells
+                if field.left_out.get(cell.id) in (None, EDGE)
             ],
-            one.result.failure,
+            field.result.failure,
         )
-        for one in _of(state, group)
+        for field in _of(state, group)
     )
     return _differential(state, group, fields)
 
@@ -65,8 +65,8 @@ def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
     """Count the progress of the review: counted cells, those decided on one by one and in bulk,
     those not reviewed, and those of them that are unclassified."""
     cells = unreviewed = open_ = bulk = 0
-    for one in _of(state, group):
-        for key, current in state.of_field(one.number):
+    for field in _of(state, group):
+        for key, current in state.of_field(field.number):
             if state.counts(key):
                 cells += 1
                 unreviewed += not current.reviewed
@@ -127,27 +127,27 @@ def _of(state: ReviewState, group: str | None) -> Iterator[ReviewField]:
     return (field for field in state.report.fields if group is None or field.group == group)
 
 
-def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_SeenField]:
+def _reviewed_fields(state: ReviewState, fields: Iterable[ReviewField]) -> Iterator[_CountedField]:
     for field in fields:
         cells = [
-            _Seen(current.label or "", reason_of(current), current.touches_edge)
+            _CountedCell(current.label or "", reason_of(current), current.touches_edge)
             for key, current in state.of_field(field.number)
             if current.is_present and state.left_out(key) in (None, EDGE)
         ]
-        yield _SeenField(field.result.file, cells, field.result.failure)
+        yield _CountedField(field.result.file, cells, field.result.failure)
 
 
 def _differential(
-    state: ReviewState, group: str | None, fields: Iterable[_SeenField]
+    state: ReviewState, group: str | None, fields: Iterable[_CountedField]
 ) -> Differential:
     options = state.report.options
-    (found,) = differentials(
+    (differential,) = differentials(
         fields,
         exclude_edge=options.exclude_edge,
         target=options.target,
         ranges=options.ranges,
     )
-    return found if group is None else replace(found, group=group)
+    return differential if group is None else replace(differential, group=group)
 
 
 def _none_of(total: int) -> dict[str, object]:

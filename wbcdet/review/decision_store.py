@@ -137,9 +137,9 @@ class Store:
         for pragma in ("trusted_schema=OFF", "journal_mode=WAL", "synchronous=FULL"):
             self._connection.execute(f"PRAGMA {pragma}")
         self._connection.executescript(_TABLES)
-        found = self.note("format")
-        if found not in (None, _FORMAT):
-            raise StoreError(f"{self.path}: has format {found!r}, this version reads {_FORMAT!r}")
+        version = self.note("format")
+        if version not in (None, _FORMAT):
+            raise StoreError(f"{self.path}: has format {version!r}, this version reads {_FORMAT!r}")
         self.set_note("format", _FORMAT)
 
     def decisions(self) -> list[Decision]:
@@ -176,13 +176,13 @@ class Store:
 
     def thumbnail(self, file: str, cell: int) -> bytes | None:
         """Return the picture of a cell that a person drew."""
-        found = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
-        return bytes(found[0]["jpeg"]) if found else None
+        rows = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
+        return bytes(rows[0]["jpeg"]) if rows else None
 
     def note(self, key: str) -> str | None:
         """Return what was last set under a key."""
-        found = self._rows('SELECT value FROM notes WHERE "key"=?', key)
-        return str(found[0]["value"]) if found else None
+        rows = self._rows('SELECT value FROM notes WHERE "key"=?', key)
+        return str(rows[0]["value"]) if rows else None
 
     def set_note(self, key: str, value: str) -> None:
         """Keep a value under a key.
@@ -234,13 +234,13 @@ def read_decisions(folder: Path, name: str) -> list[Decision]:
 
 
 def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
-    found = []
+    decisions = []
     for row in rows:
         try:
-            found.append(_decision(row))
+            decisions.append(_decision(row))
         except (ValueError, KeyError, TypeError) as error:
             raise StoreError(f"{path}: decision {row['id']} is damaged ({error})") from error
-    return found
+    return decisions
 
 
 def _checked(folder: Path, name: str) -> Path:
@@ -253,11 +253,11 @@ def _checked(folder: Path, name: str) -> Path:
         return path
     try:
         with closing(_open_unchanged(path)) as connection:
-            found = _schema(connection)
+            schema = _schema(connection)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: cannot be used ({error})") from error
     # Killed while it was made, it has a part of them.
-    if not found <= _own_schema():
+    if not schema <= _own_schema():
         raise StoreError(
             f"{path}: cannot be used: it is a database of something else; move it away"
         )

@@ -175,12 +175,12 @@ class Pictures:
         """
         if not 0 <= number < len(self._state.report.fields):
             raise PictureError("there is no such field")
-        one = self._state.report.fields[number]
+        field = self._state.report.fields[number]
         # Without a journal nobody has said that the pictures are still where they were.
         known = self.folder is not None or self._journal is not None
-        source = find_source(self.folder, one.result.file, self._roots if known else ())
-        self._check_same(one, source)
-        region = one.result.region
+        source = find_source(self.folder, field.result.file, self._roots if known else ())
+        self._check_same(field, source)
+        region = field.result.region
         if source.part is None or region is None:
             return source
         # The scale that a person gave is not in the name.
@@ -189,27 +189,27 @@ class Pictures:
 
     def _read_again(self, number: int) -> Field:
         source = self.source(number)
-        one = self._state.report.fields[number]
+        recorded = self._state.report.fields[number]
         try:
             field = read_field(source)
         except FieldError as error:
-            raise PictureError(f"{one.result.file}: {error}") from error
-        if (field.width, field.height) != (one.result.width, one.result.height):
+            raise PictureError(f"{recorded.result.file}: {error}") from error
+        if (field.width, field.height) != (recorded.result.width, recorded.result.height):
             raise PictureError(
-                f"{one.result.file}: has {field.width} x {field.height} pixels, not "
-                f"{one.result.width} x {one.result.height}; this is another picture"
+                f"{recorded.result.file}: has {field.width} x {field.height} pixels, not "
+                f"{recorded.result.width} x {recorded.result.height}; this is another picture"
             )
         return field
 
-    def _check_same(self, one: ReviewField, source: Source) -> None:
+    def _check_same(self, field: ReviewField, source: Source) -> None:
         """Check that a picture is the one that was analysed, as far as that is known.
 
         Raises:
             PictureError: it is not, or must be known to be and is not.
         """
-        entry = self._entry(one.result.file)
+        entry = self._entry(field.result.file)
         stamp = entry.stamp if entry else None
-        known = one.sha256 or (stamp["sha256"] if stamp else None)
+        known = field.sha256 or (stamp["sha256"] if stamp else None)
         assert isinstance(source.path, Path)
         # Of the report's own folder a person need not say anything: they have it.
         place = self.folder or self._state.report.folder
@@ -314,8 +314,8 @@ def find_source(folder: Path | None, file: str, roots: Sequence[Root] = ()) -> S
         tries.append((numbered[1], int(numbered[2])))
     for name, number in tries:
         if folder is None:
-            found = locate(name, roots)
-            paths = [] if found is None else [Path(found)]
+            located = locate(name, roots)
+            paths = [] if located is None else [Path(located)]
         else:
             paths = [folder] if folder.is_file() else places(name, folder, roots)
         for path in paths:

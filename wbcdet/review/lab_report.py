@@ -61,7 +61,7 @@ def _signed(session: Session) -> LabReport:
     for group in session.state.report.groups:
         said = session.signed(group)
         if said is not None and said["current"]:
-            entries = [one for one in session.log() if one["number"] == said["number"]]
+            entries = [entry for entry in session.log() if entry["number"] == said["number"]]
             signatures[group] = entries[0]
     return _read(session.reviewed_folder, signatures, last["files"]["results.json"])
 
@@ -91,5 +91,5 @@ def _read(
         raise NotSignedAsIsError(
             f"{path}: says nothing of slides; analyse the fields again with this version"
         )
-    found = [LabSlide(slide, signatures.get(slide["group"])) for slide in slides]
-    return LabReport(info, sha256, found)
+    lab_slides = [LabSlide(slide, signatures.get(slide["group"])) for slide in slides]
+    return LabReport(info, sha256, lab_slides)

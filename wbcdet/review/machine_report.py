@@ -119,11 +119,14 @@ def _options(count: CountInfo | None) -> CountOptions:
     if count is None:
         return CountOptions(ranges=read_ranges())
     ranges = {
-        label: ReferenceRange(one["low"], one["high"], one["source"])
-        for label, one in count["ranges"].items()
+        label: ReferenceRange(limits["low"], limits["high"], limits["source"])
+        for label, limits in count["ranges"].items()
     }
     try:
-        called = {group: Identifiers(**one) for group, one in count.get("identifiers", {}).items()}
+        called = {
+            group: Identifiers(**identifiers)
+            for group, identifiers in count.get("identifiers", {}).items()
+        }
     except ValueError as error:
         raise ResultsError(f"is not as its schema says: {error}") from error
     return CountOptions(

@@ -92,7 +92,7 @@ class ReaderAgreement:
 
     def confused(self) -> list[tuple[tuple[str, str], int]]:
         """Give the pairs of names that differ, first reader's first, and how often."""
-        return Counter((one.first, one.second) for one in self.differing).most_common()
+        return Counter((cell.first, cell.second) for cell in self.differing).most_common()
 
 
 def readers_of(report: MachineReport, first: Store, folder: Path) -> ReaderAgreement:
@@ -119,12 +119,12 @@ def note_shown(store: Store, last: int) -> None:
 
 def _shown(store: Store) -> list[int]:
     try:
-        found = parse_json(store.note(_SHOWN) or "[]")
+        numbers = parse_json(store.note(_SHOWN) or "[]")
     except ValueError:
         return []
-    if not isinstance(found, list):
+    if not isinstance(numbers, list):
         return []
-    return sorted(n for n in found if isinstance(n, int) and not isinstance(n, bool))[:_MAX_SHOWN]
+    return sorted(n for n in numbers if isinstance(n, int) and not isinstance(n, bool))[:_MAX_SHOWN]
 
 
 def compare_readers(
@@ -151,13 +151,13 @@ def compare_readers(
     ]  # fmt: skip
     if ours and theirs:
         cells += _drawn_pairs(ours, theirs)
-    cells.sort(key=lambda one: (one.field, one.box[1], one.box[0]))
-    found = {name for cell in cells for name in (cell.first, cell.second)}
+    cells.sort(key=lambda cell: (cell.field, cell.box[1], cell.box[0]))
+    names = {name for cell in cells for name in (cell.first, cell.second)}
     order = (*CLASSES[:-1], BASOPHIL, CLASSES[-1], ARTEFACT)
-    rest = sorted(found - {*order, NO_CELL})
-    labels = tuple(name for name in (*order, *rest, NO_CELL) if name in found)
+    rest = sorted(names - {*order, NO_CELL})
+    labels = tuple(name for name in (*order, *rest, NO_CELL) if name in names)
     table = confusion([(cell.first, cell.second) for cell in cells], labels)
-    machine = [{key for key, one in reading.items() if one.cell} for reading in (ours, theirs)]
+    machine = [{key for key, read in reading.items() if read.cell} for reading in (ours, theirs)]
     return ReaderAgreement(
         tuple(cells),
         len(machine[0] - machine[1]),
@@ -215,16 +215,16 @@ def _undrawn(current: CellState) -> bool:
     return current.cell is None and current.label == DELETED
 
 
-def _said(one: _Read) -> str:
-    return NO_CELL if one.label == DELETED else one.label
+def _said(read: _Read) -> str:
+    return NO_CELL if read.label == DELETED else read.label
 
 
 def _drawn_pairs(ours: Mapping[Key, _Read], theirs: Mapping[Key, _Read]) -> Iterator[ReadCell]:
     """Cells that persons drew: the same one where the boxes lie over each other."""
     drawn: dict[int, tuple[list[Key], list[Key]]] = defaultdict(lambda: ([], []))
     for side, reading in enumerate((ours, theirs)):
-        for key, one in reading.items():
-            if one.cell is None:
+        for key, read in reading.items():
+            if read.cell is None:
                 drawn[key[0]][side].append(key)
     for field, (mine, others) in drawn.items():
         pairs = sorted(
@@ -235,11 +235,11 @@ def _drawn_pairs(ours: Mapping[Key, _Read], theirs: Mapping[Key, _Read]) -> Iter
             if same >= SAME_IOU and a in free_mine and b in free_others:
                 free_mine.remove(a)
                 free_others.remove(b)
-                one, other = ours[a], theirs[b]
-                yield ReadCell(field, a, one.box, one.label, other.label, one.who, other.who)
+                read, other = ours[a], theirs[b]
+                yield ReadCell(field, a, read.box, read.label, other.label, read.who, other.who)
         for key in free_mine:
-            one = ours[key]
-            yield ReadCell(field, key, one.box, one.label, NO_CELL, one.who, "")
+            read = ours[key]
+            yield ReadCell(field, key, read.box, read.label, NO_CELL, read.who, "")
         for key in free_others:
             other = theirs[key]
             yield ReadCell(field, None, other.box, NO_CELL, other.label, "", other.who)

@@ -85,7 +85,7 @@ def report_page(session: Session) -> dict[str, object]:
             for role in ("detector", "classifier")
             if isinstance(report.info.get(role), dict)
         ],
-        "slides": any(one.result.region is not None for one in report.fields),
+        "slides": any(field.result.region is not None for field in report.fields),
         "notes": session.notes,
         "useful": [list(key) for key in session.useful],
     }
@@ -105,18 +105,18 @@ def readers_page(state: ReviewState, agreement: ReaderAgreement) -> dict[str, ob
         "table": agreement.table,
         "differing": [
             {
-                "field": one.field,
-                "file": state.report.fields[one.field].result.file,
-                "cell": one.key[1] if one.key else None,
-                "number": state.cells[one.key].number if one.key else None,
-                "box": one.box,
-                "first": one.first,
-                "second": one.second,
-                "by_first": one.by_first,
-                "by_second": one.by_second,
-                "now": state.cells[one.key].label if one.key else None,
-                "seen": state.cells[one.key].last_decision if one.key else 0,
+                "field": cell.field,
+                "file": state.report.fields[cell.field].result.file,
+                "cell": cell.key[1] if cell.key else None,
+                "number": state.cells[cell.key].number if cell.key else None,
+                "box": cell.box,
+                "first": cell.first,
+                "second": cell.second,
+                "by_first": cell.by_first,
+                "by_second": cell.by_second,
+                "now": state.cells[cell.key].label if cell.key else None,
+                "seen": state.cells[cell.key].last_decision if cell.key else 0,
             }
-            for one in agreement.differing
+            for cell in agreement.differing
         ],
     }

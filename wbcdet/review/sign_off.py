@@ -163,15 +163,15 @@ def _is_signed(part: Path, files: Mapping[str, str]) -> bool:
 
 def _files_of(folder: Path) -> dict[str, str]:
     """Return sha256 of every file in a folder, by its path there; all of them are on the disk."""
-    found = {}
+    hashes = {}
     for path in sorted(folder.rglob("*")):
         if not path.is_dir():
             with open_own(path, "rb") as file:
                 os.fsync(file.fileno())
-                found[path.relative_to(folder).as_posix()] = hashlib.sha256(
+                hashes[path.relative_to(folder).as_posix()] = hashlib.sha256(
                     file.readall()
                 ).hexdigest()
-    return found
+    return hashes
 
 
 def _remove(folder: Path) -> None:
@@ -182,7 +182,7 @@ def _remove(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _exchange(one: Path, other: Path) -> bool:
+def _exchange(path: Path, other: Path) -> bool:
     """Let two folders change places in one step; False where the system has none for it."""
     if sys.platform != "linux" or not other.is_dir() or other.is_symlink():
         return False
@@ -191,7 +191,7 @@ def _exchange(one: Path, other: Path) -> bool:
     except (OSError, AttributeError):
         return False
     here, exchange = -100, 2  # AT_FDCWD, RENAME_EXCHANGE
-    return bool(call(here, os.fsencode(one), here, os.fsencode(other), exchange) == 0)
+    return bool(call(here, os.fsencode(path), here, os.fsencode(other), exchange) == 0)
 
 
 def digest(rows: Sequence[Decision]) -> str:

@@ -121,13 +121,13 @@ class _Reviewed:
 
     def read(self, file: str) -> JsonObject:
         """Return a field as a line of the journal."""
-        one = self._by_file[file]
-        cells = tuple(_cell(key[1], current) for key, current in self._there(one.number))
-        result = replace(one.result, cells=cells)
-        stamp = None if one.sha256 is None else FileStamp(sha256=one.sha256)
-        entry = JournalEntry(result, stamp, one.quality)
+        field = self._by_file[file]
+        cells = tuple(_cell(key[1], current) for key, current in self._there(field.number))
+        result = replace(field.result, cells=cells)
+        stamp = None if field.sha256 is None else FileStamp(sha256=field.sha256)
+        entry = JournalEntry(result, stamp, field.quality)
         # Thumbnails are asked for by place; a place here is the cell itself.
-        places = [key for key, _ in self._there(one.number)]
+        places = [key for key, _ in self._there(field.number)]
         return {**entry.to_record(), "pictures": places}
 
     def picture(self, place: Place) -> bytes:
@@ -159,7 +159,7 @@ def _cell(number: int, current: CellState) -> Cell:
     """Return a cell of the reviewed report. Its label score is the machine's for the label that it
     has now, else 0; the detection score of a cell that a person drew is 1."""
     label, machine = current.label or "", current.cell
-    scores = machine.scores if machine else {str(one): 0.0 for one in LABELS}
+    scores = machine.scores if machine else {str(label): 0.0 for label in LABELS}
     score = scores.get(label, 0.0)
     if machine is not None and label == CellType.UNCLASSIFIED:
         score = machine.label_score

@@ -52,9 +52,9 @@ class SlideViews:
     def __init__(self, report: MachineReport, pictures: Pictures) -> None:
         self._report, self._pictures = report, pictures
         self._parts: dict[str, list[int]] = {}
-        for one in report.fields:
-            if one.result.region is not None:
-                self._parts.setdefault(slide_of(one.result.file), []).append(one.number)
+        for field in report.fields:
+            if field.result.region is not None:
+                self._parts.setdefault(slide_of(field.result.file), []).append(field.number)
         self._names = list(self._parts)
         self._paths: dict[int, Path] = {}
         self._overviews: dict[int, Pixels | None] = {}
@@ -93,7 +93,7 @@ class SlideViews:
         if not 0 <= level <= last or min(column, row) < 0 or min(width, height) < 1:
             raise PictureError("there is no such part of the slide")
         fitting = [
-            place for place, one in enumerate(slide.levels) if one.downsample <= scale * 1.01
+            place for place, level in enumerate(slide.levels) if level.downsample <= scale * 1.01
         ]
         chosen = max(fitting, key=lambda place: slide.levels[place].downsample, default=0)
         by = scale / slide.levels[chosen].downsample
@@ -186,9 +186,9 @@ class SlideViews:
         stem = picture_name(name).removesuffix(".jpg")
         try:
             document = parse_json(read_own(self._report.folder, f"{MAPS}/{stem}.geojson"))
-            for one in document["features"]:
-                if one["properties"].get("objectType") == "annotation":
-                    for ring in one["geometry"]["coordinates"]:
+            for feature in document["features"]:
+                if feature["properties"].get("objectType") == "annotation":
+                    for ring in feature["geometry"]["coordinates"]:
                         yield [[float(x), float(y)] for x, y in ring]
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             return  # the map does without

@@ -194,12 +194,12 @@ class ReviewState:
             new: list[Key] = []
             wanted: list[tuple[Key, RecordedState | None]] = []
             try:
-                for one in brought:
-                    box = self.cut(one.field, one.box)
-                    key = one.key or self._add(one.field, box)
-                    if one.key is None:
+                for label in brought:
+                    box = self.cut(label.field, label.box)
+                    key = label.key or self._add(label.field, box)
+                    if label.key is None:
                         new.append(key)
-                    wanted.append((key, self._named(key, one.label, box)))
+                    wanted.append((key, self._named(key, label.label, box)))
                 if wanted:
                     self._make(who, "change", None, wanted)
             except BaseException:
@@ -344,8 +344,8 @@ class ReviewState:
         """Show a step of an earlier session, without the cells that the report has no more."""
         known = []
         for row in rows:
-            one = self._by_file.get(row.file)
-            if one is None or not self._has(one, row):
+            field = self._by_file.get(row.file)
+            if field is None or not self._has(field, row):
                 self.strays += 1
                 continue
             known.append(row)
@@ -353,18 +353,18 @@ class ReviewState:
         if known:
             self._apply(known)
 
-    def _has(self, one: ReviewField, row: Decision) -> bool:
-        key = (one.number, row.cell)
+    def _has(self, field: ReviewField, row: Decision) -> bool:
+        key = (field.number, row.cell)
         try:
             for recorded in (row.before, row.after):
                 if (
                     recorded
                     and "box" in recorded
-                    and self.cut(one.number, recorded["box"]) != tuple(recorded["box"])
+                    and self.cut(field.number, recorded["box"]) != tuple(recorded["box"])
                 ):
                     return False
             if key not in self.cells and row.before is None:
-                self._put_drawn(key, self.cut(one.number, row.box))
+                self._put_drawn(key, self.cut(field.number, row.box))
         except ChangeError:
             return False
         # A report that was counted again may have another cell under the same number.

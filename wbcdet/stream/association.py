@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from lap import lapjvx
 
 from wbcdet.records import Cell
 from wbcdet.stream.slide_map import Position
@@ -41,15 +41,15 @@ def match(
     for row, cell in enumerate(cells):
         box = on_island(cell.box, position)
         for column, track in enumerate(tracks):
-            seen = intersect(track.box, frame)
-            whole = seen == track.box and not cell.touches_edge and not track.cell.touches_edge
-            alike[row, column] = likeness(box, seen, whole=whole)
-    rows, columns = linear_sum_assignment(-alike)
-    found: list[Track | None] = [None] * len(cells)
+            visible = intersect(track.box, frame)
+            whole = visible == track.box and not cell.touches_edge and not track.cell.touches_edge
+            alike[row, column] = likeness(box, visible, whole=whole)
+    _, rows, columns = lapjvx(-alike, extend_cost=True)
+    partners: list[Track | None] = [None] * len(cells)
     for row, column in zip(rows, columns, strict=True):
         if alike[row, column] > 0:
-            found[row] = tracks[column]
-    return found
+            partners[row] = tracks[column]
+    return partners
 
 
 def likeness(first: Box, second: Box, *, whole: bool) -> float:

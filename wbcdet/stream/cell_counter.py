@@ -123,13 +123,13 @@ class CellCounter:
         if self._beside is not None and self._moving:
             begun = self._beside.submit(self._analyzer.analyze, frame.pixels)
         try:
-            look = self._look(frame, begun)
+            frame_result = self._process(frame, begun)
         finally:
             if begun is not None:  # of a frame that turned out to show nothing new
                 begun.cancel()
-        self._moving = look.became == ANALYSED
-        self.frames[look.became] += 1
-        return look
+        self._moving = frame_result.became == ANALYSED
+        self.frames[frame_result.became] += 1
+        return frame_result
 
     def interrupted(self) -> None:
         """Note that the signal was lost: the next frame may show another place."""
@@ -164,7 +164,7 @@ class CellCounter:
         counted = [track for track in self.slide.tracks if track.counts]
         if not counted:
             return None
-        track = max(counted, key=lambda one: one.number)
+        track = max(counted, key=lambda track: track.number)
         track.undone = True
         self._store.changed([track])
         self._store.flush(at_once=True)
@@ -190,7 +190,7 @@ class CellCounter:
         self._store.flush(at_once=True)
         return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
 
-    def _look(self, frame: Frame, begun: Future[FieldResult] | None) -> FrameResult:
+    def _process(self, frame: Frame, begun: Future[FieldResult] | None) -> FrameResult:
         pixels = frame.pixels
         height, width = pixels.shape[:2]
         size = width, height
@@ -223,7 +223,7 @@ class CellCounter:
         result = self._analyzer.analyze(pixels) if begun is None else begun.result()
         cells = separate_cells(result.cells)
         self.empty += not cells
-        seen = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
+        shown_cells = self._take(frame, replace(result, cells=tuple(cells)), position, size, sharp)
         if slide_map.wants(position, size):
             self._add_keyframe(position, picture, ground, cells)
         here = slide_map.here
@@ -231,7 +231,7 @@ class CellCounter:
             known = self.slide.sharpest
             known[near] = max(value, known.get(near, 0.0))
         self._store.flush()
-        return FrameResult(frame, ANALYSED, slide_map.here, seen)
+        return FrameResult(frame, ANALYSED, slide_map.here, shown_cells)
 
     def _is_best_there(
         self, share: float, value: float, position: Position | None, size: tuple[int, int]
@@ -264,11 +264,11 @@ class CellCounter:
         number, seconds = self.offset + frame.index, round(frame.seconds, 3)
         around = [track for track in self.slide.tracks if _there(track, position, size)]
         known = match(around, cells, position, size)
-        found = {track for track in known if track is not None}
+        matched = {track for track in known if track is not None}
         for track in around:
-            if track not in found and shown(track, position, size):
+            if track not in matched and shown(track, position, size):
                 track.chances += 1
-        seen, better = [], []
+        shown_cells, better = [], []
         for cell, old in zip(cells, known, strict=True):
             worth = round(cell.detection_score * min(sharp, 1.0), 4)
             track = old or self._new(cell, position, number, seconds, worth)
@@ -279,12 +279,12 @@ class CellCounter:
                 better.append(track)
             track.add(cell, number, seconds)
             track.chances += not cell.touches_edge
-            seen.append(SeenCell(cell, track))
+            shown_cells.append(SeenCell(cell, track))
         self._store.changed(around)
         if better or not self._store.has_view():
             self._store.view(number, frame.pixels, better, result.stain)
         self._drop_parts([track for track in better if track.whole])
-        return tuple(seen)
+        return tuple(shown_cells)
 
     def _new(
         self, cell: Cell, position: Position, frame: int, seconds: float, worth: float
@@ -348,22 +348,24 @@ class CellCounter:
         """Unite cells of two islands that are one cell, now that the islands are one."""
         for track in moved:
             scores = [
-                (likeness(track.box, one.box, whole=track.whole and one.whole), one)
-                for one in there
+                (likeness(track.box, other.box, whole=track.whole and other.whole), other)
+                for other in there
             ]
-            score, same = max(scores, key=lambda one: one[0], default=(0.0, track))
+            score, same = max(scores, key=lambda scored: scored[0], default=(0.0, track))
             if not score:
                 continue
             # The one whose best view is better stays.
-            stays, goes = sorted((track, same), key=lambda one: (not one.whole, -one.worth))
+            stays, goes = sorted(
+                (track, same), key=lambda united: (not united.whole, -united.worth)
+            )
             stays.absorb(goes)
             stays.number = min(stays.number, goes.number)
             self._store.changed([stays])
             self._forget(goes)
-            there = [one for one in there if one is not same]
+            there = [other for other in there if other is not same]
 
     def _forget(self, track: Track) -> None:
-        self.slide.tracks = [one for one in self.slide.tracks if one is not track]
+        self.slide.tracks = [other for other in self.slide.tracks if other is not track]
         self._store.forget(track)
 
     def _known(self, position: Position | None, size: tuple[int, int]) -> tuple[SeenCell, ...]:

@@ -31,8 +31,8 @@ def mosaics(
         tracks: the cells of all slides.
     """
     by_map: dict[tuple[int, int], list[Keyframe]] = defaultdict(list)
-    for slide, one in keyframes:
-        by_map[slide, one.position.island].append(one)
+    for slide, keyframe in keyframes:
+        by_map[slide, keyframe.position.island].append(keyframe)
     for (slide, island), parts in sorted(by_map.items()):
         own = [track for track in tracks if (track.slide, track.island) == (slide, island)]
         yield f"slide-{slide}-map-{island}.jpg", to_jpeg(compose(parts, own), _QUALITY)

@@ -136,7 +136,7 @@ def _called(identifiers: Mapping[str, Identifiers], slides: int) -> Mapping[str,
     than all."""
     if slides > 1:
         return identifiers
-    return {ALL if name == slide_name(1) else name: one for name, one in identifiers.items()}
+    return {ALL if name == slide_name(1) else name: slide for name, slide in identifiers.items()}
 
 
 def unusable(totals: Mapping[str, float]) -> str | None:
@@ -146,12 +146,12 @@ def unusable(totals: Mapping[str, float]) -> str | None:
         totals: number of frames by what they became.
     """
     blurred, damaged = (int(totals.get(key, 0)) for key in ("blurred", "damaged"))
-    looked = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
-    if looked < _ENOUGH or blurred + damaged < _UNUSABLE * looked:
+    analysed = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
+    if analysed < _ENOUGH or blurred + damaged < _UNUSABLE * analysed:
         return None
     parts = [f"{n} {what}" for n, what in ((blurred, "blurred"), (damaged, "damaged")) if n]
     return (
-        f"{100 * (blurred + damaged) / looked:.0f} % of the pictures could not be used "
+        f"{100 * (blurred + damaged) / analysed:.0f} % of the pictures could not be used "
         f"({', '.join(parts)}): what only they show is not counted; see to the focus, the speed of "
         "the stage and the camera's connection"
     )
@@ -202,7 +202,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, object]]]:
                 "votes": "; ".join(
                     f"{label} {count}"
                     for label, count in sorted(
-                        track.views.items(), key=lambda one: (-one[1], one[0])
+                        track.views.items(), key=lambda entry: (-entry[1], entry[0])
                     )
                 ),
                 # Empty unless a person named the cell while the stream ran.
@@ -216,7 +216,7 @@ def _rows(view: View) -> Iterator[tuple[int, dict[str, object]]]:
 
 def _real(view: View) -> list[Track]:
     """Return the cells of a view in the order of its journal entry."""
-    return sorted((track for track in view.tracks if track.real), key=lambda one: one.number)
+    return sorted((track for track in view.tracks if track.real), key=lambda track: track.number)
 
 
 def _pictures(out: Path, view: View, annotate: bool) -> list[str]:

@@ -290,7 +290,7 @@ class Runner:
     def _overview(self) -> Overview:
         slide = self._session.slide
         counted = sorted(
-            (track for track in slide.tracks if track.counts), key=lambda one: -one.number
+            (track for track in slide.tracks if track.counts), key=lambda track: -track.number
         )
         here = slide.slide_map.here
         island = here.island if here else max(slide.slide_map.islands(), default=0)
@@ -298,19 +298,23 @@ class Runner:
         return Overview(
             tuple(
                 RecentCell(
-                    one.number,
-                    str(one.label),
-                    one.reason,
-                    self._store.thumbnail(one),
-                    one.named is not None,
+                    track.number,
+                    str(track.label),
+                    track.reason,
+                    self._store.thumbnail(track),
+                    track.named is not None,
                 )
-                for one in counted[:_SHOWN]
+                for track in counted[:_SHOWN]
             ),
             tuple(_corners(frame.position, frame.size) for frame in frames),
             tuple(
-                ((one.box[0] + one.box[2]) / 2, (one.box[1] + one.box[3]) / 2, str(one.label))
-                for one in counted
-                if one.island == island
+                (
+                    (track.box[0] + track.box[2]) / 2,
+                    (track.box[1] + track.box[3]) / 2,
+                    str(track.label),
+                )
+                for track in counted
+                if track.island == island
             )[:_MARKED],
             _corners(here, self._size) if here and self._size else None,
             len(slide.slide_map.islands()),
@@ -391,9 +395,9 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
         stop()
         signal.signal(number, signal.default_int_handler)
 
-    old = {one: signal.signal(one, handle) for one in (signal.SIGINT, signal.SIGTERM)}
+    old = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield
     finally:
-        for one, handler in old.items():
-            signal.signal(one, handler)
+        for kind, handler in old.items():
+            signal.signal(kind, handler)

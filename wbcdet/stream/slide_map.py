@@ -101,11 +101,11 @@ class SlideMap:
         position = None
         if self.here is not None:
             near = self._near(self.here, ground.size)
-            shifts = ground.shift_to([self._ground(one) for one in near])
+            shifts = ground.shift_to([self._ground(keyframe) for keyframe in near])
             position = _agreed(
                 [
-                    (_moved(one.position, shift), shift.sure)
-                    for one, shift in zip(near, shifts, strict=True)
+                    (_moved(keyframe.position, shift), shift.sure)
+                    for keyframe, shift in zip(near, shifts, strict=True)
                     if shift is not None
                 ],
                 _AGREE * max(ground.size),
@@ -125,9 +125,9 @@ class SlideMap:
                 goes on with those that this one did not reach.
         """
         best: tuple[float, Position] | None = None
-        for one, shift in self._compare(ground, list(self.keyframes.values()), most):
+        for keyframe, shift in self._compare(ground, list(self.keyframes.values()), most):
             if shift is not None and shift.sure >= _SURE and (best is None or shift.sure > best[0]):
-                best = shift.sure, _moved(one.position, shift)
+                best = shift.sure, _moved(keyframe.position, shift)
         position = best[1] if best else None
         self._set_position(position, ground)
         return position
@@ -178,14 +178,14 @@ class SlideMap:
             for keyframe in self.keyframes.values()
             if keyframe.position.island != new.position.island and not done >> keyframe.number & 1
         ]
-        for one, shift in self._compare(self._ground(new), others, most):
-            for first, second in ((number, one.number), (one.number, number)):
+        for other, shift in self._compare(self._ground(new), others, most):
+            for first, second in ((number, other.number), (other.number, number)):
                 self._compared[first] = self._compared.get(first, 0) | 1 << second
             if shift is None or shift.sure < _SURE:
                 continue
-            there = _moved(one.position, shift)
+            there = _moved(other.position, shift)
             # The older island stays: places of it may have been told already.
-            if one.position.island < new.position.island:
+            if other.position.island < new.position.island:
                 move = Move(
                     new.position.island,
                     there.island,
@@ -204,13 +204,13 @@ class SlideMap:
 
     def nearest(self, position: Position, size: tuple[int, int]) -> int | None:
         """Return the number of the keyframe that is closest to a place."""
-        return next((one.number for one in self._near(position, size)), None)
+        return next((keyframe.number for keyframe in self._near(position, size)), None)
 
     def smaller(self) -> list[int]:
         """Return the first keyframe of every island but the largest."""
         of_island: dict[int, list[int]] = {}
-        for number, one in self.keyframes.items():
-            of_island.setdefault(one.position.island, []).append(number)
+        for number, keyframe in self.keyframes.items():
+            of_island.setdefault(keyframe.position.island, []).append(number)
         return [min(numbers) for numbers in sorted(of_island.values(), key=len)[:-1]]
 
     def islands(self) -> list[int]:
@@ -223,7 +223,7 @@ class SlideMap:
             for keyframe in self.keyframes.values()
             if keyframe.position.island == move.island
         ]
-        self.keyframes.update((one.number, one) for one in moved)
+        self.keyframes.update((keyframe.number, keyframe) for keyframe in moved)
         if self.here is not None:
             self.here = move.apply(self.here)
         return moved
@@ -232,12 +232,12 @@ class SlideMap:
         self.here, self._before = position, ground
 
     def _near(self, position: Position, size: tuple[int, int]) -> list[Keyframe]:
-        found = [
+        near = [
             keyframe
             for keyframe in self.keyframes.values()
             if keyframe.position.island == position.island and keyframe.size == size
         ]
-        return sorted(found, key=lambda one: one.position.away(position))[:_NEAR]
+        return sorted(near, key=lambda keyframe: keyframe.position.away(position))[:_NEAR]
 
     def _compare(
         self, ground: RegistrationImage, keyframes: Sequence[Keyframe], most: int | None
@@ -246,23 +246,26 @@ class SlideMap:
         self._searches += 1
         same = [keyframe for keyframe in keyframes if keyframe.size == ground.size]
         same.sort(
-            key=lambda one: (one.number not in self._ready, self._searched.get(one.number, 0))
+            key=lambda keyframe: (
+                keyframe.number not in self._ready,
+                self._searched.get(keyframe.number, 0),
+            )
         )
         if most is not None:
-            same = same[: most + sum(one.number in self._ready for one in same)]
+            same = same[: most + sum(keyframe.number in self._ready for keyframe in same)]
         for start in range(0, len(same), 8):
             part = same[start : start + 8]
-            shifts = ground.shift_to([self._ground(one) for one in part])
-            for one, shift in zip(part, shifts, strict=True):
-                self._searched[one.number] = self._searches
-                yield one, shift
+            shifts = ground.shift_to([self._ground(keyframe) for keyframe in part])
+            for registered, shift in zip(part, shifts, strict=True):
+                self._searched[registered.number] = self._searches
+                yield registered, shift
 
-    def _ground(self, one: Keyframe) -> RegistrationImage:
-        found = self._ready.pop(one.number, None)
-        if found is None:
-            found = RegistrationImage(one.picture, *one.size, one.boxes)
-        self._keep_ready(one.number, found)
-        return found
+    def _ground(self, keyframe: Keyframe) -> RegistrationImage:
+        ground = self._ready.pop(keyframe.number, None)
+        if ground is None:
+            ground = RegistrationImage(keyframe.picture, *keyframe.size, keyframe.boxes)
+        self._keep_ready(keyframe.number, ground)
+        return ground
 
     def _keep_ready(self, number: int, ground: RegistrationImage) -> None:
         self._ready[number] = ground
@@ -274,12 +277,12 @@ def _moved(position: Position, shift: Shift) -> Position:
     return Position(position.island, position.x + shift.dx, position.y + shift.dy)
 
 
-def _agreed(found: Sequence[tuple[Position, float]], apart: float) -> Position | None:
+def _agreed(matches: Sequence[tuple[Position, float]], apart: float) -> Position | None:
     """Return the place that the surest match and those that agree with it give."""
-    if not found:
+    if not matches:
         return None
-    best, _ = max(found, key=lambda one: one[1])
-    same = [(position, sure) for position, sure in found if position.away(best) <= apart]
+    best, _ = max(matches, key=lambda match: match[1])
+    same = [(position, sure) for position, sure in matches if position.away(best) <= apart]
     total = sum(sure for _, sure in same)
     return Position(
         best.island,
@@ -288,8 +291,8 @@ def _agreed(found: Sequence[tuple[Position, float]], apart: float) -> Position |
     )
 
 
-def _shared(one: Position, other: Position, size: tuple[int, int]) -> float:
+def _shared(position: Position, other: Position, size: tuple[int, int]) -> float:
     """Share of their area that two frames of one size have in common."""
-    width = max(0.0, size[0] - abs(one.x - other.x))
-    height = max(0.0, size[1] - abs(one.y - other.y))
+    width = max(0.0, size[0] - abs(position.x - other.x))
+    height = max(0.0, size[1] - abs(position.y - other.y))
     return width * height / (size[0] * size[1])

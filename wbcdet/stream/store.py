@@ -72,7 +72,9 @@ class View:
     def result(self) -> FieldResult:
         """Return the record of the field that it is in the report: with the cells that are its
         own."""
-        real = sorted((track for track in self.tracks if track.real), key=lambda one: one.number)
+        real = sorted(
+            (track for track in self.tracks if track.real), key=lambda track: track.number
+        )
         cells = tuple(track.verdict(number) for number, track in enumerate(real))
         return FieldResult(self.name, *self.size, cells, stain=self.stain)
 
@@ -119,7 +121,7 @@ class StreamStore:
 
     def views(self) -> list[View]:
         """Return all views, by slide and frame."""
-        return sorted(self._views.values(), key=lambda one: (one.slide, one.name))
+        return sorted(self._views.values(), key=lambda view: (view.slide, view.name))
 
     def next_track(self) -> int:
         """Return a number for a new cell."""
@@ -241,12 +243,12 @@ class StreamStore:
     def _leave(self, track: Track) -> None:
         view = self._by_track.pop(track, None)
         if view is not None:
-            view.tracks = [one for one in view.tracks if one is not track]
+            view.tracks = [other for other in view.tracks if other is not track]
             self._changed[view.name] = None
 
     def _record(self, view: View) -> dict[str, object]:
         # Real cells first, so that their places are those of the entry's cells.
-        tracks = sorted(view.tracks, key=lambda one: (not one.real, one.number))
+        tracks = sorted(view.tracks, key=lambda track: (not track.real, track.number))
         entry = JournalEntry(
             view.result(),
             quality=view.quality,
@@ -306,12 +308,14 @@ class StreamStore:
             view.tracks.append(track)
             self._by_track[track] = view
         self._last_track = max(newest, default=0)
-        seen = (int(Path(name).stem) for name in self._views)
+        numbers = (int(Path(name).stem) for name in self._views)
         last = max((track.last for track, _ in newest.values()), default=-1)
-        self.next_frame = 1 + max(last, max(seen, default=-1), self.run.get("last_frame", -1))
+        self.next_frame = 1 + max(last, max(numbers, default=-1), self.run.get("last_frame", -1))
         self._changed = dict.fromkeys(self._views)
         self._sweep()
-        self._keyframes = [one for slide, one in self.all_keyframes() if slide == self.slide]
+        self._keyframes = [
+            keyframe for slide, keyframe in self.all_keyframes() if slide == self.slide
+        ]
 
     def _checked(self, name: str) -> JsonObject | None:
         """Return a line of an earlier run; None where it is not as its schema says."""
@@ -336,8 +340,8 @@ class StreamStore:
 
     def _sweep(self) -> None:
         """Remove pictures that a killed run wrote and has no line for."""
-        found = own_folder(self._out, VIEWS).glob("slide-*/*.jpg")
-        names = [f"{path.parent.name}/{path.name}" for path in found]
+        pictures = own_folder(self._out, VIEWS).glob("slide-*/*.jpg")
+        names = [f"{path.parent.name}/{path.name}" for path in pictures]
         remove_pictures(self._out, [f"{VIEWS}/{name}" for name in names if name not in self._views])
 
 

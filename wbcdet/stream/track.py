@@ -154,7 +154,7 @@ class Track:
         if not self.hits:
             return replace(self.cell, id=number, label=self.label, reason=self.reason)
         label = self.label
-        scores = {str(one): round(self.scores[str(one)] / self.hits, 4) for one in LABELS}
+        scores = {str(label): round(self.scores[str(label)] / self.hits, 4) for label in LABELS}
         named = label != CellType.UNCLASSIFIED
         # A type of the laboratory's own has no score but in the views that have its name.
         own = min(1.0, round(self.weights.get(str(label), 0.0) / self.hits, 4))

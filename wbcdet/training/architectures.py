@@ -155,16 +155,16 @@ def build(
     Raises:
         TrainingError: no such network, or its weights or its library cannot be had.
     """
-    found = architecture(name)
+    chosen = architecture(name)
     if name == "leucocytenet":
-        network = found.make(classes, stages, head, DROPOUT)
-    elif found.imagenet == "hub":
-        network = found.make(classes, imagenet)
+        network = chosen.make(classes, stages, head, DROPOUT)
+    elif chosen.imagenet == "hub":
+        network = chosen.make(classes, imagenet)
     else:
-        network = found.make(classes)
-    if imagenet and found.imagenet == "none":
+        network = chosen.make(classes)
+    if imagenet and chosen.imagenet == "none":
         raise TrainingError(f"{name} has no ImageNet weights; leave out --pretrained")
-    if imagenet and found.imagenet == "package":
+    if imagenet and chosen.imagenet == "package":
         load_imagenet(network)
     return network
 

@@ -139,7 +139,7 @@ class SceneMaker:
         if rng.random() < 0.8:
             image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3), wide=True)
         if rng.random() < 0.7:
-            image = change_light(image, rng)
+            image = change_light(image, rng, wide=True)
         smallest = min((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=40.0)
         if rng.random() < 0.7:
             image = change_optics(image, rng, largest_blur=float(np.clip(smallest / 25, 0.6, 3.0)))
@@ -211,7 +211,7 @@ class SceneMaker:
             corner = np.clip(corner, low, high)
         grounds = (LETTERBOX_GREY, 0, 255, int(rng.integers(256)))
         canvas = np.full((size, size, 3), grounds[rng.choice(4, p=[0.6, 0.2, 0.1, 0.1])], np.uint8)
-        found: list[np.ndarray] = []
+        placed: list[np.ndarray] = []
         blanks = rng.choice([0.0, 0.6, 0.9])
         first_tile = np.zeros(2) if alone else np.floor(corner / whole).clip(-4)
         last_tile = np.zeros(2) if alone else np.floor((corner + span) / whole).clip(max=4)
@@ -246,8 +246,8 @@ class SceneMaker:
                 for b in ignored * factor + offset:
                     x0, y0, x1, y1 = np.clip(b, 0, size).astype(int)
                     canvas[y0:y1, x0:x1] = LETTERBOX_GREY
-                found.append(self._visible(cells * factor + offset, tile))
-        return canvas, np.concatenate(found), diameter * scale
+                placed.append(self._visible(cells * factor + offset, tile))
+        return canvas, np.concatenate(placed), diameter * scale
 
     def _paint(
         self, canvas: np.ndarray, image: np.ndarray, fx: float, fy: float, dx: float, dy: float
@@ -279,9 +279,9 @@ class SceneMaker:
         clipped = boxes.copy()
         clipped[:, :2] = np.maximum(boxes[:, :2], low)
         clipped[:, 2:] = np.minimum(boxes[:, 2:], high)
-        seen = np.clip(clipped[:, 2:] - clipped[:, :2], 0, None)
+        sides = np.clip(clipped[:, 2:] - clipped[:, :2], 0, None)
         area = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-        keep = (seen.prod(1) > 0.25 * area) & (seen.min(1, initial=1e9) >= 3)
+        keep = (sides.prod(1) > 0.25 * area) & (sides.min(1, initial=1e9) >= 3)
         result: np.ndarray = clipped[keep]
         return result
 
@@ -296,12 +296,12 @@ class SceneMaker:
             image = self._strew(image, boxes, side, rng)
         if rng.random() < 0.5:
             image = change_stain(image, rng, wide=True)
-        found = list(boxes)
+        placed = list(boxes)
         number = int(rng.integers(1, 2 + int(np.clip(self.size / side, 1, 5))))
         for _ in range(number if self.cutouts else 0):
             diameter = np.clip(side * rng.uniform(0.75, 1.3), 10, 0.95 * self.size)
-            self._plant(image, found, self._cutout(rng), diameter, 0.05, None, rng)
-        return image, np.array(found, np.float32).reshape(-1, 4), side
+            self._plant(image, placed, self._cutout(rng), diameter, 0.05, None, rng)
+        return image, np.array(placed, np.float32).reshape(-1, 4), side
 
     def _crowd(self, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, float]:
         """Draw many white cells of a few kinds, some of them touching: leukaemia, a buffy coat.
@@ -312,7 +312,7 @@ class SceneMaker:
         image, boxes, side = self._window(
             rng, with_cell=False, largest=largest, smallest=min(14.0, largest * self.size)
         )
-        found = list(boxes)
+        placed = list(boxes)
         if not self.cutouts:
             return image, boxes, side
         # A clone's cells look alike, in kind and in stain.
@@ -321,10 +321,10 @@ class SceneMaker:
         number = int(np.clip(rng.uniform(0.1, 0.6) * room, 3, 40))
         for _ in range(number):
             cell = kinds[rng.integers(len(kinds))]
-            beside = found[rng.integers(len(found))] if found and rng.random() < 0.4 else None
+            beside = placed[rng.integers(len(placed))] if placed and rng.random() < 0.4 else None
             diameter = np.clip(side * rng.uniform(0.75, 1.25), 10, 0.6 * self.size)
-            self._plant(image, found, cell, diameter, rng.choice([0.02, 0.12, 0.22]), beside, rng)
-        return image, np.array(found, np.float32).reshape(-1, 4), side
+            self._plant(image, placed, cell, diameter, rng.choice([0.02, 0.12, 0.22]), beside, rng)
+        return image, np.array(placed, np.float32).reshape(-1, 4), side
 
     def _cutout(self, rng: np.random.Generator, change: float = 0.5) -> np.ndarray:
         """Return a masked cell, BGRA, in another stain in ``change`` of all cases."""
@@ -338,7 +338,7 @@ class SceneMaker:
     def _plant(
         self,
         image: np.ndarray,
-        found: list[np.ndarray],
+        boxes: list[np.ndarray],
         cell: np.ndarray,
         diameter: float,
         most_shared: float,
@@ -374,12 +374,12 @@ class SceneMaker:
             x0, y0, x1, y1 = max(x, 0), max(y, 0), min(x + w, size), min(y + h, size)
             if x0 >= x1 or y0 >= y1:
                 continue
-            if any(max(shared(box, o), shared(o, box)) > most_shared for o in found):
+            if any(max(shared(box, o), shared(o, box)) > most_shared for o in boxes):
                 continue
             part = np.s_[y0 - y : y1 - y, x0 - x : x1 - x]
             under = image[y0:y1, x0:x1]
             image[y0:y1, x0:x1] = colour[part] * alpha[part] + under * (1 - alpha[part])
-            found.extend(self._visible(box[None], np.array([0, 0, size, size])))
+            boxes.extend(self._visible(box[None], np.array([0, 0, size, size])))
             return
 
     def _strew(
@@ -435,9 +435,9 @@ class SceneMaker:
         kept = []
         for b in boxes:
             x0, y0, x1, y1 = b.astype(int)
-            seen = light[y0:y1, x0:x1] > 0.35
-            if seen.size and seen.mean() > 0.35:
-                rows, columns = np.nonzero(seen.any(1))[0], np.nonzero(seen.any(0))[0]
+            lit = light[y0:y1, x0:x1] > 0.35
+            if lit.size and lit.mean() > 0.35:
+                rows, columns = np.nonzero(lit.any(1))[0], np.nonzero(lit.any(0))[0]
                 kept.append(
                     [x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1]
                 )

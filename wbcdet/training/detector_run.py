@@ -95,12 +95,12 @@ def train_detector(
 def _laboratories(prepared: Path, leave_out: tuple[str, ...]) -> list[str]:
     """Return the laboratory of every field and of every cut-out cell that scenes are composed
     of."""
-    found = []
+    laboratories = []
     for table in ("fields.csv", "cutouts.csv"):
         with (prepared / table).open(encoding="utf-8", newline="") as stream:
             rows = [r for r in csv.DictReader(stream) if r.get("detect", "train") == "train"]
-        found += [r["laboratory"] for r in rows if r["laboratory"] not in leave_out]
-    return found
+        laboratories += [r["laboratory"] for r in rows if r["laboratory"] not in leave_out]
+    return laboratories
 
 
 def _model(recipe: DetectorRecipe) -> YOLO:

@@ -17,12 +17,12 @@ def pick_device(wanted: str) -> str:
     """
     if wanted not in DEVICES:
         raise TrainingError(f"--device must be one of {', '.join(DEVICES)}, not {wanted!r}")
-    found = torch.cuda.is_available()
-    if wanted == "cuda" and not found:
+    available = torch.cuda.is_available()
+    if wanted == "cuda" and not available:
         raise TrainingError(
             "torch finds no GPU here: --device cpu, or install a torch built for CUDA"
         )
-    return "cuda" if found and wanted != "cpu" else "cpu"
+    return "cuda" if available and wanted != "cpu" else "cpu"
 
 
 def fast_bfloat16() -> bool:

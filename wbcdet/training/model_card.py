@@ -26,8 +26,8 @@ CARD = "card.json"
 
 def provenance(archives: Iterable[str]) -> list[dict[str, str]]:
     """Return repository, commit and licence of each archive."""
-    found = [source(name) for name in archives]
-    return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in found]
+    sources = [source(name) for name in archives]
+    return [{"repository": s.repository, "commit": s.commit, "licence": s.licence} for s in sources]
 
 
 def trained_on(laboratories: Iterable[str], column: str) -> JsonObject:

@@ -177,7 +177,9 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")
             names = unique_names([picture.name for picture in pictures])
-            pictures = [replace(one, name=name) for one, name in zip(pictures, names, strict=True)]
+            pictures = [
+                replace(picture, name=name) for picture, name in zip(pictures, names, strict=True)
+            ]
             results = await analyze_all(pictures)
             return Response(analysis.document(results), media_type=_JSON)
 

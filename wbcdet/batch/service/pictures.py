@@ -101,7 +101,7 @@ def _is_under(url: str, start: str) -> bool:
     path."""
     try:
         asked, known = urlsplit(url), urlsplit(start)
-        ports = [one.port or _PORTS.get(one.scheme.lower()) for one in (asked, known)]
+        ports = [address.port or _PORTS.get(address.scheme.lower()) for address in (asked, known)]
     except ValueError:
         return False
     if asked.username is not None or asked.password is not None or asked.hostname is None:
@@ -118,14 +118,17 @@ def _is_under(url: str, start: str) -> bool:
 def unique_names(names: Sequence[str]) -> list[str]:
     """Names of fields that nobody has twice, fit to be shown: control characters are left out."""
     taken: set[str] = set()
-    found = []
+    unique = []
     for given in names:
-        clean = "".join(one for one in given if one.isprintable()).strip()[:200] or "picture"
+        clean = (
+            "".join(character for character in given if character.isprintable()).strip()[:200]
+            or "picture"
+        )
         clean = clean.encode(errors="replace").decode()
         name, number = clean, 1
         while name in taken:
             number += 1
             name = f"{clean} #{number}"
         taken.add(name)
-        found.append(name)
-    return found
+        unique.append(name)
+    return unique

@@ -32,11 +32,11 @@ class Crowd:
         """Return all discs that a disc of up to the bucket's size at (x, y) could touch, and some
         more."""
         i, j = int(x // self._bucket), int(y // self._bucket)
-        found: list[tuple[float, float, float]] = []
+        discs: list[tuple[float, float, float]] = []
         for column in range(i - 2, i + 3):
             for row in range(j - 2, j + 3):
-                found += self._discs.get((column, row), ())
-        return found
+                discs += self._discs.get((column, row), ())
+        return discs
 
 
 def stamp(target: Map, sprite: Map, x: float, y: float) -> None:

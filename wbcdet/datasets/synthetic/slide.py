@@ -82,7 +82,7 @@ class SyntheticSlide:
     @cached_property
     def cells(self) -> list[tuple[str, Box]]:
         """Every white cell that lies whole on the slide: label and box, px."""
-        found = []
+        cells = []
         for row in range(self._rows):
             for column in range(self._columns):
                 part, number, turn = self._at(row, column)
@@ -95,8 +95,8 @@ class SyntheticSlide:
                         y1 + row * self.side,
                     )
                     if box[2] <= self.width and box[3] <= self.height:
-                        found.append((cell.label, box))
-        return found
+                        cells.append((cell.label, box))
+        return cells
 
     def read(self, x: int, y: int, width: int, height: int, by: int = 1) -> Pixels:
         """Return a rectangle of the slide reduced by ``by`` (1, 2, 4, 8 or 16), in reduced pixels;

@@ -172,7 +172,7 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
             f"{_some(ours.groups)}; manual are {_some(manual.groups)}"
         )
     for side, groups, own in (
-        ("report", ours.groups, {one for one, _ in matched}),
+        ("report", ours.groups, {our_name for our_name, _ in matched}),
         ("manual count", manual.groups, {other for _, other in matched}),
     ):
         alone = [name for name in groups if name not in own]
@@ -181,12 +181,12 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
     labels, more = _shared_labels(ours.groups.values(), manual.groups.values())
     notes += more
     couples: list[tuple[str, Counted, Counted]] = []
-    for one, other in matched:
-        mine, theirs = ours.groups[one].among(labels), manual.groups[other].among(labels)
+    for group, other in matched:
+        mine, theirs = ours.groups[group].among(labels), manual.groups[other].among(labels)
         if mine is None or theirs is None:
-            notes.append(f"no cell of the compared types, not compared: {one}")
+            notes.append(f"no cell of the compared types, not compared: {group}")
         else:
-            couples.append((one, theirs, mine))
+            couples.append((group, theirs, mine))
     classes = [_compare_class(label, couples, same_cells) for label in labels] if couples else []
     return Agreement(tuple(classes), cells, tuple(notes))
 
@@ -222,7 +222,7 @@ def _shared_labels(
 ) -> tuple[list[str], list[str]]:
     """Return the four labels and whatever else both sides count; the rest in a note."""
     mine, theirs = (
-        {label for one in side for label, share in one.percent.items() if share}
+        {label for counted in side for label, share in counted.percent.items() if share}
         for side in (ours, manual)
     )
     own = [str(label) for label in LABELS]
@@ -244,7 +244,7 @@ def _compare_class(
     missing = []
     if same_cells:
         missing.append("binomial limits: both sides named the same cells, so none apply")
-    elif any(one.cells is None for couple in couples for one in couple[1:]):
+    elif any(counted.cells is None for couple in couples for counted in couple[1:]):
         missing.append("binomial limits: it is not known how many cells were counted")
     else:
         by_hand = np.array([theirs.cells for _, theirs, _ in couples])
@@ -280,6 +280,6 @@ def _compare_cells(ours: dict[CellKey, str], manual: dict[CellKey, str]) -> Cell
 
 
 def _some(names: Iterable[str]) -> str:
-    found = list(names)
-    more = f" and {len(found) - _MAX_NAMED} more" if len(found) > _MAX_NAMED else ""
-    return ", ".join(found[:_MAX_NAMED]) + more
+    listed = list(names)
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    return ", ".join(listed[:_MAX_NAMED]) + more

@@ -108,9 +108,9 @@ def group_cells(names: Mapping[CellKey, str], by: str | None) -> dict[str, Count
     counts: dict[str, dict[str, float]] = {}
     for (file, _), label in names.items():
         if label not in NOT_CLASSIFIED:
-            found = counts.setdefault(group_of(file, by or FOLDER), dict.fromkeys(_OWN, 0.0))
-            found[label] = found.get(label, 0.0) + 1
-    return {group: Counted.of(found) for group, found in counts.items()}
+            cells = counts.setdefault(group_of(file, by or FOLDER), dict.fromkeys(_OWN, 0.0))
+            cells[label] = cells.get(label, 0.0) + 1
+    return {group: Counted.of(cells) for group, cells in counts.items()}
 
 
 def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
@@ -197,9 +197,9 @@ def _read_differential(table: Table) -> Side:
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
         group[row["label"]] = count
-    empty = [group for group, found in counts.items() if sum(found.values()) <= 0]
+    empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
-    groups = {name: Counted.of(found) for name, found in counts.items() if name not in empty}
+    groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}
     if not groups:
         raise TableError(f"{table.path}: no group has a classified cell")
     return Side(groups, notes=notes)

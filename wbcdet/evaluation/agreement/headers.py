@@ -73,8 +73,8 @@ def heading(text: str) -> Heading:
     # Analysers write NEUT# for cells per litre: neither cells counted nor a percentage.
     if "#" in text or "10^" in text or re.search(r"/\s*[uµμmn]?l\b", text.casefold()):
         return Heading("")
-    found = cell_type(text)
-    return Heading(found.role, found.label, percent)
+    named = cell_type(text)
+    return Heading(named.role, named.label, percent)
 
 
 def cell_type(text: str) -> Heading:

@@ -73,7 +73,7 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
 
 def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
     headings = [heading(name) for name in table.header]
-    roles = [one.role for one in headings]
+    roles = [column.role for column in headings]
     at = roles.index("group") if "group" in roles else (0 if roles[0] == "" else None)
     if at is None:
         raise TableError(
@@ -99,18 +99,18 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
 
 def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
     """Return the columns that are compared, with their label; all four labels have one."""
-    whole = {one.label for one in headings if one.role == "label"}
+    whole = {column.label for column in headings if column.role == "label"}
     used: dict[int, str] = {}
-    for place, one in enumerate(headings):
+    for place, column in enumerate(headings):
         # Bands and segmented cells count where there is no column for all neutrophils.
-        if one.role == "label" or (one.role == "part" and one.label not in whole):
-            twin = next((at for at, label in used.items() if label == one.label), None)
-            if twin is not None and one.role == "label":
+        if column.role == "label" or (column.role == "part" and column.label not in whole):
+            twin = next((at for at, label in used.items() if label == column.label), None)
+            if twin is not None and column.role == "label":
                 raise TableError(
                     f"{table.path}: columns {table.header[twin]!r} and {table.header[place]!r} "
-                    f"both give {one.label}s; keep one"
+                    f"both give {column.label}s; keep one"
                 )
-            used[place] = one.label
+            used[place] = column.label
     _need_all(table, set(used.values()))
     return used
 
@@ -125,19 +125,19 @@ def _read_long(
     for line, cells in table.rows:
         group = _group(table, line, cells[group_at])
         row = rows.setdefault(group, _Row(line, group))
-        found = cell_type(cells[label_at])
-        if not found.role:
+        named = cell_type(cells[label_at])
+        if not named.role:
             unused.append(cells[label_at])
             continue
         value = _value(table, line, table.header[value_at], cells[value_at])
-        is_part = found.role == "part"
-        if found.label in row.values and not (is_part and (group, found.label) in parts):
+        is_part = named.role == "part"
+        if named.label in row.values and not (is_part and (group, named.label) in parts):
             raise TableError(
-                f"{table.path}: line {line}: {found.label}s of {group!r} stand twice; keep one row"
+                f"{table.path}: line {line}: {named.label}s of {group!r} stand twice; keep one row"
             )
         if is_part:
-            parts.add((group, found.label))
-        row.values[found.label] = row.values.get(found.label, 0.0) + value
+            parts.add((group, named.label))
+        row.values[named.label] = row.values.get(named.label, 0.0) + value
         if total_at is not None and cells[total_at]:
             row.total = _value(table, line, table.header[total_at], cells[total_at])
     _need_all(table, {label for row in rows.values() for label in row.values})
@@ -210,8 +210,8 @@ def _add_up(rows: list[_Row], percent: bool) -> Counted:
     return Counted({label: 100 * value / cells for label, value in sums.items()}, cells)
 
 
-def _need_all(table: Table, found: set[str]) -> None:
-    missing = [str(label) for label in LABELS if label not in found]
+def _need_all(table: Table, labels: set[str]) -> None:
+    missing = [str(label) for label in LABELS if label not in labels]
     if missing:
         raise TableError(
             f"{table.path}: nothing is named {' or '.join(missing)}; every one of "
@@ -237,5 +237,5 @@ def _value(table: Table, line: int, name: str, text: str) -> float:
 
 
 def _unused(names: Iterable[str]) -> list[str]:
-    found = list(dict.fromkeys(names))
-    return [f"not compared: {', '.join(found)}"] if found else []
+    unused = list(dict.fromkeys(names))
+    return [f"not compared: {', '.join(unused)}"] if unused else []

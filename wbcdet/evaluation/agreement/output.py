@@ -102,15 +102,17 @@ def print_agreement(console: Console, agreement: Agreement) -> None:
 
 def cells_of(compared: ClassAgreement) -> list[str]:
     """Return the figures of one label as they are printed, ``-`` without one."""
-    found, line = compared.differences, compared.line
+    differences, line = compared.differences, compared.line
     within = "-"
     if compared.limited:
         within = f"{compared.inside} of {compared.limited} (±{compared.typical_limit:.1f})"
     return [
         f"{compared.manual_mean:.1f}",
         f"{compared.our_mean:.1f}",
-        _with(found.bias, found.bias_low, found.bias_high, 1, sign=True),
-        "-" if found.limit_low is None else f"{found.limit_low:+.1f} to {found.limit_high:+.1f}",
+        _with(differences.bias, differences.bias_low, differences.bias_high, 1, sign=True),
+        "-"
+        if differences.limit_low is None
+        else f"{differences.limit_low:+.1f} to {differences.limit_high:+.1f}",
         within,
         "-" if line is None else _with(line.slope, line.slope_low, line.slope_high, 2),
         "-"
@@ -147,15 +149,15 @@ def kappa_sentences(cells: CellAgreement) -> list[str]:
 
 
 def _class_row(compared: ClassAgreement) -> dict[str, object]:
-    found, line = compared.differences, compared.line
+    differences, line = compared.differences, compared.line
     figures = (
         compared.manual_mean,
         compared.our_mean,
-        found.bias,
-        found.bias_low,
-        found.bias_high,
-        found.limit_low,
-        found.limit_high,
+        differences.bias,
+        differences.bias_low,
+        differences.bias_high,
+        differences.limit_low,
+        differences.limit_high,
         compared.typical_limit,
     )
     of_line = (

@@ -84,14 +84,14 @@ def _groups(agreement: Agreement) -> _Table:
     for row in group_rows(agreement):
         by_group.setdefault(row["group"], []).append(row)
     rows = []
-    for group, found in list(by_group.items())[:_MAX_GROUPS]:
-        counted = f"{_count(found[0]['manual_cells'])} / {_count(found[0]['our_cells'])}"
+    for group, classes in list(by_group.items())[:_MAX_GROUPS]:
+        counted = f"{_count(classes[0]['manual_cells'])} / {_count(classes[0]['our_cells'])}"
         shares = [
             _Cell(
                 [f"{row['manual_percent']:.1f} / {row['our_percent']:.1f}"],
                 "out" * (row["inside"] is False),
             )
-            for row in found
+            for row in classes
         ]
         rows.append([_Cell([group]), _Cell([counted]), *shares])
     header = ["group", "cells", *(class_.label for class_ in agreement.classes)]

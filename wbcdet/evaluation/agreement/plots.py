@@ -43,10 +43,12 @@ def _bland_altman(compared: ClassAgreement) -> Plot:
             for side in ("manual_cells", "our_cells")
         ]
         limit = binomial_limit(shares, shares, *cells)
-    found = compared.differences
-    levels = [value for value in (found.limit_low, found.limit_high) if value is not None]
-    seen = np.concatenate([difference, limit, -limit, levels, [found.bias, -1.0, 1.0]])
-    low, high = float(seen.min()), float(seen.max())
+    differences = compared.differences
+    levels = [
+        value for value in (differences.limit_low, differences.limit_high) if value is not None
+    ]
+    values = np.concatenate([difference, limit, -limit, levels, [differences.bias, -1.0, 1.0]])
+    low, high = float(values.min()), float(values.max())
     room = high - low
     plot = Plot(
         (0, most),
@@ -58,7 +60,7 @@ def _bland_altman(compared: ClassAgreement) -> Plot:
     if compared.limited:
         plot.band(shares, -limit, limit, YELLOW, label="binomial 95 %")
     plot.level(0, GREY, dash="2 3")
-    plot.level(found.bias, ORANGE, label=f"mean {found.bias:+.1f}")
+    plot.level(differences.bias, ORANGE, label=f"mean {differences.bias:+.1f}")
     for number, level in enumerate(levels):
         name = f"limits {levels[0]:+.1f} to {levels[1]:+.1f}"
         plot.level(level, ORANGE, dash="5 4", label="" if number else name)

@@ -31,23 +31,23 @@ def recognise(reading: LabelFolder) -> str:
     Raises:
         LabelledError: it is not one of the four, or more than one.
     """
-    seen = []
+    formats = []
     if any(coco_document(path) is not None for path in reading.files.get(".json", [])):
-        seen.append("coco")
+        formats.append("coco")
     if any(is_voc(path) for path in reading.files.get(".xml", [])):
-        seen.append("voc")
+        formats.append("voc")
     pictures = {path_key(source.name) for source in reading.pictures}
     texts = [path_key(reading.below(path)) for path in label_texts(reading)]
     uploaded = [(*folders, without_upload_id(name)) for *folders, name in texts]
     if not pictures.isdisjoint(texts + uploaded):
-        seen.append("yolo")
-    if len(seen) > 1:
+        formats.append("yolo")
+    if len(formats) > 1:
         raise LabelledError(
-            f"{reading.root}: holds labels in several formats ({', '.join(seen)}); "
+            f"{reading.root}: holds labels in several formats ({', '.join(formats)}); "
             "choose one with --format"
         )
-    if seen:
-        return seen[0]
+    if formats:
+        return formats[0]
     if has_classes(reading):
         return "classes"
     if (other := unread_labels(reading)) is not None:
@@ -70,5 +70,5 @@ def _folders(reading: LabelFolder) -> str:
     known = [f"{name} ({count} pictures)" for name, count in names.most_common(_NAMED)]
     more = " and others" if len(names) > _NAMED else ""
     name = next(iter(names))
-    guess = next((one for one in map(suggestion, names) if one), "neutrophil")
+    guess = next((label for label in map(suggestion, names) if label), "neutrophil")
     return f"; the folders here are {', '.join(known)}{more}: --map '{name}={guess}', for example"

@@ -53,25 +53,25 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
         crowds = all(annotation.get("iscrowd") for annotation in document["annotations"])
         for image in document["images"]:
             file = str(image.get("file_name"))
-            found = _picture(path, file, by_path, by_name)
-            if found is None:
+            picture = _picture(path, file, by_path, by_name)
+            if picture is None:
                 reading.note("label-without-picture", f"{reading.below(path)}: {file}", "no file")
                 continue
             number = _number(image.get("id"))
             if unfit is not None:
-                reading.note("broken-label", found.name, unfit)
-                listed[found.name] = found, image, None
+                reading.note("broken-label", picture.name, unfit)
+                listed[picture.name] = picture, image, None
                 continue
             if number in doubtful:
                 others = ", ".join(sorted(doubtful[number] - {file}))
                 what = f"has the id {number} of {others} too: whose boxes are whose is not known"
-                reading.note("shared-id", found.name, what)
-                listed[found.name] = found, image, None
+                reading.note("shared-id", picture.name, what)
+                listed[picture.name] = picture, image, None
                 continue
-            own = _objects(reading, found, objects.pop(number, []), names, crowds=crowds)
-            before = listed.get(found.name, (found, image, []))[2]
+            own = _objects(reading, picture, objects.pop(number, []), names, crowds=crowds)
+            before = listed.get(picture.name, (picture, image, []))[2]
             both = None if own is None or before is None else [*before, *own]
-            listed[found.name] = found, image, both
+            listed[picture.name] = picture, image, both
         for number, rest in objects.items():
             if number not in known:
                 what = f"{len(rest)} annotations of image id {number}, which is not listed"
@@ -130,9 +130,10 @@ def _unfit_ids(pictures: set[str], annotated: set[str]) -> str | None:
         return None
     if pictures.isdisjoint(annotated):
         return "no annotation of the file has the id of a picture in it"
-    if all(one.isdecimal() for one in pictures | annotated):
-        own, others = {int(one) for one in pictures}, {int(one) for one in annotated}
-        if any({one + step for one in others} <= own for step in (1, -1)):
+    if all(number.isdecimal() for number in pictures | annotated):
+        own = {int(number) for number in pictures}
+        others = {int(number) for number in annotated}
+        if any({number + step for number in others} <= own for step in (1, -1)):
             return "its pictures count from 0 and its annotations from 1, or the other way round"
     return None
 
@@ -217,7 +218,7 @@ def _field(
     if all(given) and given != size:
         reading.note("broken-label", source.name, other_size(given, size))
         return None
-    if objects and all(max(one.box) <= 2 for one in objects):
+    if objects and all(max(labelled.box) <= 2 for labelled in objects):
         what = "boxes are in parts of the picture's sides (0 to 1); COCO has pixels"
         reading.note("broken-label", source.name, what)
         return None

@@ -23,12 +23,12 @@ def mask_bounds(segmentation: Any) -> Box:
     if isinstance(segmentation, dict):
         height, width = (int(side) for side in segmentation["size"])
         counts = segmentation["counts"]
-        runs = _unpacked(counts) if isinstance(counts, str) else [int(one) for one in counts]
+        runs = _unpacked(counts) if isinstance(counts, str) else [int(count) for count in counts]
         return _run_bounds(runs, height, width)
     flat = [np.asarray(polygon, float).ravel() for polygon in segmentation]
-    if flat and all(len(one) == 1 for one in flat):  # one polygon without the list around it
+    if flat and all(len(value) == 1 for value in flat):  # one polygon without the list around it
         flat = [np.concatenate(flat)]
-    points = np.concatenate([one.reshape(-1, 2) for one in flat])
+    points = np.concatenate([polygon.reshape(-1, 2) for polygon in flat])
     (x0, y0), (x1, y1) = points.min(0), points.max(0)
     return float(x0), float(y0), float(x1), float(y1)
 

@@ -41,7 +41,7 @@ def _xml(text: str) -> str | None:
 
 def _table(text: str) -> str | None:
     first = text.split("\n", 1)[0]
-    columns = [one.strip(" \"'\r").lower() for one in re.split(r"[,;\t|]", first)]
+    columns = [name.strip(" \"'\r").lower() for name in re.split(r"[,;\t|]", first)]
     if set(_CORNERS) <= set(columns):
         return "a table of boxes"
     return "a table of labels" if {"label", "class"} & set(columns) else None
@@ -58,7 +58,7 @@ def _json(text: str) -> str | None:
         return None
     if first is not document:
         return next((what for keys, what in _LISTS if keys <= first.keys()), None)
-    if any(isinstance(one, dict) and "regions" in one for one in _values(document)):
+    if any(isinstance(value, dict) and "regions" in value for value in _values(document)):
         return "a project of the VGG Image Annotator"
     return next((what for keys, what in _DOCUMENTS if keys <= document.keys()), None)
 

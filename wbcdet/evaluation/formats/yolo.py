@@ -49,19 +49,19 @@ def _names(reading: LabelFolder) -> dict[int, str]:
     Raises:
         LabelledError: two files name the classes differently.
     """
-    found = _name_lists(reading, inside=True) or _name_lists(reading, inside=False)
-    if not found:
+    named = _name_lists(reading, inside=True) or _name_lists(reading, inside=False)
+    if not named:
         return {}
-    (path, names), *others = found
+    (path, names), *others = named
     for other, also in others:
         for number in sorted(names.keys() & also.keys()):
-            one, two = names[number], also[number]
-            same = standard_type(one, reading.mapping), standard_type(two, reading.mapping)
-            if one != two and (same[0] != same[1] or same[0] is None):
+            first, second = names[number], also[number]
+            same = standard_type(first, reading.mapping), standard_type(second, reading.mapping)
+            if first != second and (same[0] != same[1] or same[0] is None):
                 raise LabelledError(
                     f"{reading.root}: {path.name} and {other.name} name the classes differently: "
-                    f"number {number} is {one!r} in {path} and {two!r} in {other}; remove the file "
-                    "that the labels were not made with"
+                    f"number {number} is {first!r} in {path} and {second!r} in {other}; remove "
+                    "the file that the labels were not made with"
                 )
         names = {**also, **names}
     return names
@@ -78,20 +78,20 @@ def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[
     else:
         lists = [*sorted(above.glob("*.yaml")), *sorted(above.glob("*.yml"))]
         plain = [path for name in _NAME_FILES for path in sorted(above.glob(name))]
-    found: list[tuple[Path, dict[int, str]]] = []
+    named: list[tuple[Path, dict[int, str]]] = []
     for path in lists:
         try:
             # A path of Windows between double quotes is no YAML.
             names = yaml.safe_load(read_text(path).replace("\\", "/"))["names"]
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
-            found.append((path, {int(number): str(name) for number, name in pairs}))
+            named.append((path, {int(number): str(name) for number, name in pairs}))
         except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
             continue
     for path in plain:
         if path.is_file():
             names = [line.strip() for line in read_text(path).splitlines()]
-            found.append((path, {number: name for number, name in enumerate(names) if name}))
-    return found
+            named.append((path, {number: name for number, name in enumerate(names) if name}))
+    return named
 
 
 def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[LabelledObject]:
@@ -127,7 +127,10 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
 
 def _has_points(values: list[float]) -> bool:
     """Say whether what follows a box are points (of a pose): x, y, and how well each is seen."""
-    seen = values[2::3]
+    visibility = values[2::3]
     return (
-        bool(seen) and len(values) % 3 == 0 and all(one in (0, 1, 2) for one in seen) and any(seen)
+        bool(visibility)
+        and len(values) % 3 == 0
+        and all(flag in (0, 1, 2) for flag in visibility)
+        and any(visibility)
     )

@@ -106,8 +106,8 @@ def count_views(data: bytes, header: JpegHeader) -> int:
             if tag != _ENTRIES:
                 continue
             start_of_list = header.index + place
-            for one in range(start_of_list + 16, start_of_list + min(size, 16 * _MAX_VIEWS), 16):
-                _, length, start = struct.unpack_from(f"{order}III", data, one)
+            for entry in range(start_of_list + 16, start_of_list + min(size, 16 * _MAX_VIEWS), 16):
+                _, length, start = struct.unpack_from(f"{order}III", data, entry)
                 start += header.index
                 if data[start : start + 2] == b"\xff\xd8":
                     other = read_jpeg_header(data[start : start + length])

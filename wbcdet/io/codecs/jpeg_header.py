@@ -215,8 +215,8 @@ def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
             adobe = b"R03" in exif and tags.get_ifd(0xA005).get(1) == "R03"
         except Exception:  # Pillow raises nearly anything on damaged tags; pixels decide
             turn = 1
-    if turn == 1 and (found := _XMP_ORIENTATION.search(xmp)):
-        turn = int(found[1])
+    if turn == 1 and (match := _XMP_ORIENTATION.search(xmp)):
+        turn = int(match[1])
     return (turn if isinstance(turn, int) and 1 <= turn <= 8 else 1), adobe
 
 
@@ -233,7 +233,7 @@ _LAST = re.compile(r"(\d+) extraneous bytes before marker 0xd9")
 
 def is_harmless(warning: str, data: bytes) -> bool:
     """Say whether what libjpeg warns of leaves the pixels of a JPEG as they are."""
-    if found := _LAST.search(warning):
+    if match := _LAST.search(warning):
         end = data.rfind(b"\xff\xd9")
-        return not data[max(0, end - int(found[1])) : end].strip(b"\0\xff")
+        return not data[max(0, end - int(match[1])) : end].strip(b"\0\xff")
     return any(text in warning for text in _HARMLESS) or bool(_PADDING.search(warning))

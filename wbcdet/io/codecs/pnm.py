@@ -20,14 +20,14 @@ _NEXT, _MAX_BETWEEN = re.compile(rb"P[1-7]\s"), 100
 
 class PnmPicture:
     def __init__(self, data: bytes) -> None:
-        found = _HEADER.match(data[:_MAX_HEADER])
-        if found is None:
+        header = _HEADER.match(data[:_MAX_HEADER])
+        if header is None:
             raise FieldError("file is damaged (PNM: no whole header); copy or export it again")
-        self.width, self.height, self._most = (int(found[at]) for at in (2, 3, 4))
+        self.width, self.height, self._most = (int(header[at]) for at in (2, 3, 4))
         if not 0 < self._most <= 65535:
             raise FieldError("file is damaged (PNM: no largest value); copy or export it again")
-        self._channels = 3 if found[1] == b"6" else 1
-        self._data, self._start = data, found.end()
+        self._channels = 3 if header[1] == b"6" else 1
+        self._data, self._start = data, header.end()
         self._kind = np.dtype(">u2" if self._most > 255 else "u1")
         pixels = self.width * self.height
         self.most_pixels: float = (len(data) - self._start) // (

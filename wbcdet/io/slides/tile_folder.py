@@ -78,7 +78,7 @@ class TileFolderReader:
         if not placed:
             raise FieldError("folder holds no tile that its positions name; check the file names")
         missing = [path.name for path, _, _ in placed if not path.is_file()]
-        placed = [one for one in placed if one[0].is_file()]
+        placed = [position for position in placed if position[0].is_file()]
         if not placed:
             raise FieldError(f"tiles are missing ({missing[0]} and the others); copy them again")
         left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
@@ -107,11 +107,14 @@ class TileFolderReader:
         shifts = []
         for first, second in self._neighbours():
             try:
-                one, two = self._shared(first, second)
+                first_part, second_part = self._shared(first, second)
             except FieldError:
                 continue  # is said where it is read
-            (across, down), sure = cv2.phaseCorrelate(one, two, cv2.createHanningWindow(
-                one.shape[::-1], cv2.CV_32F))  # fmt: skip
+            (across, down), sure = cv2.phaseCorrelate(
+                first_part,
+                second_part,
+                cv2.createHanningWindow(first_part.shape[::-1], cv2.CV_32F),
+            )
             if sure > _SURE:
                 shifts.append(float(np.hypot(across, down)))
         shift = float(np.median(shifts)) if shifts else 0.0
@@ -125,26 +128,26 @@ class TileFolderReader:
     def _neighbours(self) -> Iterator[tuple[_Tile, _Tile]]:
         """Yield pairs of tiles that follow each other and overlap, from all over the slide."""
         pairs = [
-            (one, two)
-            for one, two in pairwise(self._tiles)
-            if min(self._overlap(one, two)[2:]) >= _MIN_OVERLAP
+            (tile, following)
+            for tile, following in pairwise(self._tiles)
+            if min(self._overlap(tile, following)[2:]) >= _MIN_OVERLAP
         ]
         step = max(1, len(pairs) // _PAIRS)
         yield from pairs[step // 2 :: step][:_PAIRS]
 
-    def _overlap(self, one: _Tile, two: _Tile) -> tuple[int, int, int, int]:
+    def _overlap(self, tile: _Tile, other: _Tile) -> tuple[int, int, int, int]:
         """Return corner and size of what both show, on the slide."""
-        (a, b), (c, d) = self._sizes[one.path], self._sizes[two.path]
-        x, y = max(one.x, two.x), max(one.y, two.y)
-        return x, y, min(one.x + a, two.x + c) - x, min(one.y + b, two.y + d) - y
+        (a, b), (c, d) = self._sizes[tile.path], self._sizes[other.path]
+        x, y = max(tile.x, other.x), max(tile.y, other.y)
+        return x, y, min(tile.x + a, other.x + c) - x, min(tile.y + b, other.y + d) - y
 
-    def _shared(self, one: _Tile, two: _Tile) -> list[np.ndarray]:
-        x, y, width, height = self._overlap(one, two)
+    def _shared(self, first: _Tile, second: _Tile) -> list[np.ndarray]:
+        x, y, width, height = self._overlap(first, second)
         return [
             self._pixels(tile.path)[y - tile.y :, x - tile.x :][:height, :width, 1].astype(
                 np.float32
             )
-            for tile in (one, two)
+            for tile in (first, second)
         ]
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
@@ -184,7 +187,9 @@ class TileFolderReader:
                 raise FieldError(f"tile {path.name} has changed; start the run again")
         with self._lock:
             self._kept[path] = pixels
-            while sum(one.nbytes for one in self._kept.values()) > _KEPT and len(self._kept) > 1:
+            while (
+                sum(pixels.nbytes for pixels in self._kept.values()) > _KEPT and len(self._kept) > 1
+            ):
                 self._kept.popitem(last=False)
         return pixels
 
@@ -206,7 +211,7 @@ def _read_positions(folder: Path) -> tuple[list[tuple[Path, float, float]], floa
 
 
 def _fiji(folder: Path, file: Path) -> list[tuple[Path, float, float]]:
-    found = []
+    placed = []
     for line in _text(file).splitlines():
         match = _FIJI_LINE.match(line.strip())
         if match is None:
@@ -215,8 +220,8 @@ def _fiji(folder: Path, file: Path) -> list[tuple[Path, float, float]]:
             x, y = float(match["x"]), float(match["y"])
         except ValueError as error:
             raise FieldError(f"{file.name} names no position in: {line.strip()[:80]}") from error
-        found.append((_inside(folder, match["name"].strip(), file), x, y))
-    return _finite(found, file)
+        placed.append((_inside(folder, match["name"].strip(), file), x, y))
+    return _finite(placed, file)
 
 
 def _micromanager(files: list[Path]) -> tuple[list[tuple[Path, float, float]], float | None]:
@@ -242,8 +247,8 @@ def _micromanager(files: list[Path]) -> tuple[list[tuple[Path, float, float]], f
         raise FieldError(
             f"{files[0].name} names no PixelSizeUm; calibrate the pixel size in Micro-Manager"
         )
-    found = [(path, x, y) for path, (x, y) in placed.items()]
-    return _finite(found, files[0]), scale
+    in_order = [(path, x, y) for path, (x, y) in placed.items()]
+    return _finite(in_order, files[0]), scale
 
 
 def _openflexure(path: Path) -> tuple[float, float] | None:
@@ -270,14 +275,14 @@ def _openflexure(path: Path) -> tuple[float, float] | None:
     return None
 
 
-def _find(said: Any, name: str) -> Any:
+def _find(metadata: Any, name: str) -> Any:
     """Return the first value of a name, however deep it lies."""
-    if isinstance(said, Mapping):
-        if name in said:
-            return said[name]
-        for value in said.values():
-            if (found := _find(value, name)) is not None:
-                return found
+    if isinstance(metadata, Mapping):
+        if name in metadata:
+            return metadata[name]
+        for value in metadata.values():
+            if (inner := _find(value, name)) is not None:
+                return inner
     return None
 
 
@@ -285,10 +290,10 @@ def _metadata_files(folder: Path) -> list[Path]:
     """Those of Micro-Manager: one in the folder, or one in each folder of a position."""
     with suppress(OSError):
         if (folder / _MICROMANAGER).is_file():
-            found = [folder / _MICROMANAGER]
+            files = [folder / _MICROMANAGER]
         else:
-            found = sorted(folder.glob(f"*/{_MICROMANAGER}"))
-        return [file for file in found if _names_places(file)]
+            files = sorted(folder.glob(f"*/{_MICROMANAGER}"))
+        return [file for file in files if _names_places(file)]
     return []
 
 
@@ -316,10 +321,10 @@ def _inside(folder: Path, name: str, file: Path) -> Path:
     return folder.joinpath(*parts)
 
 
-def _finite(found: list[tuple[Path, float, float]], file: Path) -> list[tuple[Path, float, float]]:
-    if not all(np.isfinite((x, y)).all() for _, x, y in found):
+def _finite(placed: list[tuple[Path, float, float]], file: Path) -> list[tuple[Path, float, float]]:
+    if not all(np.isfinite((x, y)).all() for _, x, y in placed):
         raise FieldError(f"{file.name} names a position that is no number; export it again")
-    return found
+    return placed
 
 
 def _float(value: Any) -> float | None:

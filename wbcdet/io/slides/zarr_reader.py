@@ -104,15 +104,15 @@ class ZarrReader:
 
     def _scale(self, picture: JsonObject) -> float | None:
         place = self._axes.index("x")
-        factor, found = 1.0, False
-        for one in (
+        factor, scaled = 1.0, False
+        for step in (
             *picture["datasets"][0].get("coordinateTransformations", ()),
             *picture.get("coordinateTransformations", ()),
         ):
-            if one.get("type") == "scale":
-                factor *= float(one["scale"][place])
-                found = True
+            if step.get("type") == "scale":
+                factor *= float(step["scale"][place])
+                scaled = True
         axis = picture["axes"][place]
         # Without a unit a scale of 1 is only what every writer puts there.
         unit = None if isinstance(axis, str) else axis.get("unit")
-        return um_from(factor, unit) if found and (unit or factor != 1) else None
+        return um_from(factor, unit) if scaled and (unit or factor != 1) else None

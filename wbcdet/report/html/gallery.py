@@ -70,15 +70,15 @@ def make_sections(shots: Iterable[CellPicture], most: int = MAX_SHOWN) -> list[S
         shots: the counted cells, in the order of the groups.
         most: thumbnails on the page.
     """
-    found: dict[str | None, dict[str, list[CellPicture]]] = {}
+    by_group: dict[str | None, dict[str, list[CellPicture]]] = {}
     for shot in shots:
-        found.setdefault(shot.group, {}).setdefault(shot.label, []).append(shot)
+        by_group.setdefault(shot.group, {}).setdefault(shot.label, []).append(shot)
     parts = [
         (group, label, sorted(labels[label], key=_doubt))
-        for group, labels in found.items()
+        for group, labels in by_group.items()
         for label in sorted(labels, key=_order)
     ]
-    shown = distribute_places([len(one) for *_, one in parts], most)
+    shown = distribute_places([len(pictures) for *_, pictures in parts], most)
     return [
         Section(group, label, tuple(part), number)
         for (group, label, part), number in zip(parts, shown, strict=True)
@@ -109,5 +109,5 @@ def _doubt(shot: CellPicture) -> tuple[bool, str, float, int]:
 
 
 def _order(label: str) -> int:
-    names = [str(one) for one in ALL_LABELS]
+    names = [str(known) for known in ALL_LABELS]
     return names.index(label) if label in names else len(names)

@@ -92,41 +92,43 @@ def render(content: Content, picture: Picture) -> str:
         content: what it shows.
         picture: gives the JPEG thumbnail at a place.
     """
-    found, made = content.differentials, _made(content)
+    differentials, made = content.differentials, _made(content)
     sheets = [
         make_sheet(
             number,
-            one.group if content.grouped else content.title,
-            one,
-            content.notes[one.group],
-            _strip(one, content, picture),
-            last=one is found[-1],
-            signature=content.signatures.get(one.group),
-            reviewed=one.group in content.signatures,
-            identifiers=content.identifiers.get(one.group, Identifiers()),
+            differential.group if content.grouped else content.title,
+            differential,
+            content.notes[differential.group],
+            _strip(differential, content, picture),
+            last=differential is differentials[-1],
+            signature=content.signatures.get(differential.group),
+            reviewed=differential.group in content.signatures,
+            identifiers=content.identifiers.get(differential.group, Identifiers()),
             made=made,
         )
-        for number, one in enumerate(found)
+        for number, differential in enumerate(differentials)
     ]
     page = {
         "title": one_line(content.title),
         "notice": _(NOTICE),
         "created": str(content.info["created"])[:16].replace("T", " ") + " UTC",
-        "labels": overview_labels(found),
+        "labels": overview_labels(differentials),
         "reviewed": bool(content.signatures),
         "sheets": sheets,
         "made": made,
-        "sections": [_section(number, one, picture) for number, one in enumerate(content.sections)],
+        "sections": [
+            _section(number, section, picture) for number, section in enumerate(content.sections)
+        ],
         "cells": sum(len(section.shots) for section in content.sections),
         "shown": sum(section.shown for section in content.sections),
         "empty": _empty(content.empty, picture),
         "maps": [
             {
-                "title": one_line(one.title),
-                "caption": one.caption,
-                "data": base64.b64encode(one.jpeg).decode(),
+                "title": one_line(slide_map.title),
+                "caption": slide_map.caption,
+                "data": base64.b64encode(slide_map.jpeg).decode(),
             }
-            for one in content.maps[:_MAX_MAPS]
+            for slide_map in content.maps[:_MAX_MAPS]
         ],
         "lists": _lists(content, sheets),
     }
@@ -165,7 +167,9 @@ def _made(content: Content) -> list[str]:
     settings = info["settings"]
     fingerprint = str(settings["fingerprint"])[:16]
     sources = dict.fromkeys(
-        one.source for differential in content.differentials for one in differential.ranges.values()
+        reference.source
+        for differential in content.differentials
+        for reference in differential.ranges.values()
     )
     lines = [
         f"wbcdet {info['wbcdet']}; {'; '.join(models)}; {_('settings')} {fingerprint}"

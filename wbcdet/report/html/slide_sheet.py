@@ -176,7 +176,7 @@ def _scale(
     fixed = _FIXED_MM + 6 * bool(called) + 5 * _rows([note], 95) * bool(note)
     table = 18 + 8.3 * shares + (6 + 5.2 * reasons) * bool(reasons)
     box = (11 + 5 * _rows(warnings, 88)) * bool(warnings)
-    columns = 12 + 5 * max(_rows(one, 42) for one in beside)
+    columns = 12 + 5 * max(_rows(lines, 42) for lines in beside)
     text = 6 + 4 * _rows(made, 115)
     room = (_PAGE_MM - fixed) / (table + box + columns + text)
     return round(max(_LEAST_SCALE, min(1.0, room)), 2)
@@ -270,11 +270,11 @@ def _apart(differential: Differential, notes: GroupNotes, unclassified: int) -> 
         lines.append(_("{n} cut by the border of a field, left out", n=differential.edge))
     if notes.overlapping is not None:
         again = notes.left_out[DUPLICATE]
-        seen = _("{n} seen again in an overlapping field, left out", n=again)
+        repeated = _("{n} seen again in an overlapping field, left out", n=again)
         pairs = plural_of(
             "{n} overlapping pair of fields", "{n} overlapping pairs of fields", notes.overlapping
         )
-        lines.append(f"{seen} ({pairs})" if notes.overlapping else _("no fields overlap"))
+        lines.append(f"{repeated} ({pairs})" if notes.overlapping else _("no fields overlap"))
     if notes.left_out[BAD_FIELD]:
         lines.append(_("{n} in fields of bad quality, left out", n=notes.left_out[BAD_FIELD]))
     return lines

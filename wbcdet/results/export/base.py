@@ -95,11 +95,11 @@ def make_items(
         placed = False
         if pictures is not None:
             name = f"{stem}{suffix}"
-            found, problem = find_picture(pictures.folder, result, pictures.roots)
-            if found is None:
+            picture, problem = find_picture(pictures.folder, result, pictures.roots)
+            if picture is None:
                 problems.append(f"{result.file}: {problem}")
             else:
-                _place(found, target / name, link=pictures.link)
+                _place(picture, target / name, link=pictures.link)
                 placed = True
         items.append(Item(result, stem, name, placed))
     return items, problems
@@ -108,8 +108,8 @@ def make_items(
 def classes_of(items: Iterable[Item]) -> tuple[str, ...]:
     """Return class names in the order of every format: ``CLASSES``, then what only a person has
     given."""
-    found = {str(cell.label) for item in items for cell in item.result.cells}
-    return (*CLASSES, *sorted(found - set(CLASSES)))
+    labels = {str(cell.label) for item in items for cell in item.result.cells}
+    return (*CLASSES, *sorted(labels - set(CLASSES)))
 
 
 def find_picture(

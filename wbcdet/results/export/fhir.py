@@ -81,7 +81,9 @@ def _bundle(report: LabReport, slide: LabSlide) -> Resource:
         "identifier": {"system": "urn:ietf:rfc:3986", "value": f"urn:uuid:{report.id_of(slide)}"},
         "type": "collection",
         "timestamp": report.made(slide),
-        "entry": [{"fullUrl": url, "resource": one} for url, one in [first, *entries, *more]],
+        "entry": [
+            {"fullUrl": url, "resource": resource} for url, resource in [first, *entries, *more]
+        ],
     }
 
 

@@ -71,21 +71,21 @@ def _observations(report: LabReport, slide: LabSlide) -> Iterator[tuple[str, ...
     """
     for code, text, number, unit in totals(slide):
         yield "NM", _code(code, text), "", str(number), _counted(unit), "", ""
-    for number, one in enumerate(findings(slide), 1):
+    for number, finding in enumerate(findings(slide), 1):
         group = str(number)
-        if one.label not in ("artefact", "edge"):
-            code = _code(one.code, one.text)
-            if one.loinc is not None:
-                code = f"{'^'.join(map(_text, one.loinc))}^LN^{code}"
-            share = "" if one.percent is None else f"{one.percent:g}"
-            limits = "" if one.range is None else f"{one.range[0]:g}-{one.range[1]:g}"
-            yield "NM", code, group, share, _PERCENT, limits, _FLAGS.get(one.flag, "")
-            if one.low is not None and one.high is not None:
-                interval = f"^{one.low:g}^-^{one.high:g}"
-                code = _code(f"ci95-{one.label}", f"95 % interval: {one.text}")
+        if finding.label not in ("artefact", "edge"):
+            code = _code(finding.code, finding.text)
+            if finding.loinc is not None:
+                code = f"{'^'.join(map(_text, finding.loinc))}^LN^{code}"
+            share = "" if finding.percent is None else f"{finding.percent:g}"
+            limits = "" if finding.range is None else f"{finding.range[0]:g}-{finding.range[1]:g}"
+            yield "NM", code, group, share, _PERCENT, limits, _FLAGS.get(finding.flag, "")
+            if finding.low is not None and finding.high is not None:
+                interval = f"^{finding.low:g}^-^{finding.high:g}"
+                code = _code(f"ci95-{finding.label}", f"95 % interval: {finding.text}")
                 yield "SN", code, group, interval, _PERCENT, "", ""
-        count = _code(f"count-{one.label}", f"Cells counted: {one.text}")
-        yield "NM", count, group, str(one.count), _counted(CELLS), "", ""
+        count = _code(f"count-{finding.label}", f"Cells counted: {finding.text}")
+        yield "NM", count, group, str(finding.count), _counted(CELLS), "", ""
 
 
 def _code(code: str, text: str) -> str:

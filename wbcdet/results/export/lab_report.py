@@ -91,8 +91,8 @@ class LabReport:
     def range_source(self, label: str) -> str:
         """Where a reference range is from; empty where that is not said."""
         count = self.info.get("count")
-        found = count.get("ranges", {}).get(label) if count else None
-        return found["source"] if found else ""
+        limits = count.get("ranges", {}).get(label) if count else None
+        return limits["source"] if limits else ""
 
     def made(self, slide: LabSlide) -> str:
         """When the report of a slide was issued: signed, or else counted; ISO 8601.

@@ -26,21 +26,21 @@ def write(items: Sequence[Item], out: Path) -> None:
 
     The parts of a slide go into one file, in pixels of the slide.
     """
-    found: dict[str, list[JsonObject]] = {}
+    by_stem: dict[str, list[JsonObject]] = {}
     taken: dict[str, list[Box]] = {}
     for item in items:
         region = item.result.region
         stem = item.stem if region is None else picture_name(region.slide).replace("/", "__")
-        features = found.setdefault(stem, [])
+        features = by_stem.setdefault(stem, [])
         for cell in item.result.cells:
             box = cell.box if region is None else region.on_slide(cell.box)
             # Neighbouring parts both show what lies between them.
-            if region is not None and any(iou(box, one) > _SAME for one in taken.get(stem, ())):
+            if region is not None and any(iou(box, other) > _SAME for other in taken.get(stem, ())):
                 continue
             features.append(feature(item.result.file, cell, box))
             if region is not None:
                 taken.setdefault(stem, []).append(box)
-    for stem, features in found.items():
+    for stem, features in by_stem.items():
         collection = {"type": "FeatureCollection", "features": features}
         text = json.dumps(collection, ensure_ascii=False, indent=1)
         atomic_write(out / f"{stem}.geojson", f"{text}\n".encode())

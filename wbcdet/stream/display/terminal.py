@@ -44,11 +44,13 @@ class StatusLine:
 
 def describe(status: Status) -> str:
     """Return a status in one line."""
-    found = status.differential
-    goal = f" of {found.target}" if found.target else ""
-    unclassified = sum(found.unclassified.values())
-    counted = f"slide {status.slide}: {found.classified}{goal} classified, {unclassified} not"
-    flagged = [f"{reason.count} {reason.label}" for reason in found.reasons() if reason.flag]
+    differential = status.differential
+    goal = f" of {differential.target}" if differential.target else ""
+    unclassified = sum(differential.unclassified.values())
+    counted = (
+        f"slide {status.slide}: {differential.classified}{goal} classified, {unclassified} not"
+    )
+    flagged = [f"{reason.count} {reason.label}" for reason in differential.reasons() if reason.flag]
     if flagged:
         counted += f" ({', '.join(flagged)})"
     if status.ground:

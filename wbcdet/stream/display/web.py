@@ -92,7 +92,7 @@ class Server:
         ):
             self._overviewed = now
             overview = status.overview()
-            self._thumbnails = {one.number: one.picture for one in overview.recent}
+            self._thumbnails = {cell.number: cell.picture for cell in overview.recent}
             self._overview = overview_to_json(overview)
         self._status = {
             **to_json(status), "title": self._title, "notice": NOTICE, "overview": self._overview,
@@ -131,7 +131,7 @@ class Server:
 
 def to_json(status: Status) -> dict[str, object]:
     """Return a status as the page takes it."""
-    found = status.differential
+    differential = status.differential
     return {
         "slide": status.slide,
         "state": status.state,
@@ -140,14 +140,16 @@ def to_json(status: Status) -> dict[str, object]:
         "report": status.report,
         "fps": round(status.fps, 1),
         "lag_s": round(status.lag_s, 2),
-        "target": found.target,
-        "classified": found.classified,
-        "unclassified": sum(found.unclassified.values()),
-        "white_cells": found.white_cells,
+        "target": differential.target,
+        "classified": differential.classified,
+        "unclassified": sum(differential.unclassified.values()),
+        "white_cells": differential.white_cells,
         "ground": status.ground,
         "thresholds": status.thresholds,
-        "shares": [_share(share) | {"colour": colour_of(share.label)} for share in found.shares()],
-        "reasons": [_share(share) for share in found.reasons()],
+        "shares": [
+            _share(share) | {"colour": colour_of(share.label)} for share in differential.shares()
+        ],
+        "reasons": [_share(share) for share in differential.reasons()],
     }
 
 
@@ -168,13 +170,13 @@ def overview_to_json(overview: Overview) -> dict[str, object]:
     return {
         "recent": [
             {
-                "cell": one.number,
-                "label": one.label,
-                "reason": one.reason,
-                "colour": colour_of(one.label),
-                "by_person": one.by_person,
+                "cell": cell.number,
+                "label": cell.label,
+                "reason": cell.reason,
+                "colour": colour_of(cell.label),
+                "by_person": cell.by_person,
             }
-            for one in overview.recent
+            for cell in overview.recent
         ],
         "scanned": [[round(side) for side in corners] for corners in overview.scanned],
         "cells": [[round(x), round(y), colour_of(label)] for x, y, label in overview.cells],

@@ -137,5 +137,5 @@ def _adapters() -> str | None:
     ``mm-test-adapters``."""
     from pymmcore_plus import find_micromanager
 
-    found = find_micromanager()
-    return str(found) if found else None
+    folder = find_micromanager()
+    return str(folder) if folder else None

@@ -109,9 +109,9 @@ def find_cameras() -> list[AvailableSource]:
     """Return the cameras of this computer: by number, of Micro-Manager, of third parties."""
     from wbcdet.stream.sources.micromanager import find_configurations
 
-    found = [probe(number) for number in camera_numbers()]
+    cameras = [probe(number) for number in camera_numbers()]
     return [
-        *(one for one in found if one is not None),
+        *(camera for camera in cameras if camera is not None),
         *find_configurations(),
         *(_available(scheme) for scheme in schemes()),
     ]

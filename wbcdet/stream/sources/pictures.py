@@ -98,13 +98,13 @@ class Pictures:
     ) -> None:
         if not container.streams.video:
             raise SourceError(f"{name}: holds no picture")
-        videos = [one for one in container.streams.video if not _is_cover(one)]
+        videos = [video for video in container.streams.video if not _is_cover(video)]
         self._videos = len(videos)
         self.extent = Extent()
         self._container: Any = container
         self._begun = begun
         self._stream: av.VideoStream = max(
-            videos or container.streams.video, key=lambda one: one.width * one.height
+            videos or container.streams.video, key=lambda video: video.width * video.height
         )
         self._name = name
         self._live = live

@@ -92,14 +92,14 @@ class Folder:
 
     def _pictures(self) -> list[Path]:
         try:
-            found = [
+            files = [
                 path
                 for path in self._folder.iterdir()
                 if path.suffix.lower() in SUFFIXES and not is_signed(path)
             ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
-        return sorted(found)
+        return sorted(files)
 
     @staticmethod
     def _settled(path: Path, sizes: dict[Path, int]) -> bool:

@@ -78,7 +78,10 @@ def folds_of(groups: Sequence[str], labels: np.ndarray) -> np.ndarray:
     for group in order:
         has = np.flatnonzero(of_group[group])
         rarest = has[np.argmin(number[has])]
-        part = min(range(len(parts)), key=lambda one: (parts[one, rarest], parts[one].sum(), one))
+        part = min(
+            range(len(parts)),
+            key=lambda candidate: (parts[candidate, rarest], parts[candidate].sum(), candidate),
+        )
         parts[part] += of_group[group]
         part_of[group] = part
     return part_of[index]

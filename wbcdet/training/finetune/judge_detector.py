@@ -24,7 +24,7 @@ _MIN_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
+class FieldDetections:
     """What a detector says of a field.
 
     Attributes:
@@ -91,12 +91,14 @@ class DetectorJudgement:
     why: str
 
 
-def look_at(detector: Detector, pixels: np.ndarray, truth: np.ndarray, group: str) -> Seen:
+def detect_field(
+    detector: Detector, pixels: np.ndarray, truth: np.ndarray, group: str
+) -> FieldDetections:
     """Return what a detector says of a field, as the analysis would find it."""
-    found = find_cells(Field(group, None, pixels), detector, Settings(confidence=LEAST))
+    detections = find_cells(Field(group, None, pixels), detector, Settings(confidence=LEAST))
     height, width = pixels.shape[:2]
-    cells = found.cells(width, height)
-    return Seen(
+    cells = detections.cells(width, height)
+    return FieldDetections(
         truth,
         np.array([box for box, _ in cells], np.float32).reshape(-1, 4),
         np.array([score for _, score in cells], np.float32),
@@ -105,7 +107,9 @@ def look_at(detector: Detector, pixels: np.ndarray, truth: np.ndarray, group: st
 
 
 def judge_detector(
-    own: Sequence[tuple[Seen, Seen]], synthetic: Sequence[tuple[Seen, Seen]], confidence: float
+    own: Sequence[tuple[FieldDetections, FieldDetections]],
+    synthetic: Sequence[tuple[FieldDetections, FieldDetections]],
+    confidence: float,
 ) -> DetectorJudgement:
     """Return the figures and the decision.
 
@@ -120,7 +124,7 @@ def judge_detector(
         synthetic: the same of synthetic fields.
         confidence: threshold before.
     """
-    tried = {one: compare(own, confidence, one) for one in _CANDIDATES}
+    tried = {threshold: compare(own, confidence, threshold) for threshold in _CANDIDATES}
     allowed = {k: v for k, v in tried.items() if v.false_after <= v.false_before}
     # Where none makes as few false boxes, the one that makes the fewest.
     best = (
@@ -157,15 +161,17 @@ def judge_detector(
 
 
 def compare(
-    pairs: Sequence[tuple[Seen, Seen]], confidence: float, confidence_after: float
+    pairs: Sequence[tuple[FieldDetections, FieldDetections]],
+    confidence: float,
+    confidence_after: float,
 ) -> Finding:
     """Return the figures over fields, before and after, each at its threshold."""
     first = [before.found(confidence) for before, _ in pairs]
     second = [after.found(confidence_after) for _, after in pairs]
     none = np.zeros(0, bool)
-    hit = np.concatenate([none, *(one for one, _ in first)])
-    hit_after = np.concatenate([none, *(one for one, _ in second)])
-    of = Groups([seen.group for seen, _ in pairs for _ in range(len(seen.truth))])
+    hit = np.concatenate([none, *(hits for hits, _ in first)])
+    hit_after = np.concatenate([none, *(hits for hits, _ in second)])
+    of = Groups([field.group for field, _ in pairs for _ in range(len(field.truth))])
     every = np.ones(len(hit), bool)
     return Finding(
         len(pairs),

@@ -49,8 +49,8 @@ def choose(
     spread = features.std(0) + 1e-6
     points = features / spread
     away = np.full(len(points), np.inf)
-    for one in () if known is None else known / spread:
-        away = np.minimum(away, ((points - one) ** 2).sum(1))
+    for point in () if known is None else known / spread:
+        away = np.minimum(away, ((points - point) ** 2).sum(1))
     chosen: list[int] = []
     for _ in range(min(number, len(points))):
         # Before there is anything to be away from, the most doubtful cell.
@@ -99,4 +99,4 @@ def most_useful(
     odds = softmax(logits / card["temperature"]) if len(logits) else np.zeros((0, len(CLASSES)))
     chosen = choose(odds[open_], features[open_], number, features[~open_])
     places = np.flatnonzero(open_)
-    return [there[places[one]] for one in chosen]
+    return [there[places[place]] for place in chosen]

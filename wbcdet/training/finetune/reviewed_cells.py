@@ -58,8 +58,8 @@ class Reviewed:
 
     def by_class(self) -> dict[str, int]:
         """Return the number of cells of each class, in the order of the classes."""
-        found = Counter(self.classes[cell.label] for cell in self.cells)
-        return {name: found[name] for name in self.classes}
+        counts = Counter(self.classes[cell.label] for cell in self.cells)
+        return {name: counts[name] for name in self.classes}
 
 
 def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
@@ -73,7 +73,7 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     Args:
         sessions: one a report.
     """
-    found = Reviewed()
+    reviewed = Reviewed()
     offered: list[tuple[int, Key]] = []
     named: Counter[str] = Counter()
     for number, session in enumerate(sessions):
@@ -85,28 +85,28 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
             offered.append((number, key))
             named[_name(current)] += 1
     enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
-    found.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
+    reviewed.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
     declined = [n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES)]
-    found.own_labels = (*(n for n in declined if n in enough), *found.own)
+    reviewed.own_labels = (*(n for n in declined if n in enough), *reviewed.own)
     chosen = [
         (number, key)
         for number, key in offered
-        if _name(sessions[number].state.cells[key]) in found.classes
+        if _name(sessions[number].state.cells[key]) in reviewed.classes
     ]
     for name, count in named.items():
-        if name not in found.classes:
-            found.unknown[name] += count
-    found.offered = len(chosen)
+        if name not in reviewed.classes:
+            reviewed.unknown[name] += count
+    reviewed.offered = len(chosen)
     if len(chosen) > MAX_CELLS:
         drawn = np.random.default_rng(0).choice(len(chosen), MAX_CELLS, replace=False)
         chosen = [chosen[place] for place in sorted(drawn)]
     by_field: dict[tuple[int, int], list[Key]] = {}
     for number, key in chosen:
         by_field.setdefault((number, key[0]), []).append(key)
-    seen: set[tuple[str, Box]] = set()
+    taken: set[tuple[str, Box]] = set()
     for (number, _), keys in by_field.items():
-        _read_field(sessions[number], keys, seen, found)
-    return found
+        _read_field(sessions[number], keys, taken, reviewed)
+    return reviewed
 
 
 def report_name(folder: Path) -> str:
@@ -115,25 +115,27 @@ def report_name(folder: Path) -> str:
 
 
 def _read_field(
-    session: Session, keys: Sequence[Key], seen: set[tuple[str, Box]], found: Reviewed
+    session: Session, keys: Sequence[Key], taken: set[tuple[str, Box]], reviewed: Reviewed
 ) -> None:
     """Cut the cells of one field, but those that another report had too."""
     report = report_name(session.folder)
     file = session.state.report.fields[keys[0][0]].result.file
     try:
         picture = session.pictures.field(keys[0][0])
-        found.reports[session.state.report.sha256] = report
+        reviewed.reports[session.state.report.sha256] = report
         group = hashlib.sha256(picture.pixels.tobytes()).hexdigest()
         for key in keys:
             current = session.state.cells[key]
-            if (group, current.box) in seen:
+            if (group, current.box) in taken:
                 continue
-            seen.add((group, current.box))
+            taken.add((group, current.box))
             patch, box = patch_of(picture, current.box)
-            label = found.classes.index(_name(current))
-            found.cells.append(LabelledCell(report, file, group, "train", patch, box, label, False))
+            label = reviewed.classes.index(_name(current))
+            reviewed.cells.append(
+                LabelledCell(report, file, group, "train", patch, box, label, False)
+            )
     except (PictureError, FieldError) as error:
-        found.missing.append(str(error))
+        reviewed.missing.append(str(error))
 
 
 def patch_of(picture: Field, box: Box) -> tuple[np.ndarray, Box]:

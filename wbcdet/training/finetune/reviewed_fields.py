@@ -55,12 +55,12 @@ class ReviewedFields:
     @property
     def drawn(self) -> int:
         """Number of cells that a person drew."""
-        return sum(one.drawn for one in self.fields)
+        return sum(reviewed.drawn for reviewed in self.fields)
 
     @property
     def taken(self) -> int:
         """Number of boxes that a person took away."""
-        return sum(one.taken for one in self.fields)
+        return sum(reviewed.taken for reviewed in self.fields)
 
 
 def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
@@ -69,30 +69,32 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
     Args:
         sessions: one a report.
     """
-    found = ReviewedFields()
+    fields = ReviewedFields()
     whole: list[tuple[Session, int]] = []
     for session in sessions:
         state = session.state
-        for one in state.report.fields:
-            states = [(key, cell) for key, cell in state.of_field(one.number) if cell.label]
+        for reviewed_field in state.report.fields:
+            states = [
+                (key, cell) for key, cell in state.of_field(reviewed_field.number) if cell.label
+            ]
             reviewed = [cell for _, cell in states if cell.reviewed]
             open_ = [1 for key, cell in states if not cell.reviewed and state.left_out(key) is None]
             if reviewed and not open_:
-                whole.append((session, one.number))
-            found.unfinished += bool(reviewed and open_)
+                whole.append((session, reviewed_field.number))
+            fields.unfinished += bool(reviewed and open_)
     if len(whole) > MAX_FIELDS:
         drawn = np.random.default_rng(0).choice(len(whole), MAX_FIELDS, replace=False)
         whole = [whole[place] for place in sorted(drawn)]
-    seen: set[str] = set()
+    pictures: set[str] = set()
     for session, number in whole:
         try:
             read = _read(session, number)
         except (PictureError, FieldError):
             continue  # reading the cells has said so already
-        if read.group not in seen:
-            seen.add(read.group)
-            found.fields.append(read)
-    return found
+        if read.group not in pictures:
+            pictures.add(read.group)
+            fields.fields.append(read)
+    return fields
 
 
 def _read(session: Session, number: int) -> ReviewedField:

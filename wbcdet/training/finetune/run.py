@@ -30,9 +30,9 @@ from wbcdet.training.finetune.judge import (
 )
 from wbcdet.training.finetune.judge_detector import (
     DetectorJudgement,
-    Seen,
+    FieldDetections,
+    detect_field,
     judge_detector,
-    look_at,
 )
 from wbcdet.training.finetune.replay import FILE, Replay, as_arrays, load_replay
 from wbcdet.training.finetune.reviewed_cells import Reviewed
@@ -107,24 +107,24 @@ class Kept:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def data_fingerprint(found: Reviewed, fields: ReviewedFields) -> str:
+def data_fingerprint(cells: Reviewed, fields: ReviewedFields) -> str:
     """Return a sha256 that stands for everything that is learnt from."""
     digest = hashlib.sha256()
-    for cell in found.cells:
-        name = found.classes[cell.label]
+    for cell in cells.cells:
+        name = cells.classes[cell.label]
         digest.update(f"{cell.group} {cell.box} {name}\n".encode())
         digest.update(cell.patch.tobytes())
-    for one in fields.fields:
-        digest.update(f"{one.group} {one.cells.tolist()}\n".encode())
+    for field in fields.fields:
+        digest.update(f"{field.group} {field.cells.tolist()}\n".encode())
     return digest.hexdigest()
 
 
-def check_cells(found: Reviewed) -> str | None:
+def check_cells(reviewed: Reviewed) -> str | None:
     """Return why there are too few cells to learn names from; None where there are enough."""
-    counts = found.by_class()
+    counts = reviewed.by_class()
     total = sum(counts.values())
     if total < MIN_CELLS:
-        also = f"; {found.missing[0]}" if found.missing else ""
+        also = f"; {reviewed.missing[0]}" if reviewed.missing else ""
         return (
             f"{total} reviewed cells to learn from, at least {MIN_CELLS} are needed: review more "
             f"of them (wbcdet review), names that are right too (Space){also}"
@@ -133,7 +133,7 @@ def check_cells(found: Reviewed) -> str | None:
         return f"at least {MIN_OF_A_TYPE} cells of each of two types are needed: " + ", ".join(
             f"{count} {name}" for name, count in counts.items() if count
         )
-    if len({cell.group for cell in found.cells}) < FOLDS:
+    if len({cell.group for cell in reviewed.cells}) < FOLDS:
         return f"the cells must come from at least {FOLDS} fields, so that some can be held back"
     return None
 
@@ -154,7 +154,7 @@ def check_fields(fields: ReviewedFields) -> str | None:
     return None
 
 
-def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> LearnedClassifier:
+def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) -> LearnedClassifier:
     """Fine-tune a classifier and judge it on held-back cells.
 
     Args:
@@ -173,10 +173,10 @@ def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> Le
     assert isinstance(network, LeucoCyteNet)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     replay, held = load_replay(path.with_name(FILE), digest).split(_REPLAY_PART)
-    labels = np.array([cell.label for cell in found.cells])
-    groups = [cell.group for cell in found.cells]
-    with progress("Cutting cells", len(found.cells), quiet) as tick:
-        maps = tune.FeatureMaps(network, found.cells, tick)
+    labels = np.array([cell.label for cell in reviewed.cells])
+    groups = [cell.group for cell in reviewed.cells]
+    with progress("Cutting cells", len(reviewed.cells), quiet) as tick:
+        maps = tune.FeatureMaps(network, reviewed.cells, tick)
     every = np.arange(len(labels))
     with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
 
@@ -188,7 +188,7 @@ def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> Le
         tuned = _tuned(network, maps, every, replay, kept.path("names"), tick)
     temperature = fit_temperature(after, labels, card["temperature"])
     least = card["min_score"]
-    own, own_labels = found.own, found.own_labels
+    own, own_labels = reviewed.own, reviewed.own_labels
     before = tune.outputs(network, maps.plain(every))[0]
     judgement = judge(
         is_right(before, labels, card["temperature"], least),
@@ -201,8 +201,10 @@ def learn_names(model: Model, found: Reviewed, kept: Kept, *, quiet: bool) -> Le
     # A basophil that is named one now is no mistake elsewhere: only the four are compared.
     four = known < 4
     others = [
-        float(is_right(tune.outputs(one, held.maps)[0], known, heat, least, *names)[four].mean())
-        for one, heat, names in (
+        float(
+            is_right(tune.outputs(candidate, held.maps)[0], known, heat, least, *names)[four].mean()
+        )
+        for candidate, heat, names in (
             (network, card["temperature"], ((), ())),
             (tuned, temperature, (own, own_labels)),
         )
@@ -264,8 +266,8 @@ def _distance(
     before = torch.from_numpy(tune.outputs(network, replay.maps)[1])
     with torch.no_grad():
         far = [
-            float(torch.quantile(one(values), 0.95))
-            for one, values in ((old, before), (new, torch.from_numpy(features)))
+            float(torch.quantile(distance(values), 0.95))
+            for distance, values in ((old, before), (new, torch.from_numpy(features)))
         ]
     return new, far[1] / max(far[0], 1e-6)
 
@@ -289,17 +291,17 @@ def learn_finding(
     folder = model.path.parent
     parts = detector_folds(fields.fields)
     before = tune_detector.detector_with(tune_detector.load_detector(path), folder)
-    pairs: list[tuple[Seen, Seen]] = []
+    pairs: list[tuple[FieldDetections, FieldDetections]] = []
     with progress("Learning to find", (DETECTOR_FOLDS + 1) * tune_detector.STEPS, quiet) as tick:
         for part in range(DETECTOR_FOLDS):
-            learnt = [one for one, of in zip(fields.fields, parts, strict=True) if of != part]
-            rest = [one for one, of in zip(fields.fields, parts, strict=True) if of == part]
+            learnt = [field for field, of in zip(fields.fields, parts, strict=True) if of != part]
+            rest = [field for field, of in zip(fields.fields, parts, strict=True) if of == part]
             keep = kept.path(f"finding-{part}.pt")
             tuned = tune_detector.tune_detector(path, learnt, keep, tick, card.get("stain"))
             after = tune_detector.detector_with(tuned, folder)
-            for one in rest:
-                given = (one.pixels, one.cells, one.group)
-                pairs.append((look_at(before, *given), look_at(after, *given)))
+            for field in rest:
+                given = (field.pixels, field.cells, field.group)
+                pairs.append((detect_field(before, *given), detect_field(after, *given)))
         keep = kept.path("finding.pt")
         tuned = tune_detector.tune_detector(path, fields.fields, keep, tick, card.get("stain"))
     after = tune_detector.detector_with(tuned, folder)
@@ -307,7 +309,7 @@ def learn_finding(
     for number, drawn in enumerate(tune_detector.judged_synthetic()):
         truth = np.array([cell.box for cell in drawn.cells], np.float32).reshape(-1, 4)
         shown = (drawn.pixels, truth, str(number))
-        synthetic.append((look_at(before, *shown), look_at(after, *shown)))
+        synthetic.append((detect_field(before, *shown), detect_field(after, *shown)))
     return LearnedDetector(tuned, judge_detector(pairs, synthetic, card["confidence"]))
 
 
@@ -340,14 +342,14 @@ def finding_rows(judgement: DetectorJudgement) -> Sequence[dict[str, str]]:
     boxes."""
     return [
         {
-            "fields": f"{one.fields} {name}",
-            "cells": str(one.cells),
-            "before": share(one.before, one.cells, one.before_ci),
-            "after": share(one.after, one.cells, one.after_ci),
-            "false before": str(one.false_before),
-            "false after": str(one.false_after),
+            "fields": f"{finding.fields} {name}",
+            "cells": str(finding.cells),
+            "before": share(finding.before, finding.cells, finding.before_ci),
+            "after": share(finding.after, finding.cells, finding.after_ci),
+            "false before": str(finding.false_before),
+            "false after": str(finding.false_after),
         }
-        for name, one in (("held back", judgement.own), ("synthetic", judgement.synthetic))
+        for name, finding in (("held back", judgement.own), ("synthetic", judgement.synthetic))
     ]
 
 

@@ -142,8 +142,8 @@ def tune(
         drawn = torch.from_numpy(rng.choice(which, BATCH, p=odds))
         view = torch.from_numpy(rng.integers(0, maps.maps.shape[1], BATCH))
         again = torch.from_numpy(rng.integers(0, len(replay.labels), REPLAYED))
-        seen = torch.cat([maps.maps[drawn, view], replay.maps[again]])
-        logits = tuned.decide(_learning_part(tuned, seen))
+        inputs = torch.cat([maps.maps[drawn, view], replay.maps[again]])
+        logits = tuned.decide(_learning_part(tuned, inputs))
         own, known = logits[:BATCH], logits[BATCH:]
         loss = functional.cross_entropy(own, labels[drawn], label_smoothing=_SMOOTHING)
         loss = loss + functional.cross_entropy(

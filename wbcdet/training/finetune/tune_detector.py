@@ -56,9 +56,9 @@ class TorchBackend:
         """Return (1, 5, N) boxes and scores of a picture (1, 3, H, W)."""
         self.network.eval()
         with torch.no_grad():
-            found = self.network(torch.from_numpy(tensor))
-        found = found[0] if isinstance(found, tuple | list) else found
-        return np.ascontiguousarray(found.numpy(), np.float32)
+            output = self.network(torch.from_numpy(tensor))
+        output = output[0] if isinstance(output, tuple | list) else output
+        return np.ascontiguousarray(output.numpy(), np.float32)
 
     def run_outputs(self, tensor: np.ndarray, names: Sequence[str]) -> list[np.ndarray]:
         """Return its one output."""
@@ -161,7 +161,7 @@ def _train_mode(network: FastModel) -> None:
 
 
 def _scenes(fields: Sequence[ReviewedField], stain: FieldStainCard | None) -> SceneMaker:
-    own = [_source(one.pixels, one.cells) for one in fields]
+    own = [_source(field.pixels, field.cells) for field in fields]
     other = []
     for seed in range(SYNTHETIC):
         drawn = _synthetic(seed)

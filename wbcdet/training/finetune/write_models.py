@@ -52,7 +52,7 @@ def write_models(
     out: Path,
     name: str,
     shipped: tuple[Model, Model],
-    found: Reviewed,
+    reviewed: Reviewed,
     fingerprint: str,
     classifier: LearnedClassifier | None,
     detector: LearnedDetector | None,
@@ -73,7 +73,7 @@ def write_models(
     out.mkdir(parents=True, exist_ok=True)
     now = datetime.now(timezone.utc).isoformat(timespec="seconds")
     origin: dict[str, Any] = {
-        "created": now, "reports": found.reports, "data_sha256": fingerprint,
+        "created": now, "reports": reviewed.reports, "data_sha256": fingerprint,
         "wbcdet": __version__,
     }  # fmt: skip
     if detector is None:
@@ -83,7 +83,7 @@ def write_models(
     if classifier is None:
         _copy(shipped[1], "classifier", out)
     else:
-        _write_classifier(out, name, shipped[1], found, classifier, origin)
+        _write_classifier(out, name, shipped[1], reviewed, classifier, origin)
     said = {
         "name": name,
         **origin,
@@ -91,7 +91,7 @@ def write_models(
             role: {"name": model.name, "sha256": model.sha256}
             for role, model in zip(("detector", "classifier"), shipped, strict=True)
         },
-        "cells": {k: v for k, v in found.by_class().items() if v},
+        "cells": {k: v for k, v in reviewed.by_class().items() if v},
         "names": None if classifier is None else list(table_rows(classifier.judgement)),
         "finding": None if detector is None else list(finding_rows(detector.judgement)),
         "way_back": "wbcdet learn --restore",
@@ -114,10 +114,10 @@ def add_reference(out: Path, name: str, sessions: Sequence[Session], *, quiet: b
         quiet: show no progress.
     """
     places = [
-        (session, one.number)
+        (session, field.number)
         for session in sessions
-        for one in session.state.report.fields
-        if one.result.failure is None
+        for field in session.state.report.fields
+        if field.result.failure is None
     ]
     step = max(1, -(-len(places) // _MAX_REFERENCE_FIELDS))
     analyzer = Analyzer(weights=out)
@@ -189,7 +189,7 @@ def _write_classifier(
     out: Path,
     name: str,
     shipped: Model,
-    found: Reviewed,
+    reviewed: Reviewed,
     learned: LearnedClassifier,
     origin: dict[str, Any],
 ) -> None:
@@ -198,8 +198,8 @@ def _write_classifier(
     if learned.distance is not None and "unlike_trained" in card:
         limit = card["unlike_trained"]["threshold"] * learned.distance_scale
         extra["unlike_trained"] = {**card["unlike_trained"], "threshold": round(limit, 3)}
-    if found.own_labels:
-        extra["own_labels"] = list(found.own_labels)
+    if reviewed.own_labels:
+        extra["own_labels"] = list(reviewed.own_labels)
     with tempfile.TemporaryDirectory() as folder, _silent():
         weights = Path(folder) / "tuned.safetensors"
         save_file({k: v.contiguous() for k, v in learned.network.state_dict().items()}, weights)
@@ -213,7 +213,7 @@ def _write_classifier(
             card.get("head", 320),
             learned.distance,
             extra,
-            own=found.own,
+            own=reviewed.own,
         )
     written = json.loads((out / "classifier.json").read_text(encoding="utf-8"))
     before, after = learned.others
@@ -228,8 +228,8 @@ def _write_classifier(
         "learned": {
             **origin,
             "from_sha256": shipped.sha256,
-            "cells": found.by_class(),
-            "fields": len({cell.group for cell in found.cells}),
+            "cells": reviewed.by_class(),
+            "fields": len({cell.group for cell in reviewed.cells}),
             "held_back": [asdict(row) for row in learned.judgement.rows],
             "others": {"before": round(before, 4), "after": round(after, 4)},
             "p": learned.judgement.p,

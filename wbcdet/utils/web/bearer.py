@@ -87,8 +87,8 @@ class BearerGuard:
         scheme, _, token = headers.get("authorization", "").partition(" ")
         given = _digest(token.strip())
         # All are compared, so that the time tells nothing.
-        found = [secrets.compare_digest(given, known) for known in self._known]
-        return scheme.lower() == "bearer" and any(found)
+        matches = [secrets.compare_digest(given, known) for known in self._known]
+        return scheme.lower() == "bearer" and any(matches)
 
 
 def _digest(token: str) -> bytes:
