@@ -51,6 +51,7 @@ class PassedOver:
         others: files that are no pictures, by ending.
         hidden: files and folders whose name begins with a dot.
         repeated: files that are the same file as one before (links, or named twice).
+        folders_again: folders that are the same as one before.
     """
 
     outputs: list[str] = field(default_factory=list)
@@ -59,6 +60,7 @@ class PassedOver:
     others: Counter[str] = field(default_factory=Counter)
     hidden: int = 0
     repeated: int = 0
+    folders_again: int = 0
 
     def line(self) -> str | None:
         """Say all of it in one line; None where nothing was passed over."""
@@ -78,6 +80,8 @@ class PassedOver:
             parts.append(f"{self.hidden} hidden")
         if self.repeated:
             parts.append(f"{_many(self.repeated, 'file')} met twice")
+        if self.folders_again:
+            parts.append(f"{_many(self.folders_again, 'folder')} met twice")
         return f"passed over: {', '.join(parts)}" if parts else None
 
 
@@ -149,7 +153,6 @@ class _Search:
         self._skip = skip
         self._files: set[str] = set()
         self._folders: set[str] = set()
-        self._again = 0
         self._owners: dict[str, tuple[Path, str] | None] = {}
 
     def add(self, text: str) -> None:
@@ -173,7 +176,8 @@ class _Search:
             self._add_pattern(path, text)
 
     def _add_pattern(self, path: Path, text: str) -> None:
-        repeated = self.found.passed.repeated
+        passed = self.found.passed
+        before = passed.repeated, passed.folders_again
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207 - absolute patterns too
         for match in map(Path, matches):
             if match.is_dir():
@@ -183,7 +187,8 @@ class _Search:
                 self._add_file(match)
             else:
                 self._consider(match, match.name, root_of(match.parent))
-        self.found.passed.repeated = repeated  # a pattern meets a folder and what is in it
+        # A pattern meets a folder and what is in it.
+        passed.repeated, passed.folders_again = before
         if not matches:
             problem = "no file matches this pattern; check it"
             self.found.fields.append(Source(printable(text), path, problem))
@@ -222,14 +227,15 @@ class _Search:
 
     def _count_met(self) -> int:
         """Count the pictures, and folders with pictures, met so far."""
-        return len(self.found.fields) + self.found.passed.repeated + self._again
+        passed = self.found.passed
+        return len(self.found.fields) + passed.repeated + passed.folders_again
 
     def _walk(self, folder: Path, beneath: str, root: Root) -> None:
         real = _real(folder)
         if real in self._skip:
             return
         if real in self._folders:  # named twice, or a link to where we were
-            self._again += 1
+            self.found.passed.folders_again += 1
             return
         self._folders.add(real)
         try:
