@@ -47,8 +47,8 @@ def _segments(report: LabReport, slide: LabSlide) -> Iterator[list[str]]:
     yield ["MSH", r"^~\&", "wbcdet", "", "", "", time, "", "ORU^R01^ORU_R01", mark.hex[:20],
            # Training: a receiver that heeds this keeps it apart from patient care.
            "T", _VERSION, "", "", "", "", "", "UNICODE UTF-8"]  # fmt: skip
-    order = ["OBR", "1", "", order_number.hex,
-             f"{'^'.join(REPORT)}^LN^leukocyte-differential^{TITLE}^{LOCAL_V2}", "", "", time]  # fmt: skip
+    kind = f"{'^'.join(REPORT)}^LN^leukocyte-differential^{TITLE}^{LOCAL_V2}"
+    order = ["OBR", "1", "", order_number.hex, kind, "", "", time]
     order += [""] * (22 - len(order)) + [time, "", "HM", status]
     if signer:
         order += [""] * (32 - len(order)) + [f"&{signer}"]
