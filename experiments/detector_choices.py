@@ -33,20 +33,24 @@ def main(
             lambda row, of=laboratory: row["laboratory"] == of and row["detect"] == "val",
         )
         lists.append(TestList(name, f"{name}, validation", (FINDING,), fields))
-    lists += [one for one in load_lists(names or TEST, prepared, None) if FINDING in one.tasks]
+    lists += [
+        labelled
+        for labelled in load_lists(names or TEST, prepared, None)
+        if FINDING in labelled.tasks
+    ]
     analyzer = Analyzer(device=device)
     sizes = sizes or [analyzer.detector.card["input_size"]]
     print("| list | input px | found | false boxes | AP50 | AP50-95 |")
     print("|---|---|---|---|---|---|")
-    for one in lists:
+    for labelled in lists:
         for size in sizes:
             analyzer.detector.card["input_size"] = size
-            found = evaluate_list(one, analyzer, most_pictures=0)[0].figures["finding"]
+            found = evaluate_list(labelled, analyzer, most_pictures=0)[0].figures["finding"]
             precision = [
                 f"{found[key]:.3f}" if key in found else "-" for key in ("ap50", "ap50_95")
             ]
             print(
-                f"| {one.title} | {size} | {found['found']} of {found['cells']} "
+                f"| {labelled.title} | {size} | {found['found']} of {found['cells']} "
                 f"| {found['false_boxes']} | {' | '.join(precision)} |",
                 flush=True,
             )

@@ -34,11 +34,11 @@ def main(rounds: Annotated[int, typer.Option(min=1, help="Rounds.")] = 7) -> Non
 
     model = load_model("detector")
     path = str(model.path)
-    one, shared = onnx_runtime(path, 1, True), onnx_runtime(path, 2, False)
+    alone, shared = onnx_runtime(path, 1, True), onnx_runtime(path, 2, False)
     ways: dict[str, tuple[Callable[[Any], Any], int, int]] = {
-        "ONNX Runtime, 1 thread": (one, 1, 1),
-        "ONNX Runtime, 1 thread, 2 fields side by side": (one, 2, 1),
-        "the same, batches of 4": (one, 2, 4),
+        "ONNX Runtime, 1 thread": (alone, 1, 1),
+        "ONNX Runtime, 1 thread, 2 fields side by side": (alone, 2, 1),
+        "the same, batches of 4": (alone, 2, 4),
         "ONNX Runtime, 2 threads to a field, spinning (its default)": (
             onnx_runtime(path, 2, True), 1, 1,
         ),

@@ -67,9 +67,11 @@ def main(
         return
     pictures.mkdir(parents=True, exist_ok=True)
     grounds = {view.file: view.ground for view in views}
-    for one, other in found.pairs:
-        shift = grounds[other].shift_to([grounds[one]])[0]
-        parts = [cv2.imread(str(prepared / "fields" / laboratory / name)) for name in (one, other)]
+    for first, other in found.pairs:
+        shift = grounds[other].shift_to([grounds[first]])[0]
+        parts = [
+            cv2.imread(str(prepared / "fields" / laboratory / name)) for name in (first, other)
+        ]
         height, width = parts[0].shape[:2]
         sheet = np.zeros((2 * height, 2 * width, 3), np.uint8)
         dx, dy = round(shift.dx), round(shift.dy)
@@ -78,7 +80,7 @@ def main(
         for left, part, x, y in ((0, parts[0], 0, 0), (width, parts[1], dx, dy)):
             shared = part[y0 - y : y1 - y, x0 - x : x1 - x]
             sheet[height : height + y1 - y0, left : left + x1 - x0] = shared
-        cv2.imwrite(str(pictures / f"{Path(one).stem}-{Path(other).stem}.jpg"), sheet)
+        cv2.imwrite(str(pictures / f"{Path(first).stem}-{Path(other).stem}.jpg"), sheet)
 
 
 if __name__ == "__main__":

@@ -147,7 +147,7 @@ def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
 
 def full_disk(report: Path, tries: int) -> tuple[int, int, int]:
     """Return how often signing found no more room, was refused then, and left the report whole."""
-    sizes = [one.stat().st_size for one in (report / "reviewed").rglob("*") if one.is_file()]
+    sizes = [path.stat().st_size for path in (report / "reviewed").rglob("*") if path.is_file()]
     refused = whole = 0
     for _ in range(tries):
         try:
@@ -193,8 +193,8 @@ def held_connections(page: Page) -> tuple[int, float]:
     begun = time.monotonic()
     status = page.ask("/api/report")[0]
     took = time.monotonic() - begun
-    for one in held:
-        one.close()
+    for connection in held:
+        connection.close()
     return status, took
 
 
@@ -228,7 +228,7 @@ def links(report: Path, work: Path) -> tuple[int, int]:
         run("review", copy, "--agreement")
         second_reader(copy)
         run("count", picture, "--out", copy, "--restart")
-        left = {one.name: one.read_text() for one in victim.iterdir()}
+        left = {path.name: path.read_text() for path in victim.iterdir()}
         through += left != {"thesis.txt": "three years of work"}
     return len(ENTRIES), through
 

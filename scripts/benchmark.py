@@ -120,23 +120,23 @@ def measure(contender: Contender, env: dict[str, str]) -> None:
 def warm(contenders: list[Contender], env: dict[str, str], rounds: int) -> None:
     """Run contenders that stay loaded, in turn."""
     running = []
-    for one in contenders:
+    for contender in contenders:
         process = subprocess.Popen(
-            one.command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            contender.command, env=env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
         assert process.stdin is not None and process.stdout is not None
-        running.append((one, process.stdin, process.stdout, process))
+        running.append((contender, process.stdin, process.stdout, process))
         _answer(process.stdout, "ready")
     for _ in range(rounds):
-        for one, asks, answers, _process in running:
+        for contender, asks, answers, _process in running:
             print(file=asks, flush=True)
-            one.seconds.append(float(_answer(answers, "took")))
-    for one, asks, _answers, process in running:
+            contender.seconds.append(float(_answer(answers, "took")))
+    for contender, asks, _answers, process in running:
         asks.close()
         _, _, used = os.wait4(process.pid, 0)
         process.returncode = 0
-        one.processor.append(float("nan"))
-        one.peak_mb = used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+        contender.processor.append(float("nan"))
+        contender.peak_mb = used.ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
 
 
 def _answer(lines: object, word: str) -> str:
@@ -152,12 +152,13 @@ def show(title: str, contenders: list[Contender], fields: int) -> None:
     print(f"\n{title}, {len(first.seconds)} rounds\n")
     print("| | seconds | fields/s | processor s | peak MB | its time over wbcdet's (least-most) |")
     print("|---|---|---|---|---|---|")
-    for one in contenders:
-        ratios = [a / b for a, b in zip(one.seconds, first.seconds, strict=True)]
-        took = median(one.seconds)
+    for contender in contenders:
+        ratios = [a / b for a, b in zip(contender.seconds, first.seconds, strict=True)]
+        took = median(contender.seconds)
         print(
-            f"| {one.name} | {took:.2f} | {fields / took:.1f} | {median(one.processor):.2f} "
-            f"| {one.peak_mb:.0f} | {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |",
+            f"| {contender.name} | {took:.2f} | {fields / took:.1f} "
+            f"| {median(contender.processor):.2f} | {contender.peak_mb:.0f} "
+            f"| {median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f}) |",
             flush=True,
         )
 
@@ -245,8 +246,8 @@ def many(source: Path, work: Path, env: dict[str, str], device: str) -> Figures:
 
 def _links(files: list[Path], folder: Path, number: int) -> Path:
     folder.mkdir()
-    for one in range(number):
-        os.link(files[one % len(files)], folder / f"{one}.jpg")
+    for index in range(number):
+        os.link(files[index % len(files)], folder / f"{index}.jpg")
     return folder
 
 
@@ -297,7 +298,7 @@ def ratio(over: Contender, under: Contender) -> tuple[float, str]:
 
 def judge(part: Part, contenders: list[Contender]) -> Figures:
     """Return the figures of a part that have an aim."""
-    by = {one.name: one for one in contenders}
+    by = {contender.name: contender for contender in contenders}
     ours = contenders[0]
     names = list(AIMS)
     yolo, script = by.get("yolo predict (detection only)"), by.get("plain two-stage script")
@@ -318,7 +319,9 @@ def judge(part: Part, contenders: list[Contender]) -> Figures:
 def show_aims(figures: Figures) -> None:
     """Print the table of aims."""
     print(f"\n{processor()}\n\n| | aim | measured (least to most) | |\n|---|---|---|---|")
-    for name, (value, spread) in sorted(figures.items(), key=lambda one: list(AIMS).index(one[0])):
+    for name, (value, spread) in sorted(
+        figures.items(), key=lambda item: list(AIMS).index(item[0])
+    ):
         aim, way = AIMS[name]
         met = value >= aim if way == "at least" else value <= aim
         shown = f"{value:.0f}" if value > 15 else f"{value:.2f}"
@@ -370,9 +373,9 @@ def main(
         if half and not bf16:
             print("no openvino, or a processor without bfloat16: without cpu-bf16")
         figures: Figures = {}
-        one = next(iter(sorted(small.iterdir())))
+        picture = next(iter(sorted(small.iterdir())))
         cases = {
-            Part.ONE: (one, "One field, whole process"),
+            Part.ONE: (picture, "One field, whole process"),
             Part.SMALL: (small, "Fields of 640x480, whole process"),
             Part.LARGE: (large, "Fields of 2048x1536, whole process"),
             Part.WARM: (small, "Fields of 640x480, models loaded"),

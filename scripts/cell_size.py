@@ -106,7 +106,7 @@ def _joined(row: list[tuple[int, int, TestField, np.ndarray, float]]) -> Photogr
     width = max(WIDTH, *(x + pixels.shape[1] for x, _, _, pixels, _ in row))
     height = max(HEIGHT, *(y + pixels.shape[0] for _, y, _, pixels, _ in row))
     # What no field covers has the colour of their ground.
-    ground = np.median(np.concatenate([one[3].reshape(-1, 3)[::97] for one in row]), axis=0)
+    ground = np.median(np.concatenate([tile[3].reshape(-1, 3)[::97] for tile in row]), axis=0)
     canvas = np.full((height, width, 3), ground, np.uint8)
     boxes, ignored, types = [], [], []
     for x, y, field, pixels, scale in row:
@@ -134,7 +134,9 @@ def main(
     fields = read_fields(prepared, each)
     analyzer = Analyzer(device="cpu")
     names = {str(label) for label in LABELS}
-    print(f"{len(fields)} test fields of {len({one.laboratory for one in fields})} laboratories\n")
+    print(
+        f"{len(fields)} test fields of {len({field.laboratory for field in fields})} laboratories\n"
+    )
     print("| cell, px | found % (95 %) | false boxes in all | named right % of found |")
     print("|---:|---:|---:|---:|")
     for size in SIZES:

@@ -85,8 +85,8 @@ def _figures(out: Path) -> list[str]:
         return [f"{len(counted)} cells: " + ", ".join(f"{count} {name}" for name, count in names)]
     if (out / "evaluation.json").is_file():
         document = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
-        one = document["lists"][0]
-        both = one.get("outcome") or one.get("both") or one.get("naming") or {}
+        labelled = document["lists"][0]
+        both = labelled.get("outcome") or labelled.get("both") or labelled.get("naming") or {}
         keys = ("cells", "found", "missed", "named", "declined")
         return [", ".join(f"{key} {both[key]}" for key in keys if key in both)]
     return []
@@ -103,7 +103,7 @@ def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
     found = dict.fromkeys(
         line.removeprefix("wbcdet: ")[:160] for line in lines if any(w in line for w in words)
     )
-    return [one for one in found if "Research use" not in one][:2]
+    return [item for item in found if "Research use" not in item][:2]
 
 
 def rows(
@@ -116,12 +116,12 @@ def rows(
     packages = [*([against] if against else []), REPOSITORY]
     silent = ThreadingHTTPServer(("127.0.0.1", 0), BaseHTTPRequestHandler)  # never answers
     quiet = f"http://127.0.0.1:{silent.server_port}"
-    for number, one in enumerate(CASES):
-        if not is_chosen(only, one.section, one.title):
+    for number, tried in enumerate(CASES):
+        if not is_chosen(only, tried.section, tried.title):
             continue
         place = root / f"case-{number:02}"
         place.mkdir(parents=True, exist_ok=True)
-        arguments = one.make(place)
+        arguments = tried.make(place)
         with served(functools.partial(handler, directory=str(place))) as address:
             arguments = [a.replace("SERVER", address).replace("SILENT", quiet) for a in arguments]
             said = [
@@ -131,5 +131,5 @@ def rows(
                 .replace(quiet, "http://…")
                 for i, package in enumerate(packages)
             ]
-        right = all(part in said[-1] for part in one.expected)
-        yield Row(one.section, one.title, said[0], said[-1], right)
+        right = all(part in said[-1] for part in tried.expected)
+        yield Row(tried.section, tried.title, said[0], said[-1], right)

@@ -52,12 +52,12 @@ def fill(folder: Path, number: int) -> None:
     for seed in range(SYNTHETIC):
         _, data = cv2.imencode(".jpg", render_field(seed).pixels)
         pictures.insert(seed * 9, data.tobytes())
-    for one in range(number):
+    for index in range(number):
         # Another start for every slide, so that no two are alike.
-        slide = one // SLIDE
-        path = folder / f"slide {slide + 1}" / f"field {one % SLIDE + 1}.jpg"
+        slide = index // SLIDE
+        path = folder / f"slide {slide + 1}" / f"field {index % SLIDE + 1}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(pictures[(one + 17 * slide) % len(pictures)])
+        path.write_bytes(pictures[(index + 17 * slide) % len(pictures)])
 
 
 def run(fields: Path, out: Path, kill_after: float | None = None) -> Ended:
@@ -79,15 +79,17 @@ def run(fields: Path, out: Path, kill_after: float | None = None) -> Ended:
     return Ended(time.monotonic() - start, busy, peak, process.returncode)
 
 
-def differing(one: Path, other: Path) -> list[str]:
+def differing(first: Path, other: Path) -> list[str]:
     """Return files of two reports that are not the same bytes; their journals are left out."""
     files = [
         {path.relative_to(root) for path in root.rglob("*") if path.is_file()}
-        for root in (one, other)
+        for root in (first, other)
     ]
     files = [{path for path in part if path.parts[0] != "journal"} for part in files]
     alike = {
-        path for path in files[0] & files[1] if filecmp.cmp(one / path, other / path, shallow=False)
+        path
+        for path in files[0] & files[1]
+        if filecmp.cmp(first / path, other / path, shallow=False)
     }
     return sorted(path.as_posix() for path in (files[0] | files[1]) - alike)
 

@@ -39,9 +39,9 @@ def main() -> None:
         tracemalloc.start()
         memory, start = tracemalloc.get_traced_memory()[0], time.perf_counter()
         for number in range(given.fields):
-            one = counted[number % len(counted)]
-            result = replace(one.result, file=f"slide-{number // 1000}/field-{number:09}.jpg")
-            _keep(job, journal, f"annotated/{number}.jpg", replace(one, result=result))
+            cell = counted[number % len(counted)]
+            result = replace(cell.result, file=f"slide-{number // 1000}/field-{number:09}.jpg")
+            _keep(job, journal, f"annotated/{number}.jpg", replace(cell, result=result))
         journal.sync()
         seconds = time.perf_counter() - start
         memory = tracemalloc.get_traced_memory()[0] - memory

@@ -83,7 +83,7 @@ def _(folder: Path) -> Sequence[str]:
 
 @case("8", "pixels twice as wide as high", "exit 0", "9 cells", "not square")
 def _(folder: Path) -> Sequence[str]:
-    half = [cv2.resize(one, (SIZE[0] // 2, SIZE[1])) for one in panned()]
+    half = [cv2.resize(picture, (SIZE[0] // 2, SIZE[1])) for picture in panned()]
     return watch(film(folder / "film.mkv", half, ratio=Fraction(2)))
 
 

@@ -60,28 +60,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def rows(only: str | None, against: Path | None, root: Path) -> Iterator[Row]:
     """Yield the cases of picture files, one after the other."""
-    chosen = [one for one in CASES if is_chosen(only, one.section, one.title)]
+    chosen = [case for case in CASES if is_chosen(only, case.section, case.title)]
     if not chosen:
         return
     checkouts = [*([against] if against else []), REPOSITORY]
     rgb = field()
     folders = {}
-    for number, one in enumerate(chosen):
-        group = "apart" if one.expected == "bombs" else "together"
-        folders[one.title] = root / group / f"case-{one.section}-{number:02}"
-        folders[one.title].mkdir(parents=True, exist_ok=True)
-        one.make(Stage(folders[one.title], rgb))
+    for number, case in enumerate(chosen):
+        group = "apart" if case.expected == "bombs" else "together"
+        folders[case.title] = root / group / f"case-{case.section}-{number:02}"
+        folders[case.title].mkdir(parents=True, exist_ok=True)
+        case.make(Stage(folders[case.title], rgb))
     reference = root / "together" / "reference"
     reference.mkdir(parents=True, exist_ok=True)
     Image.fromarray(rgb).save(reference / "colour.png")
     Image.fromarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)).save(reference / "grey.png")
     together = [run(checkout, root / "together") for checkout in checkouts]
-    for one in chosen:
+    for case in chosen:
         cells = []
         right = False
         for checkout, whole in zip(checkouts, together, strict=True):
-            folder = folders[one.title]
-            if one.expected == "bombs":
+            folder = folders[case.title]
+            if case.expected == "bombs":
                 if checkout != REPOSITORY:
                     cells.append("not run: gigabytes, minutes")
                     continue
@@ -89,9 +89,9 @@ def rows(only: str | None, against: Path | None, root: Path) -> Iterator[Row]:
             else:
                 own = [field for field in whole.fields if f"{folder.name}/" in field["file"]]
                 done = replace(whole, fields=own)
-            text, right = judge(one, done, whole)
+            text, right = judge(case, done, whole)
             cells.append(text)
-        yield Row(one.section, one.title, cells[0], cells[-1], right)
+        yield Row(case.section, case.title, cells[0], cells[-1], right)
 
 
 @dataclass(frozen=True)
@@ -146,11 +146,11 @@ def run(checkout: Path, folder: Path) -> Outcome:
     return Outcome(fields, "", took, peak)
 
 
-def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
+def judge(case: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
     """Return what came out, in words, and whether it is right."""
     if done.words:
         return done.words, False
-    kind = "grey" if one.expected == "grey" else "colour"
+    kind = "grey" if case.expected == "grey" else "colour"
     expected = labels(next(field for field in whole.fields if f"{kind}.png" in field["file"]))
     own = done.fields
     if not own:
@@ -179,8 +179,8 @@ def judge(one: Case, done: Outcome, whole: Outcome) -> tuple[str, bool]:
         "marked": len(marked) + len(refused) == len(own),
         "refused": not read,
         "bombs": done.seconds < PATIENCE and done.peak < MAX_MB,
-    }[one.expected]
-    if one.expected == "bombs":
+    }[case.expected]
+    if case.expected == "bombs":
         parts.append(f"{done.seconds:.0f} s, {done.peak:.0f} MB")
     return "; ".join(parts), right
 

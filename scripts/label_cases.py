@@ -49,8 +49,8 @@ def coco(folder: Path, change: Callable[[dict[str, Any]], None] = lambda _: None
 
 def _boxes(change: Callable[..., Sequence[float]]) -> Callable[[dict[str, Any]], None]:
     def apply(document: dict[str, Any]) -> None:
-        for one in document["annotations"]:
-            one["bbox"] = list(change(*one["bbox"]))
+        for annotation in document["annotations"]:
+            annotation["bbox"] = list(change(*annotation["bbox"]))
 
     return apply
 
@@ -61,29 +61,32 @@ _BESIDE = ("exit 1", "all in the same way")
 
 def _shared(document: dict[str, Any]) -> None:
     document["images"][1]["id"] = 0
-    for one in document["annotations"]:
-        one["image_id"] = 0 if one["image_id"] == 1 else one["image_id"]
+    for annotation in document["annotations"]:
+        annotation["image_id"] = 0 if annotation["image_id"] == 1 else annotation["image_id"]
 
 
 def _windows(document: dict[str, Any]) -> None:
-    for one in document["images"]:
-        one["file_name"] = f"C:\\data\\images\\{one['file_name']}"
+    for image in document["images"]:
+        image["file_name"] = f"C:\\data\\images\\{image['file_name']}"
 
 
 def _texts(document: dict[str, Any]) -> None:
-    for one in document["annotations"]:
-        one["image_id"], one["category_id"] = str(one["image_id"]), str(one["category_id"])
+    for annotation in document["annotations"]:
+        annotation["image_id"], annotation["category_id"] = (
+            str(annotation["image_id"]),
+            str(annotation["category_id"]),
+        )
 
 
 def _outlines(document: dict[str, Any]) -> None:
-    for one in document["annotations"]:
-        x, y, w, h = one.pop("bbox")
-        one["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
+    for annotation in document["annotations"]:
+        x, y, w, h = annotation.pop("bbox")
+        annotation["segmentation"] = [[x, y, x + w, y, x + w, y + h, x, y + h]]
 
 
 def _others(document: dict[str, Any]) -> None:
-    for one in document["annotations"]:
-        one["image_id"] += 70
+    for annotation in document["annotations"]:
+        annotation["image_id"] += 70
 
 
 for _title, _change, *_expected in (

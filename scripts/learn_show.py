@@ -82,7 +82,7 @@ def main(
     lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
     rows = list({row["key"]: row for row in map(json.loads, lines)}.values())
     keys = {row["key"] for row in rows}
-    for work in _works(only, part or list(PARTS), [int(one) for one in sizes.split(",")], draws):
+    for work in _works(only, part or list(PARTS), [int(size) for size in sizes.split(",")], draws):
         if work.key in keys:
             continue
         made = work.run(classifiers, detectors, prepared, out.parent / "learn-maps")
@@ -125,7 +125,7 @@ class Work:
 def _works(
     only: list[str] | None, parts: list[str], sizes: list[int], draws: int
 ) -> Iterator[Work]:
-    labs = [one for one in NAMES if not only or one in only]
+    labs = [name for name in NAMES if not only or name in only]
     if "names" in parts:
         yield from (Work("names", lab, sizes[0], 0) for lab in labs)
     if "finding" in parts:
@@ -330,7 +330,7 @@ def own_label(lab: Laboratory, size: int, draw: int) -> dict[str, Any] | None:
     for group in order:  # whole groups, until there are so many of that type
         if (taken & (lab.labels == kind)).sum() >= size:
             break
-        taken |= np.array([one == group for one in lab.groups])
+        taken |= np.array([other == group for other in lab.groups])
     # As a class that the classifier has never heard of.
     labels = np.where(lab.labels == kind, len(CLASSES), lab.labels)
     chosen, rest = np.flatnonzero(taken), np.flatnonzero(~taken)
@@ -402,13 +402,13 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
         lambda row: row["laboratory"] == laboratory and row["detect"] in detect,
         completed=True,
     )
-    taken = draw_groups([one.group for one in fields], FIELDS, draw)
-    rest = [one for one, there in zip(fields, taken, strict=True) if not there]
+    taken = draw_groups([field.group for field in fields], FIELDS, draw)
+    rest = [field for field, there in zip(fields, taken, strict=True) if not there]
     reviewed = []
-    for one, there in zip(fields, taken, strict=True):
+    for field, there in zip(fields, taken, strict=True):
         if there:
-            pixels, boxes = one.read(), one.boxes.astype(np.float32)
-            reviewed.append(ReviewedField(one.name, one.group, pixels, boxes, 0, 0))
+            pixels, boxes = field.read(), field.boxes.astype(np.float32)
+            reviewed.append(ReviewedField(field.name, field.group, pixels, boxes, 0, 0))
     others = prepared_fields(
         prepared,
         lambda row: row["laboratory"] != laboratory and row["detect"] == "test",
@@ -424,7 +424,7 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
         detector = tuning.detector_with(network, models)
         analyzer = Analyzer(detector=detector)
         seen[when] = [
-            [one.found for one, _ in observe(some, analyzer, (FIND,), [])]
+            [observation.found for observation, _ in observe(some, analyzer, (FIND,), [])]
             for some in (rest, others)
         ]
     least = 0.25

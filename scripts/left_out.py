@@ -136,7 +136,9 @@ def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
     )
     step = max(1, len(fields) // _MAX_FIELDS)
     analyzer = Analyzer(weights=models)  # the classifier, which it lacks, is not asked
-    return [one.found for one, _ in observe(fields[::step], analyzer, (FINDING,), [])]
+    return [
+        observation.found for observation, _ in observe(fields[::step], analyzer, (FINDING,), [])
+    ]
 
 
 def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:

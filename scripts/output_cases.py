@@ -380,24 +380,24 @@ def _(stage: Stage) -> str:
     return "the old results, whole" if now == before else "old and new MIXED"
 
 
-def play(one: Case, package: Path) -> str:
+def play(tried: Case, package: Path) -> str:
     """Return what comes of a case, in a few words."""
     with tempfile.TemporaryDirectory() as folder:
         try:
-            return one.play(Stage(Path(folder).resolve(), package))
+            return tried.play(Stage(Path(folder).resolve(), package))
         except Exception as error:  # of an older version any
             return f"{type(error).__name__}: {error}".splitlines()[0][:80]
 
 
 def rows(only: str | None, against: Path | None) -> Iterator[Row]:
     """Yield what comes of each case; what should is said where it does not."""
-    for one in CASES:
-        if is_chosen(only, one.section, one.title):
-            now = play(one, REPOSITORY)
-            right = now == one.expected
-            before = play(one, against) if against else ""
-            words = now if right else f"{now} (should be: {one.expected})"
-            yield Row(one.section, one.title, before, words, right)
+    for tried in CASES:
+        if is_chosen(only, tried.section, tried.title):
+            now = play(tried, REPOSITORY)
+            right = now == tried.expected
+            before = play(tried, against) if against else ""
+            words = now if right else f"{now} (should be: {tried.expected})"
+            yield Row(tried.section, tried.title, before, words, right)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

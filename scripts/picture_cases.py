@@ -221,8 +221,10 @@ def _planes(stage: Stage, blurs: Sequence[float]) -> np.ndarray:
     planes = [cv2.GaussianBlur(stage.rgb, (0, 0), blur) if blur else stage.rgb for blur in blurs]
     return np.stack(
         [
-            np.clip(one + noise.normal(0, 1.5, one.shape), 0, 255).astype(np.uint8) if blur else one
-            for one, blur in zip(planes, blurs, strict=True)
+            np.clip(plane + noise.normal(0, 1.5, plane.shape), 0, 255).astype(np.uint8)
+            if blur
+            else plane
+            for plane, blur in zip(planes, blurs, strict=True)
         ]
     )
 

@@ -63,7 +63,7 @@ def write_report(folder: Path, fields: int) -> Path:
                 cv2.circle(noise, (x, y), radius, colour, -1)
                 label = ALL_LABELS[int(rng.choice(5, p=[0.04, 0.28, 0.08, 0.55, 0.05]))]
                 score = round(float(rng.uniform(0.5, 1)), 4)
-                scores = {str(one): score if one == label else 0.01 for one in LABELS}
+                scores = {str(other): score if other == label else 0.01 for other in LABELS}
                 box = (float(x - radius), float(y - radius), float(x + radius), float(y + radius))
                 reason = "low-score" if label is CellType.UNCLASSIFIED else None
                 cells.append(Cell(place, box, 0.9, label, score, scores, reason))

@@ -110,7 +110,7 @@ class Service:
             if done.returncode:
                 raise SystemExit(done.stderr)
             with Path(folder, "load_stats.csv").open(newline="") as file:
-                row = next(one for one in csv.DictReader(file) if one["Name"] == "Aggregated")
+                row = next(line for line in csv.DictReader(file) if line["Name"] == "Aggregated")
         worked, number, busy = (b - a for a, b in zip(before, after, strict=True))
         # Locust's own start is not part of its time.
         return Speed(number, self.given.seconds, busy), 1000 * worked / max(1.0, number), row
@@ -145,10 +145,10 @@ def measure(service: Service) -> None:
         own = predict.run(given.seconds)
         served, _, _ = service.load(2 * given.workers)
         rounds.append((own, served))
-    own_rate, rate = (median(one[at].rate for one in rounds) for at in (0, 1))
+    own_rate, rate = (median(turn[at].rate for turn in rounds) for at in (0, 1))
     ratios = sorted(served.rate / own.rate for own, served in rounds)
     costs = sorted(own.cost_ms / served.cost_ms for own, served in rounds)
-    own_ms, served_ms = (median(one[at].cost_ms for one in rounds) for at in (0, 1))
+    own_ms, served_ms = (median(turn[at].cost_ms for turn in rounds) for at in (0, 1))
     print(f"{given.workers} workers, {cores()} cores, {given.rounds} rounds of {given.seconds:g} s")
     print(f"predict: {own_rate:.1f} fields a second, {own_ms:.1f} ms of processor time a field")
     print(f"serve: {rate:.1f} requests a second, {served_ms:.1f} ms of processor time a request")

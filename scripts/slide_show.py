@@ -50,7 +50,7 @@ def main() -> None:
         slide = SyntheticSlide(width, height, seed=arguments.seed)
         start = time.perf_counter()
         path = write(slide, Path(folder), arguments.format)
-        size = sum(one.stat().st_size for one in [path, *path.rglob("*")] if one.is_file())
+        size = sum(file.stat().st_size for file in [path, *path.rglob("*")] if file.is_file())
         print(f"{arguments.format} of {width} x {height} px, {size / 1e6:.0f} MB, made in "
               f"{time.perf_counter() - start:.0f} s")  # fmt: skip
         out = Path(folder) / "report"
@@ -106,9 +106,9 @@ def judge(slide: SyntheticSlide, plan: SlidePlan, out: Path) -> str:
         counted = {row["file"] for row in csv.DictReader(file)}
     with (out / "cells.csv").open(encoding="utf-8", newline="") as file:
         cells = [row for row in csv.DictReader(file) if not row["left_out"]]
-    places = np.array([[float(one["slide_x"]), float(one["slide_y"])] for one in cells])
-    named = np.array([one["label"] for one in cells])
-    artefact = np.array([one["reason"] == ARTEFACT for one in cells])
+    places = np.array([[float(cell["slide_x"]), float(cell["slide_y"])] for cell in cells])
+    named = np.array([cell["label"] for cell in cells])
+    artefact = np.array([cell["reason"] == ARTEFACT for cell in cells])
     own = [core for name, core in plan.cores.items() if name in counted]
     side = plan.map.side
 

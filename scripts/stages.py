@@ -52,7 +52,7 @@ def main(
         tensor = timed("letterbox", lambda pixels=pixels: letterbox(pixels, *shape)[0])
         timed("detector's graph", lambda tensor=tensor: detector._backend.run(tensor))
         boxes = detector.detect(pixels)[0]
-        crops = timed("crop", lambda p=pixels, b=boxes: [classifier.crop(p, one) for one in b])
+        crops = timed("crop", lambda p=pixels, b=boxes: [classifier.crop(p, box) for box in b])
         timed("classifier", lambda crops=crops: classifier.classify(crops))
         result = analyzer.analyze(pixels)
         timed(
@@ -67,11 +67,11 @@ def main(
     print(f"| together | {whole:.2f} | 100 |")
     cv2.setNumThreads(cores())
     for threads in sorted({1, cores()}):
-        one = Analyzer(device=device, threads=threads)
+        timed_analyzer = Analyzer(device=device, threads=threads)
         took = []
         for pixels in pictures:
             start = time.perf_counter()
-            one.analyze(pixels)
+            timed_analyzer.analyze(pixels)
             took.append((time.perf_counter() - start) * 1e3)
         took = sorted(took[3:])
         late = took[int(len(took) * 0.95)]

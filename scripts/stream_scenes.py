@@ -46,7 +46,7 @@ def synthetic(seed: int, cell_px: float, per_mm2: float) -> Scene:
         seed, 3200, 2400, cell_px=cell_px, cells_per_mm2=per_mm2, stain=STAINS[seed % len(STAINS)]
     )
     return Scene(
-        f"synthetic {seed}", smear.pixels, np.array([one.box for one in smear.cells], float)
+        f"synthetic {seed}", smear.pixels, np.array([cell.box for cell in smear.cells], float)
     )
 
 

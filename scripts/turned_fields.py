@@ -51,7 +51,7 @@ def main(
     from wbcdet import Analyzer
 
     cv2.setNumThreads(1)
-    plain, careful = (Analyzer(device="cpu", careful=one) for one in (False, True))
+    plain, careful = (Analyzer(device="cpu", careful=value) for value in (False, True))
     rng = np.random.default_rng(0)
     print(
         "| laboratory | fields | equal when turned by half % | mirrored % | same names % | "
@@ -69,15 +69,15 @@ def main(
             row = [1.0]
             cells, spent = [], []
             for analyzer in (plain, careful):
-                seen = [look(analyzer, np.ascontiguousarray(one)) for one in positions]
-                first, turned, mirrored = (one for one, _ in seen)
+                seen = [look(analyzer, np.ascontiguousarray(position)) for position in positions]
+                first, turned, mirrored = (results for results, _ in seen)
                 row += [
                     len(first.cells) == len(turned.cells),
                     len(first.cells) == len(mirrored.cells),
                     names(first) == names(turned),
                 ]
                 cells.append(len(first.cells))
-                spent.append(1e3 * sum(one for _, one in seen) / len(seen))
+                spent.append(1e3 * sum(seconds for _, seconds in seen) / len(seen))
             sums += [*row, *cells, *spent]
         total += sums
         print_row(lab, sums)
@@ -86,9 +86,9 @@ def main(
 
 def print_row(lab: str, sums: np.ndarray) -> None:
     fields = sums[0]
-    shares = [f"{100 * one / fields:.1f}" for one in sums[1:7]]
+    shares = [f"{100 * total / fields:.1f}" for total in sums[1:7]]
     cells = f"{sums[7]:.0f}, {sums[8]:.0f}"
-    times = [f"{one / fields:.0f}" for one in sums[9:]]
+    times = [f"{total / fields:.0f}" for total in sums[9:]]
     print(f"| {lab} | {fields:.0f} | {' | '.join((*shares, cells, *times))} |", flush=True)
 
 

@@ -107,7 +107,7 @@ def halves(
 ) -> tuple[dict[str, Sequence[FieldResult]], dict[str, Sequence[FieldResult]]]:
     """Return the groups in two halves of about as many fields, none in both."""
     parts: tuple[dict[str, Sequence[FieldResult]], ...] = ({}, {})
-    for group, results in sorted(groups.items(), key=lambda one: (-len(one[1]), one[0])):
+    for group, results in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         smaller = min(parts, key=lambda part: len(flat(part)))
         smaller[group] = results
     return parts[0], parts[1]
@@ -135,8 +135,10 @@ def judge(
     from wbcdet.inference.domain_shift import UNLIKE, compare
 
     slides = drawn_slides(groups)
-    flagged = float(np.mean([compare(one, reference).verdict == UNLIKE for one in slides]))
-    shares = {name: one.share for name, one in compare(flat(groups), reference).measures.items()}
+    flagged = float(np.mean([compare(slide, reference).verdict == UNLIKE for slide in slides]))
+    shares = {
+        name: measure.share for name, measure in compare(flat(groups), reference).measures.items()
+    }
     return flagged, shares
 
 
@@ -189,16 +191,18 @@ def main(
         own, other = halves(groups)
         judged = []
         for rest, asked in ((own, other), (other, own)):
-            also = {group: one for group, one in stains[lab].items() if group not in asked}
+            also = {group: stain for group, stain in stains[lab].items() if group not in asked}
             labs = {**known, lab: flat(rest) + flat(also)}
             judged.append(judge(asked, make_reference(labs, detector)))
-        flagged = float(np.mean([one[0] for one in judged]))
-        shares = {name: float(np.mean([one[1][name] for one in judged])) for name in judged[0][1]}
+        flagged = float(np.mean([verdict[0] for verdict in judged]))
+        shares = {
+            name: float(np.mean([verdict[1][name] for verdict in judged])) for name in judged[0][1]
+        }
         print_row(lab, "trained on, other half", len(flat(groups)), flagged, shares)
     for lab, groups in found.items():
         if lab not in trained:
             print_row(lab, "never trained on", len(flat(groups)), *judge(groups, reference))
-    given = dict(one.split("=", 1) for one in left_out or [])
+    given = dict(pair.split("=", 1) for pair in left_out or [])
     for lab, groups in trained.items():
         if lab in given:
             os.environ["WBCDET_WEIGHTS"] = given[lab]
@@ -208,7 +212,7 @@ def main(
             ground = make_reference(others, detector)
         else:
             how = "left out of the stains"
-            others = {name: one for name, one in known.items() if name != lab}
+            others = {name: value for name, value in known.items() if name != lab}
             # The models know the laboratory: their scores and features would flatter the flag.
             ground = {"stain": make_reference(others, detector)["stain"]}
         print_row(lab, how, len(flat(groups)), *judge(groups, ground))

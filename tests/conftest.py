@@ -19,6 +19,7 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
 
 from wbcdet.records import (
@@ -28,6 +29,13 @@ from wbcdet.records import (
 )
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give each worker, and what it starts, one thread of OpenMP: two do not spin for one core."""
+    if config.getoption("numprocesses", None):
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def heed_ctrl_c() -> None:
@@ -70,18 +78,26 @@ def real_field(data_dir: Path) -> Callable[[str, str], np.ndarray]:
 
 @pytest.fixture(scope="session")
 def prepared(data_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the training folder made from the real archives at hand, once for all tests (20 s)."""
+    """Return the training folder made from the real archives at hand, once for all tests (20 s).
+
+    Workers share it: the first that needs it makes it, and nobody writes into it.
+    """
     from wbcdet.datasets.laboratories import READERS
     from wbcdet.datasets.prepare import prepare
 
-    folder = tmp_path_factory.mktemp("prepared")
+    own = tmp_path_factory.getbasetemp()
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "prepared"
     # The larger archives are not everywhere; what is there is tested.
     present = [
         laboratory
         for laboratory, (archives, _) in READERS.items()
         if all((data_dir / f"{name}.zip").is_file() for name in archives)
     ]
-    prepare(data_dir, folder, progress=False, laboratories=present)
+    done = folder.with_suffix(".done")
+    with FileLock(folder.with_suffix(".lock")):
+        if not done.exists():
+            prepare(data_dir, folder, progress=False, laboratories=present)
+            done.touch()
     return folder
 
 
@@ -164,7 +180,7 @@ def make_cell(
     reason: str | None = None,
 ) -> Cell:
     """Return a cell by hand."""
-    scores = {str(one): 0.01 for one in LABELS}
+    scores = {str(label): 0.01 for label in LABELS}
     if label is not CellType.UNCLASSIFIED:
         scores[str(label)] = 0.97
     return Cell(number, box, 0.9, label, max(scores.values()), scores, reason)

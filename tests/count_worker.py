@@ -78,7 +78,8 @@ def find_cells(field: Field) -> tuple[Cell, ...]:
                 label=label,
                 label_score=score,
                 scores={
-                    str(one): score if one == label else round((1 - score) / 5, 4) for one in LABELS
+                    str(other): score if other == label else round((1 - score) / 5, 4)
+                    for other in LABELS
                 },
                 reason="low-score" if label is CellType.UNCLASSIFIED else None,
                 touches_edge=min(x, y, field.width - x - width, field.height - y - height) < 1,

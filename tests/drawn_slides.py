@@ -59,7 +59,7 @@ def write_zarr(drawn: Drawn, folder: Path) -> None:
         scale = {"type": "scale", "scale": [1.0, UM * by, UM * by]}
         datasets.append({"path": str(number), "coordinateTransformations": [scale]})
     axes = [{"name": "c", "type": "channel"}]
-    axes += [{"name": one, "type": "space", "unit": "micrometer"} for one in "yx"]
+    axes += [{"name": axis, "type": "space", "unit": "micrometer"} for axis in "yx"]
     group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
 
 

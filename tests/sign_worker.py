@@ -37,9 +37,9 @@ def sign(report: Path, last: int | None) -> int:
             nonlocal steps
             # Of calls through ctypes there is one; other files are of no concern.
             ours = event == "ctypes.call_function" or any(
-                str(report) in os.fsdecode(one)
-                for one in arguments[:2]
-                if isinstance(one, str | bytes)
+                str(report) in os.fsdecode(argument)
+                for argument in arguments[:2]
+                if isinstance(argument, str | bytes)
             )
             if event in _STEPS and ours:
                 steps += 1

@@ -96,7 +96,9 @@ def test_every_format_gives_each_cell_once(
     load_document(tmp_path / "out" / "results.json")
     features = json.loads(next((tmp_path / "out" / "maps").rglob("*.geojson")).read_text())
     detections = [
-        one for one in features["features"] if one["properties"]["objectType"] == "detection"
+        feature
+        for feature in features["features"]
+        if feature["properties"]["objectType"] == "detection"
     ]
     assert len(detections) == len(found)
     assert "where it was counted" in (tmp_path / "out" / "report.html").read_text()

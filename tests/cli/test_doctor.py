@@ -14,7 +14,7 @@ import pytest
 from conftest import REPOSITORY
 
 from wbcdet.inference import diagnosis
-from wbcdet.inference.diagnosis import diagnose
+from wbcdet.inference.diagnosis import diagnose, without_folders
 from wbcdet.utils.extras import EXTRAS, missing
 from wbcdet.utils.version import __version__
 
@@ -54,6 +54,7 @@ def test_broken_models_are_found(
     bad = [line for line in found.lines() if line.startswith(" !")]
     assert any("classifier" in line and "reinstall wbcdet" in line for line in bad)
     assert all("\n" not in line for line in found.lines())
+    assert str(tmp_path) not in "".join(found.lines())
 
 
 def test_a_broken_package_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -64,6 +65,27 @@ def test_a_broken_package_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
         "! no-such-part" in line and "pip install --force-reinstall no-such-part" in line
         for line in found.lines()
     )
+
+
+@pytest.mark.parametrize(
+    ("said", "pasted"),
+    [
+        ("/home/ann/w/x.onnx: gone", ".../x.onnx: gone"),
+        (r"C:\Users\ann\x.onnx: gone", r"...\x.onnx: gone"),
+        ("cannot open '/opt/ann/lib/libX.so.1'", "cannot open '.../libX.so.1'"),
+        ("No module named x (/opt/ann/x.py)", "No module named x (.../x.py)"),
+        ("{home}/x.json and {home}", ".../x.json and ..."),
+        ("see https://example.org/a/b and 3/4, w/x.onnx", None),
+        ("pip install 'wbcdet[cuda]' && pip install x", None),
+    ],
+)
+def test_no_folder_of_the_user_is_printed(
+    said: str, pasted: str | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    home = tmp_path / "Home of Ann"
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    assert without_folders(said.replace("{home}", str(home))) == (pasted or said)
 
 
 def test_exit_code_says_that_nothing_can_be_analysed(

@@ -99,5 +99,5 @@ def test_a_source_that_cannot_be_loaded_is_no_camera(monkeypatch: pytest.MonkeyP
 
     broken = EntryPoint("broken", "no_such_module:open", sources.ENTRY_POINTS[0])
     monkeypatch.setattr(sources, "_declared", lambda: [broken])
-    [one] = [one for one in sources.find_cameras() if one.source == "broken:"]
-    assert one.problem and "cannot be loaded" in one.problem
+    [camera] = [camera for camera in sources.find_cameras() if camera.source == "broken:"]
+    assert camera.problem and "cannot be loaded" in camera.problem

@@ -41,9 +41,9 @@ def test_a_seed_gives_the_same_bytes_and_another_seed_others() -> None:
 
 
 def test_the_order_of_counts_does_not_matter() -> None:
-    one = render_field(1, counts={"monocyte": 1, "neutrophil": 2})
+    smear_field = render_field(1, counts={"monocyte": 1, "neutrophil": 2})
     two = render_field(1, counts={"neutrophil": 2, "monocyte": 1})
-    assert one.pixels.tobytes() == two.pixels.tobytes()
+    assert smear_field.pixels.tobytes() == two.pixels.tobytes()
 
 
 @pytest.mark.parametrize("seed", range(4))
@@ -76,9 +76,9 @@ def test_cells_lie_whole_inside_and_apart(cell_px: float, eyepiece: bool) -> Non
         if eyepiece:
             out = math.dist(cell.center, (width / 2, height / 2))
             assert out + cell.diameter / 2 < 0.47 * min(width, height) + 1
-    for i, one in enumerate(field.cells):
+    for i, drawn in enumerate(field.cells):
         for two in field.cells[:i]:
-            assert math.dist(one.center, two.center) > 0.9 * (one.diameter + two.diameter) / 2
+            assert math.dist(drawn.center, two.center) > 0.9 * (drawn.diameter + two.diameter) / 2
 
 
 @pytest.mark.parametrize("label", SMEAR_LABELS)

@@ -61,8 +61,8 @@ class ReviewedField:
 
 
 def only(results: list[FieldResult], **options: object) -> Differential:
-    [one] = differentials(results, **options)  # type: ignore[arg-type]
-    return one
+    [differential] = differentials(results, **options)  # type: ignore[arg-type]
+    return differential
 
 
 @pytest.mark.parametrize(("total", "percent", "low", "high"), RUEMKE)
@@ -86,18 +86,18 @@ def test_interval_is_the_exact_one() -> None:
 
 
 def test_percentages_are_of_the_classified_cells() -> None:
-    one = only(
+    differential = only(
         [
             field(neutrophil=5, monocyte=1, unclassified={"low-score": 2}),
             field(lymphocyte=2, unclassified={"artefact": 1, "low-score": 1}),
             FieldResult.failed("b.jpg", "file is empty"),
         ]
     )
-    assert one.counts == {"eosinophil": 0, "lymphocyte": 2, "monocyte": 1, "neutrophil": 5}
-    assert one.classified == 8
-    assert one.unclassified == {"low-score": 3, "artefact": 1}
-    assert (one.fields, one.not_read) == (2, 1)
-    shares = {share.label: share for share in one.shares()}
+    assert differential.counts == {"eosinophil": 0, "lymphocyte": 2, "monocyte": 1, "neutrophil": 5}
+    assert differential.classified == 8
+    assert differential.unclassified == {"low-score": 3, "artefact": 1}
+    assert (differential.fields, differential.not_read) == (2, 1)
+    shares = {share.label: share for share in differential.shares()}
     assert shares["neutrophil"].percent == 62.5
     assert [round(100 * end, 6) for end in clopper_pearson(5, 8)] == [
         round(shares["neutrophil"].ci_low or 0, 6),
@@ -113,26 +113,29 @@ def test_edge_cells_are_counted_apart_and_left_out_on_demand() -> None:
     left = only([ReviewedField("a.jpg", cells)], exclude_edge=True)  # type: ignore[list-item]
     assert (kept.counts["neutrophil"], kept.edge, kept.unclassified) == (2, 2, {"low-score": 1})
     assert (left.counts["neutrophil"], left.edge, left.unclassified) == (1, 2, {})
-    assert [one.rows()[-1]["reason"] for one in (kept, left)] == ["counted above", "left out"]
+    assert [counted.rows()[-1]["reason"] for counted in (kept, left)] == [
+        "counted above",
+        "left out",
+    ]
 
 
 def test_labels_added_by_a_person() -> None:
     names = ("basophil", "neutrophil", "artefact", "blast", "basophil")
-    one = only([ReviewedField("a.jpg", tuple(map(Reviewed, names)))])  # type: ignore[list-item]
-    assert list(one.counts) == [*(str(label) for label in LABELS), "basophil", "blast"]
+    differential = only([ReviewedField("a.jpg", tuple(map(Reviewed, names)))])  # type: ignore[list-item]
+    assert list(differential.counts) == [*(str(label) for label in LABELS), "basophil", "blast"]
     # A basophil is a leukocyte and in the denominator, an artefact is neither.
-    assert one.classified == 4 and one.artefacts == 1
-    assert {share.label: share.percent for share in one.shares()}["basophil"] == 50
-    assert {"label": "artefact", "count": 1}.items() <= one.rows()[-2].items()
+    assert differential.classified == 4 and differential.artefacts == 1
+    assert {share.label: share.percent for share in differential.shares()}["basophil"] == 50
+    assert {"label": "artefact", "count": 1}.items() <= differential.rows()[-2].items()
 
 
 def test_nothing_counted_has_no_percentages() -> None:
     for results in ([], [field()], [field(unclassified={"low-score": 3})]):
-        one = only(results, target=100, ranges=read_ranges())
-        assert {share.percent for share in one.shares()} == {None}
-        assert {share.flag for share in one.shares()} == {""}
-        assert one.missing == 100
-        assert "nothing can be said" in (one.warning() or "")
+        differential = only(results, target=100, ranges=read_ranges())
+        assert {share.percent for share in differential.shares()} == {None}
+        assert {share.flag for share in differential.shares()} == {""}
+        assert differential.missing == 100
+        assert "nothing can be said" in (differential.warning() or "")
 
 
 def test_warning_says_what_is_missing() -> None:
@@ -149,8 +152,8 @@ def test_flags_only_where_the_interval_leaves_the_range() -> None:
     ranges = {"neutrophil": ReferenceRange(40, 60, "test")}
 
     def flag(neutrophils: int, others: int) -> str:
-        one = only([field(neutrophil=neutrophils, lymphocyte=others)], ranges=ranges)
-        shares = {share.label: share for share in one.shares()}
+        differential = only([field(neutrophil=neutrophils, lymphocyte=others)], ranges=ranges)
+        shares = {share.label: share for share in differential.shares()}
         assert shares["lymphocyte"].flag == "" and shares["lymphocyte"].range is None
         return shares["neutrophil"].flag
 
@@ -164,7 +167,7 @@ def test_shipped_ranges_have_a_source_and_fit_the_labels() -> None:
     ranges = read_ranges()
     assert {str(label) for label in LABELS} <= set(ranges)
     assert ranges["neutrophil"].low == 39 and ranges["eosinophil"].high == 7
-    assert all("https://" in one.source for one in ranges.values())
+    assert all("https://" in reference.source for reference in ranges.values())
 
 
 def test_own_ranges_and_their_mistakes(tmp_path: Path) -> None:
@@ -198,8 +201,8 @@ def test_own_ranges_and_their_mistakes(tmp_path: Path) -> None:
 
 
 def test_rows_have_one_header() -> None:
-    one = only([field(neutrophil=5, eosinophil=95)], ranges=read_ranges())
-    rows = one.rows()
+    differential = only([field(neutrophil=5, eosinophil=95)], ranges=read_ranges())
+    rows = differential.rows()
     assert all(tuple(row) == DIFFERENTIAL_COLUMNS for row in rows)
     found = next(row for row in rows if row["label"] == "neutrophil")
     assert found == {
@@ -222,11 +225,15 @@ def test_groups_by_folder_and_pattern() -> None:
     names = ["p1/s1/a.jpg", "p1/s2/a.jpg", "p2/s1/a.jpg", "top.jpg", "p1/s1/b.jpg"]
     results = [field(name, neutrophil=n + 1) for n, name in enumerate(names)]
     by_folder = differentials(results, by="folder")
-    assert [one.group for one in by_folder] == ["p1/s1", "p1/s2", "p2/s1", NO_GROUP]
-    assert [one.classified for one in by_folder] == [6, 2, 3, 4]
+    assert [group.group for group in by_folder] == ["p1/s1", "p1/s2", "p2/s1", NO_GROUP]
+    assert [group.classified for group in by_folder] == [6, 2, 3, 4]
     by_patient = differentials(results, by=r"^(p\d+)/")
-    assert {one.group: one.classified for one in by_patient} == {"p1": 8, "p2": 3, NO_GROUP: 4}
-    assert sum(one.classified for one in by_patient) == only(results).classified
+    assert {group.group: group.classified for group in by_patient} == {
+        "p1": 8,
+        "p2": 3,
+        NO_GROUP: 4,
+    }
+    assert sum(group.classified for group in by_patient) == only(results).classified
 
 
 def test_group_of() -> None:
@@ -272,15 +279,15 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
 
 
 def test_each_reason_has_a_row_with_its_share_of_all_white_cells() -> None:
-    one = only(
+    differential = only(
         [
             field(neutrophil=100, lymphocyte=30, unclassified={"low-score": 8, "artefact": 5}),
             field(unclassified={"basophil-like": 2, "blast-like": 1, "unlike-trained": 1}),
         ]
     )
     # Artefacts are no white cells.
-    assert (one.classified, one.white_cells) == (130, 142)
-    found = {share.label: share for share in one.reasons()}
+    assert (differential.classified, differential.white_cells) == (130, 142)
+    found = {share.label: share for share in differential.reasons()}
     assert list(found) == ["blast-like", "basophil-like", "unlike-trained", "low-score", "artefact"]
     assert found["basophil-like"].count == 2
     assert found["basophil-like"].percent == pytest.approx(100 * 2 / 142)
@@ -290,29 +297,29 @@ def test_each_reason_has_a_row_with_its_share_of_all_white_cells() -> None:
     )
     assert (found["artefact"].count, found["artefact"].percent) == (5, None)
     # The four keep their shares of the classified cells.
-    assert one.shares()[3].percent == pytest.approx(100 * 100 / 130)
-    rows = [row for row in one.rows() if row["label"] == "unclassified"]
+    assert differential.shares()[3].percent == pytest.approx(100 * 100 / 130)
+    rows = [row for row in differential.rows() if row["label"] == "unclassified"]
     assert [row["reason"] for row in rows] == list(found)
     assert rows[1]["percent"] == 1.41 and rows[4]["percent"] is None
-    assert all(tuple(row) == DIFFERENTIAL_COLUMNS for row in one.rows())
+    assert all(tuple(row) == DIFFERENTIAL_COLUMNS for row in differential.rows())
 
 
 @pytest.mark.parametrize("reason", ["blast-like", "immature-like", "erythroblast-like"])
 def test_a_single_alarming_cell_is_flagged(reason: str) -> None:
-    one = only([field(neutrophil=400, unclassified={reason: 1, "basophil-like": 9})])
-    flags = {share.label: share.flag for share in one.reasons()}
+    differential = only([field(neutrophil=400, unclassified={reason: 1, "basophil-like": 9})])
+    flags = {share.label: share.flag for share in differential.reasons()}
     assert flags == {reason: "present", "basophil-like": ""}
-    alarm = one.alarm()
+    alarm = differential.alarm()
     assert alarm is not None and f"1 {reason}" in alarm and "\n" not in alarm
-    assert {row["flag"] for row in one.rows() if row["reason"] == reason} == {"present"}
+    assert {row["flag"] for row in differential.rows() if row["reason"] == reason} == {"present"}
     calm = only([field(neutrophil=400, unclassified={"basophil-like": 9, "low-score": 3})])
     assert calm.alarm() is None
 
 
 def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
-    one = only([field(unclassified={"by-reviewer": 1, "low-score": 1})])
-    assert [share.label for share in one.reasons()] == ["low-score", "by-reviewer"]
-    assert [share.percent for share in one.reasons()] == [50, 50]
+    differential = only([field(unclassified={"by-reviewer": 1, "low-score": 1})])
+    assert [share.label for share in differential.reasons()] == ["low-score", "by-reviewer"]
+    assert [share.percent for share in differential.reasons()] == [50, 50]
     dirt = only([field(unclassified={"artefact": 3})])
     assert dirt.white_cells == 0
     assert [(share.count, share.percent) for share in dirt.reasons()] == [(3, None)]

@@ -200,7 +200,9 @@ def results(slides: int = 12, seed: int = 0) -> list[FieldResult]:
 def write_report(folder: Path, records: list[FieldResult]) -> Path:
     folder.mkdir()
     rows = [cell.to_row(result.file) for result in records for cell in result.cells]
-    lines = [row for one in differentials(records, by="folder") for row in one.rows()]
+    lines = [
+        row for differential in differentials(records, by="folder") for row in differential.rows()
+    ]
     (folder / "cells.csv").write_bytes(csv_bytes(CELL_COLUMNS, rows))
     (folder / "differential.csv").write_bytes(csv_bytes(DIFFERENTIAL_COLUMNS, lines))
     (folder / "results.json").write_text(dump(build_document(INFO, records)), encoding="utf-8")
@@ -258,10 +260,10 @@ def test_perfect_agreement(tmp_path: Path) -> None:
     records = results()
     ours = read_machine_counts(write_report(tmp_path / "out", records))
     found = compare(ours, read_manual(write_manual(tmp_path / "m.csv", records, extra=4)))
-    for one in found.classes:
-        assert one.differences.bias == pytest.approx(0, abs=1e-9)
-        assert one.inside == one.limited == 12
-        assert one.line is not None and one.line.slope == pytest.approx(1)
+    for cell_class in found.classes:
+        assert cell_class.differences.bias == pytest.approx(0, abs=1e-9)
+        assert cell_class.inside == cell_class.limited == 12
+        assert cell_class.line is not None and cell_class.line.slope == pytest.approx(1)
     # Basophils are the manual side's alone: they are taken out of its denominator.
     assert found.classes[0].pairs[0].manual_cells == pytest.approx(200)
     assert any("basophil" in note for note in found.notes)
@@ -273,7 +275,7 @@ def test_a_shifted_count_is_noticed() -> None:
     shifted = {**base, "monocyte": 28.0, "neutrophil": 40.0}
     ours = Side({f"s{n}": Counted(dict(shifted), 200.0) for n in range(6)})
     theirs = Side({f"s{n}": Counted(dict(base), 200.0) for n in range(6)})
-    found = {one.label: one for one in compare(ours, theirs).classes}
+    found = {cell_class.label: cell_class for cell_class in compare(ours, theirs).classes}
     assert found["monocyte"].differences.bias == pytest.approx(20)
     assert found["monocyte"].inside == 0 and found["lymphocyte"].inside == 6
     assert found["monocyte"].line is None  # all slides are the same
@@ -331,15 +333,15 @@ def test_single_cells_give_kappa(tmp_path: Path) -> None:
     path = named_cells(tmp_path / "named.csv", records, examiner)
     found = compare(read_machine_counts(folder), read_manual(path))
     assert found.cells is not None
-    looked_at = sum(cell.id % 20 != 0 for one in records for cell in one.cells)
-    wrong = sum(cell.id % 10 == 1 for one in records for cell in one.cells[:-1])
+    looked_at = sum(cell.id % 20 != 0 for record in records for cell in record.cells)
+    wrong = sum(cell.id % 10 == 1 for record in records for cell in record.cells[:-1])
     assert found.cells.cells == looked_at
     assert found.cells.same == looked_at - wrong
     assert found.cells.kappa is not None and 0.75 < found.cells.kappa.value < 0.95
     # Ours named what the examiner put among "none of the four": half an error each.
     assert found.cells.weighted is not None
     assert found.cells.weighted.value > found.cells.kappa.value
-    assert all(one.limited == 0 for one in found.classes)
+    assert all(cell_class.limited == 0 for cell_class in found.classes)
     assert "both sides named the same cells" in "\n".join(sentences(found))
     # The same names in a column of the report itself, beside manual counts of slides.
     own = compare(read_machine_counts(path), read_manual(write_manual(tmp_path / "m.csv", records)))
@@ -385,7 +387,7 @@ def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
     tags.feed(page)
     assert not {"script", "b", "link", "iframe"} & set(tags.tags)
     assert len(tags.loads) == 4
-    assert all(one.startswith("data:image/svg+xml;base64,") for one in tags.loads)
+    assert all(address.startswith("data:image/svg+xml;base64,") for address in tags.loads)
     assert not re.search(r"url\(|@import|https?://", page)
     assert "<script>alert(1)</script>" in tags.text and "day <1>/slide 3" in tags.text
     assert NOTICE in tags.text and "@page { size: A4" in page

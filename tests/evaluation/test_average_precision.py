@@ -34,11 +34,11 @@ def by_coco(pictures: list[FoundField]) -> tuple[float, float]:
         ]
 
     truth, found = [], []
-    for number, one in enumerate(pictures):
-        for row in rows(one.truth, number):
+    for number, shown in enumerate(pictures):
+        for row in rows(shown.truth, number):
             *_, width, height = row["bbox"]  # type: ignore[misc]
             truth.append({**row, "id": len(truth) + 1, "iscrowd": 0, "area": width * height})
-        for row, score in zip(rows(one.boxes, number), one.scores.tolist(), strict=True):
+        for row, score in zip(rows(shown.boxes, number), shown.scores.tolist(), strict=True):
             found.append({**row, "score": score})
     with contextlib.redirect_stdout(io.StringIO()):
         coco = coco_module.COCO()

@@ -68,8 +68,10 @@ def test_cells_of_one_group_are_worth_less() -> None:
     assert fours.share(every, every) == wilson(20, 20)
     assert fours.share(~every, every) == wilson(0, 20)
     assert fours.share(hits, ~every) == (0, 1)
-    one = Groups(["same"] * 80)
-    assert one.share(hits, every) == wilson(0.75, 1) and one.share(every, every) == wilson(1, 1)
+    together = Groups(["same"] * 80)
+    assert together.share(hits, every) == wilson(0.75, 1) and together.share(
+        every, every
+    ) == wilson(1, 1)
 
 
 def boxes(*corners: tuple[float, ...]) -> np.ndarray:
@@ -193,8 +195,8 @@ def cell(truth: str, winner: str, score: float = 0.9, group: str = "") -> NamedC
 
 
 def numbered(cells: list[NamedCell]) -> list[NamedCell]:
-    for number, one in enumerate(cells):
-        one.group = one.group or str(number)
+    for number, named in enumerate(cells):
+        named.group = named.group or str(number)
     return cells
 
 
@@ -211,7 +213,7 @@ CELLS = [
 
 
 def test_judge_names() -> None:
-    r = judge_names(numbered([cell(*one) for one in CELLS]), 0.5)
+    r = judge_names(numbered([cell(*given) for given in CELLS]), 0.5)
     assert (r["cells"], r["accuracy"], r["unclassified"]) == (5, 3 / 5, 1 / 5)
     assert r["accuracy_ci"] == wilson(3, 5) and r["interval"] == "Wilson"
     assert (r["accuracy_classified"], r["accuracy_classified_ci"]) == (3 / 4, wilson(3, 4))
@@ -248,7 +250,7 @@ def test_judge_names() -> None:
 
 def test_copies_of_one_field_widen_the_intervals() -> None:
     right, wrong = ("neutrophil", "neutrophil", 0.9), ("monocyte", "neutrophil", 0.9)
-    alone = judge_names(numbered([cell(*one) for one in [right] * 30 + [wrong] * 10]), 0.5)
+    alone = judge_names(numbered([cell(*given) for given in [right] * 30 + [wrong] * 10]), 0.5)
     copies = [cell(*right, group=f"r{n % 3}") for n in range(30)]
     copies += [cell(*wrong, group="w") for _ in range(10)]
     r = judge_names(copies, 0.5)
@@ -411,7 +413,7 @@ def test_originals_of_the_public_test_pictures() -> None:
 
 def test_lists_of_real_fields(prepared: Path, data_dir: Path) -> None:
     names = [name for name in NAMES if name != "telephone"]  # takes 20 s to compose
-    lists = {one.name: one for one in load_lists(names, prepared, data_dir)}
+    lists = {labelled.name: labelled for labelled in load_lists(names, prepared, data_dir)}
     assert len(lists["bccd-finding"].fields) == 72
     assert sum(len(f.boxes) for f in lists["bccd-finding"].fields) == 71
     assert sum(c.truth in FOUR for c in lists["bccd-naming"].crops) == 71
@@ -426,8 +428,8 @@ def test_lists_of_real_fields(prepared: Path, data_dir: Path) -> None:
     assert public.fields[0].read().shape == (240, 320, 3)
     held = {row["laboratory"] for row in _rows(prepared / "fields.csv")}
     absent = {name for name, (laboratory, *_) in _LABORATORIES.items() if laboratory not in held}
-    for name, one in lists.items():
-        assert one.title and (one.size or name.rsplit("-", 1)[0] in absent)
+    for name, labelled in lists.items():
+        assert labelled.title and (labelled.size or name.rsplit("-", 1)[0] in absent)
     learnt = {
         row["file"]
         for row in _rows(REPOSITORY / "datasets" / "splits.csv")

@@ -98,21 +98,21 @@ def test_own_folder(command: Run, labelled: Path, tmp_path: Path) -> None:
     document = json.loads((out / "evaluation.json").read_text(encoding="utf-8"))
     assert document["format"] == "wbcdet-evaluation/1"
     assert len(document["info"]["classifier"]["sha256"]) == 64
-    [one] = document["lists"]
-    assert one["layout"] == "yolo" and one["pictures"] == 3
-    assert {p["kind"] for p in one["problems"]} >= {"picture-without-label"}
+    [evaluated] = document["lists"]
+    assert evaluated["layout"] == "yolo" and evaluated["pictures"] == 3
+    assert {p["kind"] for p in evaluated["problems"]} >= {"picture-without-label"}
     # The same figures stand in all files.
     figures = {row["figure"]: row for row in table(out / "figures.csv")}
     cells = table(out / "cells.csv")
     four = [c for c in cells if c["truth"] in FOUR]
     right = sum(c["truth"] == c["named"] for c in four)
     both = sum(c["truth"] == c["both_stages"] for c in four)
-    assert len(four) == one["naming"]["cells"] > 5
-    assert one["naming"]["accuracy"] == pytest.approx(right / len(four))
-    assert one["both"]["accuracy"] == pytest.approx(both / len(four))
+    assert len(four) == evaluated["naming"]["cells"] > 5
+    assert evaluated["naming"]["accuracy"] == pytest.approx(right / len(four))
+    assert evaluated["both"]["accuracy"] == pytest.approx(both / len(four))
     row = figures["naming.accuracy"]
-    assert float(row["value"]) == one["naming"]["accuracy"]
-    assert [float(row["low"]), float(row["high"])] == one["naming"]["accuracy_ci"]
+    assert float(row["value"]) == evaluated["naming"]["accuracy"]
+    assert [float(row["low"]), float(row["high"])] == evaluated["naming"]["accuracy_ci"]
     start = (labelled / "images").relative_to(labelled.anchor).as_posix()  # it lies elsewhere
     assert {c["file"] for c in cells} <= {f"{start}/{n}" for n in ("1.png", "2.png", NASTY)}
 
@@ -151,11 +151,11 @@ def test_class_folders_and_pipes(command: Run, tmp_path: Path) -> None:
     cv2.imwrite(str(tmp_path / "own/artefact/1.png"), grain(80, 80))
     answer = command("evaluate", "own", "--json", "--out", "out")
     assert answer.returncode == 0, answer.stderr
-    [one] = json.loads(answer.stdout)["lists"]
-    assert one["naming"]["confusion"]["neutrophil"]["not found"] == 2
-    assert one["one_cell_pictures"]["without_cell_of_four"] >= 2
-    assert [p["kind"] for p in one["problems"]] == ["copy"]
-    assert one["naming"]["interval"].startswith("Wilson, widened by a bootstrap")
+    [evaluated] = json.loads(answer.stdout)["lists"]
+    assert evaluated["naming"]["confusion"]["neutrophil"]["not found"] == 2
+    assert evaluated["one_cell_pictures"]["without_cell_of_four"] >= 2
+    assert [p["kind"] for p in evaluated["problems"]] == ["copy"]
+    assert evaluated["naming"]["interval"].startswith("Wilson, widened by a bootstrap")
     assert "1 problem" in answer.stderr and len(answer.stderr.strip().splitlines()) == 1
     markdown = command("evaluate", "own", "--markdown", "--out", "out")
     assert "| list | cells | accuracy % (95 %) |" in markdown.stdout
@@ -215,4 +215,4 @@ def test_ctrl_c_leaves_no_half_file(tmp_path: Path) -> None:
     assert left in (set(), done)
     if left:
         document = json.loads((tmp_path / "out/evaluation.json").read_text())
-        assert [one["name"] for one in document["lists"]] == ["one"]
+        assert [evaluated["name"] for evaluated in document["lists"]] == ["one"]

@@ -166,10 +166,10 @@ def test_yolo(tmp_path: Path, picture_at: str, label_at: str, names_at: str) -> 
     text = NAMES if names_at.startswith("data") else "RBC\nWBC\nNeutrophils\nghost\n"
     (tmp_path / names_at).write_text(text)
     folder = read_labelled(tmp_path)
-    [one] = folder.fields
-    assert folder.layout == "yolo" and one.split == "train" and one.size == (WIDTH, HEIGHT)
+    [field] = folder.fields
+    assert folder.layout == "yolo" and field.split == "train" and field.size == (WIDTH, HEIGHT)
     expected = [BOX, (0.1 * WIDTH, 0.1 * HEIGHT, 0.5 * WIDTH, 0.5 * HEIGHT)]
-    assert one.boxes == pytest.approx(np.array(expected)) and one.types == ("neutrophil", "")
+    assert field.boxes == pytest.approx(np.array(expected)) and field.types == ("neutrophil", "")
     assert kinds(folder) == {"empty-class": 1}
 
 
@@ -251,9 +251,9 @@ def test_coco(tmp_path: Path, picture_at: str, json_at: str) -> None:
     picture(tmp_path / picture_at)
     coco(tmp_path / json_at, [{"id": 1, "file_name": "a.png", "width": 64}], [entry(1)])
     folder = read_labelled(tmp_path)
-    [one] = folder.fields
-    assert folder.layout == "coco" and one.split == "test" and one.types == ("eosinophil",)
-    assert one.boxes.tolist() == [list(BOX)] and folder.problems == []
+    [field] = folder.fields
+    assert folder.layout == "coco" and field.split == "test" and field.types == ("eosinophil",)
+    assert field.boxes.tolist() == [list(BOX)] and folder.problems == []
 
 
 def test_coco_gone_wrong(tmp_path: Path) -> None:

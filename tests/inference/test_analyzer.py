@@ -162,7 +162,7 @@ def test_tiles_of_fields_side_by_side() -> None:
     field = np.tile(grain(100, 120), (3, 3, 1))
     tiled = Analyzer(Settings(tile_size=100), device="cpu")
     results = list(tiled.analyze_many([field] * 4))
-    assert results[0].cells and all(one.cells == results[0].cells for one in results)
+    assert results[0].cells and all(result.cells == results[0].cells for result in results)
 
 
 def test_ctrl_c_does_not_wait_for_the_end_of_a_large_field(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,8 +93,8 @@ def with_backends(kind: type, *arguments: Any, **options: Any) -> Analyzer:
     return analyzer
 
 
-def pairs(one: list[FieldResult], other: list[FieldResult]) -> Iterator[tuple[Any, Any]]:
-    for a, b in zip(one, other, strict=True):
+def pairs(first: list[FieldResult], other: list[FieldResult]) -> Iterator[tuple[Any, Any]]:
+    for a, b in zip(first, other, strict=True):
         assert len(a.cells) == len(b.cells), a.file
         yield from zip(a.cells, b.cells, strict=True)
 
@@ -103,8 +103,8 @@ def boxes_apart(a: Any, b: Any) -> float:
     return float(np.abs(np.subtract(a.box, b.box)).max())
 
 
-def assert_same(one: list[FieldResult], other: list[FieldResult]) -> None:
-    for a, b in pairs(one, other):
+def assert_same(first: list[FieldResult], other: list[FieldResult]) -> None:
+    for a, b in pairs(first, other):
         assert boxes_apart(a, b) <= 0.5
         assert abs(a.detection_score - b.detection_score) <= 0.005
         assert max(abs(a.scores[name] - b.scores[name]) for name in a.scores) <= 0.005
@@ -136,8 +136,8 @@ def test_half_precision_finds_the_same_cells(
         half = Analyzer(device="cpu-bf16")
     except WeightsError as error:
         pytest.skip(str(error))
-    one = Analyzer(device="cpu").analyze_many(fields)
-    apart = [(a, b) for a, b in pairs(list(one), list(half.analyze_many(fields)))]
+    plain = Analyzer(device="cpu").analyze_many(fields)
+    apart = [(a, b) for a, b in pairs(list(plain), list(half.analyze_many(fields)))]
     assert max(abs(a.detection_score - b.detection_score) for a, b in apart) <= 0.05
     assert np.median([boxes_apart(a, b) for a, b in apart]) <= 1
     assert sum(a.label is not b.label for a, b in apart) <= 0.03 * len(apart)

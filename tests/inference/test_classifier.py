@@ -289,7 +289,9 @@ def test_a_model_with_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     red, dim, green = model.classify([colour(255, 0, 0), colour(150, 0, 0), colour(0, 60, 0)])
     assert (red.reason, dim.reason, green.reason) == ("unlike-trained", None, "low-score")
     assert dim.label is CellType.EOSINOPHIL
-    assert [one.distance for one in (red, dim, green)] == pytest.approx([255, 150, 0], abs=0.1)
+    assert [classification.distance for classification in (red, dim, green)] == pytest.approx(
+        [255, 150, 0], abs=0.1
+    )
     asked = model.classify([colour(0, 60, 0)], 0.5)  # what is asked for goes before the card
     assert asked[0].label is CellType.LYMPHOCYTE
     in_force = model.thresholds()
@@ -299,7 +301,9 @@ def test_a_model_with_distances(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     crop = model.crop(np.full((50, 50, 3), (10, 20, 30), np.uint8), (10, 10, 30, 30))
     assert (crop == (10, 20, 30)).all()
     careful = Classifier("cpu", careful=True).classify([colour(255, 0, 0), colour(150, 0, 0)])
-    assert [one.distance for one in careful] == pytest.approx([255, 150], abs=0.1)
+    assert [classification.distance for classification in careful] == pytest.approx(
+        [255, 150], abs=0.1
+    )
     assert Classifier("cpu").classify([]) == []
 
 

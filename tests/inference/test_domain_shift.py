@@ -97,7 +97,7 @@ def test_each_measure_flags_alone(reference: dict, changed: dict, said: str) -> 
 def test_surely_none_of_the_four_is_a_sure_name(reference: dict) -> None:
     sure = [
         replace(
-            one,
+            field,
             cells=tuple(
                 replace(
                     c,
@@ -106,20 +106,21 @@ def test_surely_none_of_the_four_is_a_sure_name(reference: dict) -> None:
                     label_score=0.01,
                     scores=dict.fromkeys(c.scores, 0.005),
                 )
-                for c in one.cells
+                for c in field.cells
             ),
         )
-        for one in slide(seed=6)
+        for field in slide(seed=6)
     ]
     assert compare(sure, reference).verdict == LIKE
     unsure = [
         replace(
-            one,
+            field,
             cells=tuple(
-                replace(c, label_score=0.4, scores=dict.fromkeys(c.scores, 0.2)) for c in one.cells
+                replace(c, label_score=0.4, scores=dict.fromkeys(c.scores, 0.2))
+                for c in field.cells
             ),
         )
-        for one in slide(seed=6)
+        for field in slide(seed=6)
     ]
     assert "name scores are below" in compare(unsure, reference).reasons[0]
 
@@ -150,7 +151,8 @@ def test_older_models_are_not_compared(reference: dict) -> None:
     assert other is not None and "detection_score" not in other and "stain" in other
     # A classifier without distances: the rest is compared.
     bare = [
-        replace(one, cells=tuple(replace(c, distance=None) for c in one.cells)) for one in slide(60)
+        replace(field, cells=tuple(replace(c, distance=None) for c in field.cells))
+        for field in slide(60)
     ]
     made = make_reference({"one": bare}, "d")
     assert "distance" not in made

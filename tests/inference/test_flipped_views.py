@@ -23,10 +23,10 @@ def view(*boxes: tuple[float, ...]) -> Found:
 
 def test_views_are_a_group() -> None:
     pixels = grain(30, 40)
-    seen = {mirrored(pixels, *one).tobytes() for one in MIRRORINGS}
+    seen = {mirrored(pixels, *mirroring).tobytes() for mirroring in MIRRORINGS}
     for turn in MIRRORINGS:
         turned = mirrored(pixels, *turn)
-        assert {mirrored(turned, *one).tobytes() for one in MIRRORINGS} == seen
+        assert {mirrored(turned, *mirroring).tobytes() for mirroring in MIRRORINGS} == seen
     assert len(seen) == 4 and mirrored(pixels, False, False) is pixels
 
 
@@ -34,11 +34,13 @@ def test_boxes_follow_the_pixels() -> None:
     pixels = np.zeros((30, 40, 3), np.uint8)
     pixels[5:12, 20:36] = 255
     box = np.array([[20.0, 5.0, 36.0, 12.0]])
-    for one in MIRRORINGS:
-        x0, y0, x1, y1 = mirrored_boxes(box, *one, 40, 30)[0].astype(int)
-        part = mirrored(pixels, *one)[y0:y1, x0:x1]
+    for mirroring in MIRRORINGS:
+        x0, y0, x1, y1 = mirrored_boxes(box, *mirroring, 40, 30)[0].astype(int)
+        part = mirrored(pixels, *mirroring)[y0:y1, x0:x1]
         assert part.shape == (7, 16, 3) and part.min() == 255
-        assert np.array_equal(mirrored_boxes(mirrored_boxes(box, *one, 40, 30), *one, 40, 30), box)
+        assert np.array_equal(
+            mirrored_boxes(mirrored_boxes(box, *mirroring, 40, 30), *mirroring, 40, 30), box
+        )
     assert mirrored_boxes(np.zeros((0, 4)), True, True, 40, 30).shape == (0, 4)
 
 
@@ -91,15 +93,15 @@ def test_a_field_and_the_field_turned_have_the_same_cells(
         real_field("bccd.zip", "BloodImage_00010.jpg")[:, :407],  # odd sides: uneven padding
         np.ascontiguousarray(np.tile(grain(131, 100), (1, 2, 1))),
     ]
-    assert any(careful.analyze(np.ascontiguousarray(one)).cells for one in fields)
+    assert any(careful.analyze(np.ascontiguousarray(field)).cells for field in fields)
     for pixels in fields:
         height, width = pixels.shape[:2]
         first = careful.analyze(np.ascontiguousarray(pixels)).cells
-        for one in MIRRORINGS[1:]:
-            turned = careful.analyze(mirrored(pixels, *one)).cells
+        for mirroring in MIRRORINGS[1:]:
+            turned = careful.analyze(mirrored(pixels, *mirroring)).cells
             assert len(turned) == len(first)
             back = mirrored_boxes(
-                np.array([cell.box for cell in turned]).reshape(-1, 4), *one, width, height
+                np.array([cell.box for cell in turned]).reshape(-1, 4), *mirroring, width, height
             )
             for cell, box, other in zip(first, back, turned, strict=True):
                 assert box == pytest.approx(cell.box, abs=0.21)
@@ -123,7 +125,7 @@ def test_careful_looks_four_times_and_says_so(careful: Analyzer) -> None:
         detector.detect(grain(96, 128))
     finally:
         detector._backend = backend
-    assert len(runs) == 4 and len({one.tobytes() for one in runs}) == 4
+    assert len(runs) == 4 and len({run.tobytes() for run in runs}) == 4
     info = careful.info()["settings"]
     assert info["careful"] is True
     assert info["fingerprint"] != Settings(device="cpu").fingerprint()

@@ -108,8 +108,8 @@ def test_of_a_large_field_little_is_read(drawn: tuple[Pixels, float]) -> None:
     tiled = np.tile(pixels, (10, 10, 1))
     quality = measure_field(Counted("", None, tiled), cell)
     assert sum(taken) < 0.1 * tiled.shape[0] * tiled.shape[1]
-    one = measure(pixels, cell)
-    assert quality.problems == () and 0.6 < quality.focus / one.focus < 1.6
+    measured = measure(pixels, cell)
+    assert quality.problems == () and 0.6 < quality.focus / measured.focus < 1.6
     blurred = cv2.GaussianBlur(tiled, (0, 0), 0.05 * cell)
     assert measure_field(Field("", None, blurred), cell).problems == ("blurred",)
 

@@ -64,7 +64,7 @@ def test_a_position_far_away_is_refused(tiles: Path) -> None:
 
 
 def test_missing_tiles_are_said(tiles: Path) -> None:
-    names = sorted(one.name for one in tiles.glob("*.jpg"))
+    names = sorted(path.name for path in tiles.glob("*.jpg"))
     (tiles / names[0]).unlink()
     assert Slide(tiles).remarks[0] == f"1 tiles are missing, the first {names[0]}"
 
@@ -91,7 +91,7 @@ def test_missing_chunks_are_white_and_said(tmp_path: Path, drawn: Drawn) -> None
     assert slide.remarks == (
         f"1 of {5 * 4} chunks are not there, and count as not scanned",
     )  # 2200 x 1800 px in chunks of 512
-    there, here = (one.read(0, 400, 300, 900, 800) for one in (whole, slide))
+    there, here = (reader.read(0, 400, 300, 900, 800) for reader in (whole, slide))
     assert (here[212:724, 112:624] == 255).all()
     here[212:724, 112:624] = there[212:724, 112:624]
     assert np.array_equal(there, here)

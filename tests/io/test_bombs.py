@@ -144,7 +144,7 @@ def test_a_decoder_that_takes_too_long_is_stopped(tmp_path: Path, slow: None) ->
     (tmp_path / "a.png").write_bytes(encode(large, "PNG", compress_level=1))
     with pytest.raises(FieldError, match=r"more than 0\.01 s to read"):
         read_field(tmp_path / "a.png", Settings(timeout_s=0.01))
-    assert not decoder_process._idle or all(one.is_ready for one in decoder_process._idle)
+    assert not decoder_process._idle or all(worker.is_ready for worker in decoder_process._idle)
     (tmp_path / "b.jpg").write_bytes(jpeg())
     assert read_field(tmp_path / "b.jpg").pixels.shape == RGB.shape
 

@@ -106,10 +106,10 @@ def test_patterns_home_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_a_name_is_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever else is on the line, and whichever way the file is reached."""
-    one, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "work" / "b" / "x.jpg")
+    first, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "work" / "b" / "x.jpg")
     outside = save(tmp_path / "b" / "x.jpg")
     monkeypatch.chdir(tmp_path / "work")
-    lines = (["a/x.jpg"], ["a"], ["."], ["./a/", "b"], ["*/*.jpg"], [one], [tmp_path / "work"])
+    lines = (["a/x.jpg"], ["a"], ["."], ["./a/", "b"], ["*/*.jpg"], [first], [tmp_path / "work"])
     for line in lines:
         assert find_fields(line)[0].name == "a/x.jpg", line
     assert [item.name for item in find_fields(["a", two])] == ["a/x.jpg", "b/x.jpg"]
@@ -126,11 +126,11 @@ def test_a_name_is_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 def test_where_a_field_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    one, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "other" / "y.jpg")
+    first, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "other" / "y.jpg")
     monkeypatch.chdir(tmp_path / "work")
     found = search(["a", "../other", "http://one.example/p/z.jpg"])
     places = [locate(item.name, found.roots) for item in found.fields]
-    assert places == [str(one), str(two), "http://one.example/p/z.jpg"]
+    assert places == [str(first), str(two), "http://one.example/p/z.jpg"]
     for name in ("a/../../etc/x.jpg", "c/x.jpg", "a", ""):
         assert locate(name, found.roots) is None
 

@@ -72,7 +72,7 @@ def shots(number: int, groups: tuple[str | None, ...] = (None,)) -> list[CellPic
 
 
 def page(found: list[Differential], made: list[CellPicture], title: str = "slide 7") -> str:
-    by_group = {one.group: notes() for one in found}
+    by_group = {item.group: notes() for item in found}
     grouped = found[0].group != ALL
     content = Content(
         title, grouped, HEADER, ["Cells are counted."], found, by_group, make_sections(made)
@@ -202,13 +202,13 @@ def test_a_sheet_with_all_that_can_be_said() -> None:
 
 def test_the_most_doubtful_come_first() -> None:
     sections = make_sections(shots(500))
-    assert [one.label for one in sections] == [str(label) for label in ALL_LABELS]
-    for one in sections[:4]:
-        scores = [shot.score for shot in one.shots]
+    assert [section.label for section in sections] == [str(label) for label in ALL_LABELS]
+    for section in sections[:4]:
+        scores = [shot.score for shot in section.shots]
         assert scores == sorted(scores)
     nearly = [(shot.reason, -shot.score) for shot in sections[4].shots]
     assert nearly == sorted(nearly)
-    assert sum(one.shown for one in sections) == MAX_SHOWN
+    assert sum(section.shown for section in sections) == MAX_SHOWN
     text = Reader(page([differential(neutrophil=9)], shots(500))).text
     assert "slide" not in text[text.index("Cells, the most doubtful") :][:600]
 

@@ -53,28 +53,28 @@ def part(smear: SmearField, left: int, top: int, width: int = 640, height: int =
     return view(f"{left}-{top}", np.ascontiguousarray(pixels), boxes)
 
 
-def place(one: View, cell: int) -> Box:
+def place(shown: View, cell: int) -> Box:
     """Return the box of a cell in the smear."""
-    left, top = map(int, one.file.split("-"))
-    x0, y0, x1, y1 = one.cells[cell].box
+    left, top = map(int, shown.file.split("-"))
+    x0, y0, x1, y1 = shown.cells[cell].box
     return left + x0, top + y0, left + x1, top + y1
 
 
 def test_a_raster_counts_every_cell_once(smear: SmearField) -> None:
     views = [part(smear, left, top) for top in (0, 300, 480) for left in (0, 380, 760)]
     found = find_duplicates(views)
-    by_name = {one.file: one for one in views}
+    by_name = {shown.file: shown for shown in views}
     whole = 0
     for (file, cell), (kept, other) in found.duplicate_of.items():
-        one, two = place(by_name[file], cell), place(by_name[kept], other)
+        first, two = place(by_name[file], cell), place(by_name[kept], other)
         # The same box, except for what a border cuts off.
-        width = min(one[2], two[2]) - max(one[0], two[0])
-        height = min(one[3], two[3]) - max(one[1], two[1])
-        least = min((box[2] - box[0]) * (box[3] - box[1]) for box in (one, two))
+        width = min(first[2], two[2]) - max(first[0], two[0])
+        height = min(first[3], two[3]) - max(first[1], two[1])
+        least = min((box[2] - box[0]) * (box[3] - box[1]) for box in (first, two))
         assert width > 0 and height > 0 and width * height > 0.9 * least
-        whole += one == two
+        whole += first == two
         assert (kept, other) not in found.duplicate_of
-    left = sum(len(one.cells) for one in views) - len(found.duplicate_of)
+    left = sum(len(shown.cells) for shown in views) - len(found.duplicate_of)
     shown = [cell for cell in smear.cells if cell.box[0] < 1385 and cell.box[1] < 945]
     assert whole > 10
     assert left == pytest.approx(len(shown), abs=2)
@@ -82,7 +82,7 @@ def test_a_raster_counts_every_cell_once(smear: SmearField) -> None:
 
 def test_fields_of_other_places_do_not_overlap() -> None:
     views = [part(render_smear(seed, 640, 480, cell_px=90), 0, 0) for seed in range(12)]
-    renamed = [View(str(n), one.cells, one.ground) for n, one in enumerate(views)]
+    renamed = [View(str(n), shown.cells, shown.ground) for n, shown in enumerate(views)]
     assert find_duplicates(renamed).pairs == []
 
 
@@ -100,23 +100,23 @@ def test_cells_alone_are_no_evidence() -> None:
 
 
 def test_copies_and_sizes(smear: SmearField) -> None:
-    one = part(smear, 100, 100)
-    copy = View("copy", one.cells, one.ground)
+    left = part(smear, 100, 100)
+    copy = View("copy", left.cells, left.ground)
     smaller = part(smear, 100, 100, 600, 480)
     other = View("smaller", smaller.cells, smaller.ground)
-    found = find_duplicates([one, copy, other])
-    assert found.pairs == [(one.file, "copy")]
-    assert found.duplicate_of == {("copy", n): (one.file, n) for n in range(len(one.cells))}
-    assert find_duplicates([]).pairs == [] and find_duplicates([one]).duplicate_of == {}
+    found = find_duplicates([left, copy, other])
+    assert found.pairs == [(left.file, "copy")]
+    assert found.duplicate_of == {("copy", n): (left.file, n) for n in range(len(left.cells))}
+    assert find_duplicates([]).pairs == [] and find_duplicates([left]).duplicate_of == {}
 
 
 def test_the_whole_view_stays(smear: SmearField) -> None:
-    one = part(smear, 100, 100)
-    cut = tuple(replace(cell, touches_edge=True) for cell in one.cells)
+    left = part(smear, 100, 100)
+    cut = tuple(replace(cell, touches_edge=True) for cell in left.cells)
     whole = View(
-        one.file, tuple(replace(cell, touches_edge=False) for cell in one.cells), one.ground
+        left.file, tuple(replace(cell, touches_edge=False) for cell in left.cells), left.ground
     )
-    found = find_duplicates([View("cut", cut, one.ground), whole])
+    found = find_duplicates([View("cut", cut, left.ground), whole])
     assert set(found.duplicate_of) == {("cut", n) for n in range(len(cut))}
 
 

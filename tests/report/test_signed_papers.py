@@ -159,7 +159,7 @@ def test_a_browser_that_fails_leaves_the_report(
     done = count("fields", "--out", "report", "--pdf")
     assert done.exit_code == 1 and "cannot open display" in done.output
     assert Path("report/report.html").is_file() and not Path("report/report.pdf").exists()
-    assert not [one for one in Path("report").iterdir() if one.name.startswith(".wbcdet-")]
+    assert not [path for path in Path("report").iterdir() if path.name.startswith(".wbcdet-")]
 
 
 @pytest.mark.skipif(

@@ -48,7 +48,7 @@ def test_labels_lie_inside_and_apart(
         assert left >= 0 and top >= 0 and right <= columns and bottom <= rows
         assert bottom - top >= 15
     pairs = combinations(np.array(rects), 2)
-    assert all(draw._covered(one[None], other[None]) == 0 for one, other in pairs)
+    assert all(draw._covered(pair[None], other[None]) == 0 for pair, other in pairs)
 
 
 def test_input_is_left_alone_and_no_cells_change_nothing() -> None:

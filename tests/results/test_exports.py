@@ -85,7 +85,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(*arguments: object) -> int:
     """Return the command in this process; its exit code."""
     with pytest.raises(SystemExit) as ended:
-        app([str(one) for one in arguments])
+        app([str(argument) for argument in arguments])
     return int(ended.value.code or 0)
 
 
@@ -157,9 +157,11 @@ def test_coco_by_pycocotools(exported: Callable[[str], Path]) -> None:
         for number, image in coco.imgs.items():
             result = found[image["file_name"]]
             ours = coco.loadAnns(coco.getAnnIds(imgIds=[number]))
-            corners = [[x, y, x + w, y + h] for x, y, w, h in (one["bbox"] for one in ours)]
+            corners = [
+                [x, y, x + w, y + h] for x, y, w, h in (annotation["bbox"] for annotation in ours)
+            ]
             assert np.allclose(np.array(corners).reshape(-1, 4), boxes(result))
-            names = [coco.cats[one["category_id"]]["name"] for one in ours]
+            names = [coco.cats[annotation["category_id"]]["name"] for annotation in ours]
             assert names == labels(result)
         # The same boxes as detections find all of themselves.
         detections = coco.loadRes(json.loads(path.read_text(encoding="utf-8"))["annotations"])
@@ -224,8 +226,8 @@ def test_voc_by_supervision_and_globox(exported: Callable[[str], Path]) -> None:
     check_supervision(data, found, 0.51)  # VOC has whole pixels
     globox = pytest.importorskip("globox")
     read = globox.AnnotationSet.from_pascal_voc(out / "Annotations")
-    assert {one.image_id for one in read} == set(found)
-    assert {one.image_size for one in read} == {(WIDTH, HEIGHT)}
+    assert {item.image_id for item in read} == set(found)
+    assert {item.image_size for item in read} == {(WIDTH, HEIGHT)}
     for node in ElementTree.parse(out / "Annotations" / "x.xml").getroot().iter("object"):
         unclassified = node.findtext("name") == "unclassified"
         assert node.findtext("difficult") == str(int(unclassified))
@@ -268,9 +270,9 @@ def test_qupath_by_qubalab(exported: Callable[[str], Path]) -> None:
     features = pytest.importorskip("qubalab.objects.image_feature")
     geojson = pytest.importorskip("geojson")
     collection = geojson.loads((exported("qupath") / "x.geojson").read_text(encoding="utf-8"))
-    read = [features.ImageFeature.create_from_feature(one) for one in collection.features]
-    assert [one.classification.names for one in read] == [("monocyte",), ("unclassified",)]
-    assert {one.object_type.name for one in read} == {"DETECTION"}
+    read = [features.ImageFeature.create_from_feature(feature) for feature in collection.features]
+    assert [item.classification.names for item in read] == [("monocyte",), ("unclassified",)]
+    assert {item.object_type.name for item in read} == {"DETECTION"}
     assert read[0].measurements["detection score"] == 0.9
 
 
@@ -314,13 +316,13 @@ def test_cvat_by_globox(exported: Callable[[str], Path]) -> None:
     out = exported("cvat")
     found = by_picture(out, "images")
     read = globox.AnnotationSet.from_cvat(out / "annotations.xml")
-    assert {one.image_id for one in read} == set(found)
-    for one in read:
-        result = found[one.image_id]
-        assert one.image_size == (WIDTH, HEIGHT)
-        corners = [[box.xmin, box.ymin, box.xmax, box.ymax] for box in one.boxes]
+    assert {item.image_id for item in read} == set(found)
+    for item in read:
+        result = found[item.image_id]
+        assert item.image_size == (WIDTH, HEIGHT)
+        corners = [[box.xmin, box.ymin, box.xmax, box.ymax] for box in item.boxes]
         assert np.allclose(np.array(corners).reshape(-1, 4), boxes(result), atol=0.01)
-        assert [box.label for box in one.boxes] == labels(result)
+        assert [box.label for box in item.boxes] == labels(result)
 
 
 def test_cvat_and_voc_by_datumaro(exported: Callable[[str], Path]) -> None:

@@ -34,7 +34,7 @@ def report(tmp_path: Path) -> Path:
 def export(report: Path, to: str, *options: object) -> tuple[Path, Any]:
     out = report.parent / f"{to}-{len(list(report.parent.iterdir()))}"
     arguments = ["export", report, "--to", to, "--out", out, *options]
-    return out, CliRunner().invoke(app, [str(one) for one in arguments])
+    return out, CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def sign(report: Path, slide: str | None, name: str = "Ann & Bo|b") -> None:
@@ -42,9 +42,9 @@ def sign(report: Path, slide: str | None, name: str = "Ann & Bo|b") -> None:
     try:
         state = session.state
         open_cells = [
-            LabelChange(key, one.last_decision, "unclassified")
-            for key, one in state.cells.items()
-            if one.label == "unclassified"
+            LabelChange(key, cell.last_decision, "unclassified")
+            for key, cell in state.cells.items()
+            if cell.label == "unclassified"
         ]
         state.change(name, open_cells)
         session.sign(name, "looked twice", state.last, slide)
@@ -75,8 +75,8 @@ def references(value: Any) -> Iterator[str]:
             yield value["reference"]
         value = list(value.values())
     if isinstance(value, list):
-        for one in value:
-            yield from references(one)
+        for item in value:
+            yield from references(item)
 
 
 def messages(out: Path) -> dict[str, list[list[str]]]:
@@ -96,7 +96,11 @@ def rows(out: Path) -> list[dict[str, str]]:
 
 
 def by_code(observations: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
-    return {coding["code"]: one for one in observations for coding in one["code"]["coding"]}
+    return {
+        coding["code"]: observation
+        for observation in observations
+        for coding in observation["code"]["coding"]
+    }
 
 
 def test_fhir_says_what_the_differential_says(report: Path) -> None:
@@ -122,22 +126,24 @@ def test_fhir_says_what_the_differential_says(report: Path) -> None:
         observations = by_code(kinds["Observation"])
         for row in slide["differential"]:
             if row["label"] in codes:
-                one = observations[codes[row["label"]]]
-                limits = one["referenceRange"][0]
+                observation = observations[codes[row["label"]]]
+                limits = observation["referenceRange"][0]
                 assert [limits[end]["value"] for end in ("low", "high")] == [
                     row["range_low"],
                     row["range_high"],
                 ]
-                flags = [item["coding"][0]["code"] for item in one.get("interpretation", [])]
+                flags = [
+                    item["coding"][0]["code"] for item in observation.get("interpretation", [])
+                ]
                 assert flags == [{"low": "L", "high": "H"}[flag] for flag in (row["flag"],) if flag]
             elif row["label"] == "unclassified":
-                one = observations[f"reason-{row['reason']}"]
+                observation = observations[f"reason-{row['reason']}"]
             else:
                 continue
-            parts = [part["valueQuantity"]["value"] for part in one["component"]]
-            assert one["valueQuantity"]["value"] == row["percent"]
+            parts = [part["valueQuantity"]["value"] for part in observation["component"]]
+            assert observation["valueQuantity"]["value"] == row["percent"]
             assert parts == [row["count"], row["ci_low"], row["ci_high"]]
-            assert one["note"][0]["text"].startswith(NOTICE)
+            assert observation["note"][0]["text"].startswith(NOTICE)
         assert observations["classified-cells"]["valueQuantity"]["value"] == slide["classified"]
 
 
@@ -148,9 +154,9 @@ def test_hl7_says_what_the_differential_says(report: Path) -> None:
     for slide, segments in zip(slides, messages(out).values(), strict=True):
         assert segments[0][8:12] == ["ORU^R01^ORU_R01", segments[0][9], "T", "2.5.1"]
         assert segments[1][25] == "P"
-        assert any(NOTICE in one[3] for one in segments if one[0] == "NTE")
-        values = {one[3].split("^")[0]: one for one in segments if one[0] == "OBX"}
-        assert {one[11] for one in values.values()} == {"P"}
+        assert any(NOTICE in segment[3] for segment in segments if segment[0] == "NTE")
+        values = {segment[3].split("^")[0]: segment for segment in segments if segment[0] == "OBX"}
+        assert {value[11] for value in values.values()} == {"P"}
         for row in slide["differential"]:
             name = row["reason"] if row["label"] == "unclassified" else row["label"]
             assert values[f"count-{name}"][5] == str(row["count"])
@@ -171,13 +177,13 @@ def test_only_a_signed_slide_is_final(report: Path) -> None:
     out, done = export(report, "fhir")
     assert done.exit_code == 0 and "1 final, 1 preliminary" in done.output
     found = bundles(out)
-    [anna], [boris] = (found[one]["DiagnosticReport"] for one in ("anna", "boris"))
+    [anna], [boris] = (found[name]["DiagnosticReport"] for name in ("anna", "boris"))
     assert (anna["status"], boris["status"]) == ("final", "preliminary")
     [signer] = found["anna"]["Practitioner"]
     assert signer["name"] == [{"text": "Ann & Bo|b"}]
     assert "Signed by Ann & Bo|b" in anna["conclusion"] and "looked twice" in anna["conclusion"]
     assert "Practitioner" not in found["boris"]
-    assert {one["status"] for one in found["anna"]["Observation"]} == {"final"}
+    assert {observation["status"] for observation in found["anna"]["Observation"]} == {"final"}
     [first, second] = messages(export(report, "hl7")[0]).values()
     assert (first[1][25], first[1][32]) == ("F", r"&Ann \T\ Bo\F\b")
     assert (second[1][25], len(second[1])) == ("P", 26)
@@ -251,7 +257,7 @@ def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
     assert done.exit_code == 0, done.output
     read = bundles(out) if to == "fhir" else messages(out)
     slides = json.loads(text)["slides"]
-    assert list(read) == [one["group"] for one in slides]
+    assert list(read) == [slide["group"] for slide in slides]
     first = str(next(iter(read.values())))
     assert "blast-like" in first and "'A'" in first
 

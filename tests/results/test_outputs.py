@@ -50,8 +50,8 @@ def predict(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Predict:
 
 
 def slides(folder: Path, number: int = 4) -> None:
-    for one in range(number):
-        draw(folder / f"{one}.png", one, 2)
+    for index in range(number):
+        draw(folder / f"{index}.png", index, 2)
 
 
 def files_of(out: Path) -> list[str]:

@@ -99,11 +99,11 @@ def printed(results: list[FieldResult]) -> str:
 
 def test_table_counts_unclassified_apart() -> None:
     four = tuple(make_cell(number) for number in range(3))
-    one = make_cell(3, label=CellType.EOSINOPHIL)
+    cell = make_cell(3, label=CellType.EOSINOPHIL)
     other = make_cell(4, label=CellType.UNCLASSIFIED, reason="low-score")
     text = printed(
         [
-            FieldResult("a[red].jpg", 9, 9, (*four, one, other)),
+            FieldResult("a[red].jpg", 9, 9, (*four, cell, other)),
             FieldResult("line\nbreak.jpg", 9, 9),
             FieldResult.failed("bad.jpg", "file is empty (0 bytes)"),
         ]
@@ -137,7 +137,8 @@ def test_a_long_table_is_cut_and_its_sum_is_not() -> None:
 def test_reasons_and_empty_fields_stand_below_the_table() -> None:
     names = (*["basophil-like"] * 2, "blast-like", "artefact")
     declined = tuple(
-        make_cell(9 + n, label=CellType.UNCLASSIFIED, reason=one) for n, one in enumerate(names)
+        make_cell(9 + n, label=CellType.UNCLASSIFIED, reason=reason)
+        for n, reason in enumerate(names)
     )
     named = tuple(make_cell(number) for number in range(7))
     text = printed(
@@ -175,5 +176,5 @@ def test_a_run_says_which_folder_is_on_unknown_ground(tmp_path: Path) -> None:
     )
     assert "far: unlike what the models were trained on" in text.getvalue()
     assert "near: unlike" not in text.getvalue()
-    one = build_document({**INFO, "ground": reference}, strange)["slides"]
-    assert [(s["group"], len(s["without_cell"])) for s in one] == [("all", 9)]
+    summaries = build_document({**INFO, "ground": reference}, strange)["slides"]
+    assert [(s["group"], len(s["without_cell"])) for s in summaries] == [("all", 9)]

@@ -38,7 +38,7 @@ def report(counted: Path, tmp_path: Path) -> Path:
 
 
 def run(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(one) for one in arguments])
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def bring(report: Path, file: Path, *options: object) -> Result:
@@ -134,7 +134,7 @@ def test_a_round_trip(report: Path, kind: str) -> None:
     added = after.cells[0, len(before.report.fields[0].result.cells)]
     assert added.label == "plasma cell" and added.box == pytest.approx((2, 2, 11, 11), abs=0.11)
     # What came back as it was is nobody's decision.
-    assert sum(one.reviewed for one in after.cells.values()) == 3
+    assert sum(cell.reviewed for cell in after.cells.values()) == 3
     last = after.last
     assert bring(report, path).exit_code == 0  # the same file again changes nothing
     assert state(report).last == last
@@ -145,8 +145,8 @@ def test_a_round_trip(report: Path, kind: str) -> None:
     again.undo("Ann")
     again.undo("Ann")
     store.close()
-    assert [one.label for one in again.cells.values() if one.label] == [
-        one.label for one in before.cells.values()
+    assert [cell.label for cell in again.cells.values() if cell.label] == [
+        cell.label for cell in before.cells.values()
     ]
 
 
@@ -193,8 +193,8 @@ def test_names_of_other_programs(report: Path) -> None:
     path.write_text(json.dumps(tasks))
     assert bring(report, path).exit_code == 0
     document = json.loads((report / "results.json").read_text())
-    for number, one in enumerate(document["fields"]):
-        one["file"] = f"{number}/same.png"
+    for number, field in enumerate(document["fields"]):
+        field["file"] = f"{number}/same.png"
     (report / "results.json").write_text(json.dumps(document))
     for task in tasks:
         task["data"]["image"] = "same.png"
@@ -258,22 +258,22 @@ def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
 def test_a_report_without_a_cell(report: Path) -> None:
     path = corrected("coco", export(report, "coco"))
     document = json.loads((report / "results.json").read_text())
-    for one in document["fields"]:
-        one["cells"] = []
+    for field in document["fields"]:
+        field["cells"] = []
     (report / "results.json").write_text(json.dumps(document))
     done = bring(report, path)
     assert done.exit_code == 0 and "0 renamed" in done.output
     after = state(report)
-    assert {one.label for one in after.cells.values()} >= {"blast", "plasma cell"}
-    assert all(one.reviewed for one in after.cells.values())
+    assert {cell.label for cell in after.cells.values()} >= {"blast", "plasma cell"}
+    assert all(cell.reviewed for cell in after.cells.values())
 
 
 def _labels(out: Path) -> list[str]:
     document: dict[str, Any] = json.loads(
         (out / "annotations" / "instances_default.json").read_text()
     )
-    names = {one["id"]: one["name"] for one in document["categories"]}
-    return [names[one["category_id"]] for one in document["annotations"]]
+    names = {category["id"]: category["name"] for category in document["categories"]}
+    return [names[annotation["category_id"]] for annotation in document["annotations"]]
 
 
 def test_exports_without(report: Path) -> None:
@@ -284,7 +284,7 @@ def test_exports_without(report: Path) -> None:
         cell |= {"label": "unclassified", "reason": reason}
     document["fields"][0]["cells"][2] |= {"label": "artefact", "reason": None}
     (report / "results.json").write_text(json.dumps(document))
-    cells = [cell for one in document["fields"] for cell in one["cells"]]
+    cells = [cell for field in document["fields"] for cell in field["cells"]]
     open_ = sum(cell["label"] == "unclassified" for cell in cells)
     artefacts = sum("artefact" in (cell["label"], cell["reason"]) for cell in cells)
     assert artefacts >= 2

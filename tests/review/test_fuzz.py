@@ -96,8 +96,8 @@ def folder(tmp_path: Path) -> Path:
 
 def small(document: dict[str, Any]) -> dict[str, Any]:
     """Return a results document with a few cells only, so that every part of it is reached."""
-    for one in document["fields"]:
-        del one["cells"][4:]
+    for field in document["fields"]:
+        del field["cells"][4:]
     return document
 
 

@@ -174,10 +174,10 @@ def test_kill_pictures_signature_and_exports(tmp_path: Path) -> None:
         assert done.exit_code == 0, done.output
         assert text in (out / file).read_text()
     boxes = [
-        one["bbox"]
-        for one in json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())[
-            "annotations"
-        ]
+        annotation["bbox"]
+        for annotation in json.loads(
+            (tmp_path / "coco/annotations/instances_default.json").read_text()
+        )["annotations"]
     ]
     assert [42, 42, 37, 37] in boxes
 

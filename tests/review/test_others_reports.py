@@ -63,7 +63,7 @@ def one_line(done: Result) -> str:
 
 
 def settle_all(session: Session) -> None:
-    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    open_ = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
     if open_:
         changes = [
             LabelChange(key, session.state.cells[key].last_decision, "monocyte") for key in open_
@@ -138,7 +138,7 @@ def test_a_link_deeper_down(count: Count, tmp_path: Path, secret: Path) -> None:
     (tmp_path / "out" / "annotated" / "anna").symlink_to(secret.parent)
     done = count("in", "--out", "out")
     assert done.exit_code == 2 and "is a link out of" in done.output
-    assert [one.name for one in secret.parent.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in secret.parent.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ def test_links_in_a_report_to_review(tmp_path: Path, secret: Path, name: str) ->
     for more in (("--check",), ("--no-browser",)):
         assert "is a link" in one_line(command("review", report, *more))
     assert secret.read_text() == "three years of work"
-    assert [one.name for one in secret.parent.iterdir()] == ["thesis.txt"]
+    assert [path.name for path in secret.parent.iterdir()] == ["thesis.txt"]
 
 
 @pytest.mark.skipif(not hasattr(os, "link"), reason="no hard links here")
@@ -395,7 +395,7 @@ def test_review_changes_no_journal(tmp_path: Path) -> None:
         assert pictures
     for more in ((), ("--restart",)):  # nor does a count drop what is no journal
         done = command("count", tmp_path / "fields", "--out", report, *more, "--quiet")
-        found = [one.read_bytes() for one in (report / JOURNAL).glob("fields.jsonl*")]
+        found = [path.read_bytes() for path in (report / JOURNAL).glob("fields.jsonl*")]
         assert b"three years of work, in one line" in found
         if not more:
             assert "no journal of wbcdet" in one_line(done)
@@ -506,7 +506,7 @@ def test_a_journal_without_checksums(count: Count, counted: Path, tmp_path: Path
     assert done.exit_code == 0 and count.analysed == []
     assert "without checksums" in done.stderr
     assert final_reports(tmp_path) == final_reports(counted)
-    line = next(one for one in lines if one.get("file") == "in/boris/3.png")
+    line = next(line for line in lines if line.get("file") == "in/boris/3.png")
     line["quality"] = {}
     path.write_text("".join(json.dumps(line) + "\n" for line in lines))
     done = count("in", "--out", "out")
@@ -537,10 +537,12 @@ def test_signing_is_all_or_nothing(tmp_path: Path) -> None:
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert len(found) > 15 and found[0]["of"] > 30
     signatures = 2
-    for one in found:
-        assert one["there"] and one["wrong"] == [] and not one["left"] and not one["finished"], one
-        assert one["signatures"] in (signatures, signatures + 1), one
-        signatures = one["signatures"]
+    for item in found:
+        assert (
+            item["there"] and item["wrong"] == [] and not item["left"] and not item["finished"]
+        ), item
+        assert item["signatures"] in (signatures, signatures + 1), item
+        signatures = item["signatures"]
     assert signatures > 2  # some were killed after they had signed
 
 

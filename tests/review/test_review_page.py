@@ -282,7 +282,9 @@ def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Ser
 def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> None:
     results = report / "results.json"
     document = json.loads(results.read_text())
-    (bare,) = (one for one in document["fields"] if one["file"].endswith("boris/field 003.png"))
+    (bare,) = (
+        field for field in document["fields"] if field["file"].endswith("boris/field 003.png")
+    )
     bare["cells"] = []
     document["fields"][5]["quality"] = {"problems": ["blurred"]}
     document["fields"][6] |= {"failure": "cut off", "cells": []}
@@ -379,11 +381,11 @@ def test_a_moved_box_is_signed(report: Path, browser: Any, serve: Serve) -> None
     assert moved["file"] == key
     box = [float(moved[side]) for side in ("x_min", "y_min", "x_max", "y_max")]
     document = json.loads((report / "reviewed" / "results.json").read_text())
-    (field,) = (one for one in document["fields"] if one["file"] == key)
-    (cell,) = (one for one in field["cells"] if str(one["id"]) == moved["id"])
+    (field,) = (field for field in document["fields"] if field["file"] == key)
+    (cell,) = (cell for cell in field["cells"] if str(cell["id"]) == moved["id"])
     machine = json.loads((report / "results.json").read_text())
-    (before,) = (one for one in machine["fields"] if one["file"] == key)
-    (was,) = (one for one in before["cells"] if str(one["id"]) == moved["id"])
+    (before,) = (field for field in machine["fields"] if field["file"] == key)
+    (was,) = (cell for cell in before["cells"] if str(cell["id"]) == moved["id"])
     assert cell["box"] == box and was["box"] != box and box[0] > was["box"][0]
     # The sheet of the slide that was signed says how its own cells were looked at, not others.
     sheet = (report / "reviewed" / "report.html").read_text()

@@ -106,7 +106,7 @@ def test_a_journal_that_is_not_of_the_report(report: Path) -> None:
     """A count that was started over and stopped leaves the old report beside a new journal."""
     lines = report / JOURNAL / "fields.jsonl"
     header, *fields = journal_lines(lines)
-    first = next(one for one in fields if one.get("file") == "fields/anna/field 000.png")
+    first = next(field for field in fields if field.get("file") == "fields/anna/field 000.png")
     cells = first["result"]["cells"]
     for number, cell in enumerate(reversed(cells)):
         cell["id"] = number
@@ -131,7 +131,7 @@ def test_thumbnails_that_a_power_cut_took(report: Path) -> None:
     (report / JOURNAL / "pictures.bin").write_bytes(b"\xff\xd8")
     session = Session(report)
     assert picture(session.pictures.thumbnail((3, 39))).shape == (96, 96, 3)
-    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    open_ = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
     session.state.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
     assert session.sign("Ann", "", session.state.last)["number"] == 1
     session.close()
@@ -222,7 +222,7 @@ def test_news_say_of_which_slide_they_are(server: Server) -> None:
 
 def test_a_signature_is_of_one_report(report: Path) -> None:
     session = Session(report)
-    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    open_ = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
     session.state.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
     session.sign("Ann", "", session.state.last)
     signed = session.signed()
@@ -265,7 +265,7 @@ def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command
         assert (report / name).read_bytes() == before, name
     info, results = load_document(report / "reviewed" / "results.json")
     assert info["review"]["name"] == "Dr. Ann"
-    assert sum(len(one.cells) for one in results) == len(start["cells"]) + 1
+    assert sum(len(result.cells) for result in results) == len(start["cells"]) + 1
     changes = rows(report / "reviewed" / "changes.csv")
     assert changes[-1]["machine"] == "" and changes[-1]["reviewed"] == "plasma cell"
     page = server.request("/reviewed/report.html")
@@ -286,8 +286,8 @@ def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command
         )
         assert exported.exit_code == 0, exported.output
     coco = json.loads((tmp_path / "coco/annotations/instances_default.json").read_text())
-    names = {one["id"]: one["name"] for one in coco["categories"]}
-    assert "plasma cell" in [names[one["category_id"]] for one in coco["annotations"]]
+    names = {category["id"]: category["name"] for category in coco["categories"]}
+    assert "plasma cell" in [names[annotation["category_id"]] for annotation in coco["annotations"]]
     (report / "reviewed" / "cells.csv").write_text("")
     tampered = CliRunner().invoke(app, ["review", str(report), "--check"])
     assert tampered.exit_code == 1 and "was changed since it was signed" in tampered.output
@@ -306,7 +306,7 @@ def test_a_review_that_changes_nothing_changes_no_figure(tmp_path: Path) -> None
     )
     report = make_report(tmp_path, 3, *options)
     session = Session(report, who="Ann")
-    open_ = [key for key, one in session.state.cells.items() if one.label == "unclassified"]
+    open_ = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
     session.state.change("Ann", [LabelChange(key, 0, "unclassified") for key in open_])
     session.sign("Ann", "", session.state.last)
     session.close()
@@ -365,9 +365,9 @@ def test_a_report_of_predict(report: Path, tmp_path: Path) -> None:
     bare.mkdir()
     document = json.loads((report / "results.json").read_text())
     del document["info"]["count"]
-    for one in document["fields"]:
+    for field in document["fields"]:
         for name in ("group", "sha256", "quality"):
-            del one[name]
+            del field[name]
     (bare / "results.json").write_text(json.dumps(document))
     server = Server(bare)
     try:

@@ -39,7 +39,7 @@ def call(state: ReviewState, label: str, *keys: Key, who: str = "Ann") -> None:
 
 
 def labels(state: ReviewState) -> dict[Key, tuple[str | None, bool]]:
-    return {key: (one.label, one.reviewed) for key, one in state.cells.items()}
+    return {key: (cell.label, cell.reviewed) for key, cell in state.cells.items()}
 
 
 def test_decisions_are_kept_and_undone(state: ReviewState, tmp_path: Path) -> None:
@@ -175,7 +175,7 @@ def test_the_differential_of_the_page(state: ReviewState, counted: Path) -> None
     (machine,) = differentials(results)
     assert counts.machine(state).counts == machine.counts
     assert counts.reviewed(state).counts == machine.counts
-    first = [key for key, one in state.cells.items() if one.label == "neutrophil"][:3]
+    first = [key for key, cell in state.cells.items() if cell.label == "neutrophil"][:3]
     call(state, "basophil", first[0])
     call(state, "artefact", first[1])
     call(state, DELETED, first[2])

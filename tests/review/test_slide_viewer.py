@@ -102,10 +102,10 @@ def test_what_is_not_there(path: str, server: Server) -> None:
 
 def test_what_the_page_knows(server: Server, drawn: Drawn) -> None:
     slides: Any = server.ask("/api/slides")
-    assert [one["name"].rsplit("/")[-1] for one in slides] == ["pyramid.tif", "tiles"]
-    for one in slides:
-        assert (one["width"], one["height"], one["um_per_px"]) == (WIDE, HIGH, UM)
-        assert one["problem"] is None and len(one["parts"]) > 4
+    assert [slide["name"].rsplit("/")[-1] for slide in slides] == ["pyramid.tif", "tiles"]
+    for slide in slides:
+        assert (slide["width"], slide["height"], slide["um_per_px"]) == (WIDE, HIGH, UM)
+        assert slide["problem"] is None and len(slide["parts"]) > 4
 
 
 def test_a_slide_that_has_gone_keeps_its_cells(report: Path, tmp_path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_slide_that_has_gone_keeps_its_cells(report: Path, tmp_path: Path) -> 
 def test_a_field_of_a_slide_without_scale_is_shown(server: Server, report: Path) -> None:
     """The scale that was said at the count is not asked for again."""
     fields = server.ask("/api/report")["fields"]
-    number = next(n for n, one in enumerate(fields) if one["file"].startswith("tiles#"))
+    number = next(n for n, field in enumerate(fields) if field["file"].startswith("tiles#"))
     assert server.request(f"/tile/{number}/0/0/0")[0] == 200
 
 

@@ -77,11 +77,11 @@ def test_kappa_cell_by_cell(readers: Readers) -> None:
     assert found.table == ((8, 2), (2, 8)) and found.only_second == 1
     assert found.kappa is not None and found.kappa.value == pytest.approx(0.6)
     assert found.kappa.low < 0.6 < found.kappa.high
-    assert [one.key for one in found.differing] == sorted(
-        (one.key for one in found.differing),
+    assert [cell.key for cell in found.differing] == sorted(
+        (cell.key for cell in found.differing),
         key=lambda key: (readers.boards[0].cells[key].box[1], readers.boards[0].cells[key].box[0]),
     )
-    assert {one.key[1] for one in found.differing} == {8, 9, 18, 19}
+    assert {cell.key[1] for cell in found.differing} == {8, 9, 18, 19}
 
 
 def test_deleted_and_drawn_cells(readers: Readers) -> None:
@@ -92,7 +92,7 @@ def test_deleted_and_drawn_cells(readers: Readers) -> None:
     readers.draw(1, (120, 50, 160, 90), "plasma cell")
     gone = readers.draw(0, (200, 100, 240, 140), "blast")
     readers.call(0, DELETED, gone)
-    pairs = {(one.first, one.second) for one in readers.found().cells}
+    pairs = {(cell.first, cell.second) for cell in readers.found().cells}
     assert pairs == {("no cell", "monocyte"), ("blast", "blast"), ("no cell", "plasma cell")}
 
 
@@ -106,7 +106,7 @@ def test_what_is_settled_later_does_not_raise_kappa(readers: Readers) -> None:
     readers.call(0, "monocyte", (0, 7))  # read after that, and not shown yet
     readers.call(1, "monocyte", (0, 7))
     after = readers.found()
-    assert len(after.cells) == 7 and [one.first for one in after.differing] == ["monocyte"] * 3
+    assert len(after.cells) == 7 and [cell.first for cell in after.differing] == ["monocyte"] * 3
     assert len(before.differing) == len(after.differing)
     # Without the note, as where nobody has looked, the last word counts.
     rows = [store.decisions() for store in readers.stores]

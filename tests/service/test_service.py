@@ -116,15 +116,15 @@ def test_a_tiff_of_several_pictures_gives_several_fields(service: Service, tmp_p
     pages = [Image.fromarray(grain(90, 120, seed)) for seed in range(3)]
     pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
     answer = service.post("/v1/analyze", content=(tmp_path / "x.tif").read_bytes(), headers=JPEG)
-    assert [one.file for one in fields(answer)] == ["picture#1", "picture#2", "picture#3"]
+    assert [field.file for field in fields(answer)] == ["picture#1", "picture#2", "picture#3"]
 
 
 def test_a_batch_keeps_its_order_and_names(service: Service, jpeg: bytes) -> None:
     names = ["b.jpg", "a.jpg", "bad.jpg", "b.jpg"]
     parts = [("pictures", (name, b"no picture" if name == "bad.jpg" else jpeg)) for name in names]
     found = fields(service.post("/v1/batch", files=parts))
-    assert [one.file for one in found] == ["b.jpg", "a.jpg", "bad.jpg", "b.jpg #2"]
-    assert [one.failure is None for one in found] == [True, True, False, True]
+    assert [item.file for item in found] == ["b.jpg", "a.jpg", "bad.jpg", "b.jpg #2"]
+    assert [item.failure is None for item in found] == [True, True, False, True]
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,7 @@ def test_paths_only_where_allowed(tmp_path: Path, jpeg: bytes) -> None:
             problem(service.post("/v1/analyze", json={"path": path}), 422, "unreadable-picture")
         pictures = {"pictures": [{"path": "none.jpg"}, {"path": "a.jpg"}]}
         found = fields(service.post("/v1/batch", json=pictures))
-        assert [one.failure is None for one in found] == [False, True]
+        assert [item.failure is None for item in found] == [False, True]
     plain = Service()
     with plain.client:
         problem(plain.post("/v1/analyze", json={"path": "a.jpg"}), 403, "path-not-allowed")

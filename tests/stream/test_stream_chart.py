@@ -26,11 +26,11 @@ def ground(
 
 
 def track(box: tuple[float, float, float, float], *, hits: int = 1, chances: int = 1) -> Track:
-    one = Track(1, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "v", 0.9, 0.55)
+    made = Track(1, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "v", 0.9, 0.55)
     for _ in range(hits):
-        one.add(one.cell, 0, 0.0)
-    one.chances = chances
-    return one
+        made.add(made.cell, 0, 0.0)
+    made.chances = chances
+    return made
 
 
 def test_places_stay_true_over_a_long_way() -> None:
@@ -88,7 +88,7 @@ def test_two_islands_become_one() -> None:
     joined = chart.join(chart.add(position, picture, seen, []), most=20)
     assert joined is not None
     move, moved = joined
-    assert [one.position.island for one in moved] == [1, 1]
+    assert [keyframe.position.island for keyframe in moved] == [1, 1]
     assert (move.island, move.onto) == (2, 1)
     assert abs(move.dx - 900) < 5
     assert chart.islands() == [1]
@@ -111,7 +111,7 @@ def test_the_search_for_islands_that_are_one_goes_on(monkeypatch: pytest.MonkeyP
     number = chart.add(Position(2, 0, -300), picture, seen, [])
     assert chart.smaller() == [5]
     moves = [chart.join(number, most=1) for _ in range(4)]
-    assert len([one for one in moves if one is not None]) == 1
+    assert len([move for move in moves if move is not None]) == 1
     assert chart.smaller() == []
 
 
@@ -139,21 +139,21 @@ def test_a_box_that_comes_and_goes_is_no_cell() -> None:
 
 
 def test_sharp_views_vote_by_their_score() -> None:
-    one = track((10, 20, 60, 80), hits=2)
-    one.add(make_cell(label=CellType.MONOCYTE), 3, 0.2)
-    cell = one.verdict(7)
+    known = track((10, 20, 60, 80), hits=2)
+    known.add(make_cell(label=CellType.MONOCYTE), 3, 0.2)
+    cell = known.verdict(7)
     assert (cell.id, cell.label) == (7, CellType.NEUTROPHIL)
-    assert one.views == {"neutrophil": 2, "monocyte": 1}
+    assert known.views == {"neutrophil": 2, "monocyte": 1}
     for _ in range(60):
-        one.add(make_cell(label=CellType.UNCLASSIFIED, reason="artefact"), 4, 0.3)
-    assert one.verdict(0).reason == "artefact"
+        known.add(make_cell(label=CellType.UNCLASSIFIED, reason="artefact"), 4, 0.3)
+    assert known.verdict(0).reason == "artefact"
 
 
 def test_a_view_unlike_the_training_is_a_vote_for_no_name() -> None:
-    one = track((10, 20, 60, 80), hits=1)
+    known = track((10, 20, 60, 80), hits=1)
     for frame in range(2, 5):
-        one.add(make_cell(label=CellType.UNCLASSIFIED, reason="unlike-trained"), frame, 0.2)
-    assert one.verdict(0).reason == "unlike-trained"
+        known.add(make_cell(label=CellType.UNCLASSIFIED, reason="unlike-trained"), frame, 0.2)
+    assert known.verdict(0).reason == "unlike-trained"
 
 
 def test_known_cells_are_recognised_where_a_border_cuts_them() -> None:
@@ -176,8 +176,8 @@ def test_neighbours_stay_apart() -> None:
 
 
 def test_a_track_survives_the_journal_and_a_move() -> None:
-    one = track((1.5, 2.5, 50.0, 60.0), hits=3, chances=4)
-    again = Track.from_record(one.to_record())
-    assert again.to_record() == one.to_record()
+    known = track((1.5, 2.5, 50.0, 60.0), hits=3, chances=4)
+    again = Track.from_record(known.to_record())
+    assert again.to_record() == known.to_record()
     again.moved(Move(1, 4, 10.0, -5.0))
     assert (again.island, again.box) == (4, (11.5, -2.5, 60.0, 55.0))

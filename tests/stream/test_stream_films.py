@@ -32,10 +32,10 @@ SCORES = {"eosinophil": 0.1, "lymphocyte": 0.4, "monocyte": 0.3, "neutrophil": 0
 
 def looked(text: str | Path, wait: float = 0.0) -> tuple[list[Frame], list[Notice]]:
     """Return the frames of a source, and what was said of it."""
-    items = [one for one in watch(open_source(str(text)), wait) if one is not None]
+    items = [item for item in watch(open_source(str(text)), wait) if item is not None]
     return (
-        [one for one in items if isinstance(one, Frame)],
-        [one for one in items if isinstance(one, Notice)],
+        [item for item in items if isinstance(item, Frame)],
+        [item for item in items if isinstance(item, Notice)],
     )
 
 
@@ -71,7 +71,7 @@ def test_interlaced_films_are_deinterlaced(tmp_path: Path, flagged: bool) -> Non
     frames, said = looked(path)
     assert [frame.index for frame in frames] == list(range(10))
     assert frames[5].seconds == pytest.approx(5 / 15, abs=0.01)
-    assert [one.kind for one in said] == ["note"] and "interlaced" in said[0].text
+    assert [notice.kind for notice in said] == ["note"] and "interlaced" in said[0].text
     assert is_combed(pictures[4]) and not any(is_combed(frame.pixels) for frame in frames)
     # What comes out is one of the two moments.
     for frame, x in zip(frames[1:-1], places[1:-1], strict=True):
@@ -106,7 +106,7 @@ def test_pixels_that_are_not_square(tmp_path: Path, ratio: Fraction) -> None:
             container.mux(stream.encode(av.VideoFrame.from_ndarray(squeezed, format="bgr24")))
         container.mux(stream.encode())
     frames, said = looked(path)
-    assert [one.kind for one in said] == ["note"] and "not square" in said[0].text
+    assert [notice.kind for notice in said] == ["note"] and "not square" in said[0].text
     assert frames[0].pixels.shape == (HEIGHT, WIDTH, 3)
     assert close_to(frames[0].pixels, whole[:, :, ::-1], 14)
 
@@ -202,9 +202,9 @@ def serve() -> Iterator[Callable[..., Served]]:
         return started[-1]
 
     yield start
-    for one in started:
-        one.server.shutdown()
-        one.server.server_close()
+    for server in started:
+        server.server.shutdown()
+        server.server.server_close()
 
 
 @pytest.mark.parametrize("name", ["a.mp4", "a.mkv", "a.ts", "list.m3u8"])
@@ -225,8 +225,8 @@ def test_films_of_a_web_server_are_read_whole(
     source = open_source(f"{url}/{name}")
     assert not source.live
     items = list(watch(source, 0))
-    assert [one.index for one in items if isinstance(one, Frame)] == list(range(COUNT))
-    assert not [one for one in items if isinstance(one, Notice)]
+    assert [item.index for item in items if isinstance(item, Frame)] == list(range(COUNT))
+    assert not [item for item in items if isinstance(item, Notice)]
 
 
 def test_a_film_of_unknown_length_is_read_whole_and_once(
@@ -240,7 +240,7 @@ def test_a_film_of_unknown_length_is_read_whole_and_once(
 
 def mjpeg(jpegs: Sequence[bytes]) -> tuple[bytes, ...]:
     head = "--b\r\nContent-Type: image/jpeg\r\nContent-Length: {}\r\n\r\n"
-    return tuple(head.format(len(one)).encode() + one + b"\r\n" for one in jpegs)
+    return tuple(head.format(len(jpeg)).encode() + jpeg + b"\r\n" for jpeg in jpegs)
 
 
 def live_mjpeg(jpegs: Sequence[bytes]) -> type[Bare]:
@@ -253,7 +253,7 @@ def jpegs(count: int) -> list[bytes]:
 
 
 def test_cut_pictures_of_a_camera_are_not_looked_at(serve: Callable[..., Served]) -> None:
-    pictures = [one if i % 3 == 0 else one[: len(one) // 3] for i, one in enumerate(jpegs(24))]
+    pictures = [jpeg if i % 3 == 0 else jpeg[: len(jpeg) // 3] for i, jpeg in enumerate(jpegs(24))]
     source = open_source(f"{serve(live_mjpeg(pictures)).url}/live.mjpg")
     assert source.live
     frames, damaged = [], 0
@@ -265,7 +265,7 @@ def test_cut_pictures_of_a_camera_are_not_looked_at(serve: Callable[..., Served]
     assert 14 <= damaged <= 16
     whole = [frame_at(20 * i, 0) for i in range(0, 24, 3)]
     for frame in frames:
-        assert min(np.abs(frame.pixels.astype(int) - one).mean() for one in whole) < 8
+        assert min(np.abs(frame.pixels.astype(int) - picture).mean() for picture in whole) < 8
 
 
 def test_only_damaged_pictures_are_a_failure(
@@ -273,7 +273,7 @@ def test_only_damaged_pictures_are_a_failure(
 ) -> None:
     monkeypatch.setattr(network, "_DAMAGED_S", 0.3)
     # The first is whole, so that the stream is known for what it is.
-    pictures = [jpegs(1)[0], *(one[: len(one) // 3] for one in jpegs(40))]
+    pictures = [jpegs(1)[0], *(jpeg[: len(jpeg) // 3] for jpeg in jpegs(40))]
     source = open_source(f"{serve(live_mjpeg(pictures)).url}/live.mjpg")
     with pytest.raises(SourceError, match="every picture came damaged"):
         list(source.frames())
@@ -286,7 +286,7 @@ def test_a_server_that_is_silent_is_said_in_plain_words(
     server = serve(type("Silent", (Bare,), {"parts": (b"",), "pause": 1.5}))
     frames, said = looked(f"{server.url}/x")
     assert not frames
-    assert [one.kind for one in said] == ["failed"]
+    assert [notice.kind for notice in said] == ["failed"]
     assert "no answer within 0.5 s" in said[0].text and "mmediate exit" not in said[0].text
 
 
@@ -313,7 +313,7 @@ def test_a_film_that_is_left_early_is_not_cut_short(tmp_path: Path) -> None:
     frames = source.frames()
     next(frames)
     source.close()
-    assert [one for one in frames if isinstance(one, str)] == []
+    assert [frame for frame in frames if isinstance(frame, str)] == []
 
 
 def test_a_cell_that_a_person_names() -> None:

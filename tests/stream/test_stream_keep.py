@@ -30,16 +30,16 @@ from wbcdet.stream.track import Track
 
 def _track(number: int) -> Track:
     box = (10.0, 20.0, 60.0, 80.0)
-    one = Track(number, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "", 0.9, 0.1)
-    one.add(one.cell, 0, 0.0)
-    one.chances = 1
-    return one
+    track = Track(number, 1, 1, box, 0, 0.0, 0, 0.0, make_cell(box=box), "", 0.9, 0.1)
+    track.add(track.cell, 0, 0.0)
+    track.chances = 1
+    return track
 
 
 def _written(journal: Journal) -> list[int]:
     """Numbers of the cells in the lines of all views."""
     records = [journal.read(name) for name in journal]
-    return sorted(track["number"] for one in records for track in one.get("tracks", ()))
+    return sorted(track["number"] for record in records for track in record.get("tracks", ()))
 
 
 @pytest.mark.parametrize("lines", range(4))
@@ -71,11 +71,11 @@ def test_a_cell_is_on_disk_whenever_it_ends(
         for _ in range(2 if lines < 3 else 0):  # and once more when the run ends
             with pytest.raises(OSError, match="disk full"):
                 store.flush(at_once=True)
-    numbers = [one.number for one in (*cells, _track(3))]
+    numbers = [track.number for track in (*cells, _track(3))]
     with closing(Journal(tmp_path / "journal")) as journal:
         assert set(_written(journal)) == set(numbers)
         store = StreamStore(tmp_path, journal)
-        assert sorted(one.number for one in store.tracks()) == numbers
+        assert sorted(track.number for track in store.tracks()) == numbers
         store.flush(at_once=True)
         assert _written(journal) == numbers
 
@@ -88,7 +88,9 @@ def test_what_more_is_known_of_a_cell_can_wait(
 
     def hits() -> dict[int, int]:
         records = [journal.read(name) for name in journal]
-        return {one["number"]: one["hits"] for line in records for one in line.get("tracks", ())}
+        return {
+            track["number"]: track["hits"] for line in records for track in line.get("tracks", ())
+        }
 
     with closing(Journal(tmp_path / "journal")) as journal:
         journal.start({})
@@ -120,12 +122,12 @@ def test_keyframes_without_pictures_are_left_out(tmp_path: Path) -> None:
         file.truncate(len(picture) + 10)
     with closing(Journal(tmp_path / "journal")) as journal:
         store = StreamStore(tmp_path, journal)
-        assert [one.number for one in store.keyframes()] == [1]
+        assert [keyframe.number for keyframe in store.keyframes()] == [1]
         # What is written next stands where the lost picture was.
         other = encode_registration_image(frame_at(400, 300), colour=True)
         store.keep_keyframes([chart.Keyframe(2, chart.Position(1, 5, 5), (640, 480), other)])
     with closing(Journal(tmp_path / "journal")) as journal:
-        assert [one.picture for one in StreamStore(tmp_path, journal).keyframes()] == [
+        assert [keyframe.picture for keyframe in StreamStore(tmp_path, journal).keyframes()] == [
             picture,
             other,
         ]
@@ -152,24 +154,24 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
     with closing(Journal(tmp_path / "journal")) as journal:
         begin(tmp_path, journal, analyzer.info(), restart=False)
         store = StreamStore(tmp_path, journal)
-        one = CellCounter(analyzer, store, live=True)
+        counter = CellCounter(analyzer, store, live=True)
         places = [(0, 0), (300, 0), (600, 0), (900, 0)]
         for number, (x, y) in enumerate(places):
-            one.step(Frame(frame_at(x, y), number, number / 15))
-        once = len(one.slide.tracks)
+            counter.step(Frame(frame_at(x, y), number, number / 15))
+        once = len(counter.slide.tracks)
         assert once
-        one.interrupted()
-        one.step(Frame(frame_at(600, 0), 4, 1.0))
-        assert one.slide.slide_map.islands() == [1, 2]
-        assert len(one.slide.tracks) > once
+        counter.interrupted()
+        counter.step(Frame(frame_at(600, 0), 4, 1.0))
+        assert counter.slide.slide_map.islands() == [1, 2]
+        assert len(counter.slide.tracks) > once
         if how == "still":
             monkeypatch.setattr(session, "_SEARCH_JOIN", 1)
-            looks = [one.step(Frame(frame_at(600, 0), 5 + i, 2.0)) for i in range(4)]
+            looks = [counter.step(Frame(frame_at(600, 0), 5 + i, 2.0)) for i in range(4)]
             assert {look.became for look in looks} == {STILL}
             assert looks[-1].position is not None
             assert looks[-1].position.island == 1
         elif how == "end":
-            assert list(one.settle()) == [(1, 1)]
+            assert list(counter.settle()) == [(1, 1)]
         else:  # killed, and the files written by another run
             store.flush(at_once=True)
     if how == "later":

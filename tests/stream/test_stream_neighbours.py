@@ -21,8 +21,8 @@ PICTURES = [frame_at(12 * i, 100) for i in range(4)]
 
 def looked(path: Path) -> tuple[list[Frame], str]:
     items = list(watch(open_source(str(path)), 0.0))
-    said = " ".join(one.text for one in items if isinstance(one, Notice))
-    return [one for one in items if isinstance(one, Frame)], said
+    said = " ".join(item.text for item in items if isinstance(item, Notice))
+    return [item for item in items if isinstance(item, Frame)], said
 
 
 def close(frame: Frame, picture: np.ndarray, within: float = 5.0) -> bool:

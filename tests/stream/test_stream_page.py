@@ -69,7 +69,7 @@ def test_reasons_and_unknown_ground_are_part_of_the_status() -> None:
         cells.append(make_cell(9, label=CellType.UNCLASSIFIED, reason=reason))
     status = Status(1, differential_of(cells), ground="unlike what the models were trained on: x")
     page = to_json(status)
-    assert [(one["label"], one["count"], one["flag"]) for one in page["reasons"]] == [
+    assert [(reason["label"], reason["count"], reason["flag"]) for reason in page["reasons"]] == [
         ("blast-like", 1, "present"),
         ("low-score", 1, ""),
         ("artefact", 1, ""),
@@ -81,9 +81,9 @@ def test_reasons_and_unknown_ground_are_part_of_the_status() -> None:
 
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
-    one = Live(tmp_path)
-    yield one
-    one.kill()
+    live_page = Live(tmp_path)
+    yield live_page
+    live_page.kill()
 
 
 def test_what_it_answers(live: Live) -> None:

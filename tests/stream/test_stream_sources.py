@@ -55,7 +55,7 @@ def test_variable_frame_rate_keeps_its_times(tmp_path: Path) -> None:
 
 def test_every_nth_frame(tmp_path: Path) -> None:
     path = write_video(tmp_path / "v.mp4", [frame_at(20 * i, 0) for i in range(10)])
-    taken = [one.index for one in watch(open_source(str(path)), 0, every=4)]  # type: ignore[union-attr]
+    taken = [item.index for item in watch(open_source(str(path)), 0, every=4)]  # type: ignore[union-attr]
     assert taken == [0, 4, 8]
 
 
@@ -111,9 +111,9 @@ def test_damage_inside_a_video_is_told_after_the_rest(tmp_path: Path) -> None:
     data[starts[5] : starts[6] - 200] = bytes(starts[6] - 200 - starts[5])
     path.write_bytes(data)
     items = list(watch(open_source(str(path)), 0))
-    assert len([one for one in items if isinstance(one, Frame)]) >= 15
-    said = [one for one in items if isinstance(one, Notice)]
-    assert [one.kind for one in said] == ["unreadable"] * 2
+    assert len([item for item in items if isinstance(item, Frame)]) >= 15
+    said = [item for item in items if isinstance(item, Notice)]
+    assert [notice.kind for notice in said] == ["unreadable"] * 2
     assert items.index(said[0]) < 10  # at once: the run may be stopped before its end
     assert "damaged pieces" in said[-1].text
 
@@ -133,12 +133,14 @@ def test_folder_gives_what_is_there_and_what_comes(
 
     adder = threading.Thread(target=add)
     adder.start()
-    items = [one for one in watch(open_source(str(tmp_path), idle_stop=2.0), 0) if one is not None]
+    items = [
+        item for item in watch(open_source(str(tmp_path), idle_stop=2.0), 0) if item is not None
+    ]
     adder.join()
-    frames = [one for one in items if isinstance(one, Frame)]
+    frames = [item for item in items if isinstance(item, Frame)]
     assert [frame.index for frame in frames] == [0, 1, 2]
     assert all(frame.pixels.shape == (HEIGHT, WIDTH, 3) for frame in frames)
-    (said,) = (one for one in items if isinstance(one, Notice))
+    (said,) = (item for item in items if isinstance(item, Notice))
     assert said.kind == "unreadable"
     assert "broken.jpg" in said.text
     assert items[-1] is frames[-1]  # said while it is watched, not at the end
@@ -154,9 +156,11 @@ def test_a_slow_writer_is_waited_for_longer_than_a_folder_may_be_idle(tmp_path: 
 
     writer = threading.Thread(target=rest)
     writer.start()
-    items = [one for one in watch(open_source(str(tmp_path), idle_stop=0.4), 0) if one is not None]
+    items = [
+        item for item in watch(open_source(str(tmp_path), idle_stop=0.4), 0) if item is not None
+    ]
     writer.join()
-    assert [type(one) for one in items] == [Frame]
+    assert [type(item) for item in items] == [Frame]
 
 
 def test_a_picture_too_large_for_one_view_is_not_analysed(
@@ -164,8 +168,10 @@ def test_a_picture_too_large_for_one_view_is_not_analysed(
 ) -> None:
     monkeypatch.setattr(Field, "reduction", 2)
     cv2.imwrite(str(tmp_path / "a.png"), frame_at(0, 0))
-    items = [one for one in watch(open_source(str(tmp_path), idle_stop=0.1), 0) if one is not None]
-    assert [type(one) for one in items] == [Notice]
+    items = [
+        item for item in watch(open_source(str(tmp_path), idle_stop=0.1), 0) if item is not None
+    ]
+    assert [type(item) for item in items] == [Notice]
     assert "wbcdet predict" in items[0].text  # type: ignore[union-attr]
 
 
@@ -180,8 +186,8 @@ def test_a_picture_too_large_for_one_view_is_not_analysed(
     ],
 )
 def test_a_camera_that_is_not_there_says_so(text: str) -> None:
-    items = [one for one in watch(open_source(text), 1.0) if one is not None]
-    assert [type(one) for one in items] == [Notice]
+    items = [item for item in watch(open_source(text), 1.0) if item is not None]
+    assert [type(item) for item in items] == [Notice]
     assert items[0].kind == "failed"  # type: ignore[union-attr]
 
 
@@ -278,11 +284,11 @@ def test_live_source_keeps_the_newest_frame_only(tmp_path: Path) -> None:
             pass
 
     taken, fast, before = [], Fast(), 0
-    for one in watch(fast, 0):
-        if isinstance(one, Frame):
-            taken.append(one.index)
+    for item in watch(fast, 0):
+        if isinstance(item, Frame):
+            taken.append(item.index)
             # None waits in a queue: it is the newest that had come when it was asked for.
-            assert one.index >= before - 1
+            assert item.index >= before - 1
             time.sleep(0.1)
             before = fast.given
     assert taken == sorted(set(taken))
@@ -324,7 +330,9 @@ def test_rtsp_over_one_transport_alone(tmp_path: Path, only: str, asked: str, co
     try:
         source = open_source(f"rtsp://127.0.0.1:{port}/live", transport=asked)
         if comes:
-            frames = list(islice((one for one in source.frames() if isinstance(one, Frame)), 5))
+            frames = list(
+                islice((frame for frame in source.frames() if isinstance(frame, Frame)), 5)
+            )
             assert len(frames) == 5
             assert frames[0].pixels.shape == (HEIGHT, WIDTH, 3)
         else:
@@ -382,7 +390,7 @@ def test_lost_for_too_long_is_given_up() -> None:
         def close(self) -> None:
             pass
 
-    kinds = [one.kind for one in watch(Dying(), 2.0) if isinstance(one, Notice)]
+    kinds = [item.kind for item in watch(Dying(), 2.0) if isinstance(item, Notice)]
     assert kinds == ["lost", "failed"]
 
 
@@ -397,11 +405,11 @@ def test_any_error_of_a_driver_is_a_lost_signal() -> None:
         def close(self) -> None:
             pass
 
-    said = [one for one in watch(Strange(), 0.1) if isinstance(one, Notice)]
-    assert [one.kind for one in said] == ["lost", "failed"]
+    said = [item for item in watch(Strange(), 0.1) if isinstance(item, Notice)]
+    assert [notice.kind for notice in said] == ["lost", "failed"]
     assert said[0].text == "signal lost: strange: two lines"
     Strange.live = False
-    assert [one.kind for one in watch(Strange(), 0) if isinstance(one, Notice)] == ["failed"]
+    assert [item.kind for item in watch(Strange(), 0) if isinstance(item, Notice)] == ["failed"]
 
 
 def test_an_unplugged_camera_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -436,13 +444,13 @@ def test_micromanager_demo_camera() -> None:
     pytest.importorskip("pymmcore_plus")
     source = open_source("mm:demo")
     try:
-        frames = [one for one in islice(source.frames(), 5) if isinstance(one, Frame)]
+        frames = [item for item in islice(source.frames(), 5) if isinstance(item, Frame)]
     except SourceError as error:
         if "device adapters" in str(error):
             pytest.skip(str(error))
         raise
     assert frames[0].pixels.shape == (512, 512, 3)
-    assert [one.index for one in frames] == sorted({one.index for one in frames})
+    assert [frame.index for frame in frames] == sorted({frame.index for frame in frames})
 
 
 def test_micromanager_configuration_with_twelve_bits(tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ needs_timm = pytest.mark.skipif(
     importlib.util.find_spec("timm") is None, reason="needs timm: pip install wbcdet[train]"
 )
 NAMES = [
-    pytest.param(name, marks=needs_timm if one.imagenet == "hub" else ())
-    for name, one in ARCHITECTURES.items()
+    pytest.param(name, marks=needs_timm if network.imagenet == "hub" else ())
+    for name, network in ARCHITECTURES.items()
 ]
 #: Parameters in millions with the dense layers of six classes; of the papers less their own.
 MILLIONS = {
@@ -141,5 +141,5 @@ def test_missing_timm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_networks_do_not_share_a_title() -> None:
-    titles = [one.title for one in ARCHITECTURES.values()]
+    titles = [network.title for network in ARCHITECTURES.values()]
     assert len(set(titles)) == len(titles) == len(architectures.ARCHITECTURES) == 8

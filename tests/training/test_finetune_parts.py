@@ -75,11 +75,11 @@ def test_the_detector_goes_on_where_it_was_stopped(
     assert len(done) == 4
     first = dict(tune_detector.load_detector(start).named_parameters())
     moved = 0
-    for (name, one), other in zip(whole.named_parameters(), again.parameters(), strict=True):
-        assert torch.allclose(one, other, atol=1e-6), name
-        moved += not torch.equal(one, first[name])
+    for (name, parameter), other in zip(whole.named_parameters(), again.parameters(), strict=True):
+        assert torch.allclose(parameter, other, atol=1e-6), name
+        moved += not torch.equal(parameter, first[name])
         if int(name.split(".")[1]) < tune_detector.FROZEN_LAYERS:
-            assert torch.equal(one, first[name]), name
+            assert torch.equal(parameter, first[name]), name
     assert moved > 50
     # In torch it finds what its graph finds.
     network = tune_detector.load_detector(start)

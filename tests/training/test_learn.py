@@ -64,7 +64,7 @@ def smears(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cv2.imwrite(str(folder / "fields" / f"{seed}.png"), field.pixels)
         cells = []
         for number, cell in enumerate(field.cells):
-            scores = {str(one): 0.9 if one == cell.label else 0.02 for one in LABELS}
+            scores = {str(label): 0.9 if label == cell.label else 0.02 for label in LABELS}
             cells.append(Cell(number, cell.box, 0.9, CellType(cell.label), 0.9, scores))
         results.append(FieldResult(f"{seed}.png", 640, 480, tuple(cells)))
     (folder / "results.json").write_text(dump(build_document(INFO, results)))
@@ -76,9 +76,9 @@ def review(folder: Path, names: dict[str, str], cells: int) -> None:
     session = Session(folder, folder / "fields")
     state = session.state
     changes = [
-        LabelChange(key, one.last_decision, names.get(str(one.cell.label), str(one.cell.label)))
-        for key, one in list(state.cells.items())[:cells]
-        if one.cell
+        LabelChange(key, cell.last_decision, names.get(str(cell.cell.label), str(cell.cell.label)))
+        for key, cell in list(state.cells.items())[:cells]
+        if cell.cell
     ]
     state.change("Ann", changes)
     session.close()
@@ -133,9 +133,9 @@ def decide(labels: str, before: str, after: str) -> tuple[bool, str]:
     number = {"e": 0, "l": 1, "m": 2, "n": 3}
     groups = [str(place) for place in range(len(labels))]
     found = judge(
-        np.array([one == "1" for one in before]),
-        np.array([one == "1" for one in after]),
-        np.array([number[one] for one in labels]),
+        np.array([digit == "1" for digit in before]),
+        np.array([digit == "1" for digit in after]),
+        np.array([number[label] for label in labels]),
         groups,
     )
     assert found.rows[-1].cells == len(labels)
@@ -193,7 +193,9 @@ def test_a_laboratory_is_learnt_and_taken_back(
     # What is installed names the cells as the table promises.
     classifier, right = Classifier("cpu"), 0
     field = render_field(77, 640, 480, cell_px=64, counts={"neutrophil": 6})
-    verdicts = classifier.classify([classifier.crop(field.pixels, one.box) for one in field.cells])
+    verdicts = classifier.classify(
+        [classifier.crop(field.pixels, cell.box) for cell in field.cells]
+    )
     right = sum(verdict.label == "eosinophil" for verdict in verdicts)
     assert right >= 4
     assert load_shipped("classifier").sha256 == shipped.sha256
@@ -222,7 +224,7 @@ def test_one_that_is_not_better_is_refused(smears: Path, tmp_path: Path) -> None
     report = copy_of(smears, tmp_path / "report")
     rng = np.random.default_rng(0)
     session = Session(report, report / "fields")
-    names = rng.permutation([str(one.label) for one in session.state.cells.values()])
+    names = rng.permutation([str(cell.label) for cell in session.state.cells.values()])
     changes = [
         LabelChange(key, 0, str(name)) for key, name in zip(session.state.cells, names, strict=True)
     ]
@@ -284,7 +286,7 @@ def test_types_of_ones_own_become_labels(smears: Path, tmp_path: Path) -> None:
     # Basophils were known, to be declined; bands were not known at all.
     assert found.own == ("band",) and found.own_labels == ("basophil", "band")
     assert found.by_class()["band"] == 40 and found.by_class()["basophil"] == 20
-    labels = np.array([found.classes.index(one) for one in ("band", "basophil", "neutrophil")])
+    labels = np.array([found.classes.index(name) for name in ("band", "basophil", "neutrophil")])
     logits = np.eye(len(found.classes))[labels] * 20
     names = (found.own, found.own_labels)
     assert is_right(logits, labels, 1.0, 0.5, *names).all()
@@ -302,7 +304,7 @@ def test_an_own_label_is_named_and_counted() -> None:
     odds[-1] = 0.9
     said = decide(odds, classes, 0.4, own=["band"])
     assert (said.label, said.reason, said.label_score) == ("band", None, 0.9)
-    assert set(said.scores) == {str(one) for one in LABELS}
+    assert set(said.scores) == {str(label) for label in LABELS}
     # A classifier that does not name it declines it.
     assert decide(odds, classes, 0.4).reason == "band-like"
     cells = [Cell(n, (0, 0, 9, 9), 0.9, said.label, 0.9, said.scores) for n in range(3)]
@@ -322,7 +324,7 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     session.close()
     assert len(found.fields) == 9 and found.unfinished == 1
     assert (found.drawn, found.taken) == (1, 18)
-    assert [len(one.cells) for one in found.fields] == [6] + [5] * 8
+    assert [len(field.cells) for field in found.fields] == [6] + [5] * 8
     why = check_fields(found)
     assert why is not None and "9 fields in which every cell is reviewed, at least 10" in why
     parts = detector_folds(found.fields)
@@ -363,7 +365,7 @@ def test_the_most_useful_cells_are_doubtful_and_unlike_each_other() -> None:
     features[20:40] = [5, 1]
     features += np.random.default_rng(0).normal(0, 0.01, features.shape)
     first = choose(odds, features, 2)
-    assert {one // 20 for one in first} == {0, 1}
+    assert {index // 20 for index in first} == {0, 1}
     assert len(set(choose(odds, features, 200))) == 100
     # What is reviewed already is not asked for again.
     assert choose(odds, features, 1, features[:20])[0] in range(20, 40)

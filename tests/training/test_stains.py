@@ -54,11 +54,11 @@ def test_form_stays_and_input_is_left_alone(
 @pytest.mark.parametrize("change", CHANGES)
 def test_chance_is_that_of_the_seed(change: Callable[..., np.ndarray]) -> None:
     image = grain()
-    one, again = (
+    first, again = (
         [change(image, np.random.default_rng(seed)) for seed in range(12)] for _ in range(2)
     )
-    assert all(np.array_equal(a, b) for a, b in zip(one, again, strict=True))
-    assert len({out.tobytes() for out in one}) > 6
+    assert all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
+    assert len({out.tobytes() for out in first}) > 6
 
 
 def test_a_stronger_change_goes_further() -> None:

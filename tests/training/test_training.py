@@ -100,8 +100,8 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert (resumed.epoch, resumed.step) == (whole.epoch, whole.step)
     assert resumed.loss == pytest.approx(whole.loss)
 
-    for one, other in ((whole.network, resumed.network), (whole.average, resumed.average)):
-        for name, value in tensors(one).items():
+    for kept, other in ((whole.network, resumed.network), (whole.average, resumed.average)):
+        for name, value in tensors(kept).items():
             assert torch.isfinite(value).all()
             assert torch.allclose(value, tensors(other)[name], atol=1e-6), name
     moved = [name for name, value in tensors(whole.network).items() if not value.equal(start[name])]
@@ -191,10 +191,10 @@ def test_temperature_undoes_overconfidence() -> None:
 def test_validation_leaves_the_left_out_laboratory_out(made_up: Path) -> None:
     network = LeucoCyteNet(len(CLASSES), STAGES, HEAD)
     _, both = validation_logits(network, made_up, ())
-    logits, one = validation_logits(network, made_up, ("b",))
-    assert 0 < len(one) < len(both) and len(logits) == len(one)
+    logits, labels_of_b = validation_logits(network, made_up, ("b",))
+    assert 0 < len(labels_of_b) < len(both) and len(logits) == len(labels_of_b)
     monocyte = CLASSES.index("monocyte")
-    assert (one == monocyte).sum() == 1 and (both == monocyte).sum() == 2
+    assert (labels_of_b == monocyte).sum() == 1 and (both == monocyte).sum() == 2
 
 
 def test_normalisation_spans_minus_one_to_one() -> None:

@@ -48,8 +48,8 @@ def test_many_that_send_nothing(server: Server) -> None:
     assert server.request("/api/report")[0] == 200
     assert time.monotonic() - start < 5
     assert is_closed(held[0]) and is_closed(held[connections.MAX_WAITING])
-    for one in held:
-        one.close()
+    for connection in held:
+        connection.close()
 
 
 def test_a_head_that_never_ends(server: Server) -> None:

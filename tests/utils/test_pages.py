@@ -198,8 +198,8 @@ def test_a_token_lets_in(kind: Kind, elsewhere: Served, tmp_path: Path) -> None:
 
     elsewhere.process.send_signal(signal.SIGINT)
     elsewhere.process.wait(timeout=60)  # what is written at the end is there too
-    files = [one for one in tmp_path.rglob("*") if one.is_file()]
-    assert files and not any(token.encode() in one.read_bytes() for one in files)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert files and not any(token.encode() in file.read_bytes() for file in files)
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium (Debian: chromium)")

@@ -73,7 +73,7 @@ def english(language: str, texts: list[str]) -> list[str]:
             if entry.msgstr != text:  # some words are the same
                 numbers = re.sub(r"\\{(n|total|target|cells|done)\\}", r"[\\d.]+", re.escape(text))
                 known.append(re.compile(re.sub(r"\\{\w+\\}", ".+", numbers)))
-    return [text for text in texts if any(one.fullmatch(text) for one in known)]
+    return [text for text in texts if any(pattern.fullmatch(text) for pattern in known)]
 
 
 def look(tab: Any, language: str, name: str) -> list[str]:

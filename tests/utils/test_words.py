@@ -69,7 +69,11 @@ def _of_python() -> Iterator[tuple[str, str | None]]:
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
                 count = names.get(node.func.id, 0)
-                given = [one.value for one in node.args[:count] if isinstance(one, ast.Constant)]
+                given = [
+                    argument.value
+                    for argument in node.args[:count]
+                    if isinstance(argument, ast.Constant)
+                ]
                 if count and given:
                     yield given[0], given[1] if count == 2 else None
 

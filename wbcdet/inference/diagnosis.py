@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from io import StringIO
+from pathlib import Path
 
 from wbcdet.inference.weights import ROLES, WeightsError, load_model
 from wbcdet.utils.errors import WbcdetError
@@ -23,15 +25,18 @@ BASE = {
     "av": "av",
     "cv2": "opencv-python-headless",
     "imagecodecs": "imagecodecs",
+    "lap": "lapx",
     "numpy": "numpy",
     "onnxruntime": "onnxruntime",
     "PIL": "pillow",
     "pi_heif": "pi-heif",
     "pillow_jxl": "pillow-jxl-plugin",
-    "scipy": "scipy",
     "simplejpeg": "simplejpeg",
     "tifffile": "tifffile",
 }
+
+#: The folders of a path on any system: of /home/ann/x, of C:\\Users\\ann\\x; not of an address.
+_FOLDERS = re.compile(r"(?<![\w.:/\\-])([A-Za-z]:)?([\\/][^\s\\/:'\",;]+)+(?=[\\/])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +74,7 @@ class Diagnosis:
             yield section
             for finding in findings:
                 mark = " " if finding.sound else "!"
-                yield f" {mark} {finding.what:<{width}}  {finding.state}"
+                yield f" {mark} {finding.what:<{width}}  {without_folders(finding.state)}"
         yield "sound" if self.sound else "not sound: see the lines with !"
 
 
@@ -89,6 +94,14 @@ def diagnose() -> Diagnosis:
             "optional parts": [_extra(name) for name in EXTRAS],
         }
     )
+
+
+def without_folders(text: str) -> str:
+    """Return a text with the names of files, without the folders that would tell whose they are."""
+    own = {os.environ.get("WBCDET_WEIGHTS", ""), sys.prefix, str(Path.cwd()), str(Path.home())}
+    for folder in sorted(own - {"", os.sep}, key=len, reverse=True):  # they may have spaces
+        text = re.sub(re.escape(folder) + r"(?=[\\/\s:'\",;]|$)", "...", text)
+    return _FOLDERS.sub("...", text)
 
 
 def _model(role: str) -> Finding:

@@ -4,6 +4,7 @@ them to those that the detector was trained on."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -13,10 +14,30 @@ from wbcdet.io.colour import Pixels
 
 #: Longest side of what is measured, px: the field is reduced by a whole number to at most that.
 _MAX_SIDE = 96
-#: Parts of the field that stand for its clear ground, and for the nuclei in it.
-_GROUND, _NUCLEI = 0.06, 0.02
-#: Density above the ground, of the three colours together, from which a pixel is stained.
-_STAINED = 0.15
+#: The ground is looked for in so many blocks along each side, as their lightest part.
+_BLOCKS, _LIGHTEST = 8, 0.1
+#: Of the blocks in order of their lightest part, those that show the ground where no surface fits:
+#: a flare of the lamp is in fewer, and so many have some ground.
+_GROUND_BLOCKS = (0.15, 0.35)
+#: Densities, of the three colours together, within which a block belongs to the ground: the fit
+#: begins with the first and ends with the last.
+_NEAR = (0.5, 0.25, 0.15, 0.1)
+#: What is darker than the ground is more often a cell than what is lighter is a flare.
+_DARKER = 0.5
+#: How strongly slope and curvature of the ground are held to zero.
+_RIDGE = np.diag([0.0, 0.1, 0.1, 0.2, 0.2, 0.2])
+#: The surface is believed if it is the ground of this part of the blocks, in so many of the nine
+#: ninths of the field.
+_LEAST_GROUND, _LEAST_NINTHS = 0.6, 7
+#: Least difference over the field, of the three colours together, that is levelled.
+_UNEVEN = 0.1
+#: The ground is even if the lightest seven tenths of the blocks differ by less.
+_EVEN = 0.05
+#: Part of the field that stands for the nuclei in it.
+_NUCLEI = 0.02
+#: Density above the ground, of the three colours together, from which a pixel is stained: as a
+#: part of that of the nuclei, so that a faint stain is measured as a strong one is; and at least.
+_STAINED, _LEAST_STAINED = 0.06, 0.05
 #: Least part of the field that must be stained: clear glass has no stain to compare.
 _MIN_STAINED = 0.02
 
@@ -28,6 +49,24 @@ STAIN_COLUMNS: tuple[str, ...] = tuple(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class _FieldStain:
+    """Optical densities of blue, green and red light.
+
+    Attributes:
+        ground: (3,) of the ground, in the middle of its range where it is uneven.
+        surface: (6, 3) coefficients of the ground over the field, see :func:`_terms`; None where
+            it is even or cannot be told.
+        stained: (3,) above the ground, median of what is stained.
+        nuclei: (3,) above the ground, mean of the densest part.
+    """
+
+    ground: np.ndarray
+    surface: np.ndarray | None
+    stained: np.ndarray
+    nuclei: np.ndarray
+
+
 def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
     """Return the optical density of the ground, and above it of what is stained and of the nuclei.
 
@@ -35,26 +74,13 @@ def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
         pixels: (height, width, 3) uint8 BGR.
 
     Returns:
-        numbers under ``STAIN_COLUMNS``: mean density of the lightest 6 % of the field; median of
-        what is denser than that ground (mostly red cells); mean of the densest 2 % (mostly
-        nuclei). None where nearly nothing is stained.
+        numbers under ``STAIN_COLUMNS``: density of the ground; median of what is denser (mostly
+        red cells); mean of the densest 2 % (mostly nuclei). None where nearly nothing is stained.
     """
-    by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
-    height, width = (max(1, side // by) for side in pixels.shape[:2])
-    # OpenCV averages blocks of whole pixels ten times faster than any others.
-    part = pixels[: height * by, : width * by]
-    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
-    density = cv2.LUT(small, DENSITY).reshape(-1, 3)
-    total = density[:, 0] + density[:, 1] + density[:, 2]
-    number = max(1, round(len(total) * _GROUND))
-    ground = density[np.argpartition(total, number - 1)[:number]].mean(0)
-    above, total = density - ground, total - ground.sum()
-    stained = total > _STAINED
-    if stained.mean() < _MIN_STAINED:
+    measured = _measure(pixels)
+    if measured is None:
         return None
-    number = max(1, round(len(total) * _NUCLEI))
-    nuclei = above[np.argpartition(-total, number - 1)[:number]].mean(0)
-    values = np.concatenate([ground, median_colour(above[stained]), nuclei])
+    values = np.concatenate([measured.ground, measured.stained, measured.nuclei])
     return tuple(round(float(value), 3) for value in values)
 
 
@@ -66,9 +92,9 @@ def match_field_stain(
 ) -> Pixels:
     """Bring a field's clear ground and its red cells to fixed colours.
 
-    In optical density, colour by colour, the ground is an offset (lamp, mountant, white balance)
-    and the amount of stain a factor (Beer-Lambert); both are taken out. A field in which nearly
-    nothing is stained stays as it is.
+    In optical density, colour by colour, the ground is an offset (lamp, mountant, white balance),
+    which may rise and fall over the field (vignette, tilted lamp), and the amount of stain a factor
+    (Beer-Lambert); both are taken out. A field in which nearly nothing is stained stays as it is.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.
@@ -79,11 +105,105 @@ def match_field_stain(
     Returns:
         (height, width, 3) uint8 BGR.
     """
-    measured = measure_stain(pixels)
+    measured = _measure(pixels)
     if measured is None:
         return pixels
-    clear, stained = np.array(measured[:3]), np.array(measured[3:6])
-    factor = np.clip(np.array(red_cell) / np.maximum(stained, 1e-3), limits[0], limits[1])
-    table = np.exp(-((DENSITY[:, None] - clear) * factor + np.array(ground))) * 256 - 1
+    if measured.surface is not None:
+        pixels = _level(pixels, measured.surface, measured.ground)
+    wanted = np.array(red_cell) / np.maximum(measured.stained, 1e-3)
+    factor = np.clip(wanted, limits[0], limits[1])
+    table = np.exp(-((DENSITY[:, None] - measured.ground) * factor + np.array(ground))) * 256 - 1
     matched: Pixels = cv2.LUT(pixels, np.clip(table, 0, 255).astype(np.uint8)[:, None])
     return matched
+
+
+def _measure(pixels: Pixels) -> _FieldStain | None:
+    """Return the colours of a field; None where nearly nothing is stained."""
+    by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
+    height, width = (max(1, side // by) for side in pixels.shape[:2])
+    # OpenCV averages blocks of whole pixels ten times faster than any others.
+    part = pixels[: height * by, : width * by]
+    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
+    density = cv2.LUT(small, DENSITY)
+    ground, surface = _ground(density)
+    if surface is None:
+        above = (density - ground).reshape(-1, 3)
+    else:
+        above = density.reshape(-1, 3) - _over(surface, height, width)
+    total = above[:, 0] + above[:, 1] + above[:, 2]
+    number = max(1, round(len(total) * _NUCLEI))
+    densest = np.argpartition(-total, number - 1)[:number]
+    stained = total > max(_LEAST_STAINED, _STAINED * float(total[densest].mean()))
+    if stained.mean() < _MIN_STAINED:
+        return None
+    return _FieldStain(ground, surface, median_colour(above[stained]), above[densest].mean(0))
+
+
+def _ground(density: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the density (3,) of the ground of a (H, W, 3) field, and its surface if uneven."""
+    places, lightest = _lightest_of_blocks(density)
+    total = lightest.sum(1)
+    order = np.argsort(total)
+    low, high = (int(part * len(total)) for part in _GROUND_BLOCKS)
+    even = lightest[order[low : max(high, low + 1)]].mean(0)
+    if np.ptp(total[order[: 1 + int(0.7 * len(total))]]) < _EVEN:
+        return even, None  # most often; the fit would take as long as all the rest
+    terms = _terms(*places.T)
+    weights = np.ones(len(total))
+    for near in _NEAR:
+        weighted = weights[:, None] * terms
+        normal = weighted.T @ terms + _RIDGE
+        away = total - terms @ np.linalg.solve(normal, weighted.T @ total)
+        weights = (1 + (away / np.where(away > 0, _DARKER * near, near)) ** 2) ** -2
+    weighted = weights[:, None] * terms
+    surface = np.linalg.solve(weighted.T @ terms + _RIDGE, weighted.T @ lightest)
+    fitted = terms @ surface
+    belongs = np.abs(total - fitted.sum(1)) < 1.2 * _NEAR[-1]
+    ninths = np.minimum((places + 1) * 1.5, 2).astype(int) @ (1, 3)
+    if belongs.mean() < _LEAST_GROUND or len(set(ninths[belongs])) < _LEAST_NINTHS:
+        return even, None
+    middle = median_colour(fitted)
+    return middle, surface if np.ptp(fitted, 0).sum() >= _UNEVEN else None
+
+
+def _lightest_of_blocks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where blocks of a field lie, (N, 2) from -1 to 1, and their lightest part (N, 3)."""
+    height, width = density.shape[:2]
+    rows, columns = min(_BLOCKS, height), min(_BLOCKS, width)
+    high, wide = height // rows, width // columns
+    top, left = (height - rows * high) // 2, (width - columns * wide) // 2
+    part = density[top : top + rows * high, left : left + columns * wide]
+    blocks = part.reshape(rows, high, columns, wide, 3).swapaxes(1, 2)
+    blocks = blocks.reshape(rows * columns, high * wide, 3)
+    number = max(1, round(_LIGHTEST * high * wide))
+    total = blocks[..., 0] + blocks[..., 1] + blocks[..., 2]
+    chosen = np.argpartition(total, number - 1, axis=1)[:, :number]
+    lightest = np.take_along_axis(blocks, chosen[..., None], 1).mean(1)
+    y = 2 * (top + high * (np.arange(rows) + 0.5)) / height - 1
+    x = 2 * (left + wide * (np.arange(columns) + 0.5)) / width - 1
+    places = np.stack([np.tile(x, rows), np.repeat(y, columns)], 1)
+    return places, lightest.astype(np.float64)
+
+
+def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the terms of a surface of second order, (N, 6)."""
+    return np.stack([np.ones_like(x), x, y, x * x, x * y, y * y], 1)
+
+
+def _over(surface: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a surface at every pixel, (height * width, 3) float32."""
+    x = (2 * np.arange(width) + 1) / width - 1
+    y = (2 * np.arange(height) + 1) / height - 1
+    terms = _terms(np.tile(x, height), np.repeat(y, width))
+    result: np.ndarray = (terms @ surface).astype(np.float32)
+    return result
+
+
+def _level(pixels: Pixels, surface: np.ndarray, ground: np.ndarray) -> Pixels:
+    """Return a field as if its ground were the same everywhere."""
+    height, width = pixels.shape[:2]
+    rows, columns = min(height, 32), min(width, 32)
+    gain = np.exp(_over(surface, rows, columns) - ground.astype(np.float32))
+    gain = cv2.resize(gain.reshape(rows, columns, 3), (width, height))
+    levelled: Pixels = cv2.multiply(pixels, gain, dtype=cv2.CV_8U)
+    return levelled

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
+from lap import lapjvx
 
 from wbcdet.records import Cell
 from wbcdet.stream.slide_map import Position
@@ -44,7 +44,7 @@ def match(
             visible = intersect(track.box, frame)
             whole = visible == track.box and not cell.touches_edge and not track.cell.touches_edge
             alike[row, column] = likeness(box, visible, whole=whole)
-    rows, columns = linear_sum_assignment(-alike)
+    _, rows, columns = lapjvx(-alike, extend_cost=True)
     partners: list[Track | None] = [None] * len(cells)
     for row, column in zip(rows, columns, strict=True):
         if alike[row, column] > 0:

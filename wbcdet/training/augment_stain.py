@@ -52,8 +52,14 @@ def change_stain(
     return from_density(stain + ground.astype(np.float32))
 
 
-def change_light(image: Image, rng: np.random.Generator) -> Image:
-    """Change light, exposure, contrast and saturation unevenly."""
+def change_light(image: Image, rng: np.random.Generator, *, wide: bool = False) -> Image:
+    """Change light, exposure, contrast and saturation unevenly.
+
+    Args:
+        image: (H, W, 3) uint8 BGR.
+        rng: source of chance.
+        wide: also a lamp whose colour changes over the field, and a stronger vignette.
+    """
     out = image.astype(np.float32)
     height, width = out.shape[:2]
     if rng.random() < 0.4:
@@ -62,7 +68,10 @@ def change_light(image: Image, rng: np.random.Generator) -> Image:
         angle = rng.uniform(0, 2 * np.pi)
         slope = rng.uniform(0, 0.3) * (np.cos(angle) * xs + np.sin(angle) * ys)
         bowl = rng.uniform(-0.25, 0.1) * (xs**2 + ys**2)
-        out *= (1 + slope + bowl)[..., None]
+        uneven = np.repeat((slope + bowl)[..., None], 3, 2)
+        if wide:
+            uneven *= rng.uniform(0.5, 1.6) * np.exp(rng.normal(0, 0.4, 3))
+        out *= np.maximum(1 + uneven, 0.1).astype(np.float32)
     if rng.random() < 0.5:
         out = out * rng.uniform(0.65, 1.25) + rng.uniform(-20, 20)
     if rng.random() < 0.3:

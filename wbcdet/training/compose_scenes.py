@@ -139,7 +139,7 @@ class SceneMaker:
         if rng.random() < 0.8:
             image = change_stain(image, rng, strength=rng.uniform(0.3, 1.3), wide=True)
         if rng.random() < 0.7:
-            image = change_light(image, rng)
+            image = change_light(image, rng, wide=True)
         smallest = min((max(b[2] - b[0], b[3] - b[1]) for b in boxes), default=40.0)
         if rng.random() < 0.7:
             image = change_optics(image, rng, largest_blur=float(np.clip(smallest / 25, 0.6, 3.0)))

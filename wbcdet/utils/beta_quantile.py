@@ -1,13 +1,13 @@
 """Quantiles of the beta distribution, which exact intervals of shares are made of.
 
-``scipy.special.betaincinv`` says the same (tests compare them); its import takes longer than all
-else that a run over one picture loads.
+``scipy.special.betaincinv`` says the same (tests compare them). SciPy would be a fifth of what an
+installation brings, and its import takes longer than all else that a run over one picture loads.
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
-from math import exp, lgamma, log, log1p
+from math import exp, lgamma, log, log1p, sqrt
 
 #: Relative change at which iterations end, and the most of them.
 _EXACT, _MOST_STEPS, _MOST_TERMS = 1e-15, 200, 10_000
@@ -34,6 +34,17 @@ def beta_quantile(a: float, b: float, probability: float) -> float:
             return following
         x = following
     return x
+
+
+def t_limit(freedom: int, confidence: float = 0.95) -> float:
+    """Return the t between whose two signs Student's distribution has this part.
+
+    Args:
+        freedom: degrees of freedom, at least 1.
+        confidence: between 0 and 1.
+    """
+    x = beta_quantile(freedom / 2, 0.5, 1 - confidence)
+    return sqrt(freedom * (1 - x) / x)
 
 
 def _below(a: float, b: float, x: float, scale: float) -> float:

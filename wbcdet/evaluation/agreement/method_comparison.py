@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from wbcdet.utils.beta_quantile import t_limit
 from wbcdet.utils.kappa import Z
 
 Floats = npt.NDArray[np.float64]
@@ -54,10 +55,8 @@ def bland_altman(manual: Floats, ours: Floats) -> Differences:
     count = len(difference)
     if count < 2:
         return Differences(bias, None, None, None, None)
-    from scipy.special import stdtrit
-
     spread = float(difference.std(ddof=1))
-    half = float(stdtrit(count - 1, 0.975)) * spread / math.sqrt(count)
+    half = t_limit(count - 1) * spread / math.sqrt(count)
     return Differences(bias, bias - half, bias + half, bias - Z * spread, bias + Z * spread)
 
 
