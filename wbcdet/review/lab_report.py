@@ -61,11 +61,12 @@ def _signed(session: Session) -> LabReport:
     for group in session.state.report.groups:
         said = session.signed(group)
         if said is not None and said["current"]:
+            log = session.log()
+            holds = [entry["number"] for entry in log].index(said["number"])
             signatures[group] = [
                 entry
-                for entry in session.log()
-                if entry["number"] <= said["number"]
-                and entry.get("slide") in (None, group)
+                for entry in log[: holds + 1]
+                if entry.get("slide") in (None, group)
                 and entry["results_sha256"] == last["results_sha256"]
             ]
     return _read(session.reviewed_folder, signatures, last)
