@@ -62,7 +62,7 @@ def _signed(session: Session) -> LabReport:
         said = session.signed(group)
         if said is not None and said["current"]:
             log = session.log()
-            holds = [entry["number"] for entry in log].index(said["number"])
+            holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
             signatures[group] = [
                 entry
                 for entry in log[: holds + 1]
