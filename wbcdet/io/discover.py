@@ -6,7 +6,7 @@ import glob
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +36,8 @@ from wbcdet.utils.files import PART_PREFIX
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
 _ZIPS = frozenset({".zip", ".cbz"})
+#: What systems and archives keep in a folder for themselves.
+_OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 #: Number of names given of each kind of file that was passed over.
 _MAX_NAMED = 3
 
@@ -123,7 +125,12 @@ def find_fields(
     return search(sources, exclude=exclude).fields
 
 
-def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> SearchResult:
+def search(
+    sources: Iterable[str | Path],
+    *,
+    exclude: Iterable[str | Path] = (),
+    is_slide_folder: Callable[[Path], bool] | None = None,
+) -> SearchResult:
     """Find all inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
     Folders are searched through all their subfolders; a loop of links is walked once. Every file
@@ -135,8 +142,9 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
     Args:
         sources: what the user named.
         exclude: folders that are never searched and not counted, such as that of the results.
+        is_slide_folder: says that a folder is a slide: it is one input, and not searched.
     """
-    searching = _Search({_real(Path(folder)) for folder in exclude})
+    searching = _Search({_real(Path(folder)) for folder in exclude}, is_slide_folder)
     for source in sources:
         searching.add(str(source))
     result = searching.found
@@ -148,9 +156,10 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
 class _Search:
     """A search: what it has found so far, and what it has passed over."""
 
-    def __init__(self, skip: set[str]) -> None:
+    def __init__(self, skip: set[str], is_slide_folder: Callable[[Path], bool] | None) -> None:
         self.found = SearchResult()
         self._skip = skip
+        self._is_slide_folder = is_slide_folder
         self._files: set[str] = set()
         self._folders: set[str] = set()
         self._owners: dict[str, tuple[Path, str] | None] = {}
@@ -258,6 +267,8 @@ class _Search:
             elif self._is_output(entry, old):
                 if _real(entry) not in self._skip:
                     passed.outputs.append(str(entry))
+            elif self._is_slide_folder is not None and self._is_slide_folder(entry):
+                self._take(Source(_joined(root.name, name), entry, None, None, name), root)
             else:
                 self._walk(entry, name, root)
 
@@ -277,7 +288,7 @@ class _Search:
         passed = self.found.passed
         suffix = path.suffix.lower()
         problem = None
-        if path.name == MARKER or path.name.casefold() in ("thumbs.db", "desktop.ini"):
+        if path.name == MARKER or path.name.casefold() in _OF_SYSTEMS:
             return
         if suffix not in SUFFIXES:
             kind = picture_kind(path)
