@@ -36,7 +36,7 @@ def test_as_they_are_handed_out(tmp_path: Path) -> None:
     assert field.names == ("anna/a.png",) and field.cells == (("Blast", (2, 3, 12, 14)),)
     (field,) = read_corrected(zipped(tmp_path / "no ending", {"result.json": COCO}))
     assert field.cells[0][1] == (2, 3, 12, 14)
-    # What macOS and editors leave in a ZIP file is none of it; folders of any depth are.
+    # What macOS and editors leave in a ZIP file is not one of it; folders of any depth are.
     several = {
         "a/annotations.xml": CVAT, "b/c/annotations/instances_default.json": COCO,
         "b/notes.txt": "x", "__MACOSX/a/._annotations.xml": b"\x00\x05", "a/.hidden.json": "{",

@@ -22,7 +22,7 @@ from typing import IO
 import numpy as np
 
 from wbcdet.io.codecs import check_size, kind_of, open_picture, reporting
-from wbcdet.io.codecs.picture import Decoded
+from wbcdet.io.codecs.picture import Decoded, Picture
 from wbcdet.io.errors import FieldError
 from wbcdet.utils.schemas import JsonObject
 
@@ -207,6 +207,7 @@ def _serve() -> None:
         stdout.write(json.dumps(message).encode() + b"\n")
         stdout.flush()
 
+    picture: Picture | None = None
     while line := stdin.readline():
         asked = json.loads(line)
         data = stdin.read(asked["size"])
@@ -229,7 +230,7 @@ def _serve() -> None:
             answer({"problem": str(error)})
             continue
         finally:
-            picture = None  # type: ignore[assignment]  # frees its memory
+            picture = None  # frees its memory
         answer({"shape": decoded.pixels.shape, "remarks": decoded.remarks})
         for top in range(0, len(decoded.pixels), rows := max(1, _PART // decoded.pixels[0].nbytes)):
             stdout.write(decoded.pixels[top : top + rows].data)

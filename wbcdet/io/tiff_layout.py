@@ -14,7 +14,7 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, SupportsInt, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -343,7 +343,7 @@ def _whole(value: object) -> int:
     if isinstance(value, tuple) and len(value) == 2 and value[1]:  # a ratio
         value = value[0] / value[1]
     try:
-        return int(value)  # type: ignore[call-overload, no-any-return]
+        return int(cast("SupportsInt", value))
     except (TypeError, ValueError):
         return 1
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import urllib.request
 from collections.abc import Callable
-from email.message import Message
-from http.client import HTTPResponse
+from http.client import HTTPMessage, HTTPResponse
 from typing import IO
 from urllib.error import URLError
 from urllib.parse import urlsplit
@@ -48,7 +47,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         fp: IO[bytes],
         code: int,
         msg: str,
-        headers: Message,
+        headers: HTTPMessage,
         newurl: str,
     ) -> urllib.request.Request | None:
         before, after = (urlsplit(url).scheme.lower() for url in (req.full_url, newurl))
@@ -56,4 +55,4 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
             raise URLError(f"the server redirects from {before} to {after or 'nothing'}")
         if self._allowed is not None and not self._allowed(newurl):
             raise URLError("the server redirects to an address that is not allowed")
-        return super().redirect_request(req, fp, code, msg, headers, newurl)  # type: ignore[arg-type]
+        return super().redirect_request(req, fp, code, msg, headers, newurl)

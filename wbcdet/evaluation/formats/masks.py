@@ -57,7 +57,7 @@ def _unpacked(text: str) -> list[int]:
     for sign in text.encode("ascii"):
         bits = sign - 48
         if not 0 <= bits < 64:
-            raise ValueError("a mask in signs that are none of run lengths")
+            raise ValueError("a mask in signs that are not among run lengths")
         value |= (bits & 31) << shift
         shift += 5
         if bits & 32:

@@ -22,6 +22,7 @@ class PatientConnection(H11Protocol):
     #: All that are waited for, the oldest first.
     _waiting: ClassVar[dict[PatientConnection, asyncio.TimerHandle]] = {}
 
+    # uvicorn's own takes this kind alone, where asyncio's protocols take any.
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait."""
         super().connection_made(transport)

@@ -36,7 +36,7 @@ def choose(language: str | None) -> None:
         language: one of ``LANGUAGES``; None writes English, and pages follow the browser.
 
     Raises:
-        LanguageError: it is none of them.
+        LanguageError: it is not one of them.
     """
     global _chosen
     if language not in (None, *LANGUAGES):
