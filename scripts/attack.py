@@ -1,36 +1,30 @@
 """Attack a report as docs/security.md says, and print what withstood.
 
 Works on copies of the report of a `wbcdet count`, with the command itself: its review server is
-killed at random moments while it signs, or may write no file to its end; bits of the journal are
-flipped; files of the report are replaced by links and hard links; and requests come without a
-token, too large, with too much in them, or never whole.
+killed at random moments while decisions are made and while it signs, or may write no file to its
+end; a count is killed and goes on; bits of the journal are flipped; files of the report are
+replaced by links and hard links; values of its documents, decisions and cards by odd ones; and
+requests come without a token, too large, with too much in them, or never whole.
 """
 
 from __future__ import annotations
 
-import json
 import random
-import re
 import resource
 import shutil
-import signal
 import socket
-import subprocess
-import sys
 import tempfile
-import threading
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
+from attack_documents import foreign_reports, odd_cards
+from attack_kills import decisions_kept, fields_kept, full_disk, kills_while_signing
+from attacked_page import Page, run, served
 from PIL import Image
 
-COMMAND = [sys.executable, "-m", "wbcdet"]
 #: Everything in a report that a run opens or writes below.
 ENTRIES = ("annotated", "cells", "journal", "journal/fields.jsonl", "journal/pictures.bin")
 ENTRIES += (".wbcdet.lock", "results.json", "review.sqlite", "review-log.jsonl", "reviewed")
@@ -42,123 +36,6 @@ ADDED_TO = ("journal/fields.jsonl", "journal/pictures.bin", ".wbcdet.lock", "rev
 ADDED_TO += ("review-log.jsonl", "review-second.sqlite")
 #: Connections that are begun and send no request.
 HELD = 600
-
-
-class Page:
-    """The review server of a report, and requests to it; ``largest`` is the size of a file from
-    which on nothing is written to it, as on a full disk."""
-
-    def __init__(self, report: Path, *options: str, largest: int | None = None) -> None:
-        def limit() -> None:
-            if largest is not None:
-                resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
-
-        self.process = subprocess.Popen(
-            [*COMMAND, "review", str(report), *options, "--no-browser", "--port", "0"],
-            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, preexec_fn=limit,
-        )  # fmt: skip
-        assert self.process.stdout is not None
-        found = None
-        for line in self.process.stdout:
-            if found := re.search(r"http://127.0.0.1:(\d+)/\?token=(\S+)", line):
-                break
-        assert found is not None, "the server did not start"
-        self.port = int(found[1])
-        self.base = f"http://127.0.0.1:{found[1]}"
-        self.cookie = f"wbcdet-review-{found[1]}={found[2]}"
-
-    def ask(self, path: str, body: bytes | None = None, cookie: str | None = None) -> Any:
-        """Return status and text of an answer."""
-        headers = {"Cookie": self.cookie if cookie is None else cookie}
-        if body is not None:
-            headers |= {"Content-Type": "application/json", "Origin": self.base}
-        try:
-            request = urllib.request.Request(self.base + path, body, headers)
-            with urllib.request.urlopen(request, timeout=120) as answer:
-                return answer.status, answer.read()
-        except urllib.error.HTTPError as error:
-            return error.code, error.read()
-
-    def write(self, path: str, **body: Any) -> Any:
-        """Return the answer to a write of the page."""
-        now = json.loads(self.ask("/api/changes?since=0")[1])
-        body = {"mark": now["mark"], "who": "Ann", "since": now["last"], **body}
-        return self.ask(path, json.dumps(body).encode())
-
-    def peak_mb(self) -> float:
-        """Return the most memory that the server has taken."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        return int(re.findall(r"VmHWM:\s+(\d+)", status)[0]) / 1000
-
-    def kill(self) -> None:
-        """Kill the process, as a power cut would."""
-        self.process.send_signal(signal.SIGKILL)
-        self.process.communicate()
-
-
-@contextmanager
-def served(report: Path, *options: str) -> Iterator[Page]:
-    page = Page(report, *options)
-    try:
-        yield page
-    finally:
-        page.kill()
-
-
-def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-    """Return the command."""
-    return subprocess.run([*COMMAND, *map(str, arguments)], capture_output=True, text=True)
-
-
-def name_all(page: Page) -> None:
-    """Give every unclassified cell a name, as signing asks for it."""
-    cells = json.loads(page.ask("/api/report")[1])["cells"]
-    open_ = [
-        {"field": row[0], "cell": row[1], "seen": row[4], "label": "monocyte"}
-        for row in cells
-        if row[2] == "unclassified"
-    ]
-    if open_:
-        assert page.write("/api/change", cells=open_)[0] == 200
-
-
-def kills_while_signing(report: Path, kills: int) -> tuple[int, int, int]:
-    """Return how often it was killed, had signed by then, and was found whole by `--check`."""
-    with served(report) as page:
-        name_all(page)
-        begun = time.monotonic()
-        assert page.write("/api/sign")[0] == 200
-        takes = time.monotonic() - begun
-    signed = whole = 0
-    before = 1
-    for _ in range(kills):
-        page = Page(report)
-        with suppress(OSError):
-            threading.Timer(random.uniform(0.0, 1.3 * takes), page.kill).start()
-            page.write("/api/sign")
-        page.process.wait()
-        there = (report / "reviewed" / "report.html").is_file()
-        whole += there and run("review", report, "--check").returncode == 0
-        now = len((report / "review-log.jsonl").read_bytes().splitlines())
-        signed += now > before
-        before = now
-    return kills, signed, whole
-
-
-def full_disk(report: Path, tries: int) -> tuple[int, int, int]:
-    """Return how often signing found no more room, was refused then, and left the report whole."""
-    sizes = [path.stat().st_size for path in (report / "reviewed").rglob("*") if path.is_file()]
-    refused = whole = 0
-    for _ in range(tries):
-        try:
-            page = Page(report, largest=random.randrange(max(sizes)))
-        except AssertionError:  # there is no room for anything
-            refused += 1
-        else:
-            refused += page.write("/api/sign")[0] != 200
-            page.kill()
-        whole += run("review", report, "--check").returncode == 0
-    return tries, refused, whole
 
 
 def hard_links(report: Path, work: Path) -> tuple[int, int]:
@@ -255,34 +132,40 @@ def damage(report: Path, work: Path, lines: int) -> tuple[int, int]:
 
 def main(
     report: Annotated[Path, typer.Argument(help="Of wbcdet count; it is only read.")],
-    kills: Annotated[int, typer.Option(help="Kills while signing.")] = 20,
-    bits: Annotated[int, typer.Option(help="Bits of the journal that are flipped.")] = 500,
+    pictures: Annotated[Path, typer.Argument(help="A few fields, to be counted and killed.")],
+    kills: Annotated[int, typer.Option(help="Kills of each kind.")] = 20,
+    odd: Annotated[int, typer.Option(help="Bits that are flipped, and odd documents.")] = 500,
 ) -> None:
     """Attack copies of a report."""
     with tempfile.TemporaryDirectory() as name:
         work = Path(name)
         copy = work / "report"
         shutil.copytree(report, copy)
-        print("killed while signing {}, had signed {}, whole {}".format(
-            *kills_while_signing(copy, kills)))  # fmt: skip
-        print("no room left while signing {}, refused {}, whole {}".format(*full_disk(copy, kills)))
-        print("entries replaced by links {}, let through {}".format(*links(report, work)))
-        print(
-            "files that are hard links {}, changed elsewhere {}".format(*hard_links(report, work))
-        )
-        print("bits of the journal flipped {}, unnoticed {}".format(*damage(report, work, bits)))
+
+        def say(text: str, *values: object) -> None:
+            print(text.format(*values), flush=True)
+
+        say("killed while deciding {}, acknowledged {}, kept {}", *decisions_kept(copy, kills))
+        say("killed while signing {}, had signed {}, whole {}", *kills_while_signing(copy, kills))
+        say("no room left while signing {}, refused {}, whole {}", *full_disk(copy, kills))
+        say("killed while counting {}, files {}, differ {}", *fields_kept(pictures, work, kills))
+        say("foreign reports {}, refused {}, wrong {}", *foreign_reports(report, work, odd))
+        say("odd cards {}, taken {}", *odd_cards(work))
+        say("bits of the journal flipped {}, unnoticed {}", *damage(report, work, odd))
+        say("entries replaced by links {}, let through {}", *links(report, work))
+        say("files that are hard links {}, changed elsewhere {}", *hard_links(report, work))
         with served(copy) as page:
             statuses = [page.ask(path, cookie="")[0] for path in ("/", "/api/report", "/thumb/0/0")]
-            print(f"without a token: {statuses}")
-            print("{} connections that send nothing: the page answers {} in {:.1f} s".format(
-                HELD, *held_connections(page)))  # fmt: skip
+            say("without a token: {}", statuses)
+            say("{} connections that send nothing: the page answers {} in {:.1f} s",
+                HELD, *held_connections(page))  # fmt: skip
             before = page.peak_mb()
             status = page.ask("/api/change", b" " * 200_000_000)[0]
-            print(f"a body of 200 MB: {status}, {page.peak_mb() - before:.0f} MB more memory")
+            say("a body of 200 MB: {}, {:.0f} MB more memory", status, page.peak_mb() - before)
             cell = {"field": 0, "cell": 0, "seen": 0, "label": "basophil"}
             begun = time.monotonic()
             status = page.write("/api/change", cells=[cell] * 20_001)[0]
-            print(f"20,001 cells in a change: {status} in {time.monotonic() - begun:.1f} s")
+            say("20,001 cells in a change: {} in {:.1f} s", status, time.monotonic() - begun)
 
 
 if __name__ == "__main__":

@@ -89,12 +89,25 @@ def _figures(out: Path) -> list[str]:
         both = labelled.get("outcome") or labelled.get("both") or labelled.get("naming") or {}
         keys = ("cells", "found", "missed", "named", "declined")
         return [", ".join(f"{key} {both[key]}" for key in keys if key in both)]
+    if (out / "agreement.csv").is_file():
+        with (out / "agreement.csv").open(encoding="utf-8", newline="") as file:
+            manual = [f"{row['label']} {row['manual_mean']}" for row in csv.DictReader(file)]
+        return ["by hand: " + ", ".join(manual)]
     return []
 
 
 def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
     words = (
-        *("interlaced", "square", "read", "damaged", "beside", "id in the", "differently"),
+        *(
+            "interlaced",
+            "square",
+            "read",
+            "damaged",
+            "beside",
+            "neither",
+            "id in the",
+            "differently",
+        ),
         *("no labels", "signal", "answer", "exit requested", "lie on no cell", "ended", "number"),
         *("videos", "no film"),
     )

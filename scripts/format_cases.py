@@ -6,7 +6,8 @@
     python scripts/format_cases.py --all --against OLD   # with folders, films and labels: one table
 
 A case makes files from a synthetic field; its outcome is what ``wbcdet predict --json`` says of
-them: which cells, with which remarks, or why not. The cases are in ``picture_cases.py``.
+them: which cells, with which remarks, or why not. The cases are in ``picture_cases.py``
+and ``rare_picture_cases.py``.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ import cv2
 import format_cases_films
 import numpy as np
 import output_cases
+import rare_picture_cases  # noqa: F401 - adds its cases
 from case_table import REPOSITORY, Row, is_chosen, print_table
 from picture_cases import CASES, Case, Stage
 from PIL import Image

@@ -10,6 +10,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import tifffile
 from command_cases import case
 
 from wbcdet.datasets.synthetic import render_field
@@ -110,6 +111,55 @@ for _title, _change, *_expected in (
         return coco(folder, change)
 
 
+def _shifted(document: dict[str, Any]) -> None:
+    for one in document["annotations"]:
+        one["image_id"] += 1
+
+
+def _crowds(document: dict[str, Any]) -> None:
+    for one in document["annotations"]:
+        one["iscrowd"] = 1
+
+
+@case("10", "COCO, annotations counted from 1 and pictures from 0", "exit 2", "nothing to evaluate")
+def _(folder: Path) -> Sequence[str]:
+    return coco(folder, _shifted)
+
+
+@case("10", "COCO, every cell called a crowd", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    return coco(folder, _crowds)
+
+
+@case("10", "COCO, two versions of the file in one folder", "exit 0", "cells 9", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    coco(folder, _boxes(lambda x, y, w, h: (x + 2, y, w, h)))
+    (folder / "labels.json").rename(folder / "labels-2.json")
+    return coco(folder)
+
+
+@case("10", "COCO in UTF-16 without a mark", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    arguments = coco(folder)
+    text = (folder / "labels.json").read_text(encoding="utf-8")
+    (folder / "labels.json").write_bytes(text.encode("utf-16-le"))
+    return arguments
+
+
+@case("10", "YOLO of TIFFs with a thumbnail before the picture", "exit 0", "found 9")
+def _(folder: Path) -> Sequence[str]:
+    for name, pixels, boxes in pictures(folder):
+        path = folder / name
+        path.unlink()
+        with tifffile.TiffWriter(path.with_suffix(".tif")) as file:
+            rgb = np.ascontiguousarray(pixels[:, :, ::-1])
+            file.write(np.ascontiguousarray(rgb[::6, ::6]), photometric="rgb", subfiletype=1)
+            file.write(rgb, photometric="rgb")
+        path.with_suffix(".txt").write_text(yolo_lines(pixels, boxes))
+    (folder / "classes.txt").write_text("WBC")
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
 def yolo_lines(pixels: np.ndarray, boxes: Iterable[Sequence[float]]) -> str:
     """Return the labels of a picture whose cells are all of the first class."""
     h, w = pixels.shape[:2]
@@ -184,14 +234,25 @@ for _names in (("eosi", "NEU", "BNE"), ("Eosinófilos", "Linfocitos", "segmentad
         return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
 
 
-for _title, _text in (
-    ("sep=; and 1.200", "sep=;\nslide;neut;lymph;mono;eos;n\ns1;1.200;600;160;40;2.000\n"),
-    ("decimal commas", "slide;neut %;lymph %;mono %;eos %;n\ns1;60,0;30,0;8,0;2,0;2.000\n"),
-):
+_SHARES = "slide,neut,lymph,mono,eos,n\ns1,0.60,0.30,0.08,0.02,2000\n"
+for _title, _data, *_expected in (
+    ("sep=; and 1.200",
+     b"sep=;\nslide;neut;lymph;mono;eos;n\ns1;1.200;600;160;40;2.000\n", "exit 0",
+     "neutrophil 60.0"),
+    ("decimal commas",
+     b"slide;neut %;lymph %;mono %;eos %;n\ns1;60,0;30,0;8,0;2,0;2.000\n", "exit 0",
+     "neutrophil 60.0"),
+    ("shares of 1", _SHARES.encode(), "exit 0", "neutrophil 60.0"),
+    ("shares of 1, in UTF-16 without a mark", _SHARES.encode("utf-16-le"), "exit 0",
+     "neutrophil 60.0"),
+    ("cells in a volume", b"slide,neut,lymph,mono,eos\ns1,3.6,1.8,0.48,0.12\n", "exit 2",
+     "neither cells nor percentages"),
+):  # fmt: skip
 
-    @case("10", f"CSV of a manual count with {_title}", "exit 0")
-    def _(folder: Path, text: str = _text) -> Sequence[str]:
-        (folder / "manual.csv").write_text(text, encoding="utf-8-sig")
+    @case("10", f"CSV of a manual count with {_title}", *_expected)
+    def _(folder: Path, data: bytes = _data) -> Sequence[str]:
+        (folder / "manual.csv").write_bytes(data)
         rows = "s1,neutrophil,60\ns1,lymphocyte,30\ns1,monocyte,8\ns1,eosinophil,2\n"
         (folder / "differential.csv").write_text("group,label,count\n" + rows)
-        return ["agree", str(folder / "differential.csv"), str(folder / "manual.csv")]
+        left, right = str(folder / "differential.csv"), str(folder / "manual.csv")
+        return ["agree", left, right, "--out", "out"]

@@ -36,7 +36,9 @@ NAMES = {
     "cellavision": "",
 }
 #: Laboratories whose detector was trained without them, a run each.
-FINDING = ("bccd", "chula-ee", "txl-raabin")
+FINDING = ("bccd", "bcisc", "chula-ee", "pbc", "tecom", "txl-raabin")
+#: Input size, px, and threshold that the shipped detector has.
+SIZE, THRESHOLD = 320, 0.25
 EVERY = ("train", "val", "test", "heldout", "crosslab")
 PARTS = ("names", "finding", "useful", "own", "adapt")
 #: Variations of a cell, fields that are reviewed and most that are judged, replayed cells of a
@@ -113,7 +115,7 @@ class Work:
         """Return the figures of the row; None where the laboratory is too small for it."""
         head = {"part": self.part, "laboratory": self.laboratory, "size": self.size}
         if self.part == "finding":
-            figures = find_after(self.laboratory, self.draw, detectors, prepared)
+            figures = find_after(self.laboratory, self.draw, detectors, prepared, kept)
             return {**head, **figures}
         lab = Laboratory(self.laboratory, classifiers, prepared, kept)
         figures_or_none = {
@@ -183,8 +185,9 @@ class Laboratory:
         path = classifiers / run / "classifier.safetensors" if run else shipped.training_path
         self.network = load_network(path)
         card = json.loads((classifiers / run / "card.json").read_text()) if run else shipped.card
-        self.temperature = float(card["temperature"])
-        self.least = float(shipped.card["min_score"])  # type: ignore[typeddict-item]
+        self.card = {"temperature": card["temperature"], "min_score": shipped.card["min_score"]}  # type: ignore[typeddict-item]
+        self.temperature = float(self.card["temperature"])
+        self.least = float(self.card["min_score"])
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         kept.mkdir(parents=True, exist_ok=True)
         out = (*run.split("+"), "cellavision", "pbc-second") if run else ()
@@ -193,6 +196,8 @@ class Laboratory:
         self.others = self._maps(kept / f"{digest}-others.pt", prepared, out=out, split="test")
         self.labels = self.own["labels"].numpy()
         self.groups: list[str] = self.own["groups"]
+        #: Of what was learnt last, as much as costs known cells little.
+        self.share = 1.0
         torch.manual_seed(0)
 
     def _maps(
@@ -240,14 +245,18 @@ class Laboratory:
         return np.flatnonzero(learnt), np.flatnonzero(~learnt & (self.labels < 4))
 
     def tune(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> Any:
-        """Return the network, tuned on the chosen cells (indices)."""
+        """Return the network, tuned on the chosen cells (indices), as `learn` would do it."""
         from wbcdet.training.finetune.replay import Replay
-        from wbcdet.training.finetune.tune import tune
+        from wbcdet.training.finetune.run import REPLAY_PART, kept_share
+        from wbcdet.training.finetune.tune import averaged, tune
 
-        replay = Replay(
-            self.replay["maps"][:, 0], self.replay["labels"], tuple(self.replay["labs"])
-        )
-        return tune(self.network, self.feature_maps(labels), chosen, replay)  # type: ignore[arg-type]
+        maps = self.replay["maps"][:, 0]
+        every = Replay(maps, self.replay["labels"], tuple(self.replay["labs"]))
+        replay, held = every.split(REPLAY_PART)
+        tuned = tune(self.network, self.feature_maps(labels), chosen, replay)  # type: ignore[arg-type]
+        own = ("own",) * (labels is not None)
+        self.share = kept_share(self.network, tuned, held, self.card, own, own)  # type: ignore[arg-type]
+        return averaged(self.network, tuned, self.share)  # type: ignore[arg-type]
 
     def right(self, network: Any, which: np.ndarray) -> np.ndarray:
         """Tell whether own cells (indices) are named right; unclassified is wrong for the four."""
@@ -282,6 +291,7 @@ def name_after(lab: Laboratory, size: int, draw: int) -> dict[str, Any] | None:
     return {
         "reviewed": len(chosen),
         "judged": len(rest),
+        "share": lab.share,
         "before": float(before.mean()),
         "after": float(after.mean()),
         "ci": list(of.share(after, np.ones(len(rest), bool))),
@@ -383,10 +393,10 @@ def adapt(lab: Laboratory, size: int, draw: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> dict[str, Any]:
+def find_after(
+    laboratory: str, draw: int, detectors: Path, prepared: Path, kept: Path
+) -> dict[str, Any]:
     """Judge finding before and after some fields of a laboratory were reviewed."""
-    import tempfile
-
     from wbcdet.evaluation.benchmarks import prepared_fields
     from wbcdet.evaluation.infer import FINDING as FIND
     from wbcdet.evaluation.infer import observe
@@ -394,12 +404,15 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
     from wbcdet.training.finetune import tune_detector as tuning
     from wbcdet.training.finetune.reviewed_fields import ReviewedField
 
-    models = detectors / laboratory / "models-416"
+    models = detectors / laboratory / f"models-{SIZE}"
     start = models / "detector.safetensors"
     detect = ("train", "val", "test", "heldout")
     fields = prepared_fields(
         prepared,
-        lambda row: row["laboratory"] == laboratory and row["detect"] in detect,
+        lambda row: (
+            row["laboratory"] == laboratory
+            and (row["detect"] in detect or (laboratory == "tecom" and row["classify"] in detect))
+        ),
         completed=True,
     )
     taken = draw_groups([field.group for field in fields], FIELDS, draw)
@@ -415,9 +428,10 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
         completed=True,
     )
     rest, others = rest[:: -(-len(rest) // JUDGED)], others[:: -(-len(others) // (JUDGED // 2))]
-    with tempfile.TemporaryDirectory() as folder:
-        stain = json.loads((models / "detector.json").read_text()).get("stain")
-        tuned = tuning.tune_detector(start, reviewed, Path(folder) / "state.pt", stain=stain)
+    stain = json.loads((models / "detector.json").read_text()).get("stain")
+    state = kept / f"finding-{laboratory}-{draw}.pt"
+    state.parent.mkdir(parents=True, exist_ok=True)
+    tuned = tuning.tune_detector(start, reviewed, state, stain=stain)
     figures: dict[str, Any] = {"reviewed": len(reviewed), "judged": len(rest)}
     seen = {}
     for when, network in (("before", tuning.load_detector(start)), ("after", tuned)):

@@ -118,6 +118,43 @@ def classifier(
     _write(out, {**figures, "mean": mean})
 
 
+@app.command()
+def models(
+    laboratory: Annotated[str, typer.Argument(help="Laboratory that both models never saw.")],
+    out: Annotated[Path, typer.Option(help="Folder for both models.")],
+    detectors: Annotated[Path, typer.Option(help="Runs of `left_out.py detector`.")] = Path(
+        "runs/left-out-detector"
+    ),
+    classifiers: Annotated[Path, typer.Option(help="Runs of `left_out.py classifier`.")] = Path(
+        "runs/left-out-classifier"
+    ),
+    thresholds: Annotated[Path, typer.Option(help="Of scripts/thresholds.py.")] = Path(
+        "runs/thresholds.json"
+    ),
+    prepared: Prepared = Path("prepared"),
+) -> None:
+    """Put the two models that never saw a laboratory into one folder, thresholds as they ship."""
+    from wbcdet.datasets.laboratories import with_other_names
+    from wbcdet.training.classifier_training import load_network
+    from wbcdet.training.distance import training_distance
+    from wbcdet.training.export import export_classifier, export_detector
+
+    run = next(run for run in classifiers.iterdir() if laboratory in run.name.split("+"))
+    left_out = with_other_names(tuple(run.name.split("+")))
+    weights = run / "classifier.safetensors"
+    chosen = json.loads(thresholds.read_text(encoding="utf-8"))
+    out.mkdir(parents=True, exist_ok=True)
+    export_detector(
+        detectors / laboratory / "weights" / "last.pt", out, 320, 0.25, f"without {laboratory}"
+    )
+    export_classifier(
+        weights, out, chosen["temperature"], chosen["min_score"], f"without {run.name}",
+        distance=training_distance(load_network(weights), prepared, left_out),
+        extra={"unlike_trained": {"output": "distance", "threshold": chosen["distance"]}},
+        offsets=chosen["offsets"],
+    )  # fmt: skip
+
+
 def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
     """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
     0."""

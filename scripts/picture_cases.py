@@ -130,12 +130,12 @@ def _deep(stage: Stage, bits: int) -> np.ndarray:
     return np.rint(stage.rgb / 255 * ((1 << bits) - 1)).astype(np.uint16)
 
 
-def _chunk(name: bytes, body: bytes) -> bytes:
+def chunk(name: bytes, body: bytes) -> bytes:
     return struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
 
 
 def _with_chunk(png: bytes, name: bytes, body: bytes) -> bytes:
-    return png[:33] + _chunk(name, body) + png[33:]
+    return png[:33] + chunk(name, body) + png[33:]
 
 
 def _turned(orientation: int) -> bytes:
@@ -569,8 +569,8 @@ def bombs(stage: Stage) -> dict[str, bytes]:
     scan = progressive.rfind(b"\xff\xda")
     last = progressive[scan:-2]
     header = struct.pack(">IIBBBBB", 14000, 14000, 8, 2, 0, 0, 0)
-    png = b"\x89PNG\r\n\x1a\n" + _chunk(b"IHDR", header)
-    white = _chunk(b"IDAT", zlib.compress(bytes(14000 * 42001), 9))
+    png = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header)
+    white = chunk(b"IDAT", zlib.compress(bytes(14000 * 42001), 9))
     page = struct.pack(
         "<HHHIIHHIIHHIIHHII", 4, 256, 3, 1, 8, 257, 3, 1, 8, 258, 3, 1, 8, 273, 4, 1, 8
     )
@@ -584,9 +584,9 @@ def bombs(stage: Stage) -> dict[str, bytes]:
         "scans.jpg": progressive[:-2] + last * 300 + b"\xff\xd9",
         "restarts.jpg": jpeg[:2] + b"\xff\xd0" * 15_000_000 + jpeg[2:],
         "restarts-in-scan.jpg": jpeg[:5000] + b"\xff\xd0" * 15_000_000 + jpeg[5000:],
-        "white.png": png + white + _chunk(b"IEND", b""),
-        "empty.png": png + _chunk(b"IDAT", b"") + _chunk(b"IEND", b""),
-        "chunks.png": png[:33] + _chunk(b"tEXt", b"a\0b") * 1_000_000,
+        "white.png": png + white + chunk(b"IEND", b""),
+        "empty.png": png + chunk(b"IDAT", b"") + chunk(b"IEND", b""),
+        "chunks.png": png[:33] + chunk(b"tEXt", b"a\0b") * 1_000_000,
         "pages.tif": b"II*\0" + struct.pack("<I", 8) + pages,
         "comments.gif": gif[:13] + b"!\xfe" + b"\x01x" * 5_000_000 + b"\0" + gif[13:],
         "white.webp": webp,

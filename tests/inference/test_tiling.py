@@ -135,7 +135,7 @@ def test_no_cells_and_no_tiles() -> None:
 
 @pytest.fixture(scope="module")
 def smear() -> SmearField:
-    return render_smear(5, 2700, 1400, cell_px=60, cells_per_mm2=200)
+    return render_smear(6, 2700, 1400, cell_px=60, cells_per_mm2=200)
 
 
 def truth(field: SmearField) -> np.ndarray:

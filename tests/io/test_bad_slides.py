@@ -124,3 +124,46 @@ def test_mrxs_without_its_folder(tmp_path: Path) -> None:
 def test_the_scale_of_whole_slides_is_read(tmp_path: Path, drawn: Drawn) -> None:
     write_zarr(drawn, tmp_path / "slide.zarr")
     assert Slide(tmp_path / "slide.zarr").um_per_px == UM
+
+
+@pytest.mark.parametrize("dtype", ["uint16", "float32"])
+def test_samples_that_are_no_photograph(dtype: str, tmp_path: Path) -> None:
+    import tifffile
+
+    path = tmp_path / "deep.tif"
+    with tifffile.TiffWriter(path) as file:
+        for by in (1, 2):
+            file.write(
+                np.zeros((512 // by, 512 // by, 3), dtype), tile=(256, 256), photometric="rgb",
+                subfiletype=int(by > 1),
+            )  # fmt: skip
+    assert "8-bit" in problem(path)
+
+
+def test_grey_levels_and_a_broken_profile(tmp_path: Path) -> None:
+    import tifffile
+
+    path = tmp_path / "grey.tif"
+    with tifffile.TiffWriter(path) as file:
+        for by in (1, 2):
+            file.write(
+                np.full((512 // by, 512 // by), 90, np.uint8), tile=(256, 256),
+                photometric="minisblack", subfiletype=int(by > 1), iccprofile=b"none",
+            )  # fmt: skip
+    slide = Slide(path)
+    assert any("profile" in remark for remark in slide.remarks)
+    assert (slide.read(0, 10, 20, 30, 40) == np.full((40, 30, 3), 90)).all()
+
+
+def test_the_slide_of_a_conversion_that_keeps_label_and_overview(
+    tmp_path: Path, drawn: Drawn
+) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    folder = tmp_path / "slide.zarr"
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    write_zarr(drawn, folder / "0")
+    write_zarr(Drawn(5, 400, 300), folder / "1")
+    assert is_slide(folder)
+    slide = Slide(folder)
+    assert (slide.width, slide.height, slide.um_per_px) == (drawn.width, drawn.height, UM)

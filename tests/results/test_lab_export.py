@@ -17,6 +17,7 @@ from typer.testing import CliRunner
 from wbcdet.cli.app import app
 from wbcdet.records import NOTICE, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
+from wbcdet.results.export import lab_report
 from wbcdet.review.cell_state import LabelChange
 from wbcdet.review.session import Session
 
@@ -186,6 +187,30 @@ def test_only_a_signed_slide_is_final(report: Path) -> None:
     [first, second] = messages(export(report, "hl7")[0]).values()
     assert (first[1][25], first[1][32]) == ("F", r"&Ann \T\ Bo\F\b")
     assert (second[1][25], len(second[1])) == ("P", 26)
+
+
+def test_a_second_signature_replaces_the_first(report: Path) -> None:
+    def sent() -> tuple[str, str, str, str]:
+        whole = bundles(export(report, "fhir")[0])["anna"]["DiagnosticReport"][0]
+        order = messages(export(report, "hl7")[0])["anna"][1]
+        return whole["status"], whole["identifier"][0]["value"], order[25], order[3]
+
+    before = sent()
+    sign(report, "boris")  # is of another slide
+    sign(report, "anna")
+    first = sent()
+    sign(report, None)
+    second = sent()
+    assert [one[0] for one in (before, first, second)] == ["preliminary", "final", "amended"]
+    assert [one[2] for one in (before, first, second)] == ["P", "F", "C"]
+    assert before[1::2] == first[1::2] == second[1::2]  # the same report for the receiver
+
+
+def test_codes_have_the_check_digit_of_loinc() -> None:
+    for code, _ in [*lab_report.SHARES.values(), lab_report.REPORT]:
+        body, digit = code.split("-")
+        doubled = str(2 * int(body[::-1][0::2])) + body[::-1][1::2]
+        assert (10 - sum(map(int, doubled)) % 10) % 10 == int(digit)
 
 
 def test_what_was_signed_is_what_is_sent(report: Path) -> None:

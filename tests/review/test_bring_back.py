@@ -126,7 +126,7 @@ def test_a_round_trip(report: Path, kind: str) -> None:
     done = bring(report, path)
     assert done.exit_code == 0, done.output
     assert "cells 1 renamed, 1 with another box, 1 added, 0 deleted" in done.output
-    assert "1 cells of these fields are not in the file and stay" in done.output
+    assert "left as it is: 1 cell of these fields" in done.output
     after = state(report)
     assert after.cells[0, 0].label == "blast" and after.cells[0, 0].who == "Ann"
     was, now = before.cells[0, 1].box, after.cells[0, 1].box

@@ -144,7 +144,7 @@ def test_a_click_on_a_cell_opens_it(server: Server, drawn: Drawn) -> None:
         tab.goto(server.url)
         tab.wait_for_selector(".tile.focus")
         tab.locator("#map-link").click()
-        sync_api.expect(tab.locator("#counted")).to_contain_text("12 cells in")
+        sync_api.expect(tab.locator("#counted")).to_contain_text("12 cells, parts of the slide:")
         tab.wait_for_url(re.compile("/map#cell="))
         tab.wait_for_selector("#scale-bar[style]")
         tab.locator("#zoom-fit").click()

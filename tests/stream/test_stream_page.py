@@ -137,8 +137,21 @@ def test_a_count_steered_from_two_tabs(live: Live, tmp_path: Path) -> None:
         tab.screenshot(path=str(tmp_path / "page.png"))
         tab.get_by_role("button", name="End").click()
         api.expect(tab.locator("#state")).to_have_text("ended", timeout=15_000)
-        tab.wait_for_timeout(1500)  # the server is gone; the last picture stays
-        assert tab.evaluate(wide) >= 640
+        link = tab.locator("#message a")
+        api.expect(link).to_have_text(str(live.out / "report.html"), timeout=30_000)
+        assert tab.evaluate(wide) >= 640  # the last picture stays
+        with context.expect_page() as opened:
+            link.click()
+        report = opened.value
+        api.expect(report.locator("h1").first).to_have_text("Leukocyte differentials")
+        assert report.locator("figure.cell img").count() == len(counted(live.out))
+        with context.expect_page() as opened:
+            report.locator("figure.cell a").first.evaluate("link => link.target = '_blank'")
+            report.locator("figure.cell a").first.click()
+        assert opened.value.evaluate("document.images[0].naturalWidth") >= 640
+        assert live.request("/report/results.json")[0] == 404
+        assert live.request("/report/..%2f..%2fcamera%2f0000.png")[0] == 404
+        assert live.process.poll() is None
         assert errors == []
         browser.close()
     assert live.process.wait(timeout=60) == 0

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -11,12 +13,16 @@ import torch
 
 from wbcdet.datasets.cells import CLASSES
 from wbcdet.datasets.synthetic import render_field
+from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.weights import load_shipped, weights_folder
+from wbcdet.training.classifier_training import load_network
 from wbcdet.training.config import TrainingError
-from wbcdet.training.finetune import tune_detector
+from wbcdet.training.finetune import tune, tune_detector
 from wbcdet.training.finetune.replay import FILE, Replay, load_replay, save_replay
 from wbcdet.training.finetune.reviewed_fields import ReviewedField
+from wbcdet.training.finetune.run import kept_share
+from wbcdet.training.leucocytenet import LeucoCyteNet
 
 
 def test_replay_is_kept_in_256_levels(tmp_path: Path) -> None:
@@ -45,6 +51,36 @@ def test_the_shipped_replay_fits_the_shipped_classifier() -> None:
     assert set(replay.labels.tolist()) == set(range(len(CLASSES)))
     assert len(set(replay.laboratories)) >= 8
     assert path.with_name(FILE).stat().st_size < 15_000_000
+
+
+def test_weights_between_before_and_after() -> None:
+    torch.manual_seed(0)
+    before = LeucoCyteNet(len(CLASSES))
+    after = tune.widened(before, len(CLASSES) + 1)
+    with torch.no_grad():
+        for value in after.parameters():
+            value += torch.randn_like(value)
+    first, last = dict(before.named_parameters()), dict(after.named_parameters())
+    for share in (0.0, 0.5, 1.0):
+        for name, value in tune.averaged(before, after, share).named_parameters():
+            rows = len(first[name])
+            between = first[name] + share * (last[name][:rows] - first[name])
+            assert torch.allclose(value[:rows], between, atol=1e-6), name
+            assert torch.equal(value[rows:], last[name][rows:]), name  # a class of one's own
+
+
+def test_what_known_cells_lose_is_taken_back() -> None:
+    model = load_shipped("classifier")
+    network = load_network(model.training_path)
+    assert isinstance(network, LeucoCyteNet)
+    card, path = cast("ClassifierCard", model.card), model.training_path
+    held = load_replay(path.with_name(FILE), hashlib.sha256(path.read_bytes()).hexdigest())
+    held = held.split(12)[1]
+    assert kept_share(network, network, held, card) == tune.SHARES[0]
+    spoilt = copy.deepcopy(network)
+    with torch.no_grad():
+        spoilt.classify.bias[1] += 1000  # all cells are lymphocytes
+    assert kept_share(network, spoilt, held, card) == tune.SHARES[-1]
 
 
 def test_the_detector_goes_on_where_it_was_stopped(

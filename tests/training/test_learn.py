@@ -355,7 +355,7 @@ def test_the_detector_is_judged() -> None:
     assert not worse.better and "synthetic" in worse.why
 
 
-def test_the_most_useful_cells_are_doubtful_and_unlike_each_other() -> None:
+def test_the_most_useful_cells_are_of_all_types_and_unlike_each_other() -> None:
     from wbcdet.training.finetune.most_useful import choose
 
     odds = np.tile([0.98, 0.01, 0.01], (100, 1))
@@ -370,6 +370,11 @@ def test_the_most_useful_cells_are_doubtful_and_unlike_each_other() -> None:
     # What is reviewed already is not asked for again.
     assert choose(odds, features, 1, features[:20])[0] in range(20, 40)
     assert choose(odds[:0], features[:0], 5) == []
+    # Of three types, one of which is rare and sure, each has its turn until it has no cell left.
+    odds[97:] = [0.0, 0.0, 1.0]
+    odds[60:90] = [0.3, 0.7, 0.0]
+    said = odds[choose(odds, features, 12)].argmax(1)
+    assert np.bincount(said).tolist() == [5, 4, 3]
 
 
 def test_models_as_one_file(tmp_path: Path) -> None:

@@ -61,3 +61,22 @@ def test_columns_are_honoured_in_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None
     for odd in ("", "x", "-3"):
         monkeypatch.setenv("COLUMNS", odd)
         assert terminal().width == 200
+
+
+def test_a_row_stands_only_where_it_says_something() -> None:
+    rows = [Row((name, "1", "2.0", "", "flagged" if name == "b" else "")) for name in "abc"]
+    lines = printed(34, rows)
+    assert lines[2].split() == ["a", "1", "2.0"]
+    assert [line.split() for line in lines[lines.index("") + 1 :]] == [
+        ["slide", "reference", "flag"], ["b", "flagged"]
+    ]  # fmt: skip
+
+
+def test_texts_are_folded_between_words() -> None:
+    text = " ".join(f"word-{number}" for number in range(30))
+    lines = printed(40, [Row(("a name", "x", "y", "z", text))], left=5)
+    assert max(map(len, lines)) <= 40
+    *_, first = [n for n, line in enumerate(lines) if "word-0" in line]
+    indent = lines[first].index("word-0")
+    assert all(line[:indent].strip() in ("", "a name") for line in lines[first:])
+    assert " ".join(line[indent:] for line in lines[first:]).split() == text.split()

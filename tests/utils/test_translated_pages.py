@@ -12,6 +12,8 @@ import cv2
 import polib
 import pytest
 from conftest import REPOSITORY
+from counting import Count
+from drawn_slides import UM, Drawn, whole_zone
 from reviewing import Server, make_report
 from serving import CHROMIUM, Served
 from streaming import frame_at
@@ -19,6 +21,7 @@ from typer.testing import CliRunner
 
 from wbcdet.cli.app import app
 from wbcdet.datasets.synthetic import render_field
+from wbcdet.datasets.synthetic.slide import write_pyramid
 from wbcdet.utils.words import choose
 
 sync_api = pytest.importorskip(
@@ -147,6 +150,34 @@ def test_the_live_page(tmp_path: Path, browser: Any, language: str, tag: str, wo
         tab.close()
     finally:
         live.kill()
+
+
+@pytest.mark.parametrize(("language", "tag", "word"), LANGUAGES)
+def test_the_map_of_a_slide(
+    tmp_path: Path,
+    browser: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    language: str,
+    tag: str,
+    word: str,
+) -> None:
+    pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
+    write_pyramid(Drawn(cells=12), tmp_path / "slide.tif", levels=(1, 4))
+    zone = whole_zone(tmp_path / "zone.geojson")
+    count = Count(monkeypatch, tmp_path)
+    done = count("slide.tif", "--um-per-px", UM, "--zone", zone, "--out", "report", "--quiet")
+    assert done.exit_code == 0, done.output
+    server = Server(tmp_path / "report", "--reviewer", "Ann Example")
+    try:
+        tab = browser.new_page(viewport={"width": 1100, "height": 800}, locale=tag)
+        tab.goto(server.url)
+        tab.goto(server.url.split("#")[0].split("?")[0].rstrip("/") + "/map")
+        tab.wait_for_selector("#types button")
+        tab.wait_for_timeout(500)
+        assert any(word in text for text in look(tab, language, "map"))
+        tab.close()
+    finally:
+        server.kill()
 
 
 def test_a_language_that_is_asked_for_goes_before_the_browsers(

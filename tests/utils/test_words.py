@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from functools import cache
 from html.parser import HTMLParser
+from pathlib import Path
 
 import polib
 import pytest
@@ -32,6 +33,10 @@ VALUES = (
     "edge", "duplicate", "bad-field", "Select several", "Confirm", "delete", "Field",
     "Without a cell", "Doubtful quality", "Unknown ground", "Not reviewed", "Not read", NOTICE,
 )  # fmt: skip
+PAGES = (*sorted(STATIC.glob("*.html")), LIVE / "page.html")
+SCRIPTS = (*sorted(STATIC.glob("*.js")), *sorted(LIVE.glob("*.js")))
+#: What the server of the review answers to a page that asked for what cannot be done.
+REFUSALS = {"ChangeError", "ConflictError", "SigningError"}
 TRANSLATED = ("title", "aria-label", "placeholder", "alt", "data-ask")
 OTHERS = [language for language in LANGUAGES if language != "en"]
 _STRING = r'"((?:[^"\\]|\\.)*)"'
@@ -92,7 +97,7 @@ def _of_templates() -> Iterator[tuple[str, str | None]]:
 
 
 def _of_scripts() -> Iterator[tuple[str, str | None]]:
-    for path in (*STATIC.glob("*.js"), *LIVE.glob("*.js")):
+    for path in SCRIPTS:
         text = path.read_text(encoding="utf-8")
         for found in re.finditer(rf"\bt\({_STRING}", text):
             yield found[1], None
@@ -101,10 +106,39 @@ def _of_scripts() -> Iterator[tuple[str, str | None]]:
 
 
 def _of_pages() -> Iterator[tuple[str, str | None]]:
-    for path in (STATIC / "index.html", STATIC / "readers.html", LIVE / "page.html"):
+    for path in PAGES:
         texts = _Texts()
         texts.feed(path.read_text(encoding="utf-8"))
         yield from ((text, None) for text in texts.found if re.search("[A-Za-z]{2}", text))
+
+
+def _of_refusals() -> Iterator[tuple[str, str | None]]:
+    for path in (PACKAGE / "review").glob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        named = {
+            target.id: node.value
+            for node in tree.body if isinstance(node, ast.Assign)
+            for target in node.targets if isinstance(target, ast.Name)
+        }  # fmt: skip
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call):
+                kind, given = node.exc.func, node.exc.args[0] if node.exc.args else None
+                said = named.get(given.id) if isinstance(given, ast.Name) else given
+                refused = isinstance(kind, ast.Name) and kind.id in REFUSALS
+                if refused and isinstance(said, ast.Constant):
+                    yield said.value, None
+
+
+def unmarked(text: str) -> list[str]:
+    """Return what a script would show as it is written: texts of words outside ``t`` and ``tn``."""
+    text = re.sub(r"^\s*//.*$|(?<=[;{,]) //.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(rf"\btn\({_STRING}, {_STRING}|\bt\({_STRING}", "", text)
+    texts = re.findall(r'"(?:[^"\\\n]|\\.)*"|`(?:[^`\\]|\\.)*`', text)
+    plain = (re.sub(r"\$\{(?:[^{}]|\{[^{}]*\})*\}", "{}", one[1:-1]) for one in texts)
+    words = (
+        r"[A-Za-z]{2,}[,:;.]? [a-z]{2,}|^[A-Z][a-z]{3,}\b(?!-)|\}[,:]? [a-z]{3,}|\b[a-z]{3,}:? \{\}"
+    )
+    return [one for one in plain if re.search(words, one)]
 
 
 @cache
@@ -113,7 +147,7 @@ def sources() -> dict[str, tuple[str, str | None]]:
     found: dict[str, tuple[str, str | None]] = {}
     parts = {
         "python": _of_python(), "template": _of_templates(), "script": _of_scripts(),
-        "page": _of_pages(), "value": ((text, None) for text in VALUES),
+        "page": _of_pages(), "refusal": _of_refusals(), "value": ((text, None) for text in VALUES),
     }  # fmt: skip
     for kind, texts in parts.items():
         for text, plural in texts:
@@ -131,6 +165,37 @@ def catalogue(language: str) -> polib.POFile:
 
 def holes(text: str) -> list[str]:
     return sorted(re.findall(r"\{(\w+)\}", text))
+
+
+#: Texts of words that are no texts of the page: keys, selectors, classes, events; names that are
+#: translated where they are shown, as ``VALUES`` says.
+NOT_SHOWN = re.compile(
+    r"\{\}: wbcdet review|(head|bar) \{\}|Escape|Enter|Space|AltGraph|Content-Type|use strict"
+    r"|no signal|new shaped"
+    r"|[\w#.\[\]-]+(, [\w#.\[\]-]+)+|#[\w-]+ \w+|[a-z]+ (soft|small|reason)"
+)
+
+
+@pytest.mark.parametrize("path", SCRIPTS, ids=lambda path: path.name)
+def test_a_script_shows_no_text_that_is_not_marked(path: Path) -> None:
+    shown = unmarked(path.read_text(encoding="utf-8"))
+    known = {*sources(), *VALUES}
+    assert [text for text in shown if text not in known and not NOT_SHOWN.fullmatch(text)] == []
+
+
+@pytest.mark.parametrize(
+    "code", ['say("Not kept");', "x = `${n} cells of it`;", 'banner(up ? "" : "No answer at all");']
+)
+def test_a_text_that_is_not_marked_is_found(code: str) -> None:
+    assert unmarked(code)
+    assert not unmarked(
+        re.sub(r'("[A-Z][^"]+")', r"t(\1)", code).replace("`${n} cells of it`", "n")
+    )
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_a_page_loads_its_words(path: Path) -> None:
+    assert "words.js" in path.read_text(encoding="utf-8")
 
 
 def test_two_languages_beside_english() -> None:

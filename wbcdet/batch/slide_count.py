@@ -12,8 +12,9 @@ from wbcdet.differential.differential import NOT_CLASSIFIED
 from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import part_of, slide_of
-from wbcdet.io.slides.open import is_slide
-from wbcdet.io.source import Source, expanded
+from wbcdet.io.slides.dicom import Series, SeriesIndex
+from wbcdet.io.slides.open import ends_as_slide, is_slide
+from wbcdet.io.source import Source, expanded, printable
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
 from wbcdet.report.journal import Journal, JournalError
@@ -41,27 +42,48 @@ def is_named_slide(text: str, *, wanted: bool) -> bool:
         return False
 
 
-def slides_in(search: SearchResult, *, wanted: bool) -> list[Source]:
-    """Return the slides among what a search found, each once.
+def slides_in(found: SearchResult, *, wanted: bool) -> list[Source]:
+    """Return the slides among what a search found, each once; and where there are any, what cannot
+    be read, with its problem.
 
     Raises:
         MixedError: fields are among them too.
     """
-    slides: dict[Path, Source] = {}
-    others = 0
-    for item in search.fields:
+    slides: dict[Path | str | Series, Source] = {}
+    index = SeriesIndex()
+    first: Source | None = None
+    fields = 0
+    for item in found.fields:
         if isinstance(item.path, Path) and is_named_slide(str(item.path), wanted=wanted):
             name = item.name.removesuffix(f"#{item.number}")
-            slides.setdefault(item.path, replace(item, name=name, problem=None, number=None))
+            slide = replace(item, name=name, problem=None, number=None)
+            series = index.series(item.path)
+            if series is not None:
+                slide = _moved(slide, index.first_file(series))
+            first = first or slide
+            slides.setdefault(series or item.path, slide)
+        elif item.problem is not None or ends_as_slide(item.path):
+            # Damaged ones are told by their ending alone, and opening them says what is wrong.
+            slides.setdefault(item.path, item)
         else:
-            others += item.problem is None
-    if slides and others:
-        first = next(iter(slides.values()))
+            fields += 1
+    if first is None:
+        return []
+    if fields:
         raise MixedError(
-            f"slides ({first.name}) and single fields ({others}) cannot be counted into one "
+            f"slides ({first.name}) and single fields ({fields}) cannot be counted into one "
             "report; count them apart"
         )
     return list(slides.values())
+
+
+def _moved(slide: Source, path: Path) -> Source:
+    """Return a slide under another file of its folder."""
+    old = printable(slide.path.name) if isinstance(slide.path, Path) else ""
+    name, below = (
+        text.removesuffix(old) + printable(path.name) for text in (slide.name, slide.below)
+    )
+    return replace(slide, name=name, path=path, below=below)
 
 
 @dataclass(slots=True)
@@ -90,6 +112,9 @@ class SlideCount:
         self.plans: dict[str, SlidePlan] = {}
         self.sources: list[Source] = []
         for slide in slides:
+            if slide.problem is not None:
+                self.sources.append(slide)
+                continue
             try:
                 plan = plan_slide(slide, options)
             except FieldError as error:

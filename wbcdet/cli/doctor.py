@@ -17,9 +17,10 @@ def doctor() -> None:
     missing: to be pasted into an issue. It holds no name, path or picture of yours.
     """
     from wbcdet.inference.diagnosis import diagnose
+    from wbcdet.utils.tables import terminal
 
     findings = diagnose()
-    for line in findings.lines():
+    for line in findings.lines(terminal().width):
         print(line)
     if not findings.sound:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -285,8 +285,11 @@ def search_fields(
         may_be_slides: what is no field may be a slide: do not end.
     """
     from wbcdet.io.discover import search
+    from wbcdet.io.slides.open import is_slide_folder
 
-    searched = search(sources, exclude=[out])
+    searched = search(
+        sources, exclude=[out], is_slide_folder=is_slide_folder if may_be_slides else None
+    )
     if not may_be_slides and (problem := searched.problem()):
         stop(problem)
     if not quiet and (passed := searched.passed.line()):

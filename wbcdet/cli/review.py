@@ -12,6 +12,7 @@ import typer
 from wbcdet.cli.options import EXIT_SOME_FAILED, Host, Language, Port, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
+from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
@@ -236,8 +237,8 @@ def _bring_back(
     print(f"{done.summary()}. Undo on the page, as {session.who}, takes all of it back.")
     if done.missing and not delete_missing:
         print(
-            f"{done.missing} cells of these fields are not in the file and stay; with "
-            "--delete-missing they are no cells."
+            f"not in the file, and left as {'it is' if done.missing == 1 else 'they are'}: "
+            f"{plural(done.missing, 'cell')} of these fields; --delete-missing deletes them."
         )
     if done.conflicts:
         raise typer.Exit(EXIT_SOME_FAILED)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import shutil
 import sys
 import threading
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.inference.run_info import StreamInfo
     from wbcdet.report.counts import ReportCounts
+    from wbcdet.stream.display.web import Server
     from wbcdet.stream.report import ReportOptions
     from wbcdet.stream.runner import Options, Outcome
     from wbcdet.stream.sources.base import FrameSource
@@ -155,11 +156,17 @@ def stream(
             opened, out, options, display, page, save_video, restart, quiet,
             ReportOptions(options.ranges, target, not no_annotate, called, pdf),
         )  # fmt: skip
-        # Frames come one by one: all cores work on each.
-        done = _count(task, load_analyzer(settings, weights=weights, threads=cores()))
+        with ExitStack() as ends:
+            # Frames come one by one: all cores work on each.
+            analyzer = load_analyzer(settings, weights=weights, threads=cores())
+            done = _count(task, analyzer, ends)
+            _print_report(done, task, json=json)
+            if done.page is not None:
+                with suppress(KeyboardInterrupt):  # all is written
+                    done.page.show_report(out)
     except KeyboardInterrupt:
         stop("stopped", EXIT_INTERRUPTED)
-    _report(done, task, json=json)
+    raise typer.Exit(EXIT_SOME_FAILED if done.outcome and done.outcome.failure else 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +199,7 @@ class _Done:
     counts: ReportCounts
     outcome: Outcome | None
     run: StreamInfo
+    page: Server | None
 
 
 def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
@@ -224,7 +232,7 @@ def _open(
         stop(str(error))
 
 
-def _count(task: _Task, analyzer: Analyzer) -> _Done:
+def _count(task: _Task, analyzer: Analyzer, ends: ExitStack) -> _Done:
     from wbcdet.report.header import ResumeError
     from wbcdet.report.job import Job
     from wbcdet.report.job import opened as journal_opened
@@ -244,9 +252,9 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
             if journal.damaged:
                 lines = f"{len(journal.damaged)} damaged lines of the journal are left out"
                 task.say(f"{lines}: {'; '.join(journal.damaged[:3])}")
-            outcome = None
+            outcome, page = None, _serve(task, ends)
             if task.source is not None:
-                outcome = _watch(task, task.source, analyzer, store)
+                outcome = _watch(task, task.source, analyzer, store, page)
                 if outcome.failure and not outcome.frames:
                     stop(outcome.failure)
             if not store.views():
@@ -260,7 +268,7 @@ def _count(task: _Task, analyzer: Analyzer) -> _Done:
             store.flush(at_once=True)  # puts right what a killed run left half-written
             with progress("Writing the report", len(store.views()), task.quiet) as tick:
                 counts = finish(out, journal, store, task.report, tick)
-                return _Done(counts, outcome, store.run)
+                return _Done(counts, outcome, store.run, page)
     except (LockedError, OutputError) as error:
         stop(str(error))
     except PdfError as error:
@@ -291,7 +299,30 @@ def _settle(analyzer: Analyzer, store: StreamStore, *, quiet: bool) -> None:
                 break
 
 
-def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamStore) -> Outcome:
+def _serve(task: _Task, ends: ExitStack) -> Server | None:
+    """Serve the live page, if it is wanted, until all is over."""
+    if task.page is None or task.source is None:
+        return None
+    from wbcdet.stream.display.web import Server
+
+    try:
+        listening = listen(task.page.host, task.page.port)
+    except ListenError as error:
+        stop(str(error))
+    server = Server(task.source.name, listening)
+    ends.callback(server.stop)
+    # Even when quiet, as nobody can guess the token; never an event, which a file keeps.
+    print(f"wbcdet: the live page is at {listening.url}", file=sys.stderr)
+    return server
+
+
+def _watch(
+    task: _Task,
+    source: FrameSource,
+    analyzer: Analyzer,
+    store: StreamStore,
+    page: Server | None,
+) -> Outcome:
     from wbcdet.report.html.page import thresholds_text
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
@@ -318,16 +349,9 @@ def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamSt
                 displays.append(Window(source.name, runner.ask, overlay))
             except WindowError as error:
                 stop(str(error))
-        if task.page is not None:
-            from wbcdet.stream.display.web import Server
-
-            try:
-                listening = listen(task.page.host, task.page.port)
-            except ListenError as error:
-                stop(str(error))
-            displays.append(Server(source.name, runner.ask, overlay, listening))
-            # Even when quiet, as nobody can guess the token; never an event, which a file keeps.
-            print(f"wbcdet: the live page is at {listening.url}", file=sys.stderr)
+        if page is not None:
+            page.begin(runner.ask, overlay)
+            displays.append(page)
         # After what may not be had: else a file stays empty, and the cursor hidden.
         if task.save_video:
             from wbcdet.stream.display.video_writer import VideoWriter
@@ -341,8 +365,8 @@ def _watch(task: _Task, source: FrameSource, analyzer: Analyzer, store: StreamSt
         return runner.run(displays)
 
 
-def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
-    """Print what was asked for and end with the run's exit code."""
+def _print_report(done: _Done, task: _Task, *, json: bool) -> None:
+    """Print what was asked for."""
     try:
         if json:
             with (task.out / "results.json").open("rb") as file:
@@ -357,4 +381,3 @@ def _report(done: _Done, task: _Task, *, json: bool) -> NoReturn:
     failure = done.outcome and done.outcome.failure
     if failure and (task.quiet or json):
         print(f"wbcdet: {failure}", file=sys.stderr)
-    raise typer.Exit(EXIT_SOME_FAILED if failure else 0)

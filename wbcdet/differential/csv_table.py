@@ -1,4 +1,4 @@
-"""Read tables that people made: CSV with commas, semicolons or tabs, as spreadsheets write it."""
+"""Read tables that people made: CSV with commas, semicolons, tabs or bars between columns."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcdet.utils.csv_text import original
+from wbcdet.utils.decode_text import unicode_text
 from wbcdet.utils.errors import WbcdetError
 
 _OTHER_FILES = (
@@ -55,10 +56,10 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     text = _read_text(path)
-    first = text.split("\n", 1)[0].rstrip("\r")
+    first = next((line for line in text.splitlines() if line.strip()), "")
     # Excel's own way to say what separates the columns.
     told = re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE)
-    delimiter = told[1] if told else max(",;\t", key=first.count)
+    delimiter = told[1] if told else max(",;\t|", key=first.count)
     lines: list[tuple[int, tuple[str, ...]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -145,12 +146,10 @@ def _read_text(path: Path) -> str:
         if data.startswith(start):
             raise TableError(f"{path}: this is {what}")
     try:
-        if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-            return data.decode("utf-16")
-        return data.decode("utf-8-sig")
+        text = unicode_text(data)
     except UnicodeDecodeError:
-        pass
-    if b"\0" in data:
+        # Spreadsheets on Windows still write this where a letter lies outside ASCII.
+        text = data.decode("cp1252", errors="replace")
+    if "\0" in text:
         raise TableError(f"{path}: this is no text file; save the table as CSV")
-    # Spreadsheets on Windows still write this where a letter lies outside ASCII.
-    return data.decode("cp1252", errors="replace")
+    return text

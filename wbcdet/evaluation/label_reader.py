@@ -6,6 +6,7 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -17,8 +18,11 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
+from wbcdet.io.formats import is_tiff_file
 from wbcdet.io.source import Source
 from wbcdet.settings import Settings
+from wbcdet.utils.boxes import iou
+from wbcdet.utils.decode_text import unicode_text
 from wbcdet.utils.errors import WbcdetError
 
 #: Folder names that stand for a part of training.
@@ -33,6 +37,8 @@ NEUTRAL = frozenset(
 )
 #: Shorter sides than this hold no cell: a click of the labelling tool, px.
 _MIN_SIDE = 2.0
+#: Boxes that overlap more than this are of one cell.
+_SAME_CELL = 0.7
 #: Labels may differ from the picture's border by rounding, px.
 _ROUNDING = 2.0
 
@@ -149,18 +155,19 @@ class LabelFolder:
         unreadable."""
         from PIL import Image
 
+        # Of a TIFF, Pillow sees the first page, which may be a thumbnail. Its plugins raise nearly
+        # anything on damaged bytes; our own reading says why.
+        with suppress(Exception):
+            if not is_tiff_file(Path(source.path)):
+                with Image.open(Path(source.path)) as picture:
+                    turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                    return picture.size[::-1] if turned else picture.size
         try:
-            with Image.open(Path(source.path)) as picture:
-                turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                return picture.size[::-1] if turned else picture.size
-        # Pillow's plugins raise nearly anything on damaged bytes; our own reading says why.
-        except Exception:
-            try:
-                decoded = read_field(source, self.settings)
-                return decoded.width, decoded.height
-            except FieldError as error:
-                self.note("unreadable-picture", source.name, str(error))
-                return None
+            field = read_field(source, self.settings)
+        except FieldError as error:
+            self.note("unreadable-picture", source.name, str(error))
+            return None
+        return field.width, field.height
 
     def picture(self, source: Source) -> LabelledField:
         """Return a picture without labels yet."""
@@ -178,6 +185,7 @@ class LabelFolder:
         boxes: list[np.ndarray] = []
         as_given: list[np.ndarray] = []
         types: list[str] = []
+        names: list[str] = []
         ignored: list[np.ndarray] = []
         kept: set[tuple[str, tuple[float, ...]]] = set()
         limits = np.array([*size, *size], float)
@@ -211,6 +219,15 @@ class LabelFolder:
                 boxes.append(box)
                 as_given.append(given)
                 types.append("" if entry.standard == WHITE_CELL else str(entry.standard))
+                names.append(labelled.name)
+        single, clash = _once_a_cell(boxes, types)
+        if clash is not None:
+            both = " and ".join(names[at] for at in clash)
+            self.note("broken-label", source.name, f"one cell is both {both}")
+            return None
+        repeats += len(boxes) - len(single)
+        boxes, as_given = [boxes[at] for at in single], [as_given[at] for at in single]
+        types = [types[at] for at in single]
         if outside:
             self.note("box-outside", source.name, f"{outside} of {len(objects)} boxes")
         if repeats:
@@ -222,16 +239,32 @@ class LabelFolder:
         return result
 
 
+def _once_a_cell(
+    boxes: Sequence[np.ndarray], types: Sequence[str]
+) -> tuple[list[int], tuple[int, int] | None]:
+    """Find boxes that are of one cell, as of two readers or of two versions of a file.
+
+    Returns:
+        the places of the boxes to keep, named ones before white cells of any type; and two boxes of
+        one cell whose types differ, if there are such.
+    """
+    kept: list[int] = []
+    for at in sorted(range(len(boxes)), key=lambda at: not types[at]):
+        same = [k for k in kept if iou(boxes[at], boxes[k]) > _SAME_CELL]
+        if any(types[at] and types[k] != types[at] for k in same):
+            return kept, (same[0], at)
+        if not same:
+            kept.append(at)
+    return sorted(kept), None
+
+
 def read_text(path: Path) -> str:
-    """Return a text file as people have it: with or without a byte order mark, UTF-8 or UTF-16.
+    """Return a text file as people have it; signs that are none in Unicode are replaced.
 
     Raises:
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        return data.decode("utf-16", errors="replace")
-    return data.decode("utf-8-sig", errors="replace")
+    return unicode_text(path.read_bytes(), "replace")
 
 
 def without_upload_id(name: str) -> str:

@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -65,8 +66,8 @@ class Diagnosis:
         """Whether pictures can be analysed here."""
         return all(finding.sound for findings in self.sections.values() for finding in findings)
 
-    def lines(self) -> Iterator[str]:
-        """Yield the diagnosis as plain text, aligned."""
+    def lines(self, room: int = 200) -> Iterator[str]:
+        """Yield the diagnosis as plain text, aligned; what is longer than ``room`` is folded."""
         width = max(
             len(finding.what) for findings in self.sections.values() for finding in findings
         )
@@ -74,7 +75,14 @@ class Diagnosis:
             yield section
             for finding in findings:
                 mark = " " if finding.sound else "!"
-                yield f" {mark} {finding.what:<{width}}  {without_folders(finding.state)}"
+                head = f" {mark} {finding.what:<{width}}  "
+                yield from textwrap.wrap(
+                    head + without_folders(finding.state),
+                    max(room, 2 * len(head)),
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                    subsequent_indent=" " * len(head),
+                )
         yield "sound" if self.sound else "not sound: see the lines with !"
 
 

@@ -33,8 +33,9 @@ _RIDGE = np.diag([0.0, 0.1, 0.1, 0.2, 0.2, 0.2])
 _LEAST_GROUND, _LEAST_NINTHS = 0.6, 7
 #: Least difference over the field, of the three colours together, that is levelled.
 _UNEVEN = 0.1
-#: The ground is even if the lightest seven tenths of the blocks differ by less.
-_EVEN = 0.05
+#: The ground is even if the lightest seven tenths of the blocks differ by less, the differences of
+#: the three colours together.
+_EVEN = 0.08
 #: Part of the field that stands for the nuclei in it.
 _NUCLEI = 0.02
 #: Density above the ground, of the three colours together, from which a pixel is stained: as a
@@ -180,7 +181,7 @@ def _ground(density: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
     order = np.argsort(total)
     low, high = (int(part * len(total)) for part in _GROUND_BLOCKS)
     even = lightest[order[low : max(high, low + 1)]].mean(0)
-    if np.ptp(total[order[: 1 + int(0.7 * len(total))]]) < _EVEN:
+    if np.ptp(lightest[order[: 1 + int(0.7 * len(total))]], 0).sum() < _EVEN:
         return even, None  # most often; the fit would take as long as all the rest
     terms = _terms(*places.T)
     weights = np.ones(len(total))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Pixels = npt.NDArray[np.uint8]
 
 #: Depths of camera sensors, in bits: 16-bit files mostly hold fewer.
-_SENSOR_BITS = (8, 10, 12, 14, 16)
+_SENSOR_BITS = (8, 10, 12, 14)
 #: Rows are converted in strips of about this many pixels, so that floats take little memory.
 _STRIP = 1 << 20
 #: Levels that a profile may differ from sRGB without being applied: those of rounding.
@@ -46,10 +46,14 @@ ALL_CLEAR = "wholly transparent, which is passed over"
 BAD_PROFILE = "its colour profile cannot be read, so its colours are taken for sRGB"
 
 
-def sensor_factor(brightest: int) -> float:
-    """Return what turns 16-bit values into 0..255: by the smallest sensor depth that holds them
-    all."""
-    bits = next(bits for bits in _SENSOR_BITS if brightest < 1 << bits)
+def sensor_factor(brightest: int, most_bits: int = 16) -> float:
+    """Return what turns deep values into 0..255: by the smallest sensor depth that holds them all.
+
+    Args:
+        brightest: of all values.
+        most_bits: the depth of the file: 15 for signed values, of which none is below 0.
+    """
+    bits = next(bits for bits in (*_SENSOR_BITS, most_bits) if brightest < 1 << bits)
     return 255.0 / ((1 << bits) - 1)
 
 

@@ -6,7 +6,7 @@ import glob
 import os
 import zipfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
@@ -36,6 +36,8 @@ from wbcdet.utils.files import PART_PREFIX
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})
 _ZIPS = frozenset({".zip", ".cbz"})
+#: What systems and archives keep in a folder for themselves.
+_OF_SYSTEMS = frozenset({"thumbs.db", "desktop.ini", "dicomdir"})
 #: Number of names given of each kind of file that was passed over.
 _MAX_NAMED = 3
 
@@ -51,6 +53,7 @@ class PassedOver:
         others: files that are no pictures, by ending.
         hidden: files and folders whose name begins with a dot.
         repeated: files that are the same file as one before (links, or named twice).
+        folders_again: folders that are the same as one before.
     """
 
     outputs: list[str] = field(default_factory=list)
@@ -59,6 +62,7 @@ class PassedOver:
     others: Counter[str] = field(default_factory=Counter)
     hidden: int = 0
     repeated: int = 0
+    folders_again: int = 0
 
     def line(self) -> str | None:
         """Say all of it in one line; None where nothing was passed over."""
@@ -78,6 +82,8 @@ class PassedOver:
             parts.append(f"{self.hidden} hidden")
         if self.repeated:
             parts.append(f"{_many(self.repeated, 'file')} met twice")
+        if self.folders_again:
+            parts.append(f"{_many(self.folders_again, 'folder')} met twice")
         return f"passed over: {', '.join(parts)}" if parts else None
 
 
@@ -119,7 +125,12 @@ def find_fields(
     return search(sources, exclude=exclude).fields
 
 
-def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ()) -> SearchResult:
+def search(
+    sources: Iterable[str | Path],
+    *,
+    exclude: Iterable[str | Path] = (),
+    is_slide_folder: Callable[[Path], bool] | None = None,
+) -> SearchResult:
     """Find all inputs behind files, folders, patterns and URLs, in natural order, each file once.
 
     Folders are searched through all their subfolders; a loop of links is walked once. Every file
@@ -131,8 +142,9 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
     Args:
         sources: what the user named.
         exclude: folders that are never searched and not counted, such as that of the results.
+        is_slide_folder: says that a folder is a slide: it is one input, and not searched.
     """
-    searching = _Search({_real(Path(folder)) for folder in exclude})
+    searching = _Search({_real(Path(folder)) for folder in exclude}, is_slide_folder)
     for source in sources:
         searching.add(str(source))
     result = searching.found
@@ -144,12 +156,12 @@ def search(sources: Iterable[str | Path], *, exclude: Iterable[str | Path] = ())
 class _Search:
     """A search: what it has found so far, and what it has passed over."""
 
-    def __init__(self, skip: set[str]) -> None:
+    def __init__(self, skip: set[str], is_slide_folder: Callable[[Path], bool] | None) -> None:
         self.found = SearchResult()
         self._skip = skip
+        self._is_slide_folder = is_slide_folder
         self._files: set[str] = set()
         self._folders: set[str] = set()
-        self._again = 0
         self._owners: dict[str, tuple[Path, str] | None] = {}
 
     def add(self, text: str) -> None:
@@ -173,7 +185,8 @@ class _Search:
             self._add_pattern(path, text)
 
     def _add_pattern(self, path: Path, text: str) -> None:
-        repeated = self.found.passed.repeated
+        passed = self.found.passed
+        before = passed.repeated, passed.folders_again
         matches = sorted(glob.glob(str(path), recursive=True), key=natural_key)  # noqa: PTH207 - absolute patterns too
         for match in map(Path, matches):
             if match.is_dir():
@@ -183,7 +196,8 @@ class _Search:
                 self._add_file(match)
             else:
                 self._consider(match, match.name, root_of(match.parent))
-        self.found.passed.repeated = repeated  # a pattern meets a folder and what is in it
+        # A pattern meets a folder and what is in it.
+        passed.repeated, passed.folders_again = before
         if not matches:
             problem = "no file matches this pattern; check it"
             self.found.fields.append(Source(printable(text), path, problem))
@@ -222,14 +236,15 @@ class _Search:
 
     def _count_met(self) -> int:
         """Count the pictures, and folders with pictures, met so far."""
-        return len(self.found.fields) + self.found.passed.repeated + self._again
+        passed = self.found.passed
+        return len(self.found.fields) + passed.repeated + passed.folders_again
 
     def _walk(self, folder: Path, beneath: str, root: Root) -> None:
         real = _real(folder)
         if real in self._skip:
             return
         if real in self._folders:  # named twice, or a link to where we were
-            self._again += 1
+            self.found.passed.folders_again += 1
             return
         self._folders.add(real)
         try:
@@ -252,6 +267,8 @@ class _Search:
             elif self._is_output(entry, old):
                 if _real(entry) not in self._skip:
                     passed.outputs.append(str(entry))
+            elif self._is_slide_folder is not None and self._is_slide_folder(entry):
+                self._take(Source(_joined(root.name, name), entry, None, None, name), root)
             else:
                 self._walk(entry, name, root)
 
@@ -271,7 +288,7 @@ class _Search:
         passed = self.found.passed
         suffix = path.suffix.lower()
         problem = None
-        if path.name == MARKER or path.name.casefold() in ("thumbs.db", "desktop.ini"):
+        if path.name == MARKER or path.name.casefold() in _OF_SYSTEMS:
             return
         if suffix not in SUFFIXES:
             kind = picture_kind(path)

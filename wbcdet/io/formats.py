@@ -60,7 +60,7 @@ _SAVE = "save the picture as PNG or TIFF"
 _CZI = PictureKind("a Zeiss microscope file (CZI)", None, _FIELDS)
 _LIF = PictureKind("a Leica microscope file (LIF)", None, _FIELDS)
 _ND2 = PictureKind("a Nikon microscope file (ND2)", None, _FIELDS)
-_DICOM = PictureKind("a DICOM file", None, "export its pictures as TIFF or PNG")
+DICOM = PictureKind("a DICOM file", None, "export its pictures as TIFF or PNG")
 _RAW = PictureKind("a camera's raw file", None, "develop it to TIFF or JPEG first")
 _OLE = PictureKind("a microscope file or office document (OLE)", None, _FIELDS)
 _HDF5 = PictureKind("an HDF5 or Imaris file", None, _FIELDS)
@@ -108,7 +108,7 @@ _WRAPPED: dict[str, PictureKind] = {
     ),
     ".zvi": PictureKind("a Zeiss microscope file (ZVI)", None, _FIELDS),
     ".ims": _HDF5,
-    **dict.fromkeys((".dcm", ".dicom", ".dic"), _DICOM),
+    **dict.fromkeys((".dcm", ".dicom", ".dic"), DICOM),
     **dict.fromkeys(
         (
             ".dng", ".nef", ".nrw", ".cr2", ".cr3", ".crw", ".arw", ".srf", ".sr2", ".raf",
@@ -258,7 +258,7 @@ def kind_of_bytes(head: bytes) -> PictureKind | None:
     if head[:1] == b"P" and head[1:2] in b"123456" and head[2:3] in b" \t\r\n#":
         return PNM
     if head[128:132] == b"DICM":
-        return _DICOM
+        return DICOM
     if head[:4] == b"\x70\0\0\0" and head[8:9] == b"*":
         return _LIF
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()

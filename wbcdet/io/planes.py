@@ -33,6 +33,10 @@ _SEARCHED, _SHIFT = 10, 2
 _SAME, _SAME_FOCUS = 0.6, 0.3
 #: Correlation from which pages are copies.
 _EQUAL = 0.9999
+#: What a page holds, least first: a mask (of few levels of grey), grey, colours.
+_MASK, _GREY, _COLOUR = range(3)
+#: Levels of grey up to which a page is a mask; how far colours lie apart from grey on average.
+_MASK_LEVELS, _COLOURED = 8, 2.0
 #: Pages of one shape differ by no more than this in width over height.
 _SHAPE = 0.03
 #: Larger pages are separate fields: a slide is not read to find that out.
@@ -56,6 +60,7 @@ class _Page:
     axes: str
     view: np.ndarray
     focus: float
+    content: int = _GREY
 
 
 @dataclass(slots=True)
@@ -104,7 +109,15 @@ def _fields(source: Path | bytes) -> tuple[TiffField, ...]:
         return (TiffField(1),)
     fields: list[TiffField] = []
     for place in _places(source, number):
-        best = max(place.pages, key=lambda page: (page.size[0] * page.size[1], page.focus))
+        best = max(
+            place.pages,
+            key=lambda page: (
+                page.content > _MASK,
+                page.size[0] * page.size[1],
+                page.content,
+                page.focus,
+            ),
+        )
         fields.append(TiffField(best.number, tuple(_remarks(place, best))))
     return tuple(fields)
 
@@ -122,7 +135,9 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
             place = _Place()
             continue
         if place.pages:
-            alike = max(_alike(place.pages[0], page), _alike(place.pages[-1], page))
+            # The next picture has nothing to do with the mask of this one.
+            pictures = [other for other in place.pages if other.content != _MASK] or place.pages
+            alike = max(_alike(pictures[0], page), _alike(pictures[-1], page))
             if alike < (_SAME_FOCUS if "Z" in page.axes else _SAME):
                 yield place
                 place = _Place()
@@ -151,11 +166,21 @@ def _read_page(source: Path | bytes, number: int, axes: str) -> _Page | None:
     size = (max(1, round(grey.shape[1] * small)), max(1, round(grey.shape[0] * small)))
     view = cv2.resize(grey, size, interpolation=cv2.INTER_AREA).astype(np.float32)
     view -= cv2.blur(view, (_DETAIL, _DETAIL))
-    return _Page(number, (width, height), axes, view, focus)
+    return _Page(number, (width, height), axes, view, focus, _content(part, grey))
+
+
+def _content(part: np.ndarray, grey: np.ndarray) -> int:
+    apart = part.max(2).astype(np.float32) - part.min(2)
+    if apart.mean() > _COLOURED:
+        return _COLOUR
+    levels = len(np.unique(grey))  # a page of one level is an empty field
+    return _MASK if 1 < levels <= _MASK_LEVELS else _GREY
 
 
 def _alike(first: _Page, second: _Page) -> float:
     """Correlate two pages; 0 where they would have to be shifted to agree."""
+    if first.size == second.size and (first.content == _MASK) != (second.content == _MASK):
+        return _SAME  # cells are marked in it: it is brightest where the picture is darkest
     a, b = first.view, second.view
     shapes = [page.size[0] / page.size[1] for page in (first, second)]
     if abs(shapes[0] / shapes[1] - 1) > _SHAPE or min(*a.shape, *b.shape) <= 4 * _SEARCHED:
@@ -173,8 +198,13 @@ def _alike(first: _Page, second: _Page) -> float:
 
 
 def _remarks(place: _Place, best: _Page) -> Iterator[str]:
-    same = [page for page in place.pages if page.size == best.size]
-    smaller = len(place.pages) - len(same)
+    like = [page for page in place.pages if page.content == best.content]
+    others = len(place.pages) - len(like)
+    if others:
+        what = "masks or copies" if others > 1 else "mask or copy"
+        yield f"{others} {what} of it without its colours in the file left out"
+    same = [page for page in like if page.size == best.size]
+    smaller = len(like) - len(same)
     if smaller:
         yield f"{smaller} smaller {'copy' if smaller == 1 else 'copies'} of it in the file left out"
     if len(same) < 2:

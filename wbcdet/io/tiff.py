@@ -248,7 +248,8 @@ class TiffPicture:
         # Signed values are written as they are, with noise below 0, or all of them less half.
         half = 1 << (layout.bits - 1)
         offset = half if least < -max(most, 1) / 8 else 0
-        return sensor_factor(int(most) + offset), offset
+        depth = layout.bits - (layout.kind == "i" and not offset)
+        return sensor_factor(int(most) + offset, depth), offset
 
     def _all_samples(self, layout: Layout) -> Iterator[np.ndarray]:
         """Yield the grey or colour samples of every block."""
@@ -331,12 +332,15 @@ def read_tiff(source: Path | bytes, number: int, max_pixels: int) -> tuple[Pixel
     try:
         picture = TiffPicture(source, number, max_pixels)
         pixels = picture.read(0, 0, picture.width, picture.height)
-    except UnreadKind:
+    except UnreadKind as unread:
         if number != 1:
             raise
         data = source.read_bytes() if isinstance(source, Path) else source
-        with reporting():
-            decoded = decode_by_pillow(data, max_pixels)
+        try:
+            with reporting():
+                decoded = decode_by_pillow(data, max_pixels)
+        except FieldError as error:  # its words are those of a program that was not made for it
+            raise unread from error
         return decoded.pixels, decoded.remarks
     return pixels, tuple(picture.remarks)
 

@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from wbcdet.io.colour import FRACTIONAL
 from wbcdet.io.errors import FieldError
+from wbcdet.io.tiff_channels import order_of_channels
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -40,7 +41,7 @@ _RAW_BLOCK = 1 << 22
 #: Scanners' formats whose further series are labels and overviews of the slide, no fields.
 _SCANNERS = ("svs", "ndpi", "bif", "scn", "philips", "avs", "qpi")
 #: TIFF's values of PhotometricInterpretation that are read.
-_INVERTED, _YCBCR = 0, 6
+_INVERTED, _BLACK, _RGB, _YCBCR = 0, 1, 2, 6
 _COLOURS = {
     0: "grey",
     1: "grey",
@@ -284,13 +285,16 @@ def _of_series(file: TiffFile, series: Any) -> Iterator[_Found]:
             f"TIFF with {channels} separate channels is no colour picture; export it as RGB"
         )
     order = np.arange(len(own)).reshape([length for _, length in lead])
+    colours = list(order_of_channels(file))
     for pages in np.moveaxis(order, at, -1).reshape(-1, channels):
-        yield tuple(own[page] for page in pages), stack
+        yield tuple(own[page] for page in pages[colours]), stack
 
 
 def _layout(pages: tuple[Page, ...]) -> Layout:
     key = pages[0].keyframe
     photometric, samples, bits = int(key.photometric), key.samplesperpixel, key.bitspersample
+    if 262 not in key.tags and bits != 1:  # says nothing of its colours
+        photometric = _RGB if samples >= 3 else _BLACK
     if photometric in _SENSOR:
         raise FieldError("file is a camera's raw file; develop it to TIFF or JPEG first")
     if not isinstance(bits, int) or key.dtype is None:

@@ -124,6 +124,11 @@ class BroughtLabel:
     key: Key | None
 
 
+def is_short_line(text: str) -> bool:
+    """Say whether a text can be a label or a name: one line that can be printed, not too long."""
+    return 0 < len(text) <= MAX_LETTERS and text.isprintable()
+
+
 def checked_label(label: str) -> str:
     """Return a label as it is kept: small letters, one line.
 
@@ -131,7 +136,7 @@ def checked_label(label: str) -> str:
         ChangeError: it is empty, too long or not printable.
     """
     label = " ".join(label.split()).casefold()
-    if not label or len(label) > MAX_LETTERS or not label.isprintable():
+    if not is_short_line(label):
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
     return label
 
@@ -155,6 +160,6 @@ def checked_name(name: str) -> str:
         ChangeError: it is empty, too long or not printable.
     """
     name = " ".join(name.split())
-    if not name or len(name) > MAX_LETTERS or not name.isprintable():
+    if not is_short_line(name):
         raise ChangeError(f"a name has 1 to {MAX_LETTERS} letters")
     return name

@@ -19,16 +19,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from wbcdet.review.cell_state import RecordedState
+from wbcdet.review.cell_state import RecordedState, is_short_line
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import make_private, written_file
 from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.text import one_line
 
 #: The file in the report folder, and the one of the second reader.
 DATABASE, SECOND_DATABASE = "review.sqlite", "review-second.sqlite"
 
 _FORMAT = "wbcdet-review/1"
+#: Largest number of a decision or step: a page can still tell it from its neighbours.
+_MAX_ROW = 2**52
 
 
 class StoreError(WbcdetError, ValueError):
@@ -118,17 +121,13 @@ class Store:
     def __init__(self, folder: Path, name: str = DATABASE) -> None:
         self.path = _checked(folder, name)
         make_private(self.path)
-        try:
+        with _readable(self.path):
             # One thread at a time, though not always the same one.
             self._connection = sqlite3.connect(self.path, check_same_thread=False)
-        except sqlite3.Error as error:
-            raise StoreError(f"{self.path}: cannot be used ({error})") from error
         self._connection.row_factory = sqlite3.Row
         try:
-            self._prepare()
-        except sqlite3.DatabaseError as error:
-            self.close()
-            raise StoreError(f"{self.path}: cannot be used ({error})") from error
+            with _readable(self.path):
+                self._prepare()
         except BaseException:
             self.close()
             raise
@@ -162,11 +161,14 @@ class Store:
 
         Raises:
             OSError: the disk is full, gone or read-only; none is added.
+            StoreError: there is no number left, as in a file that somebody has made so.
         """
         with self._writing() as connection:
             # One process has the file: nobody else takes a number meanwhile.
             last = connection.execute("SELECT max(id) FROM decisions").fetchone()[0] or 0
             numbers = list(range(last + 1, last + 1 + len(rows)))
+            if max(numbers[-1], rows[-1].step) > _MAX_ROW:
+                raise StoreError(f"{self.path}: has no number left for another decision")
             values = [{"id": n, **row.values()} for n, row in zip(numbers, rows, strict=True)]
             connection.executemany(_ADD, values)
             if thumbnail is not None:
@@ -177,7 +179,8 @@ class Store:
     def thumbnail(self, file: str, cell: int) -> bytes | None:
         """Return the picture of a cell that a person drew."""
         rows = self._rows("SELECT jpeg FROM thumbnails WHERE file=? AND cell=?", file, cell)
-        return bytes(rows[0]["jpeg"]) if rows else None
+        # Any value may stand in a column of a file from somebody else.
+        return rows[0]["jpeg"] if rows and isinstance(rows[0]["jpeg"], bytes) else None
 
     def note(self, key: str) -> str | None:
         """Return what was last set under a key."""
@@ -194,7 +197,8 @@ class Store:
             connection.execute("INSERT OR REPLACE INTO notes VALUES (?, ?)", (key, value))
 
     def _rows(self, query: str, *values: object) -> list[sqlite3.Row]:
-        return self._connection.execute(query, values).fetchall()
+        with _readable(self.path):
+            return self._connection.execute(query, values).fetchall()
 
     @contextmanager
     def _writing(self) -> Iterator[sqlite3.Connection]:
@@ -202,8 +206,8 @@ class Store:
         try:
             with self._connection:
                 yield self._connection
-        except sqlite3.OperationalError as error:
-            raise OSError(f"{self.path.name}: {error}") from error
+        except sqlite3.Error as error:
+            raise OSError(f"{self.path.name}: {one_line(str(error))}") from error
 
     def close(self) -> None:
         """Close the file."""
@@ -224,13 +228,22 @@ def read_decisions(folder: Path, name: str) -> list[Decision]:
     path = _checked(folder, name)
     if not path.exists() or not path.stat().st_size:
         return []
-    try:
-        with closing(_open_unchanged(path)) as connection:
-            connection.row_factory = sqlite3.Row
-            rows = connection.execute("SELECT * FROM decisions ORDER BY id").fetchall()
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be used ({error})") from error
+    with _readable(path), closing(_open_unchanged(path)) as connection:
+        connection.row_factory = sqlite3.Row
+        rows = connection.execute("SELECT * FROM decisions ORDER BY id").fetchall()
     return _decisions_of(path, rows)
+
+
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Say in one line that a file cannot be read as a database, or not all of it."""
+    try:
+        yield
+    except (sqlite3.Error, UnicodeError) as error:  # an error may name what is no text
+        why = one_line(str(error))[:200]
+        raise StoreError(
+            f"{path}: cannot be used ({why}); put a copy of it in its place, or move it away"
+        ) from error
 
 
 def _decisions_of(path: Path, rows: Iterable[Any]) -> list[Decision]:
@@ -251,11 +264,8 @@ def _checked(folder: Path, name: str) -> Path:
         written_file(folder, name + beside)
     if not path.exists() or not path.stat().st_size:
         return path
-    try:
-        with closing(_open_unchanged(path)) as connection:
-            schema = _schema(connection)
-    except sqlite3.Error as error:
-        raise StoreError(f"{path}: cannot be used ({error})") from error
+    with _readable(path), closing(_open_unchanged(path)) as connection:
+        schema = _schema(connection)
     # Killed while it was made, it has a part of them.
     if not schema <= _own_schema():
         raise StoreError(
@@ -294,7 +304,11 @@ def _decision(row: Any) -> Decision:
     for name, value in plain.items():
         kind = str if name in ("time", "who", "kind", "file") else int
         if not (isinstance(value, kind) or (name == "of" and value is None)):
-            raise TypeError(f"its {name} is {value!r}")
+            raise TypeError(f"its {name} is {str(value)[:50]!r}")
+        if isinstance(value, int) and not 0 <= value <= _MAX_ROW:
+            raise ValueError(f"its {name} is {value}")
+    if not is_short_line(row["who"]) or not is_short_line(row["time"]):
+        raise ValueError("its person or time is no text of one line")
     return Decision(**plain, box=box, before=before, after=after)
 
 
@@ -303,7 +317,7 @@ def _state(text: str | None) -> RecordedState | None:
         return None
     value = parse_json(text)
     label, reviewed = value["label"], value["reviewed"]
-    if not isinstance(label, str) or not label or not isinstance(reviewed, bool):
+    if not isinstance(label, str) or not is_short_line(label) or not isinstance(reviewed, bool):
         raise ValueError("its label is invalid")
     recorded = RecordedState(label=label, reviewed=reviewed)
     if "box" in value:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from wbcdet.report.journal import JournalError
@@ -57,18 +57,33 @@ def _signed(session: Session) -> LabReport:
     last = session.log()[-1] if session.log() else None
     if last is None or last["results_sha256"] != session.state.report.sha256:
         return _read(session.folder, {})  # counted again since
-    signatures: dict[str, SignatureEntry] = {}
+    signatures: dict[str, list[SignatureEntry]] = {}
     for group in session.state.report.groups:
         said = session.signed(group)
         if said is not None and said["current"]:
-            entries = [entry for entry in session.log() if entry["number"] == said["number"]]
-            signatures[group] = entries[0]
-    return _read(session.reviewed_folder, signatures, last["files"]["results.json"])
+            log = session.log()
+            holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
+            signatures[group] = [
+                entry
+                for entry in log[: holds + 1]
+                if entry.get("slide") in (None, group)
+                and entry["results_sha256"] == last["results_sha256"]
+            ]
+    return _read(session.reviewed_folder, signatures, last)
 
 
 def _read(
-    folder: Path, signatures: Mapping[str, SignatureEntry], digest: str | None = None
+    folder: Path,
+    signatures: Mapping[str, Sequence[SignatureEntry]],
+    last: SignatureEntry | None = None,
 ) -> LabReport:
+    """Read the slides of a folder.
+
+    Args:
+        folder: of the report, or of what was signed of it.
+        signatures: of a slide that is signed: all that it had, the one that holds last.
+        last: the last signature of all, where the folder is of what was signed.
+    """
     path = folder / "results.json"
     try:
         data = read_own(folder, "results.json")
@@ -78,7 +93,7 @@ def _read(
     except ValueError as error:
         raise ResultsError(f"{path}: not JSON: {error}") from error
     sha256 = hashlib.sha256(data).hexdigest()
-    if digest not in (None, sha256):
+    if last is not None and last["files"]["results.json"] != sha256:
         raise NotSignedAsIsError(
             f"{path}: was changed since it was signed; see wbcdet review --check, then sign again"
         )
@@ -91,5 +106,8 @@ def _read(
         raise NotSignedAsIsError(
             f"{path}: says nothing of slides; analyse the fields again with this version"
         )
-    lab_slides = [LabSlide(slide, signatures.get(slide["group"])) for slide in slides]
-    return LabReport(info, sha256, lab_slides)
+    lab_slides = []
+    for slide in slides:
+        own = signatures.get(slide["group"], ())
+        lab_slides.append(LabSlide(slide, own[-1] if own else None, len(own) > 1))
+    return LabReport(info, sha256, lab_slides, sha256 if last is None else last["results_sha256"])

@@ -16,8 +16,10 @@ from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
 from wbcdet.results.document import ResultsError, parse_document
+from wbcdet.review.cell_state import is_short_line
 from wbcdet.utils.safe_files import read_own
 from wbcdet.utils.schemas import JsonObject, parse_json
+from wbcdet.utils.text import one_line
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,13 @@ def load_report(folder: Path) -> MachineReport:
         info, results = parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+    for result in results:
+        # Decisions record labels, and a store takes none that a person could not have given.
+        if odd := [cell for cell in result.cells if not is_short_line(str(cell.label))]:
+            raise ResultsError(
+                f"{path}: cell {odd[0].id} of {one_line(result.file)} has a label that is no line "
+                "of printable letters"
+            )
     fields = tuple(
         _field(number, result, raw)
         for number, (result, raw) in enumerate(zip(results, document["fields"], strict=True))

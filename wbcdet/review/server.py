@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
-from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, JSONResponse, StreamingResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field
@@ -23,6 +22,8 @@ from wbcdet.review.serializers import cell_row, label_row, readers_page, report_
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
+from wbcdet.utils.web.guard import REPORT_POLICY
+from wbcdet.utils.web.malformed import answer_malformed
 from wbcdet.utils.web.words import words_script
 
 _STATIC = Path(__file__).parent / "static"
@@ -34,12 +35,6 @@ _ALIVE_S = 20.0
 _OTHER_REPORT = "this page shows another report; load it again"
 _NOT_SECOND = "the second reader sees nothing of the first one's reading"
 _PICTURE_HEADERS = {"Cache-Control": "private, max-age=3600"}
-#: The regenerated report has no script, and its style inside.
-_REPORT_POLICY = (
-    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-)
-
 Name = Annotated[str, Field(min_length=1, max_length=40)]
 Group = Annotated[str, Field(max_length=4096)]
 Coordinate = Annotated[float, Field(allow_inf_nan=False)]
@@ -94,6 +89,7 @@ def build(session: Session) -> FastAPI:
     app = FastAPI(
         docs_url=None, redoc_url=None, openapi_url="/api/openapi.json", title="wbcdet review"
     )
+    answer_malformed(app)
     state, pictures = session.state, session.pictures
 
     def news(since: int, group: str | None, **more: Any) -> dict[str, object]:
@@ -134,14 +130,6 @@ def build(session: Session) -> FastAPI:
     def refused(_request: Request, error: Exception) -> Response:
         status = 409 if isinstance(error, ConflictError) else 400
         return JSONResponse({"error": str(error), **news(0, None)}, status)
-
-    @app.exception_handler(RequestValidationError)
-    def malformed(_request: Request, error: Exception) -> Response:
-        # The framework's own answer repeats all that was sent, and fails where that is no text.
-        assert isinstance(error, RequestValidationError)
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        return JSONResponse({"error": f"{_text(where)}: {_text(first['msg'])}"}, 422)
 
     @app.exception_handler(SigningError)
     def unsigned(_request: Request, error: Exception) -> Response:
@@ -277,17 +265,12 @@ def build(session: Session) -> FastAPI:
             raise PictureError("there is no such file in the signed report")
         place = StaticFiles(directory=session.reviewed_folder, check_dir=False)
         response = await place.get_response(path, request.scope)
-        response.headers["Content-Security-Policy"] = _REPORT_POLICY
+        response.headers["Content-Security-Policy"] = REPORT_POLICY
         return response
 
     app.include_router(slide_routes(session, _STATIC))
     app.mount("/static", StaticFiles(directory=_STATIC), name="static")
     return app
-
-
-def _text(value: str) -> str:
-    """Return a text that any answer can hold."""
-    return value[:200].encode(errors="replace").decode()
 
 
 async def _events(session: Session, request: Request) -> AsyncIterator[str]:

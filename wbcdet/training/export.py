@@ -88,7 +88,7 @@ def export_detector(
         "detector",
         {
             "name": "wbcdet-detector",
-            "version": "3",
+            "version": "4",
             "architecture": "ultralytics yolo26n, one class",
             "file": "detector.onnx",
             "training_file": "detector.safetensors",

@@ -25,15 +25,27 @@ class SchemaError(WbcdetError, ValueError):
 
 def parse_json(data: bytes | str) -> Any:
     """Parse JSON as the standard has it: no NaN, no endless nesting; and no number that a computer
-    has none for, such as 1e400.
+    has none for, such as 1e400, nor half a letter (a lone surrogate), which no file can hold.
 
     Raises:
         ValueError: it is not; the message is one line.
     """
     try:
-        return json.loads(data, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+        value = json.loads(data, parse_constant=_refuse, parse_float=_float, parse_int=_int)
+        if _may_hold_half_a_letter(data):
+            json.dumps(value, ensure_ascii=False).encode()
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
+    except UnicodeEncodeError as error:
+        raise ValueError("a text in it holds half a letter (a lone surrogate)") from error
+    return value
+
+
+def _may_hold_half_a_letter(data: bytes | str) -> bool:
+    """Say so without a look at each text: as an escape, in UTF-8 as some write it, in UTF-16."""
+    if isinstance(data, str):
+        return "\\u" in data or not data.isascii()
+    return any(sign in data for sign in (b"\\u", b"\xed", b"\0"))
 
 
 def check_schema(

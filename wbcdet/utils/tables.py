@@ -1,9 +1,10 @@
-"""Tables on a terminal that are whole at any width: nothing is cut, folded or left out."""
+"""Tables on a terminal that are whole at any width: nothing is cut, no name or figure is folded."""
 
 from __future__ import annotations
 
 import os
 import sys
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,8 @@ from rich.console import Console
 #: Width where there is no terminal, as in a pipe or file, and ``COLUMNS`` names none.
 _PIPE = 200
 _GAP = 2
+#: A text is not folded into less than this.
+_MIN_TEXT = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +38,8 @@ def print_table(
     """Print a table.
 
     Where it is too wide, long names stand on lines of their own, and then columns go to further
-    tables below, each with the names again.
+    tables below, each with the names of the rows that have something there. A last column of texts
+    that is too wide even there is folded between words.
 
     Args:
         console: where to.
@@ -67,13 +71,21 @@ def print_table(
                    widths, left, "bold")  # fmt: skip
         for row, cells in zip(rows, full, strict=True):
             name, own = cells[0], [cells[at] for at in block]
-            if apart and cell_len(name) > widths[0] and any(cells[1:]):
-                _say(console, name, row.style)
-                name = ""
             if not any(cells[1:]):
                 _say(console, name, row.style)
-            else:
-                _print(console, [name, *own], columns, widths, left, row.style)
+                continue
+            if number and not any(own):  # it stands above
+                continue
+            if apart and cell_len(name) > widths[0]:
+                _say(console, name, row.style)
+                name = ""
+            start = widths[0] + _GAP
+            more: list[str] = []
+            if len(own) == 1 and block[0] < left and room - start >= _MIN_TEXT:
+                own[0], *more = _folded(own[0], room - start)
+            _print(console, [name, *own], columns, widths, left, row.style)
+            for rest in more:
+                _say(console, " " * start + rest, row.style)
 
 
 def _blocks(figures: list[int], widths: list[int], room: int) -> list[list[int]]:
@@ -87,6 +99,13 @@ def _blocks(figures: list[int], widths: list[int], room: int) -> list[list[int]]
         blocks[-1].append(at)
         taken += _GAP + widths[at]
     return blocks
+
+
+def _folded(text: str, room: int) -> list[str]:
+    """Return the lines of a text; one that fits stays as it is."""
+    if cell_len(text) <= room:
+        return [text]
+    return textwrap.wrap(text, room, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _line(top: list[str], line: int, columns: list[int], tops: list[list[str]]) -> str:

@@ -20,6 +20,9 @@ from wbcdet.records import LABELS
 
 #: Up to here a row may be the percentages of one slide, rounding included.
 _HUNDRED = 102.0
+#: Up to here a row may be the shares of one slide; below this it is not its percentages: other
+#: types than the four are seldom half of all cells.
+_ONE, _LEAST = 1.02, 50.0
 
 
 @dataclass(slots=True)
@@ -64,7 +67,7 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
             raise TableError(
                 f"{table.path}: line {row.line}: no cell of any type is counted for {row.group!r}"
             )
-    percent, more = _are_percentages(rows, percent)
+    percent, more = _are_percentages(rows, percent, table.path)
     return Side(_pool(table, rows, percent), notes=[*notes, *more])
 
 
@@ -141,17 +144,30 @@ def _read_long(
     return list(rows.values()), says_percent(table.header[value_at]), _unused(unused)
 
 
-def _are_percentages(rows: list[_Row], marked: bool) -> tuple[bool, list[str]]:
+def _are_percentages(rows: list[_Row], marked: bool, path: Path) -> tuple[bool, list[str]]:
     """Tell whether the numbers are percentages, and what was assumed."""
     totals = [row.total for row in rows if row.total is not None]
     whole = all(value == int(value) for row in rows for value in row.values.values())
+    notes = []
+    if not whole and all(row.sum <= _ONE for row in rows):
+        notes.append("every row adds up to 1 or less: taken for shares, 1 being 100 percent")
+        for row in rows:
+            row.values = {label: 100 * value for label, value in row.values.items()}
+    elif not whole and not marked:
+        # Cells per volume look like this, too: 4.1 and 1.8 thousand in a microlitre.
+        low = next((row for row in rows if row.sum < _LEAST), None)
+        if low is not None:
+            raise TableError(
+                f"{path}: line {low.line}: {low.sum:g} in all, with decimals, are neither cells "
+                "nor percentages of a slide; give the numbers of cells, or call the columns percent"
+            )
     small = all(row.sum <= _HUNDRED for row in rows)
     if marked or not whole or (small and any(total > _HUNDRED for total in totals)):
         if len(totals) < len(rows):
-            return True, [
+            notes.append(
                 "no column n says how many cells the percentages are of, so no binomial limits"
-            ]
-        return True, []
+            )
+        return True, notes
     if not totals and all(row.sum == 100 for row in rows):
         return False, [
             "every row adds up to 100 and there is no column n: taken for 100 cells each"

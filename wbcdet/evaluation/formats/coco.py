@@ -49,7 +49,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
             objects[_number(annotation.get("image_id"))].append(annotation)
         doubtful = _shared_ids(document["images"])
         known = {_number(image.get("id")) for image in document["images"]}
-        fits = not objects or not known.isdisjoint(objects)
+        unfit = _unfit_ids(known, set(objects))
+        crowds = all(annotation.get("iscrowd") for annotation in document["annotations"])
         for image in document["images"]:
             file = str(image.get("file_name"))
             picture = _picture(path, file, by_path, by_name)
@@ -57,9 +58,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
                 reading.note("label-without-picture", f"{reading.below(path)}: {file}", "no file")
                 continue
             number = _number(image.get("id"))
-            if not fits:
-                what = "no annotation of the file has the id of a picture in it"
-                reading.note("broken-label", picture.name, what)
+            if unfit is not None:
+                reading.note("broken-label", picture.name, unfit)
                 listed[picture.name] = picture, image, None
                 continue
             if number in doubtful:
@@ -68,7 +68,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
                 reading.note("shared-id", picture.name, what)
                 listed[picture.name] = picture, image, None
                 continue
-            own = _objects(reading, picture, objects.pop(number, []), names)
+            own = _objects(reading, picture, objects.pop(number, []), names, crowds=crowds)
             before = listed.get(picture.name, (picture, image, []))[2]
             both = None if own is None or before is None else [*before, *own]
             listed[picture.name] = picture, image, both
@@ -124,6 +124,20 @@ def _categories(reading: LabelFolder, path: Path, document: JsonObject) -> dict[
     return names
 
 
+def _unfit_ids(pictures: set[str], annotated: set[str]) -> str | None:
+    """Say why annotations are of other pictures, by the ids of both; None where they fit."""
+    if not annotated or annotated <= pictures:
+        return None
+    if pictures.isdisjoint(annotated):
+        return "no annotation of the file has the id of a picture in it"
+    if all(number.isdecimal() for number in pictures | annotated):
+        own = {int(number) for number in pictures}
+        others = {int(number) for number in annotated}
+        if any({number + step for number in others} <= own for step in (1, -1)):
+            return "its pictures count from 0 and its annotations from 1, or the other way round"
+    return None
+
+
 def _shared_ids(images: list[Entry]) -> dict[str, set[str]]:
     """Return ids that more than one picture has, with the names of these."""
     files: dict[str, set[str]] = defaultdict(set)
@@ -155,8 +169,22 @@ def _picture(
 
 
 def _objects(
-    reading: LabelFolder, source: Source, annotations: list[Entry], names: dict[Any, str]
+    reading: LabelFolder,
+    source: Source,
+    annotations: list[Entry],
+    names: dict[Any, str],
+    *,
+    crowds: bool,
 ) -> list[LabelledObject] | None:
+    """Return the objects of a picture; None, noted, where one is broken.
+
+    Args:
+        reading: takes the notes.
+        source: the picture.
+        annotations: of the picture.
+        names: of the classes, by number.
+        crowds: the file calls all its objects crowds, as some programs do with any mask.
+    """
     objects = []
     for annotation in annotations:
         try:
@@ -166,7 +194,7 @@ def _objects(
             what = f"annotation {annotation.get('id')!r} has no known category or no box"
             reading.note("broken-label", source.name, what)
             return None
-        crowd = bool(annotation.get("iscrowd"))
+        crowd = bool(annotation.get("iscrowd")) and not crowds
         objects.append(LabelledObject(name, box, crowd))
     return objects
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -39,7 +40,8 @@ def _xml(text: str) -> str | None:
 
 
 def _table(text: str) -> str | None:
-    columns = [name.strip(" \"'").lower() for name in text.split("\n", 1)[0].split(",")]
+    first = text.split("\n", 1)[0]
+    columns = [name.strip(" \"'\r").lower() for name in re.split(r"[,;\t|]", first)]
     if set(_CORNERS) <= set(columns):
         return "a table of boxes"
     return "a table of labels" if {"label", "class"} & set(columns) else None

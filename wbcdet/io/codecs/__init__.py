@@ -115,4 +115,8 @@ def reporting(kind: PictureKind) -> Iterator[None]:
         text = str(error).splitlines()[0][:80] if str(error) else type(error).__name__
         if "truncated" in text.lower():
             raise FieldError(CUT_SHORT) from error
+        if text.lower().startswith("unsupported"):
+            raise FieldError(
+                f"file is {kind.name} of a rare kind, which is not read ({text}); save it as PNG"
+            ) from error
         raise FieldError(f"file is damaged ({name}: {text}); copy or export it again") from error

@@ -27,6 +27,8 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _LS = 0xF7
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
+#: Beginnings of tags that a program turned to another order of bytes, but for their mark.
+_MIXED_ORDER = (b"II\0*", b"MM*\0")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
 
@@ -202,6 +204,8 @@ def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
 
     turn: object = 1
     adobe = False
+    if exif[:4] in _MIXED_ORDER:  # the mark of one order of bytes, and all else in the other
+        exif = (b"II" if exif[:2] == b"MM" else b"MM") + exif[2:]
     if exif:
         try:
             tags = Image.Exif()

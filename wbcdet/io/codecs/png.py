@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
 from collections.abc import Iterator
@@ -19,6 +20,12 @@ from wbcdet.io.codecs.picture import (
 from wbcdet.io.colour import coded_profile, from_samples, in_srgb, measured_profile
 from wbcdet.io.errors import FieldError
 
+#: Chunks without which there are no pixels; all others say how they are meant.
+_OF_PIXELS = frozenset((b"IHDR", b"PLTE", b"tRNS", b"IDAT", b"IEND"))
+#: How programs wrote EXIF before PNG had a place for it: a text, its bytes in hexadecimal.
+_RAW_EXIF = re.compile(rb"Raw profile type (?:exif|APP1)\0")
+_MAX_TEXT = 1 << 20
+
 #: Chunks that are read; writers make them of 8 kB or more.
 _MAX_CHUNKS = 100_000
 #: Most bytes that a byte of deflate can hold.
@@ -32,9 +39,12 @@ class PngPicture:
         self._damaged = False
         self._deflated = 0
         self._exif = self._xmp = self._code = b""
+        self._bare: list[bytes | memoryview] = [data[:8]]
         self._corners: tuple[int, ...] = ()
         header = b""
-        for name, size, body in self._chunks():
+        for name, size, body, place in self._chunks():
+            if name in _OF_PIXELS:
+                self._bare.append(place)
             if name == b"IHDR" and not header:
                 header = body
             elif name == b"IDAT":
@@ -45,6 +55,8 @@ class PngPicture:
                 self._exif = body
             elif name == b"iTXt" and body.startswith(b"XML:com.adobe.xmp\0"):
                 self._xmp = body
+            elif name in (b"tEXt", b"zTXt") and _RAW_EXIF.match(body):
+                self._exif = self._exif or _raw_profile(body, name == b"zTXt")
             elif name == b"cICP":
                 self._code = body
             elif name == b"cHRM" and len(body) == 32:
@@ -77,7 +89,9 @@ class PngPicture:
         if self._bits == 16:
             import imagecodecs
 
-            pixels = from_samples(imagecodecs.png_decode(self._data), remarks, profile)
+            # Of other chunks libpng may say something on standard error.
+            values = imagecodecs.png_decode(b"".join(self._bare))
+            pixels = from_samples(values, remarks, profile)
             turn = self._turn
         else:
             picture.load()
@@ -86,8 +100,8 @@ class PngPicture:
             turn = max(self._turn, orientation_of(picture))
         return Decoded(upright(pixels, turn), tuple(remarks))
 
-    def _chunks(self) -> Iterator[tuple[bytes, int, bytes]]:
-        """Yield names, sizes and bodies (of pixels none); notes bodies that fail their checksum."""
+    def _chunks(self) -> Iterator[tuple[bytes, int, bytes, memoryview]]:
+        """Yield names, sizes, bodies (of pixels none) and whole chunks; notes failed checksums."""
         data, at = memoryview(self._data), 8
         for _ in range(_MAX_CHUNKS):
             size, name = int.from_bytes(data[at : at + 4], "big"), bytes(data[at + 4 : at + 8])
@@ -96,8 +110,22 @@ class PngPicture:
                 raise FieldError(CUT_SHORT)
             if zlib.crc32(data[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
                 self._damaged = True
-            yield name, size, b"" if name == b"IDAT" else bytes(data[at + 8 : end - 4])
+            body = b"" if name == b"IDAT" else bytes(data[at + 8 : end - 4])
+            yield name, size, body, data[at:end]
             if name == b"IEND":
                 return
             at = end
         raise FieldError(f"file has more than {_MAX_CHUNKS} chunks and is no picture")
+
+
+def _raw_profile(body: bytes, packed: bool) -> bytes:
+    """Return the EXIF tags that a text holds: its name, its length, then the bytes; none where it
+    is damaged."""
+    text = body.split(b"\0", 1)[1]
+    try:
+        if packed:
+            text = zlib.decompressobj().decompress(text[1:], _MAX_TEXT)
+        tags = bytes.fromhex(b"".join(text.split()[2:]).decode("ascii"))
+    except (ValueError, zlib.error):
+        return b""
+    return tags.removeprefix(b"Exif\0\0")

@@ -14,6 +14,8 @@ _SPACE = rb"(?:\s|#[^\n]*\n)+"
 _HEADER = re.compile(rb"P([56])" + (_SPACE + rb"(\d{1,7})") * 3 + rb"\s")
 #: Bytes in which the header ends; programs write a line of comment or two.
 _MAX_HEADER = 1 << 16
+#: How another picture in the same file begins; what may lie between the two.
+_NEXT, _MAX_BETWEEN = re.compile(rb"P[1-7]\s"), 100
 
 
 class PnmPicture:
@@ -41,5 +43,8 @@ class PnmPicture:
             raise FieldError(CUT_SHORT)
         values = np.frombuffer(self._data, self._kind, number, self._start).reshape(shape)
         if self._most in (255, 65535):
-            return Decoded(from_samples(values.astype(self._kind.newbyteorder("="), copy=False)))
-        return Decoded(in_bgr(eight_bit(values, 255.0 / self._most)))
+            pixels = from_samples(values.astype(self._kind.newbyteorder("="), copy=False))
+        else:
+            pixels = in_bgr(eight_bit(values, 255.0 / self._most))
+        rest = self._data[self._start + values.nbytes :][:_MAX_BETWEEN].lstrip()
+        return Decoded(pixels, ("first of several pictures in the file",) * bool(_NEXT.match(rest)))

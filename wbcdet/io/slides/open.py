@@ -9,6 +9,7 @@ from pathlib import Path
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
+from wbcdet.io.formats import DICOM, SUFFIXES, picture_kind
 from wbcdet.io.slides.base import MISSING, Level, SlideReader
 from wbcdet.io.slides.tile_folder import TileFolderReader, is_tile_folder
 
@@ -22,6 +23,9 @@ _TIFFS = frozenset({".tif", ".tiff", ".btf", ".tf8", ".tf2"})
 _MRXS = ".mrxs"
 #: What OpenSlide says of a TIFF without a scanner's marks: tiffslide also finds its SubIFDs.
 _PLAIN = "generic-tiff"
+#: What OpenSlide says of DICOM without a level, and what libraries say of what they cannot read.
+_NO_LEVELS = "No pyramid levels found"
+_UNKNOWN = ("unsupported", "not supported", "not a known")
 #: Slides that are kept open.
 _MAX_OPEN = 4
 
@@ -78,14 +82,28 @@ def is_slide(path: Path, *, wanted: bool = False) -> bool:
         wanted: a person says that it is one: a plain TIFF without levels too.
     """
     if path.is_dir():
-        return _is_zarr(path) or is_tile_folder(path)
+        return is_slide_folder(path)
     suffix = path.suffix.lower()
-    if suffix not in _SUFFIXES | _TIFFS or not path.is_file() or not has_extra():
+    known = suffix in _SUFFIXES | _TIFFS
+    if (not known and suffix in SUFFIXES) or not path.is_file() or not has_extra():
+        return False
+    # Archives give their DICOM no ending.
+    if not known and picture_kind(path) is not DICOM:
         return False
     vendor = _vendor(path)
     if vendor not in (None, _PLAIN) or suffix == _MRXS:
         return True
     return suffix in _TIFFS | {".qptiff"} and (wanted or _has_levels(path))
+
+
+def ends_as_slide(path: Path | str) -> bool:
+    """Say whether a file has an ending that scanners give their slides alone."""
+    return isinstance(path, Path) and path.suffix.lower() in _SUFFIXES
+
+
+def is_slide_folder(path: Path) -> bool:
+    """Say whether a folder is a slide: an OME-Zarr, or tiles whose positions are known."""
+    return _is_zarr(path) or is_tile_folder(path)
 
 
 def has_extra() -> bool:
@@ -143,6 +161,8 @@ def _open(path: Path) -> SlideReader:
             return OpenSlideReader(path)
         try:
             return TiffSlideReader(path)
+        except FieldError:
+            raise
         except Exception:
             if vendor is None:
                 raise
@@ -186,4 +206,13 @@ def _unreadable(path: Path, error: Exception) -> FieldError:
     if gone:
         return FieldError("slide cannot be reached any more; check the drive that it is on")
     reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if _NO_LEVELS in reason:
+        return FieldError(
+            "slide has a label or an overview and no level; copy all files of its series"
+        )
+    if any(words in reason.lower() for words in _UNKNOWN):
+        return FieldError(
+            f"slide is of a kind that is not read ({reason}); export it as a pyramidal TIFF, "
+            "OME-TIFF or DICOM in JPEG"
+        )
     return FieldError(f"slide is damaged or cut short ({reason}); copy it again from its source")

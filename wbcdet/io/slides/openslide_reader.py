@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from wbcdet.io.colour import Pixels, in_srgb
-from wbcdet.io.slides.base import Level, um_from
+from wbcdet.io.colour import BAD_PROFILE, Pixels, in_srgb
+from wbcdet.io.slides.base import Level, check_colours, um_from
 
 #: µm per pixel of an objective that magnifies once, as scanners' cameras have it.
 _UM_AT_ONE = 10.0
@@ -23,10 +23,10 @@ class OpenSlideReader:
         import openslide
 
         self._slide: Any = openslide.OpenSlide(str(path))
-        profile = self._slide.color_profile
-        self._profile = profile.tobytes() if profile is not None else b""
+        self._profile, bad = _profile(self._slide)
         self.levels = _levels(self._slide)
-        self.um_per_px, self.remarks = _scale(self._slide.properties, "openslide")
+        self.um_per_px, remarks = _scale(self._slide.properties, "openslide")
+        self.remarks = (*remarks, *bad)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""
@@ -44,7 +44,11 @@ class TiffSlideReader:
         self._slide: Any = tiffslide.TiffSlide(str(path))
         self._lock = Lock()
         self.levels = _levels(self._slide)
-        self.um_per_px, self.remarks = _scale(self._slide.properties, "tiffslide")
+        pixel = self._slide.read_region((0, 0), len(self.levels) - 1, (1, 1), as_array=True)
+        check_colours(str(pixel.dtype), pixel.shape[2] if pixel.ndim == 3 else 1)
+        self._profile, bad = _profile(self._slide)
+        self.um_per_px, remarks = _scale(self._slide.properties, "tiffslide")
+        self.remarks = (*remarks, *bad)
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""
@@ -53,10 +57,20 @@ class TiffSlideReader:
             region: np.ndarray = self._slide.read_region(
                 (round(x * by), round(y * by)), level, (width, height), as_array=True
             )
-        if region.ndim == 2:
-            region = np.repeat(region[:, :, None], 3, axis=2)
-        pixels: Pixels = np.ascontiguousarray(region[:, :, 2::-1])
-        return pixels
+        if region.ndim == 2 or region.shape[2] == 1:
+            region = np.repeat(region.reshape(*region.shape[:2], 1), 3, axis=2)
+        return in_srgb(np.ascontiguousarray(region[:, :, 2::-1]), self._profile, [])
+
+
+def _profile(slide: Any) -> tuple[bytes, tuple[str, ...]]:
+    """Return the ICC profile of a slide, empty where it has none, and what is to be said of it."""
+    from PIL import ImageCms
+
+    try:
+        profile = slide.color_profile
+    except (ImageCms.PyCMSError, OSError):
+        return b"", (BAD_PROFILE,)
+    return (b"" if profile is None else bytes(profile.tobytes())), ()
 
 
 def _levels(slide: Any) -> tuple[Level, ...]:

@@ -23,8 +23,11 @@ class ZarrReader:
         import zarr
 
         group = zarr.open_group(str(path), mode="r")
-        said: JsonObject = dict(group.attrs)
-        said = said.get("ome", said)
+        said = _attributes(group)
+        if "bioformats2raw.layout" in said and not said.get("multiscales"):
+            # The slide itself, before its label and overview.
+            group = group["0"]
+            said = _attributes(group)
         if not said.get("multiscales"):
             raise FieldError(_NO_PYRAMID)
         picture = said["multiscales"][0]
@@ -116,3 +119,10 @@ class ZarrReader:
         # Without a unit a scale of 1 is only what every writer puts there.
         unit = None if isinstance(axis, str) else axis.get("unit")
         return um_from(factor, unit) if scaled and (unit or factor != 1) else None
+
+
+def _attributes(group: Any) -> JsonObject:
+    """Return what OME-Zarr says of a group: 0.5 has it in a key of its own."""
+    said: JsonObject = dict(group.attrs)
+    own: JsonObject = said.get("ome", said)
+    return own

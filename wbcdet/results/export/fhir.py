@@ -63,7 +63,7 @@ def _bundle(report: LabReport, slide: LabSlide) -> Resource:
         url = f"urn:uuid:{report.id_of(slide, observation['code']['coding'][-1]['code'])}"
         results.append({"reference": url})
         observation |= {
-            "status": "final" if slide.is_final else "preliminary",
+            "status": _status(slide),
             "category": [_concept(_CATEGORY, "laboratory", "Laboratory")],
             "issued": report.made(slide),
             "device": {"reference": refer["device"]},
@@ -98,8 +98,8 @@ def _report(
             "status": "generated",
             "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{lines}</div>',
         },
-        "identifier": [{"system": LOCAL, "value": str(report.id_of(slide))}],
-        "status": "final" if slide.is_final else "preliminary",
+        "identifier": [{"system": LOCAL, "value": str(report.order_of(slide))}],
+        "status": _status(slide),
         "category": [_concept(_SECTION, "HM", "Hematology")],
         "code": {**_concept(LOINC, *REPORT), "text": TITLE},
         "issued": report.made(slide),
@@ -110,6 +110,12 @@ def _report(
     if slide.is_final:
         whole["resultsInterpreter"] = [{"reference": refer["signer"]}]
     return whole
+
+
+def _status(slide: LabSlide) -> str:
+    if not slide.is_final:
+        return "preliminary"
+    return "amended" if slide.signed_before else "final"
 
 
 def _totals(slide: LabSlide) -> list[Resource]:

@@ -40,14 +40,15 @@ def encode(report: LabReport, slide: LabSlide) -> bytes:
 
 
 def _segments(report: LabReport, slide: LabSlide) -> Iterator[list[str]]:
-    time, status = _time(report.made(slide)), "F" if slide.is_final else "P"
-    mark = report.id_of(slide)
+    time = _time(report.made(slide))
+    status = "P" if not slide.is_final else "C" if slide.signed_before else "F"
+    mark, order_number = report.id_of(slide), report.order_of(slide)
     signer = _text(str(slide.signature["name"])[:_MAX_NAME]) if slide.signature else ""
     yield ["MSH", r"^~\&", "wbcdet", "", "", "", time, "", "ORU^R01^ORU_R01", mark.hex[:20],
            # Training: a receiver that heeds this keeps it apart from patient care.
            "T", _VERSION, "", "", "", "", "", "UNICODE UTF-8"]  # fmt: skip
-    order = ["OBR", "1", "", mark.hex, f"{'^'.join(REPORT)}^LN^leukocyte-differential^{TITLE}"
-             f"^{LOCAL_V2}", "", "", time]  # fmt: skip
+    kind = f"{'^'.join(REPORT)}^LN^leukocyte-differential^{TITLE}^{LOCAL_V2}"
+    order = ["OBR", "1", "", order_number.hex, kind, "", "", time]
     order += [""] * (22 - len(order)) + [time, "", "HM", status]
     if signer:
         order += [""] * (32 - len(order)) + [f"&{signer}"]

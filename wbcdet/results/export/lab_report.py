@@ -50,10 +50,12 @@ class LabSlide:
         data: the slide as in ``slides`` of ``results.json``.
         signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
             nobody has signed it, or something was changed since.
+        signed_before: it was signed before that too: what was sent as final then is replaced.
     """
 
     data: JsonObject
     signature: JsonObject | None = None
+    signed_before: bool = False
 
     @property
     def name(self) -> str:
@@ -74,11 +76,13 @@ class LabReport:
         info: ``info`` of ``results.json``.
         digest: sha256 of ``results.json``.
         slides: what was counted.
+        counted: sha256 of ``results.json`` as it was counted, which no signature changes.
     """
 
     info: RunInfo
     digest: str
     slides: Sequence[LabSlide]
+    counted: str
 
     def models(self) -> list[tuple[str, str, str]]:
         """Role, name and sha256 of the models."""
@@ -104,8 +108,12 @@ class LabReport:
         time = datetime.fromisoformat(said.replace("Z", "+00:00"))
         return (time if time.tzinfo else time.replace(tzinfo=timezone.utc)).isoformat()
 
+    def order_of(self, slide: LabSlide) -> uuid.UUID:
+        """Return the id that a slide's report keeps, preliminary, final and signed again."""
+        return uuid.uuid5(_SPACE, f"{self.counted}\n{slide.name}\norder")
+
     def id_of(self, slide: LabSlide, what: str = "") -> uuid.UUID:
-        """Return an id of a slide's report, or of a part of it."""
+        """Return an id of a slide's report as it is now, or of a part of it."""
         number = slide.signature["number"] if slide.signature else 0
         return uuid.uuid5(_SPACE, f"{self.digest}\n{slide.name}\n{number}\n{what}")
 

@@ -11,7 +11,7 @@ async function read(response) {
   const answer = await response.json().catch(() => ({}));
   if (response.ok) return answer;
   const said = Array.isArray(answer.detail) ? answer.detail[0]?.msg : answer.error;
-  throw new Refused(said || `the server says ${response.status}`, answer);
+  throw new Refused(said || t("the server says {status}", { status: response.status }), answer);
 }
 
 export async function get(path) {

@@ -20,10 +20,10 @@ function banner(text) {
 async function start() {
   [report, slides] = await Promise.all([get("/api/report"), get("/api/slides")]);
   model = new Model(report);
-  document.title = `Map of ${report.title}: wbcdet review`;
+  document.title = `${t("Map of {title}", { title: report.title })}: wbcdet review`;
   part("report-title").textContent = report.title;
-  part("notice").textContent = report.notice;
-  if (!slides.length) return banner("This report is of single fields: there is no slide to show as a map.");
+  part("notice").textContent = t(report.notice);
+  if (!slides.length) return banner(t("This report is of single fields: there is no slide to show as a map."));
   for (const [number, one] of slides.entries()) {
     for (const [field, x, y, , , by, edge] of one.parts) sizes.set(field, { slide: number, x, y, by, edge });
   }
@@ -54,7 +54,7 @@ async function start() {
   window.addEventListener("hashchange", openAddressed);
   const wanted = addressed();
   await show(wanted ? sizes.get(wanted.field).slide : 0, wanted);
-  listen(refresh, (up) => banner(up ? slide.problem ?? "" : "The server does not answer: start wbcdet review again."));
+  listen(refresh, (up) => banner(up ? slide.problem ?? "" : t("The server does not answer: start wbcdet review again.")));
 }
 
 // OpenSeadragon adds an inline style, which the rules of this page refuse, unless it finds such an element;
@@ -144,7 +144,7 @@ function count() {
     swatch.className = "swatch";
     swatch.style.background = model.colour(label);
     figure.textContent = counts.get(label);
-    node.append(swatch, `${label} `, figure);
+    node.append(swatch, `${t(label)} `, figure);
     node.setAttribute("aria-pressed", String(!off.has(label)));
     node.addEventListener("click", () => {
       if (!off.delete(label)) off.add(label);
@@ -154,7 +154,9 @@ function count() {
     return node;
   }));
   const reviewed = cells.filter((cell) => cell.reviewed).length;
-  part("counted").textContent = `${cells.length} cells in ${slide.parts.length} parts, ${reviewed} reviewed.`;
+  part("counted").textContent = [
+    tn("{n} cell", "{n} cells", cells.length), t("parts of the slide: {n}", { n: slide.parts.length }), t("reviewed: {n}", { n: reviewed }),
+  ].join(", ");
 }
 
 // Pixels of the slide to those of the view: the view is never turned.
@@ -183,7 +185,9 @@ function nearest({ x, y }) {
 function hover(position) {
   const cell = nearest(position);
   part("viewer").classList.toggle("on-cell", Boolean(cell));
-  part("hint").textContent = cell ? `${cell.label}, cell ${cell.number}${cell.reviewed ? ", reviewed" : ""}` : "";
+  part("hint").textContent = cell
+    ? [t(cell.label), t("cell {n}", { n: cell.number }), ...(cell.reviewed ? [t("reviewed")] : [])].join(", ")
+    : "";
 }
 
 function draw() {
@@ -251,8 +255,8 @@ function mark(pen, cell, x0, y0, x1, y1) {
 function showScale(scale) {
   const um = slide.um_per_px / scale * 110, ten = 10 ** Math.floor(Math.log10(um));
   const length = [5, 2, 1].map((one) => one * ten).find((one) => one <= um) ?? ten;
-  part("scale-text").textContent = length >= 1000 ? `${length / 1000} mm` : `${length} µm`;
+  part("scale-text").textContent = length >= 1000 ? t("{n} mm", { n: length / 1000 }) : t("{n} µm", { n: length });
   part("scale-bar").style.width = `${length / slide.um_per_px * scale}px`;
 }
 
-start().catch((error) => banner(`The map cannot be shown: ${error.message}`));
+start().catch((error) => banner(t("The map cannot be shown: {why}", { why: t(error.message) })));

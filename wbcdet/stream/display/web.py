@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Literal
 
 import cv2
@@ -20,7 +20,10 @@ from wbcdet.results.palette import colour_of
 from wbcdet.stream.cell_counter import FrameResult
 from wbcdet.stream.display.base import Command, Overview, Relabel, Status, Steer
 from wbcdet.stream.display.overlay import Overlay
+from wbcdet.utils.safe_files import inside, own_file
 from wbcdet.utils.web.bind import BoundAddress
+from wbcdet.utils.web.guard import REPORT_POLICY
+from wbcdet.utils.web.malformed import answer_malformed
 from wbcdet.utils.web.server import make_server
 from wbcdet.utils.web.words import words_script
 
@@ -28,6 +31,16 @@ _PAGE = Path(__file__).parent / "page"
 _FILES = {"page.js": "text/javascript", "page.css": "text/css"}
 #: Seconds between two pictures on the page, and how long a page that is gone is still drawn for.
 _PICTURE_S, _GONE_S = 0.08, 3.0
+#: Seconds without a question of a tab after which none is open; hidden ones ask every second.
+_LEFT_S = 5.0
+#: What of a report is shown in a browser.
+_REPORT_TYPES = {
+    ".html": "text/html",
+    ".jpg": "image/jpeg",
+    ".png": "image/png",
+    ".csv": "text/csv",
+    ".pdf": "application/pdf",
+}
 #: Seconds between two overviews of the slide.
 _OVERVIEW_S = 0.5
 _QUALITY = 85
@@ -47,33 +60,28 @@ class Name(BaseModel):
 
 
 class Server:
-    """Serves the page from a separate thread until the stream ends.
+    """Serves the page from a separate thread: the stream while it runs, then its report.
 
     Any number of tabs may look and steer.
 
     Args:
         title: what is watched.
-        ask: takes the commands.
-        overlay: draws the frames.
         listening: where the page is served.
     """
 
-    def __init__(
-        self,
-        title: str,
-        ask: Callable[[Command], None],
-        overlay: Overlay,
-        listening: BoundAddress,
-    ) -> None:
+    def __init__(self, title: str, listening: BoundAddress) -> None:
         self._title = title
-        self._overlay = overlay
+        self._ask: Callable[[Command], None] | None = None
+        self._overlay: Overlay | None = None
         self._jpeg = b""
         self._result: FrameResult | None = None
         self._drawn = self._wanted = self._overviewed = 0.0
+        self._polled = float("-inf")
         self._overview: dict[str, object] = {}
         self._thumbnails: dict[int, bytes] = {}
         self._status: dict[str, object] = {"state": "waiting", "title": title, "notice": NOTICE}
-        self._server = make_server(make_app(self, ask), "stream", listening)
+        self._report: Path | None = None
+        self._server = make_server(make_app(self), "stream", listening)
         self._thread = threading.Thread(
             target=self._server.run,
             kwargs={"sockets": [listening.socket]},
@@ -81,6 +89,20 @@ class Server:
             daemon=True,
         )
         self._thread.start()
+
+    def begin(self, ask: Callable[[Command], None], overlay: Overlay) -> None:
+        """Begin to show a stream.
+
+        Args:
+            ask: takes the commands.
+            overlay: draws the frames.
+        """
+        self._ask, self._overlay = ask, overlay
+
+    def command(self, command: Command) -> None:
+        """Do what a tab asks for; nothing before the stream begins and after it has ended."""
+        if self._ask is not None:
+            self._ask(command)
 
     def show(self, result: FrameResult | None, status: Status) -> None:
         """See :class:`~wbcdet.stream.display.base.Display`."""
@@ -101,6 +123,7 @@ class Server:
         # Nothing is drawn where nobody looks.
         if self._result is None or now - self._drawn < _PICTURE_S or now - self._wanted > _GONE_S:
             return
+        assert self._overlay is not None
         result, self._result = self._result, None
         self._drawn = now
         options = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY]
@@ -109,15 +132,41 @@ class Server:
             self._jpeg = signed(data.tobytes())
 
     def close(self) -> None:
-        """End the page: tabs that are open are told."""
+        """Tell the tabs that the stream has ended, and its report is being written."""
+        self._ask = None
         self._status = {**self._status, "state": "ended"}
-        time.sleep(0.6)  # a tab asks every half second
+
+    def show_report(self, folder: Path) -> None:
+        """Serve the report as long as a tab is open; Ctrl-C ends that too.
+
+        Args:
+            folder: the report, which is whole now.
+        """
+        self._report = folder
+        self._status = {**self._status, "report_at": "report/report.html"}
+        while time.monotonic() - self._polled < _LEFT_S:
+            time.sleep(0.2)
+
+    def stop(self) -> None:
+        """Stop serving."""
         self._server.should_exit = True
         self._thread.join(timeout=3.0)
 
     def status(self) -> dict[str, object]:
         """Return the status that the page shows beside the picture."""
+        self._polled = time.monotonic()
         return self._status
+
+    def report_file(self, name: str) -> Path | None:
+        """Return a page, picture or table of the report; None where it has none of that name."""
+        if self._report is None or PurePosixPath(name).suffix not in _REPORT_TYPES:
+            return None
+        try:
+            path = inside(self._report, name)
+            own_file(path.parent, path.name)
+            return path if path.is_file() else None
+        except OSError:
+            return None
 
     def thumbnail(self, cell: int) -> bytes:
         """Return a recent cell as a JPEG file; empty where there is no such picture."""
@@ -185,9 +234,10 @@ def overview_to_json(overview: Overview) -> dict[str, object]:
     }
 
 
-def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
+def make_app(server: Server) -> FastAPI:
     """Return the application that answers the page's requests."""
     app = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+    answer_malformed(app)
 
     @app.get("/")
     def page() -> Response:
@@ -213,6 +263,15 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
     def words(request: Request) -> Response:
         return words_script(request)
 
+    @app.get("/report/{name:path}")
+    def report(name: str) -> Response:
+        path = server.report_file(name)
+        if path is None:
+            raise HTTPException(404)
+        kind = _REPORT_TYPES[path.suffix]
+        headers = {"Content-Security-Policy": REPORT_POLICY}
+        return FileResponse(path, media_type=kind, headers=headers)
+
     @app.get("/{name}")
     def file(name: str) -> Response:
         if name not in _FILES:
@@ -221,12 +280,12 @@ def make_app(server: Server, ask: Callable[[Command], None]) -> FastAPI:
 
     @app.post("/command")
     async def command(said: Ask) -> dict[str, bool]:
-        ask(said.command)
+        server.command(said.command)
         return {"done": True}
 
     @app.post("/relabel")
     async def relabel(said: Name) -> dict[str, bool]:
-        ask(Relabel(said.cell, said.label))
+        server.command(Relabel(said.cell, said.label))
         return {"done": True}
 
     return app

@@ -1,4 +1,4 @@
-"""Choose the cells whose review teaches the classifier most: doubtful ones, unlike each other."""
+"""Choose the cells whose review teaches the classifier most: of all types, unlike each other."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from wbcdet.datasets.cells import CLASSES, LabelledCell
 from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.weights import Model
 from wbcdet.io.errors import FieldError
+from wbcdet.records import LABELS
 from wbcdet.review.cell_state import Key
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
@@ -23,8 +24,6 @@ from wbcdet.utils.parallel import cores
 
 #: Cells among which is chosen, at most; more are drawn by chance.
 MAX_CANDIDATES = 4000
-#: What a cell without any doubt is still worth: doubt alone would choose what no one can name.
-_LEAST_DOUBT = 0.1
 
 
 def choose(
@@ -32,9 +31,10 @@ def choose(
 ) -> list[int]:
     """Return indices of the cells to review, the most useful first.
 
-    The next cell is always the one with the largest product of its doubt and its distance from all
-    cells that were chosen before (the k-centre rule: Sener and Savarese 2018, with doubt as
-    weight).
+    One cell of each type in turn, as the classifier sees them, so that rare types are there too;
+    of a type always the one that is farthest from all that were chosen before (the k-centre rule:
+    Sener and Savarese 2018). Doubt decides the first cell alone: to follow it costs more cells
+    than chance where the classifier is often wrong and sure of it (``docs/learn.md``).
 
     Args:
         probabilities: (N, classes) of the candidates.
@@ -45,20 +45,28 @@ def choose(
     if not len(probabilities):
         return []
     top = np.sort(probabilities, 1)
-    doubt = np.maximum(1 - (top[:, -1] - top[:, -2]), _LEAST_DOUBT)
+    doubt = 1 - (top[:, -1] - top[:, -2])
+    said = probabilities[:, : len(LABELS)].argmax(1)
     spread = features.std(0) + 1e-6
     points = features / spread
     away = np.full(len(points), np.inf)
     for point in () if known is None else known / spread:
         away = np.minimum(away, ((points - point) ** 2).sum(1))
+    # Types in the order of their most doubtful cell.
+    kinds = sorted(set(said.tolist()), key=lambda kind: -doubt[said == kind].max())
+    left = np.ones(len(points), bool)
     chosen: list[int] = []
-    for _ in range(min(number, len(points))):
-        # Before there is anything to be away from, the most doubtful cell.
-        worth = doubt if np.isinf(away).all() else doubt * np.sqrt(away)
-        worth = np.where(np.isin(np.arange(len(points)), chosen), -1, worth)
-        best = int(worth.argmax())
-        chosen.append(best)
-        away = np.minimum(away, ((points - points[best]) ** 2).sum(1))
+    while left.any() and len(chosen) < number:
+        for kind in kinds:
+            of_kind = np.flatnonzero(left & (said == kind))
+            if not len(of_kind) or len(chosen) == number:
+                continue
+            # Before there is anything to be away from, the most doubtful cell.
+            worth = doubt if np.isinf(away).all() else away
+            best = int(of_kind[worth[of_kind].argmax()])
+            chosen.append(best)
+            left[best] = False
+            away = np.minimum(away, ((points - points[best]) ** 2).sum(1))
     return chosen
 
 

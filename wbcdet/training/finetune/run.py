@@ -51,7 +51,7 @@ MIN_FIELDS, MIN_CORRECTIONS = 10, 5
 #: Parts of the cross-validation of the detector.
 DETECTOR_FOLDS = 2
 #: Every so manieth cell of the replay is held back to see what is forgotten.
-_REPLAY_PART = 4
+REPLAY_PART = 4
 #: Share of right names of other laboratories that learning may cost.
 MAX_FORGOTTEN = 0.01
 
@@ -172,23 +172,25 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
     network = load_network(path, card.get("stages", 5), card.get("head", 320))
     assert isinstance(network, LeucoCyteNet)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    replay, held = load_replay(path.with_name(FILE), digest).split(_REPLAY_PART)
+    replay, held = load_replay(path.with_name(FILE), digest).split(REPLAY_PART)
     labels = np.array([cell.label for cell in reviewed.cells])
     groups = [cell.group for cell in reviewed.cells]
     with progress("Cutting cells", len(reviewed.cells), quiet) as tick:
         maps = tune.FeatureMaps(network, reviewed.cells, tick)
     every = np.arange(len(labels))
+    own, own_labels = reviewed.own, reviewed.own_labels
     with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
+        learnt_all = _tuned(network, maps, every, replay, kept.path("names"), tick)
+        share = kept_share(network, learnt_all, held, card, own, own_labels)
+        tuned = tune.averaged(network, learnt_all, share)
 
         def held_back(learnt: np.ndarray, rest: np.ndarray, part: int) -> np.ndarray:
-            tuned = _tuned(network, maps, learnt, replay, kept.path(f"names-{part}"), tick)
-            return tune.outputs(tuned, maps.plain(rest))[0]
+            one = _tuned(network, maps, learnt, replay, kept.path(f"names-{part}"), tick)
+            return tune.outputs(tune.averaged(network, one, share), maps.plain(rest))[0]
 
         after = cross_validated(held_back, groups, labels)
-        tuned = _tuned(network, maps, every, replay, kept.path("names"), tick)
     temperature = fit_temperature(after, labels, card["temperature"])
     least = card["min_score"]
-    own, own_labels = reviewed.own, reviewed.own_labels
     before = tune.outputs(network, maps.plain(every))[0]
     judgement = judge(
         is_right(before, labels, card["temperature"], least),
@@ -197,17 +199,9 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
         groups,
         own,
     )
-    known = held.labels.numpy()
-    # A basophil that is named one now is no mistake elsewhere: only the four are compared.
-    four = known < 4
     others = [
-        float(
-            is_right(tune.outputs(candidate, held.maps)[0], known, heat, least, *names)[four].mean()
-        )
-        for candidate, heat, names in (
-            (network, card["temperature"], ((), ())),
-            (tuned, temperature, (own, own_labels)),
-        )
+        _known_right(network, held, card["temperature"], least),
+        _known_right(tuned, held, temperature, least, own, own_labels),
     ]
     if judgement.better and others[1] < others[0] - MAX_FORGOTTEN:
         why = (
@@ -217,6 +211,42 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
         judgement = Judgement(judgement.rows, judgement.p, False, why)
     distance, scale = _distance(path, network, tuned, maps, replay)
     return LearnedClassifier(tuned, temperature, judgement, distance, scale, (others[0], others[1]))
+
+
+def kept_share(
+    network: LeucoCyteNet,
+    tuned: LeucoCyteNet,
+    held: Replay,
+    card: ClassifierCard,
+    own: Sequence[str] = (),
+    own_labels: Sequence[str] = (),
+) -> float:
+    """Return the largest share of what was learnt that costs known cells at most
+    ``MAX_FORGOTTEN``."""
+    heat, least = card["temperature"], card["min_score"]
+    before = _known_right(network, held, heat, least)
+    for share in tune.SHARES:
+        mixed = tune.averaged(network, tuned, share)
+        after = _known_right(mixed, held, heat, least, own, own_labels)
+        if after >= before - MAX_FORGOTTEN:
+            break
+    return share
+
+
+def _known_right(
+    network: LeucoCyteNet,
+    held: Replay,
+    temperature: float,
+    least: float,
+    own: Sequence[str] = (),
+    own_labels: Sequence[str] = (),
+) -> float:
+    """Return the share of known cells named right, of the four types alone: a basophil that is
+    named one now is no mistake elsewhere."""
+    labels = held.labels.numpy()
+    four = np.flatnonzero(labels < 4)
+    logits = tune.outputs(network, held.maps[four])[0]
+    return float(is_right(logits, labels[four], temperature, least, own, own_labels).mean())
 
 
 def _tuned(

@@ -29,6 +29,12 @@ _UNLESS_GIVEN = (
     ),
 )
 
+#: Of a report, which has no script, and its style inside.
+REPORT_POLICY = (
+    "default-src 'none'; img-src 'self' data:; style-src 'unsafe-inline'; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
 
 #: Largest body of a request, in bytes; 20,000 cells in one change take 1.5 MB.
 MAX_BYTES = 4 << 20

@@ -164,9 +164,8 @@ function next(pause) {
 }
 
 function end(text) {
-  clearInterval(timer);
   pictures = -1;
-  at("message").textContent = text;
+  if (at("message").textContent !== text) at("message").textContent = text;
   for (const button of document.querySelectorAll("button")) button.disabled = true;
 }
 
@@ -176,20 +175,26 @@ async function ask() {
     if (!response.ok) throw new Error(response.statusText);
     const status = await response.json();
     failed = 0;
-    show(status);
+    if (pictures >= 0 || status.state !== "ended") show(status);
     if (status.state === "ended") {
       const last = status.message ? `${t(status.message)}. ` : "";
+      if (!status.report_at) return end(`${last}${t("The stream has ended; its report is being written.")}`);
+      if (at("report")) return;
       end(`${last}${t("The stream has ended; its report:")} `);
-      // Browsers follow a link from a page to a file of the computer only when it is opened by hand.
+      // It is served as long as this page asks.
       const link = document.createElement("a");
-      link.href = `file://${status.report.startsWith("/") ? "" : "/"}${status.report.replaceAll("\\", "/").split("/").map(encodeURIComponent).join("/").replace("%3A", ":")}`;
+      link.id = "report";
+      link.href = status.report_at;
+      link.target = "_blank";
       link.textContent = status.report;
       at("message").append(link);
     }
   } catch {
     at("state").textContent = t("no answer");
     at("state").dataset.state = "no signal";
-    if (++failed >= MOST_FAILED) end(t("wbcdet does not answer any more: see its terminal, or load this page again."));
+    // The report that is open in another tab stays there.
+    if (++failed >= MOST_FAILED) clearInterval(timer);
+    if (failed >= MOST_FAILED) end(t("wbcdet does not answer any more: see its terminal, or load this page again."));
   }
 }
 
