@@ -59,10 +59,10 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
     detector = Detector("cpu")
     looks = Looks(detector, monkeypatch)
     boxes, scores = detector.detect_whole(field())
-    assert looks.widths == [128]  # the part with its one nucleus
+    assert looks.widths == [256]
     assert len(boxes) == 1 and scores[0] >= 0.7
     assert len(detector.detect_whole(np.full((480, 640, 3), 230, np.uint8))[0]) == 0
-    assert looks.widths == [128, 256, 320]
+    assert looks.widths == [256, 256, 320]
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,10 @@ import numpy as np
 
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
-from wbcdet.inference.field_stain import FieldColours, match_field_stain, measure_colours
+from wbcdet.inference.field_stain import FieldStain, match_field_stain
 from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
-from wbcdet.inference.nucleus_map import has_the_densest, is_cut, part_with_nuclei
 from wbcdet.inference.preprocess import halved
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
@@ -98,7 +97,7 @@ class Detector(LoadedModel):
         self,
         pixels: np.ndarray,
         confidence: float | None = None,
-        colours: FieldColours | None = None,
+        colours: FieldStain | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Find the cells of a field that is seen as a whole: a first look often is enough.
 
@@ -106,42 +105,22 @@ class Detector(LoadedModel):
         measured already. Tiles of a large field are better seen by that at once: most of them are
         empty, or hold small cells.
         """
-        if not self.careful and self.card["input_size"] > FIRST:
-            colours = colours or measure_colours(pixels)
-            found = self._first_look(pixels, colours)
-            if found is not None:
-                kept = found[1] >= self.threshold(confidence)
-                return found[0][kept], found[1][kept]
-        return self.detect(pixels, confidence)
-
-    def _first_look(
-        self, pixels: np.ndarray, colours: FieldColours
-    ) -> tuple[np.ndarray, np.ndarray] | None:
-        """Return what a smaller look finds, at the part with nuclei or at all; None where it
-        leaves a doubt."""
-        height, width = pixels.shape[:2]
-        scale = FIRST / max(height, width)
-        part = part_with_nuclei(colours, width, height, FIRST, self.card["stride"])
-        if part is not None:
-            (left, top, right, bottom), size = part
-            boxes, scores = self._detect_view(
-                pixels[top:bottom, left:right], DOUBTFUL, size, colours, quick=True
-            )
-            boxes += np.array([left, top, left, top], np.float32)
-            if not is_enough(boxes, scores, scale):
-                return None  # a look at all of it would show the same doubt
-            whole = not is_cut(boxes, part[0], width, height, scale)
-            if whole and has_the_densest(boxes, colours):
-                return boxes, scores
-        boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
-        return (boxes, scores) if is_enough(boxes, scores, scale) else None
+        if self.careful:
+            return self.detect(pixels, confidence)
+        if self.card["input_size"] > FIRST:
+            boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
+            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
+                kept = scores >= self.threshold(confidence)
+                return boxes[kept], scores[kept]
+        least = self.threshold(confidence)
+        return self._detect_view(pixels, least, self.card["input_size"], colours)
 
     def _detect_view(
         self,
         pixels: np.ndarray,
         least: float,
         size: int,
-        colours: FieldColours | None = None,
+        colours: FieldStain | None = None,
         *,
         quick: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
@@ -180,7 +159,7 @@ def letterbox(
     stride: int,
     grey: int,
     stain: FieldStainCard | None = None,
-    colours: FieldColours | None = None,
+    colours: FieldStain | None = None,
     *,
     quick: bool = False,
 ) -> tuple[np.ndarray, float, int, int]:

@@ -53,8 +53,10 @@ STAIN_COLUMNS: tuple[str, ...] = tuple(
 
 
 @dataclass(frozen=True, slots=True)
-class _FieldStain:
-    """Optical densities of blue, green and red light.
+class FieldStain:
+    """Colours of a field, measured once for all that needs them.
+
+    Optical densities are of blue, green and red light.
 
     Attributes:
         ground: (3,) of the ground, in the middle of its range where it is uneven.
@@ -69,33 +71,11 @@ class _FieldStain:
     stained: np.ndarray
     nuclei: np.ndarray
 
-
-@dataclass(frozen=True, slots=True)
-class FieldColours:
-    """Colours of a field, measured once for all that needs them.
-
-    Attributes:
-        above: (h, w, 3) float32, optical density above the ground of the field, reduced.
-        by: pixels of the field to one of ``above``, along a side.
-        measured: what its colours are matched by; None where nearly nothing is stained.
-    """
-
-    above: np.ndarray
-    by: int
-    measured: _FieldStain | None
-
     @property
-    def stain(self) -> tuple[float, ...] | None:
+    def values(self) -> tuple[float, ...]:
         """Numbers under ``STAIN_COLUMNS``, see :func:`measure_stain`."""
-        if self.measured is None:
-            return None
-        parts = self.measured.ground, self.measured.stained, self.measured.nuclei
+        parts = self.ground, self.stained, self.nuclei
         return tuple(round(float(value), 3) for value in np.concatenate(parts))
-
-    @property
-    def is_even(self) -> bool:
-        """Whether the ground is the same all over the field."""
-        return self.measured is None or self.measured.surface is None
 
 
 def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
@@ -108,7 +88,8 @@ def measure_stain(pixels: Pixels) -> tuple[float, ...] | None:
         numbers under ``STAIN_COLUMNS``: density of the ground; median of what is denser (mostly
         red cells); mean of the densest 2 % (mostly nuclei). None where nearly nothing is stained.
     """
-    return measure_colours(pixels).stain
+    measured = measure_field(pixels)
+    return None if measured is None else measured.values
 
 
 def match_field_stain(
@@ -116,7 +97,7 @@ def match_field_stain(
     ground: Sequence[float],
     red_cell: Sequence[float],
     limits: Sequence[float],
-    colours: FieldColours | None = None,
+    colours: FieldStain | None = None,
 ) -> Pixels:
     """Bring a field's clear ground and its red cells to fixed colours.
 
@@ -134,7 +115,7 @@ def match_field_stain(
     Returns:
         (height, width, 3) uint8 BGR.
     """
-    measured = (colours or measure_colours(pixels)).measured
+    measured = colours or measure_field(pixels)
     if measured is None:
         return pixels
     if measured.surface is not None:
@@ -146,8 +127,9 @@ def match_field_stain(
     return matched
 
 
-def measure_colours(pixels: Pixels) -> FieldColours:
-    """Measure the colours of a field (height, width, 3) uint8 BGR."""
+def measure_field(pixels: Pixels) -> FieldStain | None:
+    """Measure the colours of a field (height, width, 3) uint8 BGR; None where nearly nothing is
+    stained."""
     by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
     halvings = 3 if by >= _MANY and min(pixels.shape[:2]) >= 2 * by else 0
     by = -(-by >> halvings) << halvings
@@ -163,15 +145,13 @@ def measure_colours(pixels: Pixels) -> FieldColours:
         above = (density - ground).reshape(-1, 3)
     else:
         above = density.reshape(-1, 3) - _over(surface, height, width)
-    reduced = above.reshape(height, width, 3).astype(np.float32)
     total = above[:, 0] + above[:, 1] + above[:, 2]
     number = max(1, round(len(total) * _NUCLEI))
     densest = np.argpartition(-total, number - 1)[:number]
     stained = total > max(_LEAST_STAINED, _STAINED * float(total[densest].mean()))
     if stained.mean() < _MIN_STAINED:
-        return FieldColours(reduced, by, None)
-    measured = _FieldStain(ground, surface, median_colour(above[stained]), above[densest].mean(0))
-    return FieldColours(reduced, by, measured)
+        return None
+    return FieldStain(ground, surface, median_colour(above[stained]), above[densest].mean(0))
 
 
 def _ground(density: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

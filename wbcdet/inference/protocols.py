@@ -26,7 +26,7 @@ class Detector(Protocol):
 
     One that has a way of its own for fields that are seen as a whole, such as a smaller look that
     often is enough, offers it as ``detect_whole``, which takes the field's colours
-    (:class:`wbcdet.inference.field_stain.FieldColours`) after what ``detect`` takes.
+    (:class:`wbcdet.inference.field_stain.FieldStain`) after what ``detect`` takes.
     """
 
     name: str

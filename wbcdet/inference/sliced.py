@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
-from wbcdet.inference.field_stain import measure_colours, measure_stain
+from wbcdet.inference.field_stain import measure_field, measure_stain
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, choose_view, show
 from wbcdet.inference.protocols import Classifier, Detector
 from wbcdet.inference.surroundings import REACH
@@ -82,7 +82,7 @@ def find_cells(
 
 def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detections:
     least = detector.threshold(settings.confidence)
-    colours = measure_colours(field.pixels)
+    colours = measure_field(field.pixels)
     detect_whole = getattr(detector, "detect_whole", None)  # your own need not have it
     if detect_whole is None:
         boxes, scores = detector.detect(field.pixels, detector.weakest(least))
@@ -90,7 +90,8 @@ def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detecti
         boxes, scores = detect_whole(field.pixels, detector.weakest(least), colours)
     kept = scores >= least
     weak = scores[~kept].tolist()
-    return Detections(boxes[kept] * field.reduction, scores[kept], weak, colours.stain)
+    stain = None if colours is None else colours.values
+    return Detections(boxes[kept] * field.reduction, scores[kept], weak, stain)
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
