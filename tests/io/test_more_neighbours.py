@@ -197,3 +197,34 @@ def test_planes_that_differ_in_focus_alone_are_a_stack_still(tmp_path: Path) -> 
     assert read_field(tmp_path / "a.tif").remarks == (
         "stack of one place: page 2 of 3, the sharpest",
     )
+
+
+def test_twelve_bits_that_were_turned_over_in_sixteen(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    twelve = GREY.astype(np.uint16) * 16
+    expected = np.repeat(GREY[:, :, None], 3, 2)
+    for stored in (65535 - twelve, 4095 - twelve, 65535 - twelve * 16):
+        tifffile.imwrite(path, stored, photometric="miniswhite")
+        assert far(read_field(path), expected) < 1.5
+
+
+def test_a_tiff_that_does_not_say_its_bits(tmp_path: Path) -> None:
+    for name, pixels in (("grey.tif", GREY), ("rgb.tif", RGB)):
+        for compression in (None, "zlib"):
+            data = io.BytesIO()
+            tifffile.imwrite(data, pixels, compression=compression)
+            (tmp_path / name).write_bytes(without_tag(data.getvalue(), 258))
+            with pytest.raises(FieldError, match="how many bits"):
+                read_field(tmp_path / name)
+
+
+def test_one_grey_channel_in_other_colours_is_no_stain(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    grey = np.stack([np.arange(256)] * 3).astype(np.uint8)
+    for deep in (GREY, GREY.astype(np.uint16) * 257):
+        tifffile.imwrite(path, deep, imagej=True, metadata={"LUTs": [grey]})
+        assert far(read_field(path), np.repeat(GREY[:, :, None], 3, 2)) < 1
+        for table in (shown_in(1)[0], grey[:, ::-1]):
+            tifffile.imwrite(path, deep, imagej=True, metadata={"LUTs": [table]})
+            with pytest.raises(FieldError, match="other colours or as its negative"):
+                read_field(path)

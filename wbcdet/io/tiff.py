@@ -234,17 +234,21 @@ class TiffPicture:
             return 255.0 / self._most, 0
         if layout.colours not in ("grey", "rgb"):
             return 1.0, 0  # ink and Lab have one scale
-        least, most = 0.0, 0.0
+        least, most = math.inf, 0.0
         for values in self._all_samples(layout):
             least, most = min(least, float(values.min())), max(most, float(values.max()))
-            if layout.kind == "u" and most >= 1 << 14:  # the largest depth already
-                break
+            if layout.kind == "u" and most >= 1 << 14 and not layout.inverted:
+                break  # the largest depth already
             if layout.kind == "f" and not (least >= -0.01 and most <= 1.01):
                 raise FieldError(FRACTIONAL)
         if layout.kind == "f":
             return 255.0, 0
         if layout.bits <= 8 and layout.kind == "i":
             return 1.0, 128 if least < 0 else 0
+        if layout.inverted and layout.kind == "u" and self._most - least < 1 << 14 <= least:
+            # Fewer bits that were turned over in 16: 12 bits are 61440..65535.
+            factor = sensor_factor(self._most - int(least))
+            return factor, round(255 / factor) - self._most
         # Signed values are written as they are, with noise below 0, or all of them less half.
         half = 1 << (layout.bits - 1)
         offset = half if least < -max(most, 1) / 8 else 0

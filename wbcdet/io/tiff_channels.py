@@ -46,13 +46,32 @@ def order_of_channels(file: TiffFile) -> tuple[int, int, int]:
     return single.index(0), single.index(1), single.index(2)
 
 
+def refuse_false_colours(file: TiffFile) -> None:
+    """Refuse grey planes that ImageJ shows through a table: its colours are no stain.
+
+    Raises:
+        FieldError: the table is not that of plain grey, from black to white.
+    """
+    grey = np.arange(256)
+    if any(np.abs(table.astype(int) - grey).max() > 1 for table in _tables(file)):
+        raise FieldError(
+            "TIFF of a grey picture that is shown in other colours or as its negative; "
+            "export it as RGB"
+        )
+
+
+def _tables(file: TiffFile) -> list[np.ndarray]:
+    """Return ImageJ's tables from levels to red, green and blue, (3, 256), one a channel."""
+    said: dict[str, Any] = file.imagej_metadata or {}
+    given = said.get("LUTs", [])
+    # tifffile gives the table of one channel as it is, those of several in a list.
+    tables = [np.asarray(table) for table in ([given] if isinstance(given, np.ndarray) else given)]
+    return [] if any(table.shape != (3, 256) for table in tables) else tables
+
+
 def _of_imagej(file: TiffFile) -> list[tuple[int, ...]]:
     """Return red, green and blue of each channel at its brightest; none where nothing is said."""
-    said: dict[str, Any] = file.imagej_metadata or {}
-    tables = [np.asarray(table) for table in said.get("LUTs") or []]
-    if any(table.shape != (3, 256) for table in tables):
-        return []
-    return [tuple(int(level) for level in table[:, -1]) for table in tables]
+    return [tuple(int(level) for level in table[:, -1]) for table in _tables(file)]
 
 
 def _of_ome(file: TiffFile) -> list[tuple[int, ...]]:

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from wbcdet.io.colour import FRACTIONAL
 from wbcdet.io.errors import FieldError
-from wbcdet.io.tiff_channels import order_of_channels
+from wbcdet.io.tiff_channels import order_of_channels, refuse_false_colours
 
 if TYPE_CHECKING:
     from tifffile import TiffFile
@@ -55,6 +55,8 @@ _COLOURS = {
 _SENSOR = frozenset({32803, 34892})
 _CHANNELS = {"grey": 1, "rgb": 3, "palette": 1, "cmyk": 4, "lab": 3, "icc-lab": 3}
 _JPEG = frozenset({6, 7, 34892, 33007})
+#: Compressions of pages that have one bit a sample.
+_FAX = frozenset({2, 3, 4})
 #: Pages of a file that are looked at; a slide in fields has hundreds.
 MAX_PAGES = 2000
 
@@ -276,6 +278,8 @@ def _of_series(file: TiffFile, series: Any) -> Iterator[_Found]:
     axes = [axis for axis, _ in lead]
     stack = "".join(axis for axis in axes if axis in "ZT")
     if "C" not in axes or key.samplesperpixel > 1:
+        if key.samplesperpixel == 1:
+            refuse_false_colours(file)
         yield from (((page,), stack) for page in own)
         return
     at = axes.index("C")
@@ -297,6 +301,8 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         photometric = _RGB if samples >= 3 else _BLACK
     if photometric in _SENSOR:
         raise FieldError("file is a camera's raw file; develop it to TIFF or JPEG first")
+    if 258 not in key.tags and not _holds_one_bit(key):
+        raise FieldError("TIFF does not say how many bits a sample has; export it again")
     if not isinstance(bits, int) or key.dtype is None:
         raise UnreadKind(f"TIFF with {bits} bits a sample is not read; export it as 8-bit RGB")
     if photometric == _YCBCR and int(key.compression) in _JPEG:
@@ -340,6 +346,17 @@ def _layout(pages: tuple[Page, ...]) -> Layout:
         colours,
         bytes(profile) if isinstance(profile, bytes) else b"",
     )
+
+
+def _holds_one_bit(key: Page) -> bool:
+    """Say whether a page that does not tell the bits of its samples holds one, as TIFF then has it.
+
+    Programs that forget the tag mostly mean 8.
+    """
+    if int(key.compression) in _FAX:
+        return True
+    row = -(-key.imagewidth * key.samplesperpixel // 8)
+    return int(key.compression) == 1 and sum(key.databytecounts) == row * key.imagelength
 
 
 def _whole(value: object) -> int:
