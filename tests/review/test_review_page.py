@@ -39,6 +39,7 @@ def counted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def browser() -> Iterator[Any]:
     with sync_api.sync_playwright() as playwright:
         running = playwright.chromium.launch(executable_path=CHROMIUM)
+        sync_api.expect.set_options(timeout=20_000)  # a busy machine
         yield running
         running.close()
 
