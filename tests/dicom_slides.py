@@ -84,3 +84,82 @@ def _instance(pixels: np.ndarray, kind: str, um: float | None):  # type: ignore[
     dataset.PixelData = tiles.tobytes()
     dataset["PixelData"].VR = "OB"
     return dataset
+
+
+def rewrite(path: Path, variant: str) -> None:
+    """Write a level in another way that scanners and archives know, with the same tiles.
+
+    Args:
+        path: a level of ``write_series``.
+        variant: ``sparse`` (each tile says its place), ``concatenated`` (two files), ``jpeg`` or
+            ``jpeg2000`` (lossless); anything else leaves it as it is.
+    """
+    import pydicom
+
+    dataset = pydicom.dcmread(path)
+    if dataset.ImageType[2] != "VOLUME":
+        return
+    if variant == "sparse":
+        _say_places(dataset)
+    elif variant in ("jpeg", "jpeg2000"):
+        _compress(dataset, variant)
+    elif variant == "concatenated" and dataset.NumberOfFrames > 1:
+        data, frames = dataset.PixelData, dataset.NumberOfFrames
+        dataset.ConcatenationUID = dataset.SOPInstanceUIDOfConcatenationSource = (
+            pydicom.uid.generate_uid()
+        )
+        dataset.InConcatenationTotalNumber = 2
+        for number, (first, last) in enumerate(((0, frames // 2), (frames // 2, frames)), 1):
+            size = len(data) // frames
+            dataset.InConcatenationNumber, dataset.ConcatenationFrameOffsetNumber = number, first
+            dataset.NumberOfFrames = last - first
+            dataset.PixelData = data[first * size : last * size]
+            dataset.SOPInstanceUID = uid = pydicom.uid.generate_uid()
+            dataset.file_meta.MediaStorageSOPInstanceUID = uid
+            dataset.save_as(path.with_stem(path.stem + "-part" * (number - 1)))
+        return
+    dataset.save_as(path)
+
+
+def _say_places(dataset) -> None:  # type: ignore[no-untyped-def]
+    from pydicom.dataset import Dataset
+
+    across = -(-dataset.TotalPixelMatrixColumns // _TILE)
+    dataset.DimensionOrganizationType = "TILED_SPARSE"
+    groups, size = [], _TILE * _TILE * 3
+    # The last first: the order tells nothing of the place.
+    order = range(dataset.NumberOfFrames - 1, -1, -1)
+    for frame in order:
+        position, group = Dataset(), Dataset()
+        position.ColumnPositionInTotalImagePixelMatrix = frame % across * _TILE + 1
+        position.RowPositionInTotalImagePixelMatrix = frame // across * _TILE + 1
+        group.PlanePositionSlideSequence = [position]
+        groups.append(group)
+    dataset.PerFrameFunctionalGroupsSequence = groups
+    data = dataset.PixelData
+    dataset.PixelData = b"".join(data[frame * size : (frame + 1) * size] for frame in order)
+
+
+def _compress(dataset, codec: str) -> None:  # type: ignore[no-untyped-def]
+    from io import BytesIO
+
+    from PIL import Image
+    from pydicom import encaps, uid
+
+    tiles = np.frombuffer(dataset.PixelData, np.uint8).reshape(-1, _TILE, _TILE, 3)
+    frames = []
+    for tile in tiles:
+        stream = BytesIO()
+        if codec == "jpeg":
+            Image.fromarray(tile).save(stream, "JPEG", quality=90)
+        else:
+            Image.fromarray(tile).save(stream, "JPEG2000", no_jp2=True, irreversible=False, mct=1)
+        frames.append(stream.getvalue())
+    if codec == "jpeg":
+        dataset.file_meta.TransferSyntaxUID = uid.JPEGBaseline8Bit
+        dataset.PhotometricInterpretation = "YBR_FULL_422"
+    else:
+        dataset.file_meta.TransferSyntaxUID = uid.JPEG2000Lossless
+        dataset.PhotometricInterpretation = "YBR_RCT"
+    dataset.PixelData = encaps.encapsulate(frames)
+    dataset["PixelData"].is_undefined_length = True

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from conftest import one_line
 from counting import Count, rows
-from dicom_slides import write_series
+from dicom_slides import rewrite, write_series
 from drawn_slides import CELL, UM, Drawn, whole_zone, write_zarr
 
 from wbcdet.batch.slide_count import MixedError, slides_in
@@ -19,6 +19,8 @@ from wbcdet.io.slides.open import Slide, is_slide_folder
 
 pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
 pytest.importorskip("pydicom", reason="pip install 'wbcdet[slides]'")
+
+SIDES = ("x_min", "y_min", "x_max", "y_max")
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +57,30 @@ def test_a_folder_of_one_series_is_one_slide(
     assert len(cells) == len(drawn.places)
     assert all(abs(float(row["diameter_um"]) - CELL * UM) < 1 for row in cells)
     assert {row["file"].partition("#")[0].rsplit("/", 1)[-1] for row in cells} == {"2.dcm"}
+
+
+@pytest.mark.parametrize("variant", ["sparse", "concatenated", "jpeg", "jpeg2000"])
+def test_the_same_cells_however_it_is_written(
+    series: Path, variant: str, count: Count, tmp_path: Path
+) -> None:
+    slide = tmp_path / "slide"
+    shutil.copytree(series, slide)
+    for path in sorted(slide.iterdir()):
+        rewrite(path, variant)
+    zone = whole_zone(tmp_path / "zone.geojson")
+    found = []
+    for folder in (series, slide):
+        out = f"report-{len(found)}"
+        done = count(folder, "--out", out, "--zone", zone, "--quiet")
+        assert done.exit_code == 0, done.output
+        cells = [row for row in rows(tmp_path / out / "cells.csv") if not row["left_out"]]
+        found.append([[float(row[side]) for side in SIDES] for row in cells])
+    if variant == "jpeg":  # its edges are not as sharp
+        assert len(found[0]) == len(found[1])
+        for cell, other in zip(*found, strict=True):
+            assert all(abs(a - b) <= 2 for a, b in zip(cell, other, strict=True))
+    else:
+        assert found[0] == found[1]
 
 
 def test_every_file_of_a_series_names_the_same_slide(series: Path) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -28,11 +29,11 @@ TOKEN = "0123456789abcdef0123"
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
 
-def test_a_signal_ends_it_when_what_is_inside_is_answered(tmp_path: Path) -> None:
+def start(tmp_path: Path, *options: str) -> subprocess.Popen[str]:
+    """Start the service, which knows ``TOKEN``."""
     (tmp_path / "tokens").write_text(f"{TOKEN}\n")
-    picture = cv2.imencode(".jpg", render_field(1).pixels)[1].tobytes()
-    process = subprocess.Popen(
-        [sys.executable, "-m", "wbcdet", "serve", "--port", "0", "--workers", "1"],
+    return subprocess.Popen(
+        [sys.executable, "-m", "wbcdet", "serve", "--port", "0", "--workers", "1", *options],
         env={
             **os.environ,
             "PYTHONPATH": str(REPOSITORY),
@@ -43,6 +44,11 @@ def test_a_signal_ends_it_when_what_is_inside_is_answered(tmp_path: Path) -> Non
         stderr=subprocess.STDOUT,
         text=True,
     )
+
+
+def test_a_signal_ends_it_when_what_is_inside_is_answered(tmp_path: Path) -> None:
+    picture = cv2.imencode(".jpg", render_field(1).pixels)[1].tobytes()
+    process = start(tmp_path)
     try:
         assert process.stdout is not None
         line = process.stdout.readline()
@@ -77,6 +83,41 @@ def test_a_signal_ends_it_when_what_is_inside_is_answered(tmp_path: Path) -> Non
         assert "The service has ended." in process.stdout.read()
         with pytest.raises(urllib.error.URLError):
             ask()
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_who_still_sends_when_it_ends_hears_so(tmp_path: Path) -> None:
+    process = start(tmp_path, "--grace", "1")
+    try:
+        assert process.stdout is not None
+        found = re.search(r"http://(\S+):(\d+)/", process.stdout.readline())
+        assert found
+        bodies = [
+            ("/v1/analyze", "image/jpeg", "abc"),
+            ("/v1/analyze", "application/json", '{"path"'),
+            ("/v1/batch", "multipart/form-data; boundary=x", "--x\r\n"),
+        ]
+        slow = []
+        for path, kind, beginning in bodies:
+            connection = socket.create_connection((found[1], int(found[2])), timeout=60)
+            head = f"POST {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {TOKEN}\r\n"
+            head += f"Content-Type: {kind}\r\nContent-Length: 1000\r\n\r\n{beginning}"
+            connection.sendall(head.encode())
+            slow.append(connection)
+        for _ in range(500):
+            with urllib.request.urlopen(f"{found[0]}health", timeout=60) as answer:
+                if json.load(answer)["inside"] == len(slow):
+                    break
+            time.sleep(0.01)
+        process.send_signal(signal.SIGTERM)
+        for connection in slow:
+            with connection, connection.makefile("rb") as said:
+                text = said.read()
+            assert text.startswith(b"HTTP/1.1 503 ") and b"urn:wbcdet:problem:ending" in text
+        assert process.wait(60) == 0
+        assert "Traceback" not in process.stdout.read()
     finally:
         process.kill()
         process.communicate()

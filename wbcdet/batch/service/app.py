@@ -80,6 +80,9 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
     app.add_middleware(Measured, metrics=metrics)
 
+    # Who still sends when the time of grace is over hears that the service ends.
+    sent = queue.unless_ended
+
     async def named(named_picture: NamedPicture) -> Picture:
         if named_picture.path is not None:
             path = limits.allowed.path(named_picture.path)
@@ -146,9 +149,9 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         with queue.place(), metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                picture = await named(await read_json(request, NamedPicture))
+                picture = await named(await sent(read_json(request, NamedPicture)))
             elif kind == BYTES or kind.startswith("image/"):
-                picture = Picture(name, await read_bytes(request, limits.body))
+                picture = Picture(name, await sent(read_bytes(request, limits.body)))
             else:
                 raise _wrong_type(kind, f"image/..., {BYTES} or {_JSON}")
             picture = replace(picture, name=unique_names([picture.name])[0])
@@ -168,11 +171,11 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         with queue.place(), metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                named_pictures = (await read_json(request, NamedPictures)).pictures
+                named_pictures = (await sent(read_json(request, NamedPictures))).pictures
                 _check_number(len(named_pictures), limits.batch)
                 pictures = [await named(named_picture) for named_picture in named_pictures]
             elif kind == _FORM:
-                files = await read_form(request, limits.body, limits.batch)
+                files = await sent(read_form(request, limits.body, limits.batch))
                 pictures = [Picture(file, data) for file, data in files]
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")

@@ -19,7 +19,7 @@ T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 #: Seconds in which a body must be there, and in which a refused one is read and forgotten.
-BODY_S, _FORGET_S = 60.0, 5.0
+BODY_S, FORGET_S = 60.0, 5.0
 #: Bytes of a JSON body, which holds addresses and no picture.
 _MAX_JSON = 1 << 20
 #: What a body of bytes may call itself, beside ``image/...``.
@@ -109,7 +109,7 @@ async def read_form(request: Request, limit: int, most: int) -> list[tuple[str, 
 async def forget(request: Request, limit: int) -> None:
     """Read what is left of a refused body, within bounds, so that who sent it hears why."""
     with suppress(Exception):
-        await asyncio.wait_for(_spend(request, limit), _FORGET_S)
+        await asyncio.wait_for(_spend(request, limit), FORGET_S)
 
 
 async def _spend(request: Request, limit: int) -> None:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 from collections.abc import Sequence
+from math import ceil
 
 import uvicorn
 from fastapi import FastAPI
@@ -16,7 +17,7 @@ from starlette.types import Receive, Scope, Send
 
 from wbcdet.batch.service.analysis import Analysis
 from wbcdet.batch.service.app import Limits, build
-from wbcdet.batch.service.bodies import forget
+from wbcdet.batch.service.bodies import FORGET_S, forget
 from wbcdet.batch.service.metrics import Metrics
 from wbcdet.batch.service.problems import Problem
 from wbcdet.batch.service.work_queue import WorkQueue
@@ -66,8 +67,8 @@ class Server(uvicorn.Server):
             access_log=False,
             server_header=False,
             lifespan="off",
-            # A little longer than the grace, so that those who are refused hear it.
-            timeout_graceful_shutdown=int(grace_s) + 2,
+            # Longer than the grace, so that those who are refused hear it, slow ones too.
+            timeout_graceful_shutdown=ceil(grace_s + FORGET_S) + 1,
         )
         super().__init__(config)
         self._queue, self._grace_s = queue, grace_s
