@@ -12,14 +12,12 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wbcdet.inference.preprocess import DENSITY, halved, median_colour
+from wbcdet.inference.preprocess import DENSITY, median_colour
 
 #: How far is looked from the middle of a cell, over the longer side of its box.
 REACH = 2.2
 #: Pixels that the longer side of the box has where this is measured.
 _UNIT = 24
-#: Shorter side of what is halved first, px: that takes a quarter of the time.
-_LARGE = 512
 #: Of its rows and columns, which are enough for what is a mean, a median or a share.
 _STEP = 2
 #: Part of the pixels that are the ground, from the lightest on.
@@ -98,17 +96,10 @@ def _window(
     part = pixels[top : max(bottom, top + 1), left : max(right, left + 1)]
     scale = _UNIT / side
     nearer, times = part, max(1, min(int(1 / scale), *(length // 8 for length in part.shape[:2])))
-    halvings = 2 if min(part.shape[:2]) >= _LARGE and times >= 4 else 0
-    times = times >> halvings << halvings
     if times > 1:
         # By a whole number first: OpenCV is several times as fast there.
         part = part[: part.shape[0] // times * times, : part.shape[1] // times * times]
-        nearer = part
-        for _ in range(halvings):
-            nearer = halved(nearer)
-        by = times >> halvings
-        if by > 1:
-            nearer = cv2.resize(nearer, None, fx=1 / by, fy=1 / by, interpolation=cv2.INTER_AREA)
+        nearer = cv2.resize(part, None, fx=1 / times, fy=1 / times, interpolation=cv2.INTER_AREA)
     size = max(round(part.shape[1] * scale), 8), max(round(part.shape[0] * scale), 8)
     way = cv2.INTER_AREA if scale * times < 1 else cv2.INTER_LINEAR
     small = cv2.resize(nearer, size, interpolation=way)
