@@ -22,7 +22,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 #: When all pictures in sight are there.
 SHOWN = (
     "(() => { const all = [...document.querySelectorAll('.tile img')];"
-    " return all.length > 0 && all.every((one) => one.naturalWidth > 0); })()"
+    " return all.length > 0 && all.every((tile) => tile.naturalWidth > 0); })()"
 )
 
 
@@ -38,14 +38,14 @@ def main(
     with tempfile.TemporaryDirectory(prefix="wbcdet-walk-") as folder, sync_playwright() as play:
         home = {"HOME": folder, "XDG_CONFIG_HOME": folder, "PYTHONPATH": path}
         environment = {**os.environ, **home}
-        report = Path(folder) / "monday"
         draw(Path(folder) / "fields", fields)
-        count = [*command, "count", str(Path(folder) / "fields"), "--out", str(report), "-q"]
-        subprocess.run([*count, "--no-annotate"], env=environment, check=True)
+        # Some cells are missed at this threshold, so that there is something to mark.
+        count = [*command, "count", "fields", "--out", "monday", "-q", "--no-annotate"]
+        subprocess.run([*count, "--confidence", "0.9"], env=environment, cwd=folder, check=True)
         useful = ["--most-useful", "30", "--reviewer", "Ann Example"]
         server = subprocess.Popen(
-            [*command, "review", str(report), "--no-browser", "--port", "0", *useful],
-            env=environment, stdout=subprocess.PIPE, text=True,
+            [*command, "review", "monday", "--no-browser", "--port", "0", *useful],
+            env=environment, cwd=folder, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         try:
             assert server.stdout is not None
@@ -67,10 +67,10 @@ def main(
             page.keyboard.press("d")
             view = page.locator("#view").bounding_box()
             assert view is not None
-            x, y = view["x"] + 0.72 * view["width"], view["y"] + 0.2 * view["height"]
+            x, y = view["x"] + 0.58 * view["width"], view["y"] + 0.276 * view["height"]
             page.mouse.move(x, y)
             page.mouse.down()
-            page.mouse.move(x + 90, y + 90, steps=5)
+            page.mouse.move(x + 102, y + 102, steps=5)
             page.mouse.up()
             page.wait_for_timeout(1500)
             page.screenshot(path=out / "learn-3.jpg", quality=80)
