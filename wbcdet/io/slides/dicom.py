@@ -54,15 +54,15 @@ class SeriesIndex:
 
     def first_file(self, series: Series) -> Path:
         """Return the file that stands for a series: the finest level, or the first part of it."""
-        own = [one for one in self._instances(series.folder).values() if one.uid == series.uid]
+        own = [part for part in self._instances(series.folder).values() if part.uid == series.uid]
         return min(
-            own, key=lambda one: (not one.volume, -one.width, natural_key(one.path.name))
+            own, key=lambda part: (not part.volume, -part.width, natural_key(part.path.name))
         ).path
 
     def _instances(self, folder: Path) -> dict[Path, _Instance]:
         if folder not in self._folders:
             instances = (_read(path) for path in _files(folder))
-            self._folders[folder] = {one.path: one for one in instances if one is not None}
+            self._folders[folder] = {part.path: part for part in instances if part is not None}
         return self._folders[folder]
 
 
