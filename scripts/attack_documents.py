@@ -113,8 +113,9 @@ def _odd_decision(base: sqlite3.Connection, whole: Any) -> None:
 
 
 def odd_cards(work: Path) -> tuple[int, int]:
-    """Return how many cards with a number that is none, or with two classes swapped, were tried,
-    and how many were taken. Those with numbers are sealed again, as a mistake of a maker would be.
+    """Return how many cards with NaN or the like for a number, or with two classes swapped, were
+    tried, and how many were taken. Those with numbers are sealed again, as a mistake of a maker
+    would be.
     """
     from wbcdet.inference.weights import ROLES, WeightsError, load_model, sealed, weights_folder
 

@@ -20,6 +20,7 @@ import jsonschema
 import numpy as np
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from PIL import Image
 
 from wbcdet.records import (
@@ -41,6 +42,17 @@ def pytest_configure(config: pytest.Config) -> None:
 def heed_ctrl_c() -> None:
     """For ``preexec_fn``: a job of a shell in the background ignores Ctrl-C; its children would."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+# Drawn examples are the same in every run, and none is judged by the time that it takes.
+settings.register_profile(
+    "repeatable",
+    deadline=None,
+    derandomize=True,
+    database=None,
+    suppress_health_check=list(HealthCheck),
+)
+settings.load_profile("repeatable")
 
 
 @pytest.fixture(scope="session", autouse=True)

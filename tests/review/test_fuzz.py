@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from reviewing import make_report
@@ -38,13 +38,7 @@ from wbcdet.review.state import ReviewState
 from wbcdet.stream.store import StreamStore
 from wbcdet.utils.csv_text import harmless, original
 
-quick = settings(
-    max_examples=60,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+quick = settings(max_examples=60)
 
 #: Values that break what is not checked: of every type, at every end.
 odd = st.one_of(

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from reviewing import make_report
 from starlette.testclient import TestClient
@@ -25,13 +25,7 @@ from wbcdet.review.decision_store import DATABASE, Store, StoreError, read_decis
 from wbcdet.review.server import build
 from wbcdet.review.session import Session
 
-quick = settings(
-    max_examples=25,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+quick = settings(max_examples=25)
 #: Values that a column may hold, whatever its type, and texts in place of its JSON.
 ODD = [
     None, 0, -1, 1, 2**31, 2**52, 2**63 - 1, -(2**63), 1.5, "", "x" * 41, "a\nb", "\u202ex",

@@ -190,7 +190,7 @@ _FIND = """() => {
 
 
 def mark_in_sight(tab: Any) -> tuple[float, float] | None:
-    # The lines of the zone are none.
+    # The lines of the zone are no marks.
     tab.locator("#show-zone").uncheck()
     tab.wait_for_timeout(200)
     found = tab.evaluate(_FIND)

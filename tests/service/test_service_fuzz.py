@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import schemathesis
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
 from schemathesis.checks import not_a_server_error
@@ -19,13 +19,7 @@ pytest.importorskip("multipart", reason="needs the extra serve")
 
 from test_service import BEARER, Service
 
-quick = settings(
-    max_examples=15,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+quick = settings(max_examples=15)
 
 REQUESTS = [
     ("POST", "/v1/analyze"),

@@ -10,20 +10,14 @@ from urllib.parse import quote
 
 import pytest
 from fastapi.routing import APIRoute
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from wbcdet.stream.display.base import Command
 from wbcdet.stream.display.web import make_app
 
-quick = settings(
-    max_examples=40,
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=list(HealthCheck),
-)
+quick = settings(max_examples=40)
 odd = st.one_of(
     st.none(),
     st.booleans(),

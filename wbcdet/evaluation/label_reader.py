@@ -259,7 +259,7 @@ def _once_a_cell(
 
 
 def read_text(path: Path) -> str:
-    """Return a text file as people have it; signs that are none in Unicode are replaced.
+    """Return a text file as people have it; signs that Unicode does not have are replaced.
 
     Raises:
         OSError: it cannot be read.

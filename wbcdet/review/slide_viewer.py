@@ -82,7 +82,7 @@ class SlideViews:
             column, row: which tile.
 
         Raises:
-            PictureError: there is none, or the slide cannot be read there.
+            PictureError: there is no such slide or tile, or it cannot be read there.
         """
         slide = self._open(number)
         last = max(slide.width, slide.height, 1)

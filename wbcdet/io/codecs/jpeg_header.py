@@ -27,7 +27,7 @@ _FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC} | {0xF7}
 _LS = 0xF7
 _PROGRESSIVE = frozenset({0xC2, 0xC6, 0xCA, 0xCE})
 
-#: Beginnings of tags that a program turned to another order of bytes, but for their mark.
+#: Beginnings of tags that a program turned to another order of bytes, except their mark.
 _MIXED_ORDER = (b"II\0*", b"MM*\0")
 _XMP_ORIENTATION = re.compile(rb'tiff:Orientation(?:="|>)([1-8])')
 
