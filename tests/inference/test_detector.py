@@ -109,17 +109,18 @@ def test_boxes_return_to_field_pixels_best_first() -> None:
             (20, 30, 8, 10, 0.6),
             (40, 32, 10, 10, 0.9),
             (41, 32, 10, 10, 0.8),  # the same cell
-            (50, 40, 6, 6, 0.4),  # below the threshold
+            (50, 40, 6, 6, 0.5),  # below the threshold
             (1, 13, 10, 10, 0.7),  # over the upper left corner
             (30, 5, 8, 8, 0.95),  # in the padding alone
         ]
     )
+    detector.card["confidence"] = 0.55
     boxes, scores = detector.detect(field)
     assert boxes.dtype == scores.dtype == np.float32
     assert scores.tolist() == pytest.approx([0.9, 0.7, 0.6])
     assert boxes.tolist() == [[70, 30, 90, 50], [0, 0, 12, 12], [32, 26, 48, 46]]
     assert len(detector.detect(field, 0.3)[0]) == 4
-    assert len(detector.detect(field, 0.4)[0]) == 4  # the threshold itself counts
+    assert len(detector.detect(field, 0.5)[0]) == 4  # the threshold itself counts
     assert len(detector.detect(field, 0.99)[0]) == 0
 
 

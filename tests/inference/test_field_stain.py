@@ -91,6 +91,21 @@ def test_faint_stain_is_not_stretched_without_bound() -> None:
     assert np.ptp(density(matched)) <= FIELD_STAIN["limits"][1] * np.ptp(density(faint)) + 0.05
 
 
+def test_red_cells_that_take_up_no_red_light_make_no_blots_of_nuclei() -> None:
+    field = _field()
+    stain = np.array(measure_stain(field) or ())
+    above = density(field) - stain[:3].astype(np.float32)
+    # As some lamps and stains show them: of the red light that red cells take up, a tenth is left.
+    red = stain[5] / stain[3:6].sum()
+    eosin = np.minimum(above[..., 2], red * above.sum(2))
+    above[..., 2] -= 0.9 * np.maximum(eosin, 0)
+    pale = from_density(above + stain[:3].astype(np.float32))
+    before, after = measure_stain(pale), measure_stain(match_field_stain(pale, **FIELD_STAIN))
+    assert before is not None and after is not None
+    stretched = np.array(after[6:]) / np.array(before[6:])
+    assert stretched[2] < 1.1 * stretched[:2].max()
+
+
 def test_letterbox_matches_before_it_pads() -> None:
     field = _field()
     before = field.copy()

@@ -15,6 +15,8 @@ from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
 from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import halved
+from wbcdet.inference.second_look import DOUBTFUL as SETTLED_FROM
+from wbcdet.inference.second_look import LEAST, Found, settle_doubts
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
@@ -79,15 +81,13 @@ class Detector(LoadedModel):
         """
         least = self.threshold(confidence)
         if not self.careful:
-            return self._detect_view(pixels, least, self.card["input_size"])
+            return self._detect_settled(pixels, least)
         height, width = pixels.shape[:2]
         # A view whose score is lower cannot make the mean of all of them reach the threshold.
         weakest = least / len(MIRRORINGS)
         views = []
         for view in MIRRORINGS:
-            boxes, scores = self._detect_view(
-                mirrored(pixels, *view), weakest, self.card["input_size"]
-            )
+            boxes, scores = self._detect_settled(mirrored(pixels, *view), weakest)
             views.append((mirrored_boxes(boxes, *view, width, height), scores))
         boxes, scores = fuse(views, least, self.card["nms_iou"])
         kept = nms(boxes, self.card["nms_iou"])
@@ -112,8 +112,22 @@ class Detector(LoadedModel):
             if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
                 kept = scores >= self.threshold(confidence)
                 return boxes[kept], scores[kept]
-        least = self.threshold(confidence)
-        return self._detect_view(pixels, least, self.card["input_size"], colours)
+        return self._detect_settled(pixels, self.threshold(confidence), colours)
+
+    def _detect_settled(
+        self, pixels: np.ndarray, least: float, colours: FieldStain | None = None
+    ) -> Found:
+        """Return boxes and scores of one view, the doubtful ones looked at again."""
+        size, stride = self.card["input_size"], self.card["stride"]
+
+        def look(part: float) -> Found:
+            other = max(stride, round(part * size / stride) * stride)
+            return self._detect_view(pixels, LEAST, other, colours)
+
+        found = self._detect_view(pixels, min(least, SETTLED_FROM), size, colours)
+        boxes, scores = settle_doubts(found, max(pixels.shape[:2]), look)
+        kept = scores >= least
+        return boxes[kept], scores[kept]
 
     def _detect_view(
         self,

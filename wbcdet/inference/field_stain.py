@@ -44,6 +44,11 @@ _STAINED, _LEAST_STAINED = 0.06, 0.05
 #: Least part of the field that must be stained: clear glass has no stain to compare.
 _MIN_STAINED = 0.02
 
+#: Most that red light's factor is, as a part of that of blue and green light together. Red cells
+#: take up little red light, and on some slides hardly any: their own factor would be chance then,
+#: and turn nuclei, which take up much, into blots.
+_MOST_RED = 1.0
+
 #: Names of the numbers that :func:`measure_stain` gives.
 STAIN_COLUMNS: tuple[str, ...] = tuple(
     f"{part}_{colour}"
@@ -103,7 +108,7 @@ def match_field_stain(
 
     In optical density, colour by colour, the ground is an offset (lamp, mountant, white balance),
     which may rise and fall over the field (vignette, tilted lamp), and the amount of stain a factor
-    (Beer-Lambert); both are taken out. A field in which nearly nothing is stained stays as it is.
+    (Beer-Lambert); both are taken out, of red light no more than of the others. A field in which nearly nothing is stained stays as it is.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.
@@ -122,6 +127,7 @@ def match_field_stain(
         pixels = _level(pixels, measured.surface, measured.ground)
     wanted = np.array(red_cell) / np.maximum(measured.stained, 1e-3)
     factor = np.clip(wanted, limits[0], limits[1])
+    factor[2] = min(factor[2], _MOST_RED * np.sqrt(factor[0] * factor[1]))
     table = np.exp(-((DENSITY[:, None] - measured.ground) * factor + np.array(ground))) * 256 - 1
     matched: Pixels = cv2.LUT(pixels, np.clip(table, 0, 255).astype(np.uint8)[:, None])
     return matched
