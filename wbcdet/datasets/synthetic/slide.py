@@ -225,9 +225,10 @@ def _encoded(tiles: Iterator[Pixels]) -> Iterator[bytes]:
         if key not in known:
             if len(known) == _REMEMBERED:
                 known.clear()
-            known[key] = imagecodecs.jpeg8_encode(
+            jpeg = imagecodecs.jpeg8_encode(
                 tile, level=88, colorspace="RGB", outcolorspace="YCBCR", subsampling="420"
             )
+            known[key] = bytes(jpeg)
         yield known[key]
 
 
