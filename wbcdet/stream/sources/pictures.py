@@ -299,7 +299,7 @@ def _is_cover(stream: av.VideoStream) -> bool:
 
 def _upright(pixels: Pixels, frame: av.VideoFrame) -> Pixels:
     """Return the picture as it is to be shown: phones store turn and mirroring beside it."""
-    data = next((data for data in frame.side_data if data.type.name == "DISPLAYMATRIX"), None)
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
     if data is None:
         return pixels
     # Where a point to the right and one below come to lie: (a, b) and (c, d).
