@@ -38,7 +38,7 @@ def test_an_older_training_folder_is_written_again(tmp_path: Path) -> None:
     (tmp_path / "boxes.csv").write_text(",".join(BOX_COLUMNS) + "\r\n")
     check_folder(tmp_path)
     (tmp_path / "cutouts.csv").write_bytes(b"\xff" * 5000)
-    with pytest.raises(DataError, match="cutouts.csv: is no part of a training folder"):
+    with pytest.raises(DataError, match=r"cutouts\.csv: is no part of a training folder"):
         check_folder(tmp_path)
 
 

@@ -157,14 +157,16 @@ def prepare_folder(
     always give the same folder.
     """
     from wbcdet.datasets.archives import DataError, default_folder
-    from wbcdet.datasets.prepare import check_folder, prepare
+    from wbcdet.datasets.prepare import FolderError, check_folder, prepare
     from wbcdet.utils.lock import LockedError, locked
 
     try:
         check_folder(into)
         with locked(into):
             counts = prepare(data or default_folder(), into, True, laboratories)
-    except (DataError, LockedError) as error:
+    except (FolderError, LockedError) as error:
+        _stop(error, 2)
+    except DataError as error:
         _stop(error)
     except OSError as error:
         _stop(f"cannot write to {into}: {error.strerror or error}")

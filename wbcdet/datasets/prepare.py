@@ -28,11 +28,15 @@ CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
 _TABLES = {"fields.csv": FIELD_COLUMNS, "boxes.csv": BOX_COLUMNS, "cutouts.csv": CUTOUT_COLUMNS}
 
 
+class FolderError(DataError):
+    """A folder holds what was not prepared; the message is one line that names the remedy."""
+
+
 def check_folder(out_dir: Path) -> None:
     """Find out whether a folder is new, empty, or a training folder, whole or begun.
 
     Raises:
-        DataError: it holds what was not prepared.
+        FolderError: it holds what was not prepared.
     """
     for path in sorted(out_dir.iterdir()) if out_dir.is_dir() else ():
         if path.name in _TABLES:
@@ -43,7 +47,7 @@ def check_folder(out_dir: Path) -> None:
         else:
             own = path.name in (LOCK, SECOND_LOCK)
         if not own:
-            raise DataError(
+            raise FolderError(
                 f"{path}: is no part of a training folder; choose another --into: a new or an "
                 "empty folder"
             )
