@@ -1,10 +1,11 @@
 """Attack a report as docs/security.md says, and print what withstood.
 
 Works on copies of the report of a `wbcdet count`, with the command itself: its review server is
-killed at random moments while decisions are made and while it signs, or may write no file to its
-end; a count is killed and goes on; bits of the journal are flipped; files of the report are
-replaced by links and hard links; values of its documents, decisions and cards by odd ones; and
-requests come without a token, too large, with too much in them, or never whole.
+killed at random moments while decisions are made, undone and brought back from a file, and before,
+while and after it signs, or may write no file to its end; a count is killed and goes on; bits of
+the journal are flipped; files of the report are replaced by links and hard links; values of its
+documents, decisions and cards by odd ones; and requests come without a token, too large, with too
+much in them, or never whole.
 """
 
 from __future__ import annotations
@@ -21,7 +22,14 @@ from typing import Annotated
 
 import typer
 from attack_documents import foreign_reports, odd_cards
-from attack_kills import decisions_kept, fields_kept, full_disk, kills_while_signing
+from attack_kills import (
+    decisions_kept,
+    fields_kept,
+    full_disk,
+    imports_kept,
+    kills_while_signing,
+    steps_kept,
+)
 from attacked_page import Page, run, served
 from PIL import Image
 
@@ -146,7 +154,14 @@ def main(
             print(text.format(*values), flush=True)
 
         say("killed while deciding {}, acknowledged {}, kept {}", *decisions_kept(copy, kills))
-        say("killed while signing {}, had signed {}, whole {}", *kills_while_signing(copy, kills))
+        say(
+            "killed while undoing {}, acknowledged {}, kept {}, in part {}",
+            *steps_kept(copy, kills),
+        )
+        say("killed while importing {}, nothing {}, all {}, same when repeated {}",
+            *imports_kept(report, work, kills))  # fmt: skip
+        say("killed while signing {}, unsigned {}, signed {}, acknowledged and lost {}, whole {}",
+            *kills_while_signing(copy, kills))  # fmt: skip
         say("no room left while signing {}, refused {}, whole {}", *full_disk(copy, kills))
         say("killed while counting {}, files {}, differ {}", *fields_kept(pictures, work, kills))
         say("foreign reports {}, refused {}, wrong {}", *foreign_reports(report, work, odd))

@@ -27,10 +27,16 @@ def print_table(given: Iterable[Row], *, against: bool) -> int:
     wrong = 0
     for row in given:
         cells = [row.section, row.title, *([row.before] if against else []), row.now]
-        cells = [" ".join(text.replace("|", "/").split()) for text in cells]
+        cells = [_shown(text) for text in cells]
         wrong += not row.right
         print(f"| {' | '.join(cells)} | {'yes' if row.right else '**no**'} |", flush=True)
     return int(wrong > 0)
+
+
+def _shown(text: str) -> str:
+    """Return a text for a cell of the table: in one line, without signs that cannot be seen."""
+    printable = "".join(sign if sign.isprintable() else " " for sign in text)
+    return " ".join(printable.replace("|", "/").split())
 
 
 def is_chosen(only: str | None, section: str, title: str) -> bool:

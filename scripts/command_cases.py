@@ -109,7 +109,7 @@ def _said(done: subprocess.CompletedProcess[str]) -> list[str]:
             "differently",
         ),
         *("no labels", "signal", "answer", "exit requested", "lie on no cell", "ended", "number"),
-        *("videos", "no film"),
+        *("videos", "no film", "pixels", "sound", "pipe", "https", "larger than", "entities"),
     )
     lines = [*done.stderr.splitlines(), *done.stdout.splitlines()]
     # Several lines may say the same.

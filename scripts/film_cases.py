@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import threading
 from collections.abc import Sequence
 from fractions import Fraction
@@ -118,10 +119,16 @@ for _name, _codec in (("film.mkv", "libx264"), ("film.mkv", "mjpeg"), ("film.avi
 
 class Files(SimpleHTTPRequestHandler):
     """Hands out files from front to back only; ``/bare/`` without their length, and
-    ``/camera/`` pictures of a camera, of which every second one is cut to a third."""
+    ``/camera/`` pictures of a camera, of which every second one is cut to a third; ``/elsewhere/``
+    leads on to a file of the folder by its path here."""
 
     def do_GET(self) -> None:
         kind, _, name = self.path.strip("/").partition("/")
+        if kind == "elsewhere":
+            self.send_response(302)
+            self.send_header("Location", (Path(self.directory) / name).as_uri())
+            self.end_headers()
+            return
         if kind not in ("bare", "camera"):
             super().do_GET()
             return
@@ -195,6 +202,55 @@ def _(folder: Path) -> Sequence[str]:
     first, *more = (Image.fromarray(picture[:, :, ::-1]) for picture in panned(count=3))
     first.save(folder / "film.webp", save_all=True, append_images=more)
     return watch(folder / "film.webp")
+
+
+@case("8", "pictures of 42 megapixels in a film of 120 kB", "exit 2", "7000 x 6000")
+def _(folder: Path) -> Sequence[str]:
+    with av.open(str(folder / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=1)
+        stream.width, stream.height, stream.pix_fmt = 7000, 6000, "yuv420p"
+        stream.options = {"preset": "ultrafast"}
+        frame = av.VideoFrame(7000, 6000, "yuv420p")
+        for plane in frame.planes:
+            plane.update(bytes(plane.buffer_size))
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return watch(folder / "film.mp4")
+
+
+@case("8", "a turn of zeros in the header", "exit 0", "9 cells")
+def _(folder: Path) -> Sequence[str]:
+    path = film(folder / "film.mp4", panned())
+    data = bytearray(path.read_bytes())
+    at = data.find(b"tkhd") + 44
+    data[at : at + 36] = bytes(32) + b"\x40\0\0\0"
+    path.write_bytes(data)
+    return watch(path)
+
+
+@case("8", "sound without a picture", "exit 2", "sound but no picture")
+def _(folder: Path) -> Sequence[str]:
+    with av.open(str(folder / "film.mkv"), "w") as container:
+        stream = container.add_stream("pcm_s16le", rate=8000)
+        silence = np.zeros((1, 8000), np.int16)
+        frame = av.AudioFrame.from_ndarray(silence, format="s16", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    return watch(folder / "film.mkv")
+
+
+@case("8", "a pipe", "exit 2", "is a pipe")
+def _(folder: Path) -> Sequence[str]:
+    (folder / "film.mkv").unlink(missing_ok=True)
+    os.mkfifo(folder / "film.mkv")
+    return watch(folder / "film.mkv")
+
+
+@case("8", "a server that leads on to a file of this computer", "exit 2", "none of http or https")
+def _(folder: Path) -> Sequence[str]:
+    film(folder / "film.mkv", panned())
+    return watch("SERVER/elsewhere/film.mkv")
 
 
 @case("8", "a server that accepts and is silent", "exit 2", "no answer")

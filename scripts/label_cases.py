@@ -234,6 +234,33 @@ for _names in (("eosi", "NEU", "BNE"), ("Eosinófilos", "Linfocitos", "segmentad
         return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
 
 
+@case("10", "COCO of a million cells", "exit 2", "larger than 64 MB")
+def _(folder: Path) -> Sequence[str]:
+    def repeat(document: dict[str, Any]) -> None:
+        document["annotations"] *= 1_000_000 // len(document["annotations"])
+
+    return coco(folder, repeat)
+
+
+@case("10", "YOLO whose names are a list of a thousand million (YAML aliases)", "exit 2")
+def _(folder: Path) -> Sequence[str]:
+    for name, pixels, boxes in pictures(folder):
+        (folder / name).with_suffix(".txt").write_text(yolo_lines(pixels, boxes))
+    lines = ["a0: &a0 [x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (folder / "data.yaml").write_text("\n".join([*lines, "names: [*a9]"]))
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
+@case("10", "Pascal VOC whose entities multiply", "exit 2", "defines entities")
+def _(folder: Path) -> Sequence[str]:
+    more = "".join(f'<!ENTITY e{n} "{f"&e{n - 1};" * 10}">' for n in range(1, 10))
+    text = f'<!DOCTYPE a [<!ENTITY e0 "x">{more}]><annotation>&e9;</annotation>'
+    for name, _, _ in pictures(folder):
+        (folder / name).with_suffix(".xml").write_text(text)
+    return ["evaluate", str(folder), "--out", "out", "--errors", "0"]
+
+
 _SHARES = "slide,neut,lymph,mono,eos,n\ns1,0.60,0.30,0.08,0.02,2000\n"
 for _title, _data, *_expected in (
     ("sep=; and 1.200",

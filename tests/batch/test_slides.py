@@ -309,23 +309,33 @@ def test_bad_slides_are_one_line(written: Path, count: Count, tmp_path: Path) ->
     assert done.exit_code == 2 and "does not exist" in one_line(done.stderr)
 
 
+@pytest.mark.parametrize("name", ["tiles", "slide.zarr"])
+@pytest.mark.parametrize("left", ["nothing", "an empty folder"])
 def test_a_slide_that_vanishes_keeps_what_is_done(
-    written: Path, count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    left: str,
+    written: Path,
+    count: Count,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    shutil.copytree(written / "tiles", tmp_path / "drive" / "tiles")
+    slide = tmp_path / "drive" / name
+    shutil.copytree(written / name, slide)
     zone = whole_zone(tmp_path / "zone.geojson")
-    arguments = ("drive/tiles", "--out", "out", "--zone", zone, "--um-per-px", UM, "--quiet")
+    arguments = (f"drive/{name}", "--out", "out", "--zone", zone, "--um-per-px", UM, "--quiet")
     from wbcdet.batch import slide_count
+    from wbcdet.io.slides.open import forget
 
     add = slide_count.SlideCount.add
 
     def then_gone(self, result) -> None:  # type: ignore[no-untyped-def]
         add(self, result)
-        if (tmp_path / "drive").exists():
-            (tmp_path / "drive").rename(tmp_path / "away")
-            from wbcdet.io.slides.open import forget
-
-            forget(Path("drive/tiles"))
+        if not (tmp_path / "away").exists():
+            slide.rename(tmp_path / "away")
+            if left == "an empty folder":
+                slide.mkdir()
+            if name == "tiles":  # a small slide is kept whole in memory
+                forget(Path("drive/tiles"))
 
     monkeypatch.setattr(slide_count.SlideCount, "add", then_gone)
     done = count(*arguments)
@@ -333,10 +343,15 @@ def test_a_slide_that_vanishes_keeps_what_is_done(
     line = one_line(done.stderr)
     assert "cannot be reached any more" in line and "the same command goes on" in line
     before = len(journal_lines(tmp_path / "out/journal/fields.jsonl"))
-    (tmp_path / "away").rename(tmp_path / "drive")
+    if slide.exists():
+        slide.rmdir()
+    (tmp_path / "away").rename(slide)
     monkeypatch.setattr(slide_count.SlideCount, "add", add)
     assert count(*arguments).exit_code == 0
     assert before > 1
+    assert count(arguments[0], "--out", "whole", *arguments[3:]).exit_code == 0
+    found = [(tmp_path / out / "cells.csv").read_bytes() for out in ("out", "whole")]
+    assert found[0] == found[1]
 
 
 def test_slides_and_fields_are_not_mixed(written: Path, count: Count, tmp_path: Path) -> None:

@@ -86,12 +86,13 @@ def test_missing_chunks_are_white_and_said(tmp_path: Path, drawn: Drawn) -> None
     write_zarr(drawn, tmp_path / "slide.zarr")
     whole = Slide(tmp_path / "slide.zarr")
     assert whole.remarks == ()
+    there = whole.read(0, 400, 300, 900, 800)
     (tmp_path / "slide.zarr" / "0" / "0.1.1").unlink()
     slide = Slide(tmp_path / "slide.zarr")
     assert slide.remarks == (
         f"1 of {5 * 4} chunks are not there, and count as not scanned",
     )  # 2200 x 1800 px in chunks of 512
-    there, here = (reader.read(0, 400, 300, 900, 800) for reader in (whole, slide))
+    here = slide.read(0, 400, 300, 900, 800)
     assert (here[212:724, 112:624] == 255).all()
     here[212:724, 112:624] = there[212:724, 112:624]
     assert np.array_equal(there, here)
@@ -102,6 +103,36 @@ def test_a_damaged_chunk_is_one_line(tmp_path: Path, drawn: Drawn) -> None:
     (tmp_path / "slide.zarr" / "0" / "0.1.1").write_bytes(b"nonsense")
     with pytest.raises(FieldError, match="damaged or cut short"):
         Slide(tmp_path / "slide.zarr").read(0, 600, 600, 10, 10)
+
+
+def test_a_chunk_that_was_cut_short_is_one_line(tmp_path: Path, drawn: Drawn) -> None:
+    """Decoding it would read beyond its end, and may crash the program."""
+    write_zarr(drawn, tmp_path / "slide.zarr")
+    chunk = tmp_path / "slide.zarr" / "0" / "0.1.1"
+    whole = chunk.read_bytes()
+    for length in (len(whole) - 1, len(whole) // 2, 20, 15, 0):
+        chunk.write_bytes(whole[:length])
+        with pytest.raises(FieldError, match="a chunk was cut short"):
+            Slide(tmp_path / "slide.zarr").read(0, 600, 600, 10, 10)
+
+
+@pytest.mark.parametrize("lost", ["all", "one level", "one chunk", "what it is"])
+def test_chunks_that_vanish_are_not_taken_for_empty_ones(
+    lost: str, tmp_path: Path, drawn: Drawn
+) -> None:
+    folder = tmp_path / "slide.zarr"
+    write_zarr(drawn, folder)
+    slide = Slide(folder)
+    slide.read(0, 600, 600, 10, 10)
+    if lost == "one chunk":
+        (folder / "0" / "0.1.1").unlink()
+    else:
+        shutil.rmtree(folder if lost == "all" else folder / "0")
+        if lost == "what it is":  # as an empty folder is left where a drive was
+            (folder / "0").mkdir()
+    said = "cannot be reached any more" if lost == "all" else "not there any more|were there before"
+    with pytest.raises(FieldError, match=said):
+        slide.read(0, 600, 600, 10, 10)
 
 
 def test_levels_that_are_named_and_missing(tmp_path: Path, drawn: Drawn) -> None:

@@ -21,7 +21,13 @@ from wbcdet.inference.domain_shift import UNLIKE, Beyond, GroundVerdict
 from wbcdet.records import ALL_LABELS, LABELS, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.report.html.contact_sheets import COLUMNS, ROWS, contact_sheets
-from wbcdet.report.html.gallery import MAX_SHOWN, CellPicture, distribute_places, make_sections
+from wbcdet.report.html.gallery import (
+    MAX_SHOWN,
+    ONE_BY_ONE,
+    CellPicture,
+    distribute_places,
+    make_sections,
+)
 from wbcdet.report.html.page import Content, EmptyField, render, thresholds_text
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
 
@@ -246,6 +252,42 @@ def test_contact_sheets_hold_all() -> None:
     assert list(contact_sheets([], "neutrophil", lambda place: PICTURE)) == []
     first = from_jpeg(sheets[0])[34 : 34 + SIDE, 8 : 8 + SIDE - 8]
     assert first.std() > 3 * cv2.cvtColor(from_jpeg(sheets[1]), cv2.COLOR_BGR2GRAY)[-5:].std()
+
+
+def test_what_a_person_named_has_no_score() -> None:
+    named = replace(shots(1)[0], score=0.0, reason=None, label="blast", mark=ONE_BY_ONE)
+    text = Reader(page([differential(neutrophil=10)], [named])).text
+    assert "0.00" not in text and re.search(r"–\s+✓ row 1", text)
+
+
+def test_tiles_in_print_keep_the_end_of_a_name() -> None:
+    files = ("d/BloodImage_00253.jpg", "d/2026-11-20 smear of room 4 00017.tif")
+    tiles = [replace(shots(1)[0], file=file, row=row) for row, file in enumerate(files, 1)]
+    text = Reader(page([differential(neutrophil=10)], tiles)).text
+    assert " BloodImage_00253 " in text and " …r of room 4 00017 " in text
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+@pytest.mark.parametrize("width", [390, 820, 1400])
+def test_a_page_is_no_wider_than_the_screen(tmp_path: Path, width: int) -> None:
+    api = pytest.importorskip("playwright.sync_api", reason="pip install wbcdet[test]")
+    groups = ("Name" * 50, "long name " * 25)
+    found = [differential(group, 400, neutrophil=50, monocyte=40) for group in groups]
+    (tmp_path / "page.html").write_text(page(found, shots(60, groups)), encoding="utf-8")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        tab = browser.new_page(viewport={"width": width, "height": 900})
+        tab.goto((tmp_path / "page.html").as_uri())
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        cut = "nodes => nodes.map(node => node.scrollWidth > node.clientWidth)"
+        # The table of types is whole; what does not fit of the others scrolls, and shows it.
+        assert tab.eval_on_selector_all(".wide:has(.types)", cut) == [False, False]
+        assert tab.eval_on_selector_all(".wide:has(.overview)", cut) == [width == 390]
+        assert tab.locator(".types .flag i").first.is_visible()
+        assert tab.locator(".legend.marks").first.is_visible() == (width == 390)
+        shades = "node => getComputedStyle(node).backgroundAttachment"
+        assert tab.eval_on_selector(".wide", shades) == "local, local, scroll, scroll"
+        browser.close()
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")

@@ -207,6 +207,21 @@ def test_a_task_that_nobody_has_annotated(report: Path) -> None:
     path = export(report, "labelstudio") / "tasks.json"
     done = bring(report, path, "--delete-missing")
     assert done.exit_code == 1 and "no annotation yet" in done.output
+    assert len(done.output.splitlines()) == 2  # all of them in one line
+
+
+def test_a_folder_of_label_studio_with_its_setup(report: Path) -> None:
+    """The labelling setup that lies beside the labels is passed over, and alone says what it is;
+    the tasks as they went there are no news of what came back."""
+    folder = export(report, "labelstudio")
+    tasks = json.loads((folder / "tasks.json").read_text())
+    for task in tasks:
+        task["annotations"] = [{"result": task.pop("predictions")[0]["result"]}]
+    (folder / "project-1-at-2026-11-26.json").write_text(json.dumps(tasks))
+    done = bring(report, folder)
+    assert done.exit_code == 0 and "as they were" in done.output
+    done = bring(report, folder / "labels.xml")
+    assert done.exit_code == 2 and "labelling setup of Label Studio" in done.output
     assert state(report).last == 0
 
 

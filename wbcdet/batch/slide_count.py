@@ -13,7 +13,7 @@ from wbcdet.io.discover import SearchResult
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import part_of, slide_of
 from wbcdet.io.slides.dicom import Series, SeriesIndex
-from wbcdet.io.slides.open import ends_as_slide, is_slide
+from wbcdet.io.slides.open import ends_as_slide, is_slide, is_slide_folder
 from wbcdet.io.source import Source, expanded, printable
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
@@ -204,13 +204,15 @@ class SlideCount:
         plan = self.plans.get(slide_of(result.file))
         if plan is None or result.failure is None:
             return
-        assert isinstance(plan.source.path, Path)
+        path = plan.source.path
+        assert isinstance(path, Path)
         try:
-            there = plan.source.path.exists()
+            # Where a drive was, an empty folder may be left.
+            there = path.is_file() or is_slide_folder(path)
         except OSError:
             there = False
         if not there:
-            raise SlideGoneError(f"{plan.source.path} cannot be reached any more")
+            raise SlideGoneError(f"{path} cannot be reached any more")
 
     def mm2(self, name: str) -> float:
         """Area of a part that is counted in, mm²."""

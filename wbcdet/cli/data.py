@@ -157,10 +157,15 @@ def prepare_folder(
     always give the same folder.
     """
     from wbcdet.datasets.archives import DataError, default_folder
-    from wbcdet.datasets.prepare import prepare
+    from wbcdet.datasets.prepare import FolderError, check_folder, prepare
+    from wbcdet.utils.lock import LockedError, locked
 
     try:
-        counts = prepare(data or default_folder(), into, True, laboratories)
+        check_folder(into)
+        with locked(into):
+            counts = prepare(data or default_folder(), into, True, laboratories)
+    except (FolderError, LockedError) as error:
+        _stop(error, 2)
     except DataError as error:
         _stop(error)
     except OSError as error:

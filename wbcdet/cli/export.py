@@ -194,15 +194,16 @@ def _export_to_laboratory(report: Path, writer: LabWriter, to: str, out: Path) -
 
         taken: set[str] = set()
         rows = []
-        with Output(out, "export"):
+        with Output(out, "export") as output:
             for slide, data in zip(lab.slides, files, strict=True):
                 name = f"{free_stem(slide.name, taken)[0]}{writer.SUFFIX}"
-                atomic_write(out / name, data)
+                atomic_write(output.folder / name, data)
                 signed = slide.signature or {}
                 status = "final" if slide.is_final else "preliminary"
                 values = (slide.name, name, status, signed.get("name"), signed.get("time"))
                 rows.append(dict(zip(SLIDE_COLUMNS, values, strict=True)))
-            atomic_write(out / "slides.csv", csv_bytes(SLIDE_COLUMNS, rows))
+            atomic_write(output.folder / "slides.csv", csv_bytes(SLIDE_COLUMNS, rows))
+            output.finish()
 
     _check_empty(out)
     writing(out, work)
@@ -216,10 +217,10 @@ def _export_to_laboratory(report: Path, writer: LabWriter, to: str, out: Path) -
 
 
 def _check_empty(out: Path) -> None:
-    from wbcdet.results.output_folder import is_empty
+    from wbcdet.results.output_folder import is_empty, not_empty
 
     if out.is_dir() and not is_empty(out):
-        stop(f"{out} is not empty; name a new folder, so that no older export is mixed in")
+        stop(not_empty(out))
 
 
 def _open_writer(name: str) -> Any:
@@ -250,13 +251,14 @@ def _write(
     from wbcdet.utils.files import atomic_write, csv_bytes
 
     _check_empty(out)
-    with Output(out, "export"):
-        target = out / getattr(writer, "PICTURES", "images")
+    with Output(out, "export") as output:
+        target = output.folder / getattr(writer, "PICTURES", "images")
         items, problems = make_items(results, target, pictures)
-        writer.write(items, out)
+        writer.write(items, output.folder)
         how = "" if pictures is None else "linked" if pictures.link else "copied"
         rows = (_row(item, how, asked=pictures is not None) for item in items)
-        atomic_write(out / "fields.csv", csv_bytes(COLUMNS, rows))
+        atomic_write(output.folder / "fields.csv", csv_bytes(COLUMNS, rows))
+        output.finish()
     typer.echo(f"{summary(items, len(results) - len(items), to, out)}. {NOTICE}")
     return problems
 

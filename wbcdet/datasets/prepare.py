@@ -17,6 +17,7 @@ import numpy as np
 
 from wbcdet.datasets.archives import Archive, DataError, open_archive
 from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
+from wbcdet.utils.lock import LOCK, SECOND_LOCK
 from wbcdet.utils.progress import progress as show_progress
 
 FIELD_COLUMNS = ("field", "laboratory", "file", "group", "detect", "classify", "width", "height")
@@ -24,6 +25,32 @@ BOX_COLUMNS = (
     "field", "x_min", "y_min", "x_max", "y_max", "kind", "cell_type", "silver", "published_type"
 )  # fmt: skip
 CUTOUT_COLUMNS = ("cutout", "laboratory", "source")
+_TABLES = {"fields.csv": FIELD_COLUMNS, "boxes.csv": BOX_COLUMNS, "cutouts.csv": CUTOUT_COLUMNS}
+
+
+class FolderError(DataError):
+    """A folder holds what was not prepared; the message is one line that names the remedy."""
+
+
+def check_folder(out_dir: Path) -> None:
+    """Find out whether a folder is new, empty, or a training folder, whole or begun.
+
+    Raises:
+        FolderError: it holds what was not prepared.
+    """
+    for path in sorted(out_dir.iterdir()) if out_dir.is_dir() else ():
+        if path.name in _TABLES:
+            with path.open("rb") as file:
+                own = file.readline(1000).strip() == ",".join(_TABLES[path.name]).encode()
+        elif path.name in ("fields", "cutouts") and path.is_dir():
+            own = {item.name for item in path.iterdir()} <= READERS.keys()
+        else:
+            own = path.name in (LOCK, SECOND_LOCK)
+        if not own:
+            raise FolderError(
+                f"{path}: is no part of a training folder; choose another --into: a new or an "
+                "empty folder"
+            )
 
 
 def _write_csv(path: Path, columns: tuple[str, ...], rows: list[tuple[Any, ...]]) -> None:
@@ -127,12 +154,14 @@ def prepare(
         Number of fields by laboratory.
 
     Raises:
-        DataError: an archive is missing or damaged, or there is no such laboratory.
+        DataError: an archive is missing or damaged, there is no such laboratory, or the folder
+            holds what is not of a training folder.
     """
     chosen = sorted(READERS) if laboratories is None else sorted(set(laboratories))
     for name in chosen:
         if name not in READERS:
             raise DataError(f"no laboratory is called {name!r}; there are {', '.join(READERS)}")
+    check_folder(out_dir)
     out_dir.mkdir(parents=True, exist_ok=True)
     split_list = read_split_list()
     fields: list[tuple[Any, ...]] = []

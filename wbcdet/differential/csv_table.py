@@ -11,16 +11,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wbcdet.utils.csv_text import original
-from wbcdet.utils.decode_text import unicode_text
+from wbcdet.utils.decode_text import TooLargeError, read_bytes, unicode_text
 from wbcdet.utils.errors import WbcdetError
 
 _OTHER_FILES = (
+    (b"\x1f\x8b", "packed (gzip); unpack it"),
     (b"PK\x03\x04", "an Excel or zip file; save the sheet as CSV"),
     (b"\xd0\xcf\x11\xe0", "an Excel file; save the sheet as CSV"),
     (b"%PDF", "a PDF document; type its table into a CSV file"),
 )
 
 
+#: More cells than a table of people has: 200,000 rows of a cells.csv.
+_MAX_CELLS = 5_000_000
 #: Whole numbers with a sign between thousands.
 _GROUPED = {sign: rf"\d{{1,3}}(\{sign}\d{{3}})+" for sign in ".,"}
 
@@ -56,10 +59,16 @@ def read_table(path: str | Path) -> Table:
     """
     path = Path(path)
     text = _read_text(path)
-    first = next((line for line in text.splitlines() if line.strip()), "")
+    breaks = text.count("\n") + text.count("\r")
+    if breaks > _MAX_CELLS:
+        raise TableError(_too_large(path))
+    every = io.StringIO(text, newline=None)
+    first = next((line.rstrip("\n") for line in every if line.strip()), "")
     # Excel's own way to say what separates the columns.
     told = re.fullmatch(r'"?sep=(.)"?', first, re.IGNORECASE)
     delimiter = told[1] if told else max(",;\t|", key=first.count)
+    if breaks + text.count(delimiter) > _MAX_CELLS:
+        raise TableError(_too_large(path))
     lines: list[tuple[int, tuple[str, ...]]] = []
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
     try:
@@ -74,6 +83,8 @@ def read_table(path: str | Path) -> Table:
     if not lines:
         raise TableError(f"{path}: the file is empty; the first line must name the columns")
     header = lines[0][1]
+    if len(header) * len(lines) > _MAX_CELLS:
+        raise TableError(_too_large(path))
     rows = []
     for line, cells in lines[1:]:
         if any(cells[len(header) :]):
@@ -137,11 +148,17 @@ def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
     return likely if likely in grouped else ""
 
 
+def _too_large(path: Path) -> str:
+    return f"{path}: holds more than {_MAX_CELLS:,} cells; split it"
+
+
 def _read_text(path: Path) -> str:
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         raise TableError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except TooLargeError as error:
+        raise TableError(f"{path}: {error}") from error
     for start, what in _OTHER_FILES:
         if data.startswith(start):
             raise TableError(f"{path}: this is {what}")

@@ -65,6 +65,9 @@ KINDS: dict[str, IssueKind] = {
     "unreadable-picture": IssueKind(
         "pictures that cannot be read, left out", "each says what to do", True
     ),
+    "unread-file": IssueKind(
+        "files beside the labels that are not read", "each says what to do", True
+    ),
     "box-outside": IssueKind(
         "pictures with boxes that reach beyond them, cut at the border",
         "check that labels and pictures belong together",

@@ -21,8 +21,7 @@ from wbcdet.io.field import read_field
 from wbcdet.io.formats import is_tiff_file
 from wbcdet.io.source import Source
 from wbcdet.settings import Settings
-from wbcdet.utils.boxes import iou
-from wbcdet.utils.decode_text import unicode_text
+from wbcdet.utils.boxes import ious
 from wbcdet.utils.errors import WbcdetError
 
 #: Folder names that stand for a part of training.
@@ -37,6 +36,9 @@ NEUTRAL = frozenset(
 )
 #: Shorter sides than this hold no cell: a click of the labelling tool, px.
 _MIN_SIDE = 2.0
+#: A field has fewer white cells and a data set fewer classes: more were not labelled by a person.
+_MAX_CELLS = 10_000
+_MAX_CLASSES = 10_000
 #: Boxes that overlap more than this are of one cell.
 _SAME_CELL = 0.7
 #: Labels may differ from the picture's border by rounding, px.
@@ -145,8 +147,17 @@ class LabelFolder:
                 waiting[meant[0]] = waiting.pop(key)
 
     def class_of(self, name: str) -> ClassCount:
-        """Return the entry of a class; asking for a new class adds it."""
+        """Return the entry of a class; asking for a new class adds it.
+
+        Raises:
+            LabelledError: there are more classes than any data set has.
+        """
         if name not in self.classes:
+            if len(self.classes) >= _MAX_CLASSES:
+                raise LabelledError(
+                    f"{self.root}: its labels name more than {_MAX_CLASSES} classes; export them "
+                    "again with one class a cell type"
+                )
             self.classes[name] = ClassCount(name, standard_type(name, self.mapping))
         return self.classes[name]
 
@@ -188,16 +199,17 @@ class LabelFolder:
         names: list[str] = []
         ignored: list[np.ndarray] = []
         kept: set[tuple[str, tuple[float, ...]]] = set()
-        limits = np.array([*size, *size], float)
+        every = np.array([labelled.box for labelled in objects], float).reshape(-1, 4)
+        inner = np.clip(every, 0, [*size, *size])
+        usable = np.isfinite(every).all(1) & ((inner[:, 2:] - inner[:, :2]).min(1) >= _MIN_SIDE)
+        reaches_out = np.abs(every - inner).max(1) > _ROUNDING
         outside = repeats = 0
-        for labelled in objects:
-            entry = self.class_of(labelled.name)
-            given = np.array(labelled.box, float)
-            box = np.clip(given, 0, limits)
+        for at, labelled in enumerate(objects):
+            entry, given, box = self.class_of(labelled.name), every[at], inner[at]
             if entry.standard == NOT_WHITE:
                 entry.labels += 1
                 continue
-            if not np.isfinite(given).all() or min(box[2:] - box[:2]) < _MIN_SIDE:
+            if not usable[at]:
                 shown = ", ".join(f"{value:.4g}" for value in labelled.box)
                 self.note(
                     "broken-label",
@@ -212,7 +224,7 @@ class LabelFolder:
                 continue
             kept.add(key)
             entry.labels += 1
-            outside += bool(np.abs(given - box).max() > _ROUNDING)
+            outside += bool(reaches_out[at])
             if labelled.ignore or entry.standard in (None, IGNORE):
                 ignored.append(box)
             elif entry.standard != "artefact":
@@ -220,6 +232,10 @@ class LabelFolder:
                 as_given.append(given)
                 types.append("" if entry.standard == WHITE_CELL else str(entry.standard))
                 names.append(labelled.name)
+        if len(boxes) > _MAX_CELLS:
+            what = f"{len(boxes)} boxes, more than a field has white cells ({_MAX_CELLS})"
+            self.note("broken-label", source.name, what)
+            return None
         single, clash = _once_a_cell(boxes, types)
         if clash is not None:
             both = " and ".join(names[at] for at in clash)
@@ -248,23 +264,15 @@ def _once_a_cell(
         the places of the boxes to keep, named ones before white cells of any type; and two boxes of
         one cell whose types differ, if there are such.
     """
+    every = np.array(boxes).reshape(-1, 4)
     kept: list[int] = []
     for at in sorted(range(len(boxes)), key=lambda at: not types[at]):
-        same = [k for k in kept if iou(boxes[at], boxes[k]) > _SAME_CELL]
+        same = [kept[k] for k in np.flatnonzero(ious(every[at], every[kept]) > _SAME_CELL)]
         if any(types[at] and types[k] != types[at] for k in same):
             return kept, (same[0], at)
         if not same:
             kept.append(at)
     return sorted(kept), None
-
-
-def read_text(path: Path) -> str:
-    """Return a text file as people have it; signs that Unicode does not have are replaced.
-
-    Raises:
-        OSError: it cannot be read.
-    """
-    return unicode_text(path.read_bytes(), "replace")
 
 
 def without_upload_id(name: str) -> str:

@@ -86,7 +86,8 @@ def label_text(cell: Cell) -> str:
     """Return the text at a cell: label and label score, or the reason it has none."""
     if cell.label is CellType.UNCLASSIFIED:
         return cell.reason or str(cell.label)
-    return f"{cell.label} {cell.label_score:.2f}"
+    # A name that a person gave has no score.
+    return f"{cell.label} {cell.label_score:.2f}" if cell.label_score else str(cell.label)
 
 
 def _scaled(cell: Cell, zoom: float, width: int, height: int) -> Rect:

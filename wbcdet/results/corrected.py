@@ -38,6 +38,10 @@ class CorrectedError(WbcdetError, ValueError):
     """A file of corrected labels cannot be read; the message is one line that names it."""
 
 
+class LabellingSetupError(CorrectedError):
+    """A file holds no labels, but how they are made: beside labels it is passed over."""
+
+
 @dataclass(frozen=True, slots=True)
 class CorrectedField:
     """The labels of one field.
@@ -47,12 +51,14 @@ class CorrectedField:
         size: width and height; None where the file does not say.
         cells: label and box, pixels of the field.
         problems: what of the field cannot be read, a line each.
+        untouched: nobody has annotated it yet; it has what the machine found.
     """
 
     names: tuple[str, ...]
     size: tuple[float, float] | None
     cells: tuple[tuple[str, Box], ...]
     problems: tuple[str, ...] = ()
+    untouched: bool = False
 
 
 def read_corrected(path: Path) -> list[CorrectedField]:
@@ -61,26 +67,40 @@ def read_corrected(path: Path) -> list[CorrectedField]:
     Raises:
         CorrectedError: one of them cannot be read, or is of another format.
     """
-    if not path.is_dir():
-        return _read_file(path)
-    files = sorted(
-        file
-        for file in path.rglob("*")
-        if file.suffix.lower() in (*_SUFFIXES, ".zip") and file.name != MARKER and file.is_file()
-    )
+    fields, setup, labels = list[CorrectedField](), None, False
+    for inner, data in _files(path):
+        try:
+            fields += _read(data, inner)
+            labels = True
+        except LabellingSetupError as error:
+            setup = error
+    if setup and not labels:
+        raise setup
+    return fields
+
+
+def _files(path: Path) -> Iterator[tuple[Path, bytes]]:
+    """Yield paths and bytes of a file, of all files of a folder, and of those in ZIP files."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(
+            file
+            for file in path.rglob("*")
+            if file.suffix.lower() in (*_SUFFIXES, ".zip")
+            and file.name != MARKER
+            and file.is_file()
+        )
     if not files:
         raise CorrectedError(f"{path}: holds no file of labels; export {_FORMATS}")
-    return [field for file in files for field in _read_file(file)]
-
-
-def _read_file(path: Path) -> list[CorrectedField]:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise CorrectedError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if data.startswith(_ZIPPED):
-        return [field for inner, part in _unzipped(path, data) for field in _read(part, inner)]
-    return _read(data, path)
+    for file in files:
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise CorrectedError(f"{file}: cannot be read: {error.strerror or error}") from error
+        if data.startswith(_ZIPPED):
+            yield from _unzipped(file, data)
+        else:
+            yield file, data
 
 
 def _unzipped(path: Path, data: bytes) -> Iterator[tuple[Path, bytes]]:
@@ -121,7 +141,7 @@ def _read(data: bytes, path: Path) -> list[CorrectedField]:
         document = parse_json(data)
         return list(_json_fields(document, path))
     except CorrectedError as error:
-        raise CorrectedError(f"{path}: {error}") from error
+        raise type(error)(f"{path}: {error}") from error
     except (KeyError, TypeError, AttributeError, IndexError, OverflowError) as error:
         why = f"{type(error).__name__}: {error}"
         raise CorrectedError(f"{path}: is damaged ({why}); export it again") from error
@@ -156,7 +176,7 @@ def _label_studio(task: JsonObject) -> CorrectedField:
         if not annotation.get("was_cancelled")
     ]
     if not done:
-        return CorrectedField(names, None, (), ("has no annotation yet, only predictions",))
+        return CorrectedField(names, None, (), untouched=True)
     last = max(
         done,
         key=lambda annotation: str(
@@ -236,6 +256,10 @@ def _cvat(data: bytes) -> Iterator[CorrectedField]:
         raise CorrectedError("its XML declares entities, which CVAT does not; refused") from error
     except ParseError as error:
         raise CorrectedError(f"is no whole XML ({error}); export it again") from error
+    if root.tag == "View":
+        raise LabellingSetupError(
+            "is the labelling setup of Label Studio and holds no labels; export its JSON"
+        )
     images = root.findall("image")
     if root.tag != "annotations" or (not images and root.find("track") is not None):
         raise CorrectedError("is no CVAT for images 1.1; choose that format in CVAT")

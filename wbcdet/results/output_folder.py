@@ -53,6 +53,7 @@ ENTRIES: dict[str, tuple[str, ...]] = {
         "learned.json",
         "README.md",
     ),
+    # Other files for each format: they wait until all are there, and are put into an empty folder.
     "export": (),
 }
 #: Contents of the folders of these commands, in words.
@@ -144,7 +145,8 @@ class Output:
     Args:
         out: the folder; made where it does not exist.
         command: a key of ``ENTRIES``.
-        replaces: the files take the place of those of an earlier run.
+        replaces: the files take the place of those of an earlier run. Those of a command without
+            entries of its own always wait until all are there.
 
     Attributes:
         folder: where to write: ``out`` itself, or a folder in it.
@@ -164,11 +166,13 @@ class Output:
         try:
             check_output(self.out, command)  # once more: another run may just have ended
             self._finish_replacement()
+            if not self._entries and not is_empty(self.out):
+                raise OutputError(not_empty(self.out))
             there = [name for name in self._entries if (self.out / name).exists()]
             self._fresh = not there
             mark(self.out, command, self._entries)
             self.folder = self.out
-            if replaces and there:
+            if (replaces and there) or not self._entries:
                 self.folder = self.out / _NEW
                 self.folder.mkdir()
         except BaseException:
@@ -197,7 +201,7 @@ class Output:
         back; and remove what is left over."""
         ready, old = self.out / _READY, self.out / _OLD
         source = ready if ready.is_dir() else old
-        for name in self._entries:
+        for name in self._entries or _names(source):
             if (source / name).exists() and not (self.out / name).exists():
                 (source / name).rename(self.out / name)
         for left in (_READY, _OLD, _NEW):
@@ -222,6 +226,18 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def not_empty(out: Path) -> str:
+    """Say that a folder must be empty, and is not."""
+    return f"{out} is not empty; name a new folder, so that no older export is mixed in"
+
+
+def _names(folder: Path) -> list[str]:
+    """Return what a folder holds, folders first; nothing where there is none."""
+    if not folder.is_dir():
+        return []
+    return [path.name for path in sorted(folder.iterdir(), key=lambda path: path.is_file())]
 
 
 def check_target(path: Path) -> None:

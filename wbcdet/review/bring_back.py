@@ -79,19 +79,21 @@ def bring_back(
     names = _Names(state.report)
     with state.turn:
         numbers: set[int] = set()
+        untouched: dict[int, str] = {}
         for returned in corrected:
             number, problem = names.find(returned.names)
             if number is None:
                 done.conflicts.append(f"{_line(returned.names)}: {problem}")
                 continue
             file = state.report.fields[number].result.file
+            if returned.untouched:
+                untouched[number] = file
+                continue
             done.conflicts += [f"{file}: {_line((text,))}" for text in returned.problems]
             if number in numbers:
                 done.conflicts.append(
                     f"{file}: stands in the file more than once; the first counts"
                 )
-                continue
-            if any("no annotation yet" in text for text in returned.problems):
                 continue
             result = state.report.fields[number].result
             if returned.size is not None and returned.size != (result.width, result.height):
@@ -105,6 +107,10 @@ def bring_back(
             done.fields += 1
             changes += _field(state, number, returned, done, delete_missing=delete_missing)
         state.bring(who, changes)
+    waiting = [file for number, file in untouched.items() if number not in numbers]
+    if waiting:
+        more = f" and {len(waiting) - 1} more" if len(waiting) > 1 else ""
+        done.conflicts.append(f"{waiting[0]}{more}: no annotation yet, only predictions")
     return done
 
 

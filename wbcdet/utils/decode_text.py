@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import codecs
+from pathlib import Path
 
+#: The largest file of labels or of a table that is read, bytes: half a million cells.
+MAX_BYTES = 64_000_000
 #: Marks at the start of a file, the longest first.
 _MARKS = (
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -14,6 +17,24 @@ _MARKS = (
 )
 #: Bytes in which the zeros are counted.
 _LOOKED_AT = 4096
+
+
+class TooLargeError(ValueError):
+    """A file is larger than any that people make; the message says how large it may be."""
+
+
+def read_bytes(path: Path, most: int = MAX_BYTES) -> bytes:
+    """Return all bytes of a file that is not larger than ``most``; an endless one ends there.
+
+    Raises:
+        OSError: it cannot be read.
+        TooLargeError: it is larger.
+    """
+    with path.open("rb") as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise TooLargeError(f"is larger than {most / 1e6:.0f} MB; split it")
+    return data
 
 
 def unicode_text(data: bytes, errors: str = "strict") -> str:

@@ -6,6 +6,7 @@ drawn in the time of these squares, level by level, and never lies in memory who
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -194,13 +195,12 @@ def write_pyramid(
             said = {"axes": "YXS", "PhysicalSizeX": um, "PhysicalSizeY": um,
                     "PhysicalSizeXUnit": "µm", "PhysicalSizeYUnit": "µm"}  # fmt: skip
             writer.write(
-                _tiles(slide, shape, by),
+                _encoded(_tiles(slide, shape, by)),
                 shape=shape,
                 dtype=np.uint8,
                 tile=(_TILE, _TILE),
                 photometric="rgb",
                 compression="jpeg",
-                compressionargs={"level": 88},
                 resolution=(1e4 / um, 1e4 / um),
                 resolutionunit="CENTIMETER",
                 metadata=said if ome and number == 0 else None,
@@ -211,6 +211,25 @@ def write_pyramid(
 
 #: Side of the tiles of a pyramid, px.
 _TILE = 512
+#: Different tiles whose JPEG is remembered: the finest level repeats some hundreds of them.
+_REMEMBERED = 1024
+
+
+def _encoded(tiles: Iterator[Pixels]) -> Iterator[bytes]:
+    """Yield the JPEG of each tile; tiles that repeat are encoded once."""
+    import imagecodecs
+
+    known: dict[bytes, bytes] = {}
+    for tile in tiles:
+        key = hashlib.blake2b(tile).digest()
+        if key not in known:
+            if len(known) == _REMEMBERED:
+                known.clear()
+            jpeg = imagecodecs.jpeg8_encode(
+                tile, level=88, colorspace="RGB", outcolorspace="YCBCR", subsampling="420"
+            )
+            known[key] = bytes(jpeg)
+        yield known[key]
 
 
 def _tiles(slide: SyntheticSlide, shape: tuple[int, int, int], by: int) -> Iterator[Pixels]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 
 from wbcdet.evaluation.class_names import suggestion
 from wbcdet.evaluation.dataset import LabelledField
@@ -13,6 +15,7 @@ from wbcdet.evaluation.formats.unread import unread_labels
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
 from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key, without_upload_id
+from wbcdet.utils.decode_text import TooLargeError
 
 #: Folders that a message names.
 _NAMED = 8
@@ -32,7 +35,7 @@ def recognise(reading: LabelFolder) -> str:
         LabelledError: it is not one of the four, or more than one.
     """
     formats = []
-    if any(coco_document(path) is not None for path in reading.files.get(".json", [])):
+    if any(_is_coco(path) for path in reading.files.get(".json", [])):
         formats.append("coco")
     if any(is_voc(path) for path in reading.files.get(".xml", [])):
         formats.append("voc")
@@ -51,15 +54,18 @@ def recognise(reading: LabelFolder) -> str:
     if has_classes(reading):
         return "classes"
     if (other := unread_labels(reading)) is not None:
-        raise LabelledError(
-            f"{reading.root}: no labels that are read: {other}; export them again as COCO, YOLO or "
-            "Pascal VOC, which every labelling tool writes"
-        )
+        raise LabelledError(f"{reading.root}: no labels that are read: {other}")
     raise LabelledError(
         f"{reading.root}: no labels found; wbcdet reads one folder a class (neutrophil, lymphocyte "
         "and so on), YOLO text files, COCO JSON and Pascal VOC XML. If it is one of these, say "
         f"which with --format, and name your classes with --map{_folders(reading)}"
     )
+
+
+def _is_coco(path: Path) -> bool:
+    with suppress(TooLargeError):  # is said by who reads it, or where nothing else is found
+        return coco_document(path) is not None
+    return False
 
 
 def _folders(reading: LabelFolder) -> str:

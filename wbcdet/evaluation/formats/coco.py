@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,16 @@ from urllib.parse import unquote, urlsplit
 from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.masks import Box, mask_bounds
+from wbcdet.evaluation.label_files import read_json
 from wbcdet.evaluation.label_reader import (
     LabelFolder,
     LabelledError,
     LabelledObject,
     other_size,
-    read_text,
     without_upload_id,
 )
 from wbcdet.io.source import Source
+from wbcdet.utils.decode_text import TooLargeError
 from wbcdet.utils.schemas import JsonObject
 
 Entry = JsonObject
@@ -40,7 +40,11 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     # A picture that several entries or files list has the boxes of all.
     listed: dict[str, tuple[Source, Entry, list[LabelledObject] | None]] = {}
     for path in reading.files.get(".json", []):
-        document = coco_document(path)
+        try:
+            document = coco_document(path)
+        except TooLargeError as error:
+            reading.note("unread-file", reading.below(path), str(error))
+            continue
         if document is None:
             continue
         names = _categories(reading, path, document)
@@ -87,10 +91,16 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
 
 
 def coco_document(path: Path) -> JsonObject | None:
-    """Return a COCO file's content; None for any other JSON."""
+    """Return a COCO file's content; None for any other JSON.
+
+    Raises:
+        TooLargeError: it is larger, or holds more, than labels may.
+    """
     try:
-        document = json.loads(read_text(path))
-    except (OSError, ValueError, RecursionError):
+        document = read_json(path)
+    except TooLargeError:
+        raise
+    except (OSError, ValueError):
         return None
     wanted = ("images", "annotations", "categories")
     if not isinstance(document, dict):

@@ -2,55 +2,57 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from wbcdet.evaluation.label_reader import LabelFolder, read_text
+from wbcdet.evaluation.label_files import read_json, read_start, read_text
+from wbcdet.evaluation.label_reader import LabelFolder
+from wbcdet.utils.decode_text import MAX_BYTES, TooLargeError
 
-#: Larger files are not looked into, bytes.
-_MAX_BYTES = 200_000_000
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
+_PACKED = (".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar", ".tar", ".tgz")
+_REMEDY = "export them again as COCO, YOLO or Pascal VOC, which every labelling tool writes"
 
 
 def unread_labels(reading: LabelFolder) -> str | None:
-    """Name a file of labels that is not read, and say what it is; None without one."""
-    for path in _candidates(reading):
-        try:
-            text = read_text(path)
-        except OSError:
-            continue
-        what = _KINDS[path.suffix.lower()](text)
-        if what is not None:
-            return f"{reading.below(path)} is {what}"
+    """Name a file of labels that is not read, and say what it is and what to do; None without
+    one."""
+    for ending, look in _KINDS.items():
+        for path in reading.files.get(ending, []):
+            try:
+                what = look(path)
+            except TooLargeError as error:
+                return f"{reading.below(path)} {error}"
+            except OSError:
+                continue
+            if what is not None:
+                return f"{reading.below(path)} is {what}; {_REMEDY}"
+    for ending in _PACKED:
+        for path in reading.files.get(ending, []):
+            return f"{reading.below(path)} is packed; unpack it, if it holds the labels"
     return None
 
 
-def _candidates(reading: LabelFolder) -> Iterator[Path]:
-    for ending in _KINDS:
-        for path in reading.files.get(ending, []):
-            if path.stat().st_size <= _MAX_BYTES:
-                yield path
+def _xml(path: Path) -> str | None:
+    return "an export for images of CVAT" if "<annotations" in read_start(path)[:2000] else None
 
 
-def _xml(text: str) -> str | None:
-    return "an export for images of CVAT" if "<annotations" in text[:2000] else None
-
-
-def _table(text: str) -> str | None:
-    first = text.split("\n", 1)[0]
+def _table(path: Path) -> str | None:
+    first = read_start(path).split("\n", 1)[0]
     columns = [name.strip(" \"'\r").lower() for name in re.split(r"[,;\t|]", first)]
     if set(_CORNERS) <= set(columns):
         return "a table of boxes"
     return "a table of labels" if {"label", "class"} & set(columns) else None
 
 
-def _json(text: str) -> str | None:
+def _json(path: Path) -> str | None:
     try:
-        document = json.loads(text)
-    except (ValueError, RecursionError):
+        document = read_json(path)
+    except TooLargeError:
+        raise
+    except ValueError:
+        text = read_text(path, MAX_BYTES)
         cut = '"annotations"' in text or '"bbox"' in text
         return "no whole JSON, cut short or damaged" if cut else None
     first = document[0] if isinstance(document, list) and document else document

@@ -8,13 +8,14 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_files import MAX_BYTES_OF_A_PICTURE, read_start
 from wbcdet.evaluation.label_reader import (
     LabelFolder,
     LabelledObject,
     finite,
     other_size,
-    read_text,
 )
+from wbcdet.utils.decode_text import read_bytes, unicode_text
 
 _CORNERS = ("xmin", "ymin", "xmax", "ymax")
 _MIDDLE = ("cx", "cy", "w", "h")
@@ -29,7 +30,7 @@ def read_voc(reading: LabelFolder) -> list[LabelledField]:
 
 def is_voc(path: Path) -> bool:
     """Say whether the file is, or was meant to be, a VOC annotation."""
-    return _START.search(read_text(path)[:2000]) is not None
+    return _START.search(read_start(path)[:2000]) is not None
 
 
 def _picture_of(path: Path) -> str:
@@ -43,8 +44,11 @@ def _picture_of(path: Path) -> str:
 
 
 def _parse(path: Path) -> ET.Element:
+    data = read_bytes(path, MAX_BYTES_OF_A_PICTURE)
+    if "<!ENTITY" in unicode_text(data, "replace"):
+        raise ValueError("defines entities, which labels have no need of; export it again")
     try:
-        root = ET.parse(path).getroot()
+        root = ET.fromstring(data)
     except ET.ParseError as error:
         raise ValueError(f"no whole XML ({error})") from error
     for item in root.iter():

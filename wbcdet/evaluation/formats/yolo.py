@@ -7,13 +7,14 @@ from pathlib import Path
 
 from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
+from wbcdet.evaluation.label_files import read_text
 from wbcdet.evaluation.label_reader import (
     LabelFolder,
     LabelledError,
     LabelledObject,
     finite,
-    read_text,
 )
+from wbcdet.utils.decode_text import TooLargeError
 
 _NAME_FILES = ("classes.txt", "*.names", "names.txt", "_darknet.labels")
 #: Text files that lie beside labels in many a YOLO folder.
@@ -23,6 +24,8 @@ _NO_LABELS = frozenset(
 #: Parts of a side beyond which a number must be in pixels.
 _MAX_PARTS = 2.0
 _PERCENT = 100.0
+#: The largest list of class names, bytes: YAML is slow to read.
+_MAX_LIST_BYTES = 1_000_000
 
 
 def read_yolo(reading: LabelFolder) -> list[LabelledField]:
@@ -82,16 +85,29 @@ def _name_lists(reading: LabelFolder, *, inside: bool) -> list[tuple[Path, dict[
     for path in lists:
         try:
             # A path of Windows between double quotes is no YAML.
-            names = yaml.safe_load(read_text(path).replace("\\", "/"))["names"]
+            text = read_text(path, _MAX_LIST_BYTES).replace("\\", "/")
+            names = yaml.safe_load(text)["names"]
             pairs = names.items() if isinstance(names, dict) else enumerate(names)
-            named.append((path, {int(number): str(name) for number, name in pairs}))
-        except (OSError, ValueError, TypeError, KeyError, yaml.YAMLError):
+            named.append((path, {int(number): _scalar(name) for number, name in pairs}))
+        except TooLargeError as error:
+            reading.note("unread-file", path, f"{error}, if it names classes")
+        except (OSError, ValueError, TypeError, KeyError, RecursionError, yaml.YAMLError):
             continue
     for path in plain:
         if path.is_file():
-            names = [line.strip() for line in read_text(path).splitlines()]
+            try:
+                names = [line.strip() for line in read_text(path, _MAX_LIST_BYTES).splitlines()]
+            except TooLargeError as error:
+                raise LabelledError(f"{path}: a list of classes that {error}") from error
             named.append((path, {number: name for number, name in enumerate(names) if name}))
     return named
+
+
+def _scalar(name: object) -> str:
+    """Return the text of a class name; a list in its place may stand for millions (aliases)."""
+    if isinstance(name, (list, dict, set, tuple)):
+        raise TypeError("a class name that is a list")
+    return str(name)
 
 
 def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[LabelledObject]:

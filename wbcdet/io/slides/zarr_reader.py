@@ -11,9 +11,12 @@ import numpy as np
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level, check_colours, um_from
+from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
 
 _NO_PYRAMID = "folder is no OME-Zarr picture: it names no multiscales; export it again"
+#: Files that describe an array, in the two formats of zarr.
+_DESCRIPTIONS = (".zarray", "zarr.json")
 
 
 class ZarrReader:
@@ -22,6 +25,8 @@ class ZarrReader:
     def __init__(self, path: Path) -> None:
         import zarr
 
+        guard_blosc()
+        self._path = path
         group = zarr.open_group(str(path), mode="r")
         said = _attributes(group)
         if "bioformats2raw.layout" in said and not said.get("multiscales"):
@@ -44,10 +49,11 @@ class ZarrReader:
         self.um_per_px = self._scale(picture)
         self.remarks: tuple[str, ...] = ()
         # What was not scanned is often not written either; what was lost looks the same.
-        missing = first.nchunks - first.nchunks_initialized
-        if missing > 0:
+        self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
+        if self._missing[0] > 0:
             self.remarks = (
-                f"{missing} of {first.nchunks} chunks are not there, and count as not scanned",
+                f"{self._missing[0]} of {first.nchunks} chunks are not there, and count as not "
+                "scanned",
             )
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
@@ -66,8 +72,7 @@ class ZarrReader:
             for number, axis in enumerate(self._axes)
         )
         part = np.asarray(array[chosen])
-        if self.remarks:
-            part = self._without_missing(array, part, x0, y0)
+        part = self._without_missing(level, part, x0, y0)
         if "c" in self._axes and self._axes.index("c") < self._axes.index("y"):
             part = np.moveaxis(part, 0, -1)
         if part.ndim == 2 or part.shape[2] == 1:
@@ -75,16 +80,19 @@ class ZarrReader:
         out[y0 - y : y1 - y, x0 - x : x1 - x] = part[:, :, 2::-1]
         return out
 
-    def _without_missing(self, array: Any, part: np.ndarray, x: int, y: int) -> np.ndarray:
+    def _without_missing(self, level: int, part: np.ndarray, x: int, y: int) -> np.ndarray:
         """Return a part, white where a chunk has nothing but the value of those that are missing.
 
         Args:
-            array: the level.
+            level: its number.
             part: what was read, with its axes y, x and c.
             x, y: where it begins.
+
+        Raises:
+            FileNotFoundError: chunks are lost that were there when the slide was opened.
         """
         axes = [axis for axis in self._axes if axis in "yxc"]
-        filled = np.array(part)
+        array, filled = self._arrays[level], part
         empty = array.fill_value or 0
         spans = []
         for axis, start in (("y", y), ("x", x)):
@@ -98,9 +106,27 @@ class ZarrReader:
                     {"y": slice(top, bottom), "x": slice(left, right)}.get(axis, slice(None))
                     for axis in axes
                 )
-                if (filled[place] == empty).all():
-                    filled[place] = 255
+                if (part[place] == empty).all():
+                    if filled is part:
+                        self._check_there(level)
+                        filled = np.array(part)
+                    if self._missing[level] > 0:
+                        filled[place] = 255
         return filled
+
+    def _check_there(self, level: int) -> None:
+        """Check that a level is still there: zarr takes a chunk that it cannot find for an empty
+        one.
+
+        Raises:
+            FileNotFoundError: its description has gone, or chunks of a slide that had them all.
+        """
+        array = self._arrays[level]
+        folder = self._path / array.path
+        if not any((folder / name).is_file() for name in _DESCRIPTIONS):
+            raise FileNotFoundError("its files are not there any more")
+        if self._missing[level] == 0 and array.nchunks_initialized < array.nchunks:
+            raise FileNotFoundError("chunks are lost that were there before")
 
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])

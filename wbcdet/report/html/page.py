@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
 from wbcdet.differential.differential import Differential
@@ -31,6 +31,8 @@ _MAX_EMPTY_SHOWN = 60
 _MARKS = {"": "", ONE_BY_ONE: "✓", IN_BULK: "≡"}
 #: Cells of each label on a printed sheet, and sheets up to which they are on the page.
 _IN_STRIP, _MAX_STRIPS = 6, 20
+#: Letters of a field's name under a printed tile: two lines.
+_MAX_LEAF = 18
 
 #: Maps on the page; all of them lie in maps/.
 _MAX_MAPS = 20
@@ -245,7 +247,8 @@ def _section(number: int, section: Section, picture: Picture) -> dict[str, objec
 
 def _cell(shot: CellPicture, picture: Picture) -> dict[str, object]:
     file = one_line(shot.file)
-    label, says = _(shot.label), _(shot.reason or f"{shot.score:.2f}")
+    # A person's own name or box has no score of the machine.
+    label, says = _(shot.label), _(shot.reason or (f"{shot.score:.2f}" if shot.score else "–"))
     return {
         "title": f"{file}, {_('cell {n}', n=shot.cell)}: {label} {says}",
         "alt": f"{label} {says}",
@@ -255,8 +258,14 @@ def _cell(shot: CellPicture, picture: Picture) -> dict[str, object]:
         "row": shot.row,
         "mark": _MARKS[shot.mark],
         "file": file,
-        "leaf": file.rsplit("/", 1)[-1],
+        "leaf": _leaf(file),
     }
+
+
+def _leaf(file: str) -> str:
+    """Return the end of a field's name, by which the names of one camera differ."""
+    leaf = PurePosixPath(file).stem
+    return leaf if len(leaf) <= _MAX_LEAF else f"…{leaf[1 - _MAX_LEAF :]}"
 
 
 def _lists(content: Content, sheets: Sequence[Sheet]) -> list[dict[str, object]]:

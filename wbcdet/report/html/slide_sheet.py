@@ -28,6 +28,8 @@ _MANY_UNCLASSIFIED = 0.1
 #: Height of a page, and of what has the same size on every sheet: heading, numbers, signature.
 _PAGE_MM, _FIXED_MM = 270.0, 70.0
 _LEAST_SCALE = 0.5
+#: Rows of a slide's name in print, as in style.css.
+_MAX_NAME_ROWS = 8
 #: Names in a list on the sheet, which must stay on one page.
 _MAX_NAMED = 3
 
@@ -158,11 +160,12 @@ def make_sheet(
         signature=signature,
         reviewed=reviewed,
         identifiers=called,
-        scale=_scale(len(shares), len(reasons), warnings, beside, made, signature, called),
+        scale=_scale(name, len(shares), len(reasons), warnings, beside, made, signature, called),
     )
 
 
 def _scale(
+    name: str,
     shares: int,
     reasons: int,
     warnings: Sequence[str],
@@ -174,6 +177,7 @@ def _scale(
     """How much smaller tables and texts are printed, so that a sheet is one page of A4."""
     note = signature.note if signature else ""
     fixed = _FIXED_MM + 6 * bool(called) + 5 * _rows([note], 95) * bool(note)
+    fixed += 5 * max(0, min(_rows([name], 34), _MAX_NAME_ROWS) - 2)
     table = 18 + 8.3 * shares + (6 + 5.2 * reasons) * bool(reasons)
     box = (11 + 5 * _rows(warnings, 88)) * bool(warnings)
     columns = 12 + 5 * max(_rows(lines, 42) for lines in beside)

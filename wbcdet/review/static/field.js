@@ -51,8 +51,10 @@ export class FieldView {
     const field = this.model.fields[number];
     const count = this.model.ofField(number).length;
     const about = field.problems.length ? `; ${field.problems.map((one) => t(one)).join(", ")}` : "";
-    document.getElementById("field-name").textContent =
-      `${field.file} (${t("{n} of {total}", { n: number + 1, total: this.model.fields.length })}), ${tn("{n} cell", "{n} cells", count)}${about}`;
+    const folder = document.createElement("span");
+    folder.textContent = field.file.slice(0, field.file.lastIndexOf("/") + 1);
+    document.getElementById("field-name").replaceChildren(folder,
+      `${field.file.slice(folder.textContent.length)} (${t("{n} of {total}", { n: number + 1, total: this.model.fields.length })}), ${tn("{n} cell", "{n} cells", count)}${about}`);
     if (field.failure !== null) this.#say(t("This field could not be read: {why}", { why: field.failure }));
     if (this.scale === null) this.#place();
     else if (key) this.#center(key);

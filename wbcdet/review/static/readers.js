@@ -38,7 +38,7 @@ function showFigures(found) {
 }
 
 function showTable({ labels, table, cells }) {
-  if (!cells) return part("confusion").replaceChildren();
+  if (!cells) return part("confusion").replaceChildren(make("p", "soft", t("The second reader starts with: wbcdet review REPORT --second")));
   const whole = make("table"), head = whole.createTHead().insertRow();
   head.append(make("th", "", t("first ↓ second →")), ...labels.map((label) => make("th", "", t(label))));
   const body = whole.createTBody();

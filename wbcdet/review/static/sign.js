@@ -12,7 +12,7 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   choice.addEventListener("change", () => state());
 
   async function open() {
-    part("sign-error").textContent = "";
+    say("");
     part("sign-name").value = who();
     choice.value = slide() ?? "";
     if (!dialog.open) dialog.showModal();
@@ -59,15 +59,20 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
     part("sign-log").replaceChildren(...lines);
   }
 
+  function say(text, warn = true) {
+    part("sign-error").textContent = text;
+    part("sign-error").classList.toggle("warn", warn);
+  }
+
   async function go() {
     const name = part("sign-name").value.trim();
     if (!name) {
-      part("sign-error").textContent = t("Write your name.");
+      say(t("Write your name."));
       part("sign-name").focus();
       return;
     }
     part("sign-go").disabled = true;
-    part("sign-error").textContent = t("Writing the reviewed report …");
+    say(t("Writing the reviewed report …"), false);
     const { mark, last, group } = ask();
     const body = {
       mark, who: name, since: last, note: part("sign-note").value,
@@ -75,10 +80,10 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
     };
     try {
       take(await post("/api/sign", () => body));
-      part("sign-error").textContent = t("Signed.");
+      say(t("Signed."), false);
       part("sign-note").value = "";
     } catch (error) {
-      part("sign-error").textContent = error instanceof Refused ? t("Not signed: {why}", { why: t(error.message) }) : t("Not signed: the server does not answer.");
+      say(error instanceof Refused ? t("Not signed: {why}", { why: t(error.message) }) : t("Not signed: the server does not answer."));
     }
     await state().catch(() => {});
   }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import http.client
 import re
 import shutil
 import tempfile
@@ -11,11 +12,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from wbcdet.stream.sources.base import Damaged, Frame, Item, SourceError
 from wbcdet.stream.sources.pictures import Pictures
 from wbcdet.stream.sources.video import film, in_words
+from wbcdet.utils.http_request import open_url
 
 if TYPE_CHECKING:
     import av
@@ -39,6 +41,7 @@ _FILMS = ("http", "https")
 _LOOK_S, _LOOK_FOR_S, _KEPT_S = 6.0, 1.5, 1.0
 #: Free space that is left on the disk when a film is fetched, bytes.
 _SPARE = 1 << 30
+_CHUNK = 1 << 20
 #: The name of a secret in an address, and all that follows: values hold any character.
 _SECRET = re.compile(r"([^&/=]*(?:pass|pwd|pw|token|key|secret|auth)[^&/=]*)=.*", re.IGNORECASE)
 
@@ -217,8 +220,11 @@ class NetworkStream:
             why = f"no picture for {_READ_S:g} s" if opened else f"no answer within {_OPEN_S:g} s"
         else:
             why = in_words(error).replace(self._url, self.name)
-            if opened and getattr(error, "errno", None) in (errno.EIO, errno.EPIPE):
+            number = getattr(error, "errno", None)
+            if opened and number in (errno.EIO, errno.EPIPE):
                 why = "the stream ended (the connection was closed)"
+            elif not opened and number == errno.EINVAL and self._scheme in _FILMS:
+                why = "it, or an address that it leads on to, is none of http or https"
         if not opened:
             tried = " and ".join(transport.upper() for transport in self._transports if transport)
             why += f" (tried over {tried})" if tried else ""
@@ -228,21 +234,39 @@ class NetworkStream:
 
 def _fetch(url: str) -> Path | None:
     """Fetch an MP4 film whole, as its index may be at the end and the server may give it from front
-    to back only; None where it is not one."""
+    to back only; None where it is not one, or does not fit on the disk."""
     try:
         request = urllib.request.Request(url, headers={"User-Agent": "wbcdet"})
-        with urllib.request.urlopen(request, timeout=_OPEN_S) as answer:
+        with open_url(request, _OPEN_S) as answer:
             head = answer.read(12)
             size = int(answer.headers.get("Content-Length") or 0)
-            free = shutil.disk_usage(tempfile.gettempdir()).free
-            if head[4:8] != b"ftyp" or size > free - _SPARE:
+            room = shutil.disk_usage(tempfile.gettempdir()).free - _SPARE
+            if head[4:8] != b"ftyp" or size > room:
                 return None
             with tempfile.NamedTemporaryFile(suffix=".mp4", delete=False) as file:
-                file.write(head)
-                shutil.copyfileobj(answer, file)
-            return Path(file.name)
-    except (OSError, ValueError):
-        return None
+                path = Path(file.name)
+                try:
+                    if _copy(answer, file, head, room):
+                        return path
+                except BaseException:
+                    path.unlink()
+                    raise
+            path.unlink()
+    except (OSError, ValueError, http.client.HTTPException):
+        pass
+    return None
+
+
+def _copy(answer: IO[bytes], file: IO[bytes], head: bytes, room: int) -> bool:
+    """Write an answer to a file; False where it has more bytes than there is room for."""
+    chunk = head
+    while chunk:
+        room -= len(chunk)
+        if room < 0:
+            return False
+        file.write(chunk)
+        chunk = answer.read(_CHUNK)
+    return True
 
 
 def _without_password(url: str) -> str:

@@ -90,10 +90,24 @@ def open_source(
             f"{text}: no such file; to look at pictures one after the other, name their folder: "
             f"{path.parent}"
         )
+    if path.exists():
+        raise SourceError(f"{text}: {_what_else(path)}")
     raise SourceError(
         f"{text}: no such file or folder; a source is a video file, a folder, a camera number, an "
         "rtsp:// or http:// address, or mm:demo (see wbcdet cameras)"
     )
+
+
+def _what_else(path: Path) -> str:
+    """Return what a path is that is neither file nor folder, and what to do."""
+    if path.is_fifo():
+        return "is a pipe, no file; record into a file, or send the video to an address (udp://)"
+    if path.is_socket():
+        return "is a socket, no file; send the video to an address (udp://, tcp://)"
+    number = path.name.removeprefix("video")
+    if path.is_char_device() and number.isdecimal():
+        return f"is a device; name the camera by its number: {number}"
+    return "is a device, no video; wbcdet cameras lists the cameras that are found"
 
 
 def _load(scheme: str) -> Opener:

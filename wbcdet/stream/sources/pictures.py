@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import struct
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,11 @@ _END_S, _END_PICTURES = 0.3, 2.5
 #: A hole between two packets, bytes, in which there was something that is gone, where the time of
 #: the film leaps as well, s.
 _HOLE, _LEAP_S = 8192, 0.2
+#: The largest picture, pixels: films of 8K have 33 million. One of more takes gigabytes to decode,
+#: however few bytes it has in the file.
+MAX_PIXELS = 40_000_000
+#: Threads decode a picture each: of larger pictures than this, pixels, so few are at work.
+_LARGE, _FEW_THREADS = 4_000_000, 4
 #: Times without a packet that a demultiplexer may ask to be asked again.
 _MAX_RETRIES = 1000
 
@@ -97,7 +103,8 @@ class Pictures:
         begun: Sequence[av.Packet[Any]] = (),
     ) -> None:
         if not container.streams.video:
-            raise SourceError(f"{name}: holds no picture")
+            what = "sound but no picture" if container.streams.audio else "no picture"
+            raise SourceError(f"{name}: holds {what}")
         videos = [video for video in container.streams.video if not _is_cover(video)]
         self._videos = len(videos)
         self.extent = Extent()
@@ -108,10 +115,22 @@ class Pictures:
         )
         self._name = name
         self._live = live
+        pixels = self._stream.width * self._stream.height
+        if pixels > MAX_PIXELS:
+            raise SourceError(
+                f"{name}: its pictures have {self._stream.width} x {self._stream.height} pixels, "
+                f"more than the {MAX_PIXELS // 1_000_000} million of one view; scale the film down"
+            )
         # A picture of which a part is missing is an error, not a picture with something made up.
-        self._stream.codec_context.options = {"err_detect": "explode"}
+        # Its size may change midway.
+        self._stream.codec_context.options = {
+            "err_detect": "explode",
+            "max_pixels": str(MAX_PIXELS),
+        }
         if not live:
             self._stream.thread_type = "AUTO"
+            if pixels > _LARGE:
+                self._stream.codec_context.thread_count = _FEW_THREADS
             self.extent.expected_s = self._duration()
         self._fields = Deinterlacer()
         self._said: set[str] = set()
@@ -246,10 +265,7 @@ class Pictures:
                 "pictures are stretched to their true shape"
             )
             pixels = _square(pixels, ratio)
-        # Phones store the turn beside the picture.
-        turns = round(getattr(source, "rotation", 0) / 90) % 4
-        if turns:
-            pixels = np.ascontiguousarray(np.rot90(pixels, turns))
+        pixels = _upright(pixels, source)
         seconds = self._time(source)
         self._first = self._first if self._number else seconds
         yield Frame(pixels, self._number, seconds - self._first)
@@ -279,6 +295,23 @@ def _is_cover(stream: av.VideoStream) -> bool:
     from av.stream import Disposition
 
     return bool(stream.disposition & Disposition.attached_pic)
+
+
+def _upright(pixels: Pixels, frame: av.VideoFrame) -> Pixels:
+    """Return the picture as it is to be shown: phones store turn and mirroring beside it."""
+    data: Any = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return pixels
+    # Where a point to the right and one below come to lie: (a, b) and (c, d).
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(data)[:36])
+    if a * d == b * c:  # nothing would be left of the picture: an empty field of the header
+        return pixels
+    if abs(b) > abs(a):
+        pixels, right, down = pixels.swapaxes(0, 1), c, b
+    else:
+        right, down = a, d
+    pixels = pixels[:: -1 if down < 0 else 1, :: -1 if right < 0 else 1]
+    return np.ascontiguousarray(pixels)
 
 
 def _square(pixels: Pixels, ratio: Fraction) -> Pixels:
