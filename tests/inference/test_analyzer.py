@@ -16,6 +16,7 @@ from conftest import grain
 from PIL import Image
 
 from wbcdet import Analyzer
+from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.classifier import Classification, Thresholds
 from wbcdet.io.discover import find_fields
 from wbcdet.io.field import Field
@@ -159,8 +160,8 @@ def test_one_analyzer_for_many_threads(analyzer: Analyzer) -> None:
 
 
 def test_tiles_of_fields_side_by_side() -> None:
-    field = np.tile(grain(100, 120), (3, 3, 1))
-    tiled = Analyzer(Settings(tile_size=100), device="cpu")
+    field = render_field(3).pixels
+    tiled = Analyzer(Settings(tile_size=max(field.shape) // 2), device="cpu")
     results = list(tiled.analyze_many([field] * 4))
     assert results[0].cells and all(result.cells == results[0].cells for result in results)
 
