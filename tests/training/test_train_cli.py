@@ -23,6 +23,7 @@ from wbcdet.training import classifier_training, detector_training
 from wbcdet.training.architectures import ARCHITECTURES
 from wbcdet.training.augment_cells import CROP_SIZE
 from wbcdet.training.classifier_training import Run, load_network
+from wbcdet.utils.lock import locked
 
 SMALL = ("--arch", "leucocytenet-v1", "--epochs", "2", "--crops", "16", "--batch", "8")
 
@@ -117,6 +118,22 @@ def test_mistakes_are_one_line(
     assert result.exit_code == 2
     assert result.stderr.startswith("wbcdet: ") and result.stderr.count("\n") == 1
     assert line in result.stderr
+
+
+@pytest.mark.parametrize(("command", "small"), [("classifier", SMALL), ("detector", ())])
+def test_a_folder_of_somebody_else_and_one_in_use_stay_as_they_are(
+    train: Train, tmp_path: Path, command: str, small: tuple[str, ...]
+) -> None:
+    own = tmp_path / "own" / "classifier.safetensors"
+    own.parent.mkdir()
+    own.write_text("mine")
+    result = train(command, *small, "--out", "own")
+    assert result.exit_code == 2 and result.stderr.count("\n") == 1
+    assert "own: holds what no training wrote" in result.stderr
+    assert own.read_text() == "mine" and len(list(own.parent.iterdir())) == 1
+    with locked(tmp_path / "used"):
+        result = train(command, *small, "--out", "used")
+    assert result.exit_code == 2 and "another run of wbcdet" in result.stderr
 
 
 @pytest.mark.parametrize("command", ["classifier", "detector"])

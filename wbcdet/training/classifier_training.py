@@ -20,12 +20,12 @@ from torch.utils.data import DataLoader, Dataset
 
 from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
 from wbcdet.inference.preprocess import normalise
-from wbcdet.results.output_folder import mark_new
 from wbcdet.training.architectures import architecture, build
 from wbcdet.training.augment_cells import plain_crop
 from wbcdet.training.config import ClassifierRecipe, TrainingError, check_same, stamp
 from wbcdet.training.devices import fast_bfloat16
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, LeucoCyteNet
+from wbcdet.training.run_folder import run_folder
 from wbcdet.utils.calibration import fit_temperature as most_likely
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.progress import progress
@@ -186,9 +186,10 @@ class Run:
     def train(self, workers: int = 2) -> nn.Module:
         """Train to the end; returns the averaged network."""
         torch.set_num_threads(cores())
-        self.out.mkdir(parents=True, exist_ok=True)
-        mark_new(self.out, "train")
-        with progress("train", self.steps, quiet=False, done=self.step) as tick:
+        with (
+            run_folder(self.out),
+            progress("train", self.steps, quiet=False, done=self.step) as tick,
+        ):
             for epoch in range(self.epoch, self.recipe.epochs):
                 self.data.epoch = epoch
                 torch.manual_seed(epoch)  # a run that goes on drops the same features as one whole

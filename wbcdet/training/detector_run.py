@@ -12,7 +12,6 @@ from typing import Any
 from ultralytics import YOLO
 
 from wbcdet.datasets.laboratories import with_other_names
-from wbcdet.results.output_folder import mark_new
 from wbcdet.training.config import (
     DetectorRecipe,
     TrainingError,
@@ -24,6 +23,7 @@ from wbcdet.training.config import (
 from wbcdet.training.detector_training import SceneTrainer
 from wbcdet.training.devices import pick_device
 from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
+from wbcdet.training.run_folder import run_folder
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.schemas import JsonObject
 
@@ -77,19 +77,18 @@ def train_detector(
     SceneTrainer.leave_out = recipe.leave_out
     SceneTrainer.start = None
     places = {"device": place, "workers": workers}
-    if last.exists():
-        written = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None
-        check_same(recipe, written, last)
-        if (out / CARD).exists():
-            return read_card(out)
-        _go_on(last, out, places)
-    else:
-        out.mkdir(parents=True, exist_ok=True)
-        mark_new(out, "train")
-        model = _model(recipe)
-        atomic_write(noted, json.dumps(stamp(recipe), indent=1).encode())
-        model.train(trainer=SceneTrainer, **_settings(prepared, out, recipe), **places)
-    return _finish(out, last, recipe, laboratories)
+    with run_folder(out):
+        if last.exists():
+            written = json.loads(noted.read_text(encoding="utf-8")) if noted.exists() else None
+            check_same(recipe, written, last)
+            if (out / CARD).exists():
+                return read_card(out)
+            _go_on(last, out, places)
+        else:
+            model = _model(recipe)
+            atomic_write(noted, json.dumps(stamp(recipe), indent=1).encode())
+            model.train(trainer=SceneTrainer, **_settings(prepared, out, recipe), **places)
+        return _finish(out, last, recipe, laboratories)
 
 
 def _laboratories(prepared: Path, leave_out: tuple[str, ...]) -> list[str]:
