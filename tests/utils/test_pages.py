@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import http.client
 import signal
 import socket
 import subprocess
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -113,6 +115,19 @@ def test_a_token_everywhere(host: str) -> None:
     assert listening.alone == (host in ("127.0.0.1", "localhost"))
     assert len(listening.token) >= 32 and listening.url.endswith(f"/?token={listening.token}")
     assert "//0.0.0.0:" not in listening.url and "//[::]:" not in listening.url
+
+
+def test_an_answer_on_a_kept_connection_does_not_wait(local: Served) -> None:
+    # Headers and body are two writes: without TCP_NODELAY the second waits 40 ms for the client.
+    connection = http.client.HTTPConnection("127.0.0.1", local.port, timeout=20)
+    took = []
+    for _ in range(20):
+        begun = time.perf_counter()
+        connection.request("GET", "/", headers={"Cookie": local.cookie})
+        connection.getresponse().read()
+        took.append(time.perf_counter() - begun)
+    connection.close()
+    assert min(took[2:]) < 0.03
 
 
 def test_readers(kind: Kind, local: Served) -> None:

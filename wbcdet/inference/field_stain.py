@@ -108,7 +108,8 @@ def match_field_stain(
 
     In optical density, colour by colour, the ground is an offset (lamp, mountant, white balance),
     which may rise and fall over the field (vignette, tilted lamp), and the amount of stain a factor
-    (Beer-Lambert); both are taken out, of red light no more than of the others. A field in which nearly nothing is stained stays as it is.
+    (Beer-Lambert); both are taken out, red light stretched no more than the others. A field in
+    which nearly nothing is stained stays as it is.
 
     Args:
         pixels: (height, width, 3) uint8 BGR.

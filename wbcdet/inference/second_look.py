@@ -61,7 +61,7 @@ def settle_doubts(found: Found, side: float, look: Callable[[float], Found]) -> 
 
 
 def _scores_of(boxes: np.ndarray, seen: Found) -> np.ndarray:
-    """Return the best score (N,) of each box (N, 4) in another look, 0 where it does not show it."""
+    """Return the best score (N,) of boxes (N, 4) in another look, 0 where it shows none."""
     same = iou_matrix(boxes, seen[0]) > _SAME_IOU
     best: np.ndarray = np.where(same, seen[1], 0).max(1, initial=0)
     return best

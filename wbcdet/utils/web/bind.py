@@ -65,7 +65,10 @@ def listen(host: str, port: int | None) -> BoundAddress:
 
 
 def _open(host: str, port: int) -> socket.socket:
-    opened = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    # With the protocol named: asyncio sends the parts of an answer at once (TCP_NODELAY) only on
+    # sockets that say they are TCP. On others the second part waits 40 ms for the client.
+    opened = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         if os.name != "nt":  # on Windows it would share a port that is taken
             opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
