@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from wbcdet.inference.detector import Detector
-from wbcdet.inference.second_look import Found, settle_doubts
+from wbcdet.inference.flipped_views import Found
+from wbcdet.inference.second_look import settle_doubts
 
 #: Of a field of 100 px: 10 px are small, 40 px large.
 SMALL, LARGE = (20.0, 20.0, 30.0, 30.0), (50.0, 50.0, 90.0, 90.0)

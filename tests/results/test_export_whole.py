@@ -6,7 +6,7 @@ import errno
 from pathlib import Path
 
 import pytest
-from conftest import INFO, make_cell
+from conftest import INFO, killed_after, make_cell
 from typer.testing import CliRunner, Result
 
 from wbcdet.cli.app import app
@@ -54,31 +54,18 @@ def test_a_full_disk_leaves_nothing_behind(
     assert again.exit_code == 2 and "is not empty; name a new folder" in again.stderr
 
 
-def test_wherever_it_is_killed_the_next_export_is_whole(
-    report: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    rename = Path.rename
+def test_wherever_it_is_killed_the_next_export_is_whole(tmp_path: Path) -> None:
     for moves in range(6):
         out = tmp_path / str(moves)
-        left = moves
-
-        def dying(self: Path, target: Path) -> Path:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise SystemExit("killed")
-            return rename(self, target)
-
         output = Output(out, "export")
         for name in ("labels/0.txt", "data.yaml", "fields.csv"):
             (output.folder / name).parent.mkdir(exist_ok=True)
             (output.folder / name).write_text(name)
-        monkeypatch.setattr(Path, "rename", dying)
         try:
-            output.finish()
+            with killed_after(moves):
+                output.finish()
         except SystemExit:
             output._closing.close()  # the lock goes with the process
-        monkeypatch.setattr(Path, "rename", rename)
         files = ["data.yaml", "fields.csv", "labels/0.txt"]
         try:
             with Output(out, "export"):

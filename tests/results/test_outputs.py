@@ -14,7 +14,7 @@ import cv2
 import jsonschema
 import numpy as np
 import pytest
-from conftest import INFO, grain, one_line, schema
+from conftest import INFO, grain, killed_after, one_line, schema
 from count_worker import PlainAnalyzer
 from counting import Count, draw, journal_lines, rows
 from PIL import Image
@@ -250,9 +250,9 @@ def test_a_killed_run_leaves_the_last_one(tmp_path: Path) -> None:
     assert not [path for path in out.iterdir() if path.name.startswith(".")]
 
 
-def test_a_replacement_that_ends_half_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_replacement_that_ends_half_way(tmp_path: Path) -> None:
     """Wherever it is killed, the next run finds the old results or the new ones, whole."""
-    rename, found = Path.rename, set()
+    found = set()
     for moves in range(10):
         out = tmp_path / str(moves)
         with Report(out) as report:
@@ -260,21 +260,11 @@ def test_a_replacement_that_ends_half_way(tmp_path: Path, monkeypatch: pytest.Mo
             report.write(INFO)
         report = Report(out, annotate=moves % 2 == 0)
         report.add(FieldResult("new.jpg", 80, 60), PIXELS)
-        left = moves
-
-        def dying(self: Path, target: Path) -> Path:
-            nonlocal left
-            left -= 1
-            if left < 0:
-                raise SystemExit("killed")
-            return rename(self, target)
-
-        monkeypatch.setattr(Path, "rename", dying)
         try:
-            report.write(INFO)
+            with killed_after(moves):
+                report.write(INFO)
         except SystemExit:
             report._output._closing.close()  # the lock goes with the process
-        monkeypatch.setattr(Path, "rename", rename)
         with Report(out):
             pass
         [name] = files_of(out)

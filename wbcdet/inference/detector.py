@@ -12,11 +12,10 @@ from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
 from wbcdet.inference.field_stain import FieldStain, match_field_stain
 from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
-from wbcdet.inference.flipped_views import MIRRORINGS, fuse, mirrored, mirrored_boxes
+from wbcdet.inference.flipped_views import MIRRORINGS, Found, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import halved
-from wbcdet.inference.second_look import DOUBTFUL as SETTLED_FROM
-from wbcdet.inference.second_look import LEAST, Found, settle_doubts
+from wbcdet.inference.second_look import LEAST_DOUBT, LEAST_SEEN, settle_doubts
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
@@ -122,9 +121,9 @@ class Detector(LoadedModel):
 
         def look(part: float) -> Found:
             other = max(stride, round(part * size / stride) * stride)
-            return self._detect_view(pixels, LEAST, other, colours)
+            return self._detect_view(pixels, LEAST_SEEN, other, colours)
 
-        found = self._detect_view(pixels, min(least, SETTLED_FROM), size, colours)
+        found = self._detect_view(pixels, min(least, LEAST_DOUBT), size, colours)
         boxes, scores = settle_doubts(found, max(pixels.shape[:2]), look)
         kept = scores >= least
         return boxes[kept], scores[kept]

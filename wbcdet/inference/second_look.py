@@ -12,21 +12,19 @@ from collections.abc import Callable
 
 import numpy as np
 
+from wbcdet.inference.flipped_views import Found
 from wbcdet.utils.boxes import iou_matrix
 
 #: Scores between which a box is in doubt. Both hold whatever threshold was asked for.
-DOUBTFUL, SURE = 0.05, 0.5
+LEAST_DOUBT, SURE = 0.05, 0.5
 #: Least score of a box of the other looks.
-LEAST = 0.02
+LEAST_SEEN = 0.02
 #: Longer side of a box over that of the field from which it is large.
 _LARGE = 0.19
 #: Sizes of the other looks over that of the input, for small boxes and for large ones.
 _FOR_SMALL, _FOR_LARGE = (0.8, 1.3), (0.3, 0.4)
 #: IoU from which a box is the same in another look.
 _SAME_IOU = 0.5
-
-#: Boxes (N, 4) and scores (N,), best first.
-Found = tuple[np.ndarray, np.ndarray]
 
 
 def settle_doubts(found: Found, side: float, look: Callable[[float], Found]) -> Found:
@@ -36,15 +34,16 @@ def settle_doubts(found: Found, side: float, look: Callable[[float], Found]) -> 
     of a large one the best of them.
 
     Args:
-        found: boxes and scores of a field at the size of the input, from :data:`DOUBTFUL` on.
+        found: boxes and scores of a field at the size of the input, from :data:`LEAST_DOUBT` on.
         side: longer side of the field in pixels.
-        look: gives the boxes of the field, from :data:`LEAST` on, at a size over that of the input.
+        look: gives the boxes of the field, from :data:`LEAST_SEEN` on, at a size over that of the
+            input.
 
     Returns:
         the same boxes, best first; those that are not in doubt have their scores unchanged.
     """
     boxes, scores = found
-    doubtful = (scores >= DOUBTFUL) & (scores < SURE)
+    doubtful = (scores >= LEAST_DOUBT) & (scores < SURE)
     if not doubtful.any():
         return found
     large = (boxes[:, 2:] - boxes[:, :2]).max(1) >= _LARGE * side
