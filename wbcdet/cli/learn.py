@@ -163,7 +163,9 @@ def _learn(
 
     os.environ.setdefault("YOLO_VERBOSE", "false")  # ultralytics prints when it is imported
     from wbcdet.inference.weights import WeightsError, load_shipped
+    from wbcdet.io.errors import FieldError
     from wbcdet.results.output_folder import OutputError, check_output
+    from wbcdet.review.images import PictureError
     from wbcdet.training.config import TrainingError
     from wbcdet.training.finetune.install import InstallError, check_name
     from wbcdet.training.finetune.reviewed_cells import read_reviewed
@@ -174,6 +176,7 @@ def _learn(
     with ExitStack() as closing:
         try:
             check_name(name)
+            closing.enter_context(Kept.held())
             shipped = load_shipped("detector"), load_shipped("classifier")
             sessions = _sessions(reports, pictures, closing)
             reviewed, fields = read_reviewed(sessions), read_reviewed_fields(sessions)
@@ -199,6 +202,8 @@ def _learn(
             given = (name, shipped, reviewed, fingerprint, names, finding)
             _keep(given, sessions, out, quiet=quiet)
             kept.done()
+        except (PictureError, FieldError) as error:  # it was there when the learning began
+            stop(f"{error}; the same command goes on where it was")
         except (TrainingError, WeightsError, InstallError, OutputError, LockedError) as error:
             stop(str(error))
 
@@ -286,11 +291,16 @@ def _sessions(reports: list[Path], pictures: Path | None, closing: ExitStack) ->
     from wbcdet.cli.review import open_session
     from wbcdet.review.decision_store import DATABASE
 
-    for report in reports:
+    # A report may be named as its results file, as for a review, or twice.
+    folders = [report.parent if report.name == "results.json" else report for report in reports]
+    named = {folder.resolve(): folder for folder in reversed(folders)}
+    for report in (chosen := list(reversed(named.values()))):
+        if not report.is_dir():
+            stop(f"{report}: is not a report folder; name the --out of a wbcdet count or predict")
         if not (report / DATABASE).is_file():
             stop(f"{report}: holds no review; look at its cells first: wbcdet review {report}")
     sessions = []
-    for report in reports:
+    for report in chosen:
         session = open_session(report, pictures, None)
         closing.callback(session.close)
         sessions.append(session)
