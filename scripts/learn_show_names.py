@@ -12,13 +12,17 @@ import numpy as np
 
 from wbcdet.training.finetune.judge import FOLDS, folds_of
 
-#: Laboratory → run of the classifier that was trained without it; "" is the shipped one.
+#: End of the name of a laboratory whose cells are dealt out by field instead of by slide.
+BY_FIELD = " by field"
+#: Laboratory → run of the classifier that was trained without it; "" is the shipped one. Each slide
+#: of Chula EE holds one type, almost: by slide, what is learnt is its slide as well as its type.
 NAMES = {
     "bccd": "bccd",
     "bcisc": "bcisc+tecom",
     "tecom": "bcisc+tecom",
     "txl-raabin": "txl-raabin+chula-ee",
     "chula-ee": "txl-raabin+chula-ee",
+    "chula-ee by field": "txl-raabin+chula-ee",
     "pbc-second": "",
     "cellavision": "",
 }
@@ -66,11 +70,12 @@ class Laboratory:
         digest = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
         kept.mkdir(parents=True, exist_ok=True)
         out = (*run.split("+"), "cellavision", "pbc-second") if run else ()
-        self.own = self._maps(kept / f"{digest}-{name}.pt", prepared, own=name)
+        place = name.removesuffix(BY_FIELD)
+        self.own = self._maps(kept / f"{digest}-{place}.pt", prepared, own=place)
         self.replay = self._maps(kept / f"{digest}-replay.pt", prepared, out=out, split="train")
         self.others = self._maps(kept / f"{digest}-others.pt", prepared, out=out, split="test")
         self.labels = self.own["labels"].numpy()
-        self.groups: list[str] = self.own["groups"]
+        self.groups: list[str] = self.own["groups" if place == name else "fields"]
         #: Of what was learnt last, as much as costs known cells little.
         self.share = 1.0
         torch.manual_seed(0)
@@ -97,7 +102,7 @@ class Laboratory:
         made = FeatureMaps(self.network, cells, views=VIEWS if own else 1)  # type: ignore[arg-type]
         found = {
             "maps": made.maps, "labels": made.labels, "groups": [c.group for c in cells],
-            "labs": [c.laboratory for c in cells],
+            "fields": [c.field for c in cells], "labs": [c.laboratory for c in cells],
         }  # fmt: skip
         torch.save(found, file)
         return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from learn_show_names import NAMES
+from learn_show_names import BY_FIELD, NAMES
 
 Rows = list[dict[str, Any]]
 
@@ -36,19 +36,23 @@ def print_tables(rows: Rows) -> None:
         labs = {
             lab: [r for r in of("names") if r["laboratory"] == lab and r["size"] == size]
             for lab in NAMES
+            if not lab.endswith(BY_FIELD)
         }
         shares = [mean(some, "after") for some in labs.values() if some]
         print(f"mean of {len(shares)} laboratories, {size} cells: {np.mean(shares):.1f} %, "
               f"least {min(shares):.1f} %")  # fmt: skip
-    print("\n| laboratory | reviewed, judged | found before, after % | false boxes a field | "
-          "missed found % | others (found; false) |\n|---|---|---|---|---|---|")  # fmt: skip
+    print("\n| laboratory | reviewed: fields, drawn, taken away | judged: fields, cells | found "
+          "before, after % | false boxes a field | missed found % | others (found; false) | "
+          "threshold | taken |\n|---|---|---|---|---|---|---|---|---|")  # fmt: skip
     for r in of("finding"):
         gained = (r["after"] - r["before"]) / max(1 - r["before"], 1e-9)
         print(
-            f"| {r['laboratory']} | {r['reviewed']}, {r['judged']} | {100 * r['before']:.1f}, "
+            f"| {r['laboratory']} | {r['reviewed']}, {r['drawn']}, {r['taken']} | "
+            f"{r['judged']}, {r['cells']} | {100 * r['before']:.1f}, "
             f"{100 * r['after']:.1f} | {r['false_before']:.3f}, {r['false_after']:.3f} | "
             f"{100 * gained:.0f} | {100 * r['others_before']:.1f}, {100 * r['others_after']:.1f}; "
-            f"{r['others_false_before']:.3f}, {r['others_false_after']:.3f} |"
+            f"{r['others_false_before']:.3f}, {r['others_false_after']:.3f} | "
+            f"{r['threshold']:.2f} | {r['better']} |"
         )
     print("\n| laboratory | judged | before % | 50 by chance % | 50 most useful % |\n"
           "|---|---|---|---|---|")  # fmt: skip

@@ -333,6 +333,26 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     assert sorted(parts) == [0] * 5 + [1] * 4
 
 
+def test_fields_are_judged_as_they_are_counted(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.training.finetune import reviewed_fields
+
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 14)
+    session = Session(report)
+    whole = reviewed_fields.read_reviewed_fields([session]).fields[0]
+    # A large one is learnt from at fewer pixels; it is looked at as a count looks at it.
+    monkeypatch.setattr(reviewed_fields, "_LONGEST", 320)
+    large = reviewed_fields.read_reviewed_fields([session]).fields[0]
+    assert large.pixels.shape == (240, 320, 3) and whole.read is None
+    assert np.allclose(large.cells, whole.cells / 2)
+    (first, cells), (second, same) = whole.as_counted(), large.as_counted()
+    session.close()
+    assert (first.width, second.width) == (640, 640) and np.allclose(cells, same)
+    assert np.array_equal(first.pixels, second.pixels)
+
+
 def test_the_detector_is_judged() -> None:
     from wbcdet.training.finetune.judge_detector import (
         FieldDetections,
@@ -461,6 +481,26 @@ def test_a_file_of_models_that_harms_nobody(tmp_path: Path) -> None:
                 assert {file.name for file in folder.iterdir()} <= {"classifier.json"}
     with pytest.raises(ShareError, match="packed in another way"):
         unpacked(made("lzma.zip", zipfile.ZIP_LZMA, {"classifier.json": b"{}"}))
+
+
+def test_a_shared_file_writes_over_nothing_else(tmp_path: Path) -> None:
+    from wbcdet.inference.shared_models import ShareError, pack
+    from wbcdet.inference.weights import weights_folder
+
+    taken = tmp_path / "letters.zip"
+    taken.write_text("letters")
+    for name, why in {
+        "letters.zip": "is there already",
+        "gone/x.zip": "there is no folder",
+    }.items():
+        with pytest.raises(ShareError, match=why):
+            pack(weights_folder(), tmp_path / name)
+    # Before minutes are spent on learning.
+    code, out = run(tmp_path / "report", "--share", taken)
+    assert code == 2 and "is there already and holds no models" in out
+    assert taken.read_text() == "letters"
+    code, out = run("--restore", "--share", taken)
+    assert code == 2 and "--restore goes alone" in out
 
 
 def test_one_learns_at_a_time(tmp_path: Path) -> None:

@@ -39,13 +39,33 @@ class ShareError(WbcdetError, ValueError):
     """A file of models cannot be written or read; the message is one line."""
 
 
+def check_free(file: Path) -> None:
+    """Check that models can be written as this file: a new one, or one that holds models.
+
+    Raises:
+        ShareError: it would write over something else, or there is no such folder.
+    """
+    if not file.parent.is_dir():
+        raise ShareError(f"{file}: there is no folder {file.parent}")
+    if not file.exists():
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            ours = set(archive.namelist()) <= set(NAMES)
+    except (OSError, zipfile.BadZipFile, ValueError):
+        ours = False
+    if not ours:
+        raise ShareError(f"{file}: is there already and holds no models; name another file")
+
+
 def pack(folder: Path, file: Path) -> None:
     """Write the models of a folder as one file, whole or not at all.
 
     Raises:
-        ShareError: the folder holds no models.
+        ShareError: the folder holds no models, or :func:`check_free`.
         OSError: it cannot be written.
     """
+    check_free(file)
     present = [name for name in NAMES if (folder / name).is_file()]
     if not any(name in present for name in NAMES[:2]):
         raise ShareError(f"{folder}: holds no models to share")
