@@ -207,13 +207,15 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
         maps = tune.FeatureMaps(network, reviewed.cells, tick)
     every = np.arange(len(labels))
     own, own_labels = reviewed.own, reviewed.own_labels
+    taught = tune.outputs(network, replay.maps)[0]
     with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
-        learnt_all = _tuned(network, maps, every, replay, kept.path("names"), tick)
+        learnt_all = _tuned(network, maps, every, replay, taught, kept.path("names"), tick)
         share = kept_share(network, learnt_all, held, card, own, own_labels)
         tuned = tune.averaged(network, learnt_all, share)
 
         def held_back(learnt: np.ndarray, rest: np.ndarray, part: int) -> np.ndarray:
-            one = _tuned(network, maps, learnt, replay, kept.path(f"names-{part}"), tick)
+            file = kept.path(f"names-{part}")
+            one = _tuned(network, maps, learnt, replay, taught, file, tick)
             return tune.outputs(tune.averaged(network, one, share), maps.plain(rest))[0]
 
         after = cross_validated(held_back, groups, labels)
@@ -282,6 +284,7 @@ def _tuned(
     maps: tune.FeatureMaps,
     which: np.ndarray,
     replay: Replay,
+    taught: np.ndarray,
     kept: Path,
     tick: Callable[[], object],
 ) -> LeucoCyteNet:
@@ -295,7 +298,7 @@ def _tuned(
             for _ in range(tune.STEPS):
                 tick()
             return tuned.eval()
-    tuned = tune.tune(network, maps, which, replay, tick)
+    tuned = tune.tune(network, maps, which, replay, tick, taught)
     part = file.with_suffix(".part")
     save_file({k: v.contiguous() for k, v in tuned.state_dict().items()}, part)
     part.replace(file)
