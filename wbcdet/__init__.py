@@ -33,6 +33,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from wbcdet.utils.usage_reports import report_nothing
 from wbcdet.utils.version import __version__
 
 if TYPE_CHECKING:
@@ -50,6 +51,8 @@ if TYPE_CHECKING:
     from wbcdet.settings import Settings
     from wbcdet.stream.sources.base import FrameSource, SourceError
     from wbcdet.utils.errors import WbcdetError
+
+report_nothing()  # before any library that would report is imported
 
 __all__ = [
     "Analyzer",

@@ -26,6 +26,7 @@ from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, wri
 from wbcdet.training.run_folder import run_folder
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.usage_reports import ultralytics_reports_nothing
 
 #: Ultralytics' settings that every run shares.
 SETTINGS: dict[str, object] = {
@@ -63,6 +64,7 @@ def train_detector(
     Raises:
         TrainingError: it cannot begin or go on.
     """
+    ultralytics_reports_nothing()
     data = fingerprint(prepared)
     check_laboratories(prepared, recipe.leave_out)
     recipe = replace(recipe, data=data, leave_out=with_other_names(recipe.leave_out))

@@ -20,6 +20,7 @@ from wbcdet.training.compose_scenes import FIELD_STAIN, LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.usage_reports import ultralytics_reports_nothing
 
 #: Training data of the shipped models.
 ARCHIVES = (
@@ -75,6 +76,7 @@ def export_detector(
     """
     from ultralytics import YOLO
 
+    ultralytics_reports_nothing()
     model = YOLO(checkpoint)
     _save(model.model.state_dict(), folder / "detector.safetensors")
     scratch = checkpoint.with_name("export.pt")
