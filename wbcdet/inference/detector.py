@@ -11,7 +11,7 @@ import numpy as np
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
 from wbcdet.inference.field_stain import FieldStain, match_field_stain
-from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
+from wbcdet.inference.first_look import DOUBTFUL, first_look
 from wbcdet.inference.flipped_views import MIRRORINGS, Found, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import halved
@@ -106,11 +106,15 @@ class Detector(LoadedModel):
         """
         if self.careful:
             return self.detect(pixels, confidence)
-        if self.card["input_size"] > FIRST:
-            boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
-            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
-                kept = scores >= self.threshold(confidence)
-                return boxes[kept], scores[kept]
+
+        def look(size: int) -> Found:
+            return self._detect_view(pixels, DOUBTFUL, size, colours, quick=True)
+
+        found = first_look(max(pixels.shape[:2]), self.card["input_size"], look)
+        if found is not None:
+            boxes, scores = found
+            kept = scores >= self.threshold(confidence)
+            return boxes[kept], scores[kept]
         return self._detect_settled(pixels, self.threshold(confidence), colours)
 
     def _detect_settled(
