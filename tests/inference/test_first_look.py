@@ -73,6 +73,8 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
         ([[49]], [128]),  # it is small in the next look too
         ([[]], [128]),  # cells that are smaller than these looks show
         ([[90], []], [128, 256]),
+        ([[400], [400]], [128, 256]),  # the rim of a round view may look like a cell
+        ([[400], [30]], [128, 256]),
     ],
 )
 def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
@@ -88,7 +90,7 @@ def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
 
     seen = first_look(640, 320, look)
     assert taken == looks
-    assert (seen is not None) == (sides[-1] in ([100], [90]))
+    assert (seen is not None) == (sides[-1] in ([100], [90], [400]))
 
 
 def test_a_doubtful_look_is_followed_by_the_next_one() -> None:

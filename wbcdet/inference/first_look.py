@@ -22,6 +22,9 @@ _SURE, DOUBTFUL = 0.7, 0.02
 #: Longer side of the smallest cell, in pixels of a first look: it misses some of smaller cells, and
 #: their boxes are coarse.
 _SMALLEST = 20
+#: Longer side of the largest cell over that of the field, in all first looks but the last: the
+#: smaller ones take the rim of a round view for one cell.
+_LARGEST = 0.6
 
 
 def first_look(side: float, full: int, look: Callable[[int], Found]) -> Found | None:
@@ -41,9 +44,11 @@ def first_look(side: float, full: int, look: Callable[[int], Found]) -> Found | 
             boxes, scores = look(size)
             if not len(boxes):
                 break
-            if is_enough(boxes, scores, size / side):
+            sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
+            plain = size == SIZES[-1] or sides.max() <= _LARGEST * side
+            if plain and is_enough(boxes, scores, size / side):
                 return boxes, scores
-            least = _SMALLEST * side / float((boxes[:, 2:] - boxes[:, :2]).max(1).min())
+            least = _SMALLEST * side / float(sides.min())
     return None
 
 
