@@ -12,6 +12,7 @@ from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.detector import Detector, letterbox
 from wbcdet.inference.first_look import SIZES, first_look, is_enough
+from wbcdet.inference.flipped_views import Found
 from wbcdet.settings import Settings
 
 
@@ -102,6 +103,19 @@ def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
 
     assert first_look(640, 320, look) is None
     assert taken == [128, 256]
+
+
+def test_a_field_is_looked_at_once_at_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector("cpu")
+    sizes: list[int] = []
+
+    def view(pixels: object, least: float, size: int, *_: object, **__: object) -> Found:
+        sizes.append(size)
+        return np.array([[10.0, 10, 90, 90]], np.float32), np.array([0.3], np.float32)
+
+    monkeypatch.setattr(detector, "_detect_view", view)
+    detector.detect_whole(field())
+    assert sizes == [128, 256, 320, 416]  # a small box in doubt is wanted at 256 px again
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:

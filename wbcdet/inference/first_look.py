@@ -16,9 +16,10 @@ from wbcdet.inference.flipped_views import Found
 #: Longer sides of the first looks, px, one after the other: of an input of 320 px a seventh of the
 #: pixels, and three fifths.
 SIZES: tuple[int, ...] = (128, 256)
-#: Score from which a box is a cell beyond doubt, and from which a box below it is a doubt. Both are
-#: far from the thresholds of cards, and hold whatever threshold was asked for.
-_SURE, DOUBTFUL = 0.7, 0.02
+#: Score from which a box is a cell beyond doubt; each box below it is a doubt, down to
+#: ``LEAST_SEEN``. Both are far from the thresholds of cards, and hold whatever threshold was asked
+#: for.
+_SURE = 0.7
 #: Longer side of the smallest cell, in pixels of a first look: it misses some of smaller cells, and
 #: their boxes are coarse.
 _SMALLEST = 20
@@ -36,7 +37,7 @@ def first_look(side: float, full: int, look: Callable[[int], Found]) -> Found | 
     Args:
         side: longer side of the field in pixels.
         full: longer side of the network's input in pixels; first looks are smaller.
-        look: gives boxes and scores of the field, from :data:`DOUBTFUL` on, at a size.
+        look: gives boxes and scores of the field, from ``LEAST_SEEN`` on, at a size.
     """
     least = 0.0
     for size in SIZES:
@@ -57,7 +58,7 @@ def is_enough(boxes: np.ndarray, scores: np.ndarray, scale: float) -> bool:
 
     Args:
         boxes: (N, 4) corners in pixels of the field.
-        scores: (N,), those from :data:`DOUBTFUL` on.
+        scores: (N,), those from ``LEAST_SEEN`` on.
         scale: pixels of the look in one of the field.
     """
     if not len(scores) or scores.min() < _SURE:
