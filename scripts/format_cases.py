@@ -6,8 +6,8 @@
     python scripts/format_cases.py --all --against OLD   # with folders, films and labels: one table
 
 A case makes files from a synthetic field; its outcome is what ``wbcdet predict --json`` says of
-them: which cells, with which remarks, or why not. The cases are in ``picture_cases.py``
-and ``rare_picture_cases.py``.
+them: which cells, with which remarks, or why not. The cases are in ``picture_cases.py``,
+``rare_picture_cases.py``, ``colour_cases.py`` and ``damaged_picture_cases.py``.
 """
 
 from __future__ import annotations
@@ -26,13 +26,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import colour_cases  # noqa: F401 - these add their cases
 import cv2
+import damaged_picture_cases  # noqa: F401
 import format_cases_films
 import numpy as np
 import output_cases
-import rare_picture_cases  # noqa: F401 - adds its cases
+import picture_cases  # noqa: F401
+import rare_picture_cases  # noqa: F401
 from case_table import REPOSITORY, Row, is_chosen, print_table
-from picture_cases import CASES, Case, Stage
+from picture_stage import CASES, Case, Stage
 from PIL import Image
 
 from wbcdet.datasets.synthetic import render_field
@@ -63,6 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def rows(only: str | None, against: Path | None, root: Path) -> Iterator[Row]:
     """Yield the cases of picture files, one after the other."""
     chosen = [case for case in CASES if is_chosen(only, case.section, case.title)]
+    chosen.sort(key=lambda case: case.section)
     if not chosen:
         return
     checkouts = [*([against] if against else []), REPOSITORY]

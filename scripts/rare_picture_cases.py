@@ -8,7 +8,7 @@ import zlib
 import cv2
 import numpy as np
 import tifffile
-from picture_cases import Stage, case, chunk
+from picture_stage import Stage, case, chunk
 
 
 def _shown_in(*colours: int) -> list[np.ndarray]:

@@ -51,7 +51,7 @@ ARTEFACT = "artefact"
 ALARMING: tuple[str, ...] = ("blast-like", "immature-like", "erythroblast-like")
 
 #: Reasons why a cell is unclassified, in the order of every table: what it looks like; a crop
-#: unlike #: the training data; no label with a sufficient score; not a white cell.
+#: unlike the training data; no label with a sufficient score; not a white cell.
 REASONS: tuple[str, ...] = (
     *ALARMING,
     "basophil-like",

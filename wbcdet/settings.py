@@ -36,7 +36,7 @@ class Settings:
             half a tile; None takes a quarter of ``tile_size``, or twice the size of the cells.
         careful: look at every field and every cell as it is, mirrored, upside down and turned by
             half, and merge what is seen: the same answer for a field however it is turned, in
-            about four times the time.
+            about five times the time.
         fields_per_batch: how many fields share one pass through the classifier. On a processor
             more than 1 is no faster; with 1 no field's result depends on its neighbours.
         crops_per_batch: how many cell crops go through the classifier at once.

@@ -111,7 +111,7 @@ def test_markers_in_the_picture_take_no_time(tmp_path: Path) -> None:
 
 
 def test_pages_beyond_a_limit_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("tiff_layout", "planes"):
+    for module in ("tiff_pages", "planes"):
         monkeypatch.setattr(f"wbcdet.io.{module}.MAX_PAGES", 20)
     (tmp_path / "pages.tif").write_bytes(pages(3000))
     found = find_fields([tmp_path])

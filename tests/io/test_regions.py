@@ -20,7 +20,7 @@ from wbcdet.io.discover import find_fields
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.tiff import TiffPicture
-from wbcdet.io.tiff_layout import count_pictures
+from wbcdet.io.tiff_pages import count_pictures
 from wbcdet.settings import Settings
 
 LIMIT = 10_000_000

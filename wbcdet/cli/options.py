@@ -88,7 +88,7 @@ Careful = Annotated[
     typer.Option(
         "--careful",
         help="Look at every field four times, mirrored and turned by half too: the same answer "
-        "however a field is turned, in about four times the time.",
+        "however a field is turned, in about five times the time.",
     ),
 ]
 Memory = Annotated[

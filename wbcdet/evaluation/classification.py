@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +60,19 @@ class NamedCell:
 
 
 def named_cell(
-    truth: str, odds: np.ndarray, classes: Sequence[str], min_score: float, group: str
+    truth: str,
+    odds: np.ndarray,
+    classes: Sequence[str],
+    min_score: float,
+    group: str,
+    reasons: Mapping[str, str] | None = None,
 ) -> NamedCell:
-    """Return the verdict on a cell from the probability of each class of the card, (classes,)."""
-    return judged_cell(truth, decide(odds, classes, min_score), group)
+    """Return the verdict on a cell from the probability of each class of the card, (classes,).
+
+    Args:
+        reasons: of the card, see :func:`wbcdet.inference.classifier.decide`.
+    """
+    return judged_cell(truth, decide(odds, classes, min_score, reasons), group)
 
 
 def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:

@@ -211,7 +211,7 @@ def markdown(results: Sequence[ListResult]) -> str:
         ("Means and calibration", [MEANS_HEAD, *(_means_row(*row) for row in naming)]),
         (
             "The best of the four labels, nothing declined",
-            [_FOUR_WAY_HEAD, *(_four_way_row(*row) for row in naming)],
+            [FOUR_WAY_HEAD, *(four_way_row(*row) for row in naming)],
         ),
         ("Both stages together", [BOTH_HEAD, *(_both_row(*row) for row in both)]),
     ):
@@ -236,7 +236,7 @@ MEANS_HEAD = (
     "| list | macro precision % (95 %) | macro recall % | macro F1 % | right of those named % | "
     "ECE (by chance) | AURC |\n|---|---|---|---|---|---|---|"
 )
-_FOUR_WAY_HEAD = (
+FOUR_WAY_HEAD = (
     "| list | cells | accuracy % (95 %) | macro precision % | macro recall % | macro F1 % |\n"
     "|---|---|---|---|---|---|"
 )
@@ -252,8 +252,8 @@ def finding_row(title: str, r: FindingFigures) -> str:
     middle = "- | - | - | - | -"
     if r["cells"]:
         middle = (
-            f"{r['ap50']:.3f} | {r['ap50_95']:.3f} | {_joined(r, 'recall')} | "
-            f"{_joined(r, 'precision')} | {r['f1']:.3f}"
+            f"{r['ap50']:.3f} | {r['ap50_95']:.3f} | {joined(r, 'recall')} | "
+            f"{joined(r, 'precision')} | {r['f1']:.3f}"
         )
     return f"| {title} | {r['fields']} | {r['cells']} | {middle} | {_false(r)} |"
 
@@ -265,7 +265,7 @@ def naming_row(title: str, r: NamingFigures) -> str:
         for c in r["classes"].values()
     )
     return (
-        f"| {title} | {r['cells']} | {_joined(r, 'accuracy')} | {_plain(r['unclassified'])} | "
+        f"| {title} | {r['cells']} | {joined(r, 'accuracy')} | {_plain(r['unclassified'])} | "
         f"{_plain(r['missed'])} | {classes} | "
         f"{_plain(r['basophil']['unclassified'])} of {r['basophil']['cells']} | "
         f"{_plain(r['artefact']['unclassified'])} of {r['artefact']['cells']} |"
@@ -282,23 +282,24 @@ def _means_row(title: str, r: NamingFigures) -> str:
     if calibration["ece"] is not None:
         ece = f"{calibration['ece']:.3f} ({calibration['ece_by_chance']:.3f})"
     return (
-        f"| {title} | {_joined(macro, 'precision')} | {_joined(macro, 'recall')} | "
-        f"{_joined(macro, 'f1')} | {_joined(r, 'accuracy_classified')} | {ece} | "
+        f"| {title} | {joined(macro, 'precision')} | {joined(macro, 'recall')} | "
+        f"{joined(macro, 'f1')} | {joined(r, 'accuracy_classified')} | {ece} | "
         f"{'-' if aurc is None else f'{aurc:.4f}'} |"
     )
 
 
-def _four_way_row(title: str, r: NamingFigures) -> str:
+def four_way_row(title: str, r: NamingFigures) -> str:
+    """Return one list as a row under ``FOUR_WAY_HEAD``."""
     four = r["four_way"]
-    rates = " | ".join(_joined(four, rate) for rate in ("accuracy", "precision", "recall", "f1"))
+    rates = " | ".join(joined(four, rate) for rate in ("accuracy", "precision", "recall", "f1"))
     return f"| {title} | {r['cells']} | {rates} |"
 
 
 def _both_row(title: str, r: PipelineFigures) -> str:
     off = r["differential"]["mean_absolute_points"]
     return (
-        f"| {title} | {r['fields']} | {r['cells']} | {_joined(r, 'recall')} | {_false(r)} | "
-        f"{_joined(r, 'exact')} | {_joined(r, 'accuracy')} of {r['typed_cells']} | "
+        f"| {title} | {r['fields']} | {r['cells']} | {joined(r, 'recall')} | {_false(r)} | "
+        f"{joined(r, 'exact')} | {joined(r, 'accuracy')} of {r['typed_cells']} | "
         f"{r['unclassified']} | {'-' if off is None else f'{off:.1f}'} |"
     )
 
@@ -337,7 +338,8 @@ def _plain(value: float | None) -> str:
     return "-" if value is None else f"{100 * value:.1f}"
 
 
-def _joined(r: JsonObject, key: str) -> str:
+def joined(r: JsonObject, key: str) -> str:
+    """Return a proportion in percent with its interval in parentheses, as Markdown has it."""
     ci = r.get(f"{key}_ci")
     if r[key] is None:
         return "-"

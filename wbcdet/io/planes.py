@@ -19,7 +19,7 @@ import numpy as np
 
 from wbcdet.io.errors import FieldError
 from wbcdet.io.tiff import TiffPicture
-from wbcdet.io.tiff_layout import MAX_PAGES, count_pictures, has_more_pages, stack_axes
+from wbcdet.io.tiff_pages import MAX_PAGES, count_pictures, has_more_pages, stack_axes
 
 #: Longest side of what is compared, px; details in it are up to this large.
 _SIDE, _DETAIL = 256, 33

@@ -32,7 +32,8 @@ from wbcdet.io.colour import (
     sensor_factor,
 )
 from wbcdet.io.errors import FieldError
-from wbcdet.io.tiff_layout import Band, Layout, UnreadKind, read_layout, reporting
+from wbcdet.io.tiff_layout import Band, Layout, UnreadKind, read_layout
+from wbcdet.io.tiff_pages import reporting
 
 #: Longest side of an overview, in pixels.
 OVERVIEW_SIDE = 4096

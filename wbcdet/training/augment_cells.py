@@ -163,7 +163,11 @@ class CellDataset(Dataset[dict[str, object]]):
         return self.length
 
     def __getitem__(self, index: int) -> dict[str, object]:
+        crop, label = self.draw(index)
+        return {"crop": torch.from_numpy(normalise([crop], MEAN, STD)[0]), "label": label}
+
+    def draw(self, index: int) -> tuple[np.ndarray, int]:
+        """Return a crop of the epoch, (S, S, 3) uint8 BGR, and its label."""
         rng = np.random.default_rng((self.epoch, index))
         cell = self.cells[rng.choice(len(self.cells), p=self.odds)]
-        crop = varied_crop(cell, rng)
-        return {"crop": torch.from_numpy(normalise([crop], MEAN, STD)[0]), "label": cell.label}
+        return varied_crop(cell, rng), cell.label

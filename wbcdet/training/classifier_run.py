@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from wbcdet.datasets.cells import CLASSES, MEAN, STD, load_cells
+from wbcdet.datasets.cells import CLASSES, MEAN, STD, LabelledCell, load_cells
 from wbcdet.datasets.laboratories import with_other_names
 from wbcdet.training.architectures import architecture
 from wbcdet.training.augment_cells import CROP, CROP_SIZE, CellDataset
@@ -16,7 +16,13 @@ from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, wri
 from wbcdet.utils.schemas import JsonObject
 
 
-def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "auto") -> Run:
+def begin(
+    prepared: Path,
+    out: Path,
+    recipe: ClassifierRecipe,
+    device: str = "auto",
+    data: CellDataset | None = None,
+) -> Run:
     """Return a run on the training cells of the prepared folder, new or going on from its
     checkpoint.
 
@@ -25,19 +31,34 @@ def begin(prepared: Path, out: Path, recipe: ClassifierRecipe, device: str = "au
         out: folder of the run.
         recipe: how to train; its ``data`` is filled in here.
         device: ``auto``, ``cpu`` or ``cuda``.
+        data: crops of :func:`training_cells` of this folder and recipe; None to load them here.
 
     Raises:
         TrainingError: it cannot begin or go on.
     """
     architecture(recipe.arch)
-    data = fingerprint(prepared)
+    tables = fingerprint(prepared)
     check_laboratories(prepared, recipe.leave_out)
-    recipe = replace(recipe, data=data, leave_out=with_other_names(recipe.leave_out))
+    recipe = replace(recipe, data=tables, leave_out=with_other_names(recipe.leave_out))
     device = pick_device(device)
-    cells = load_cells(prepared, ("train",), leave_out=recipe.leave_out)
+    if data is None:
+        data = CellDataset(training_cells(prepared, recipe.leave_out), recipe.crops)
+    return Run(out, data, recipe, device=device)
+
+
+def training_cells(prepared: Path, leave_out: tuple[str, ...] = ()) -> list[LabelledCell]:
+    """Return the training cells of the prepared folder.
+
+    Args:
+        leave_out: laboratories to leave out, by all their names.
+
+    Raises:
+        TrainingError: there is none.
+    """
+    cells = load_cells(prepared, ("train",), leave_out=leave_out)
     if not cells:
         raise TrainingError(f"{prepared}: no training cell is left; leave out fewer laboratories")
-    return Run(out, CellDataset(cells, recipe.crops), recipe, device=device)
+    return cells
 
 
 def complete(run: Run, prepared: Path, workers: int = 2) -> JsonObject:

@@ -30,7 +30,8 @@ from wbcdet.utils.calibration import fit_temperature as most_likely
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.progress import progress
 
-#: The averaged weights follow the trained ones over about this many steps.
+#: The averaged weights follow the trained ones over about this many steps, at most a quarter of the
+#: run: over all of a short one they would still be half of what it began with.
 AVERAGE_STEPS = 300
 #: Steps in which the learning rate rises to its highest.
 WARM_UP = 100
@@ -115,6 +116,7 @@ class Run:
             raise TrainingError(
                 "an epoch must hold a batch at least: more --crops, smaller --batch"
             )
+        self.average_steps = min(AVERAGE_STEPS, max(self.steps // 4, 1))
         self.step = self.epoch = 0
         self.loss = math.nan
         self.checkpoint = out / "last.pt"
@@ -235,7 +237,7 @@ class Run:
         nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
         self.optimizer.step()
         self.step += 1
-        self._follow(1 / min(self.step + 1, AVERAGE_STEPS))
+        self._follow(1 / min(self.step + 1, self.average_steps))
         return float(loss.detach())
 
     def _follow(self, part: float) -> None:
