@@ -193,6 +193,18 @@ def test_ctrl_c_while_it_loads(tmp_path: Path) -> None:
     assert one_line(answer.stderr) == "wbcdet: stopped; nothing was done yet"
 
 
+def test_no_folder_is_held_while_models_load(command: Run, tmp_path: Path) -> None:
+    """Ctrl-C ends the program there and then: its locks and its mark would stay."""
+    Image.fromarray(grain(120, 160)).save(tmp_path / "field.png")
+    (tmp_path / "cells/neutrophil").mkdir(parents=True)
+    shutil.copy(tmp_path / "field.png", tmp_path / "cells/neutrophil")
+    (tmp_path / "empty").mkdir()
+    for arguments in (["predict", "field.png"], ["demo"], ["evaluate", "cells"]):
+        answer = command(*arguments, "--out", "out", "--weights", "empty")
+        assert answer.returncode == 2 and "models cannot be loaded" in one_line(answer.stderr)
+        assert not (tmp_path / "out").exists(), arguments
+
+
 def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     from typer.testing import CliRunner
 

@@ -14,6 +14,7 @@ from wbcdet.inference.domain_shift import (
     NOT_COMPARED,
     TOO_FEW,
     UNLIKE,
+    Beyond,
     compare,
     make_reference,
     reference_for,
@@ -70,6 +71,13 @@ def test_a_slide_of_a_trained_laboratory_is_like_it(reference: dict) -> None:
         found = compare(slide(stain=stain, score=score, seed=5), reference)
         assert found.verdict == LIKE and not found.reasons and found.warning() is None
         assert set(found.measures) == {"detection_score", "name_score", "distance", "stain"}
+
+
+@pytest.mark.parametrize(("values", "enough"), [(3, 3), (10, 5), (20, 8), (50, 15), (1000, 191)])
+def test_so_many_values_beyond_a_limit_are_enough(values: int, enough: int) -> None:
+    assert Beyond(values, enough, 0.0).unlike
+    assert not Beyond(values, enough - 1, 0.0).unlike
+    assert not Beyond(2, 2, 0.0).unlike and not Beyond(0, 0, 0.0).unlike
 
 
 @pytest.mark.parametrize(

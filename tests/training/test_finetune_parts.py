@@ -109,6 +109,15 @@ def test_the_detector_goes_on_where_it_was_stopped(
     done.clear()
     again = tune_detector.tune_detector(start, fields, tmp_path / "part.pt", lambda: done.append(1))
     assert len(done) == 4
+    # A state that was cut short, by a full disk or a loss of power, is made again.
+    (tmp_path / "part.pt").write_bytes((tmp_path / "part.pt").read_bytes()[:-1000])
+    done.clear()
+    repeated = tune_detector.tune_detector(
+        start, fields, tmp_path / "part.pt", lambda: done.append(1)
+    )
+    assert len(done) == 4
+    for parameter, other in zip(again.parameters(), repeated.parameters(), strict=True):
+        assert torch.allclose(parameter, other, atol=1e-6)
     first = dict(tune_detector.load_detector(start).named_parameters())
     moved = 0
     for (name, parameter), other in zip(whole.named_parameters(), again.parameters(), strict=True):

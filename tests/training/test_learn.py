@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
+import time
 from pathlib import Path
 
 import cv2
@@ -331,8 +333,32 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     assert sorted(parts) == [0] * 5 + [1] * 4
 
 
+def test_fields_are_judged_as_they_are_counted(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.training.finetune import reviewed_fields
+
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 14)
+    session = Session(report)
+    whole = reviewed_fields.read_reviewed_fields([session]).fields[0]
+    # A large one is learnt from at fewer pixels; it is looked at as a count looks at it.
+    monkeypatch.setattr(reviewed_fields, "_LONGEST", 320)
+    large = reviewed_fields.read_reviewed_fields([session]).fields[0]
+    assert large.pixels.shape == (240, 320, 3) and whole.read is None
+    assert np.allclose(large.cells, whole.cells / 2)
+    (first, cells), (second, same) = whole.as_counted(), large.as_counted()
+    session.close()
+    assert (first.width, second.width) == (640, 640) and np.allclose(cells, same)
+    assert np.array_equal(first.pixels, second.pixels)
+
+
 def test_the_detector_is_judged() -> None:
-    from wbcdet.training.finetune.judge_detector import FieldDetections, judge_detector
+    from wbcdet.training.finetune.judge_detector import (
+        FieldDetections,
+        compare,
+        judge_detector,
+    )
 
     truth = np.array([[10 * n, 0, 10 * n + 8, 8] for n in range(10)], np.float32)
     none = np.zeros((0, 4), np.float32)
@@ -344,11 +370,23 @@ def test_the_detector_is_judged() -> None:
         return FieldDetections(truth, boxes, scores, "a")
 
     same = [(seen(10), seen(10))]
-    found = judge_detector([(seen(4), seen(10, 0.9, odd))], same, 0.25)
+    judged = judge_detector([(seen(4), seen(10, 0.9, odd))], same, 0.25)
     # The false box has a low score: a threshold above it finds as many.
-    assert found.better and found.confidence > 0.3
-    assert (found.own.gained, found.own.lost, found.own.false_after) == (6, 0, 0)
+    assert judged.better and judged.confidence > 0.3
+    assert (judged.own.gained, judged.own.lost, judged.own.false_after) == (6, 0, 0)
     assert not judge_detector([(seen(8), seen(10))], same, 0.25).better  # may be chance
+    # Two cells and a false box each of two fields that are alike: together no chance.
+    errors = [(seen(9, 0.9, odd), seen(10))] * 2
+    assert not judge_detector(errors, same, 0.25).better
+    judged = judge_detector([*errors, (seen(10, 0.9, odd), seen(10))], same, 0.25)
+    assert judged.better and (judged.own.gained, judged.own.gone, judged.own.new) == (2, 3, 0)
+    # A false box elsewhere is a new one; one at the same place stays.
+    for shift, gone in ((60, 1), (1, 0)):
+        found = compare([(seen(9, 0.9, odd), seen(10, 0.9, odd + shift))], 0.25, 0.25)
+        assert (found.gone, found.new, found.false_after) == (gone, gone, 1)
+    # Cells are not paid for fewer false boxes.
+    cheaper = judge_detector([(seen(10, 0.9, odd), seen(9))] * 6, same, 0.25)
+    assert not cheaper.better and "finds fewer cells" in cheaper.why
     surely_false = seen(10, 0.3, odd)
     assert not judge_detector([(seen(4), surely_false)], same, 0.25).better
     worse = judge_detector([(seen(4), seen(10))], [(seen(10), seen(2))], 0.25)
@@ -397,6 +435,100 @@ def test_models_as_one_file(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="holds no models"):
         load_model("classifier", tmp_path / "other.zip")
     assert not (tmp_path / "home" / "classifier.json").exists()
+
+
+def test_a_file_of_models_that_harms_nobody(tmp_path: Path) -> None:
+    import random
+    import zipfile
+
+    from wbcdet.inference.shared_models import ShareError, unpacked
+
+    def made(name: str, method: int, members: dict[str, bytes]) -> Path:
+        with zipfile.ZipFile(tmp_path / name, "w", method) as archive:
+            for member, data in members.items():
+                archive.writestr(member, data)
+        return tmp_path / name
+
+    # Small files that unpack to large ones, whatever the archive says of their size.
+    bomb = made("bomb.zip", zipfile.ZIP_DEFLATED, {"classifier.json": b" " * 6_000_000})
+    with pytest.raises(ShareError, match=r"classifier.json in it is larger than that of models$"):
+        unpacked(bomb)
+    lies = bytearray(bomb.read_bytes())
+    for at, name in ((22, b"PK\3\4"), (24, b"PK\1\2")):
+        start = lies.index(name) + at
+        lies[start : start + 4] = (100).to_bytes(4, "little")
+    (tmp_path / "lies.zip").write_bytes(lies)
+    with pytest.raises(ShareError, match=r"lies\.zip"):
+        unpacked(tmp_path / "lies.zip")
+    many = made("many.zip", zipfile.ZIP_STORED, {f"{number}": b"" for number in range(1500)})
+    with pytest.raises(ShareError, match="holds more files than models"):
+        unpacked(many)
+    # Files that learn did not make, and ones that were damaged on the way, byte by byte.
+    rnd = random.Random(0)
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        whole = made("w.zip", method, {"classifier.json": b"{}" * 90, "x/../detector.json": b"{}"})
+        data = whole.read_bytes()
+        for number in range(40):
+            damaged = bytearray(data)
+            for _ in range(rnd.choice([1, 2, 5])):
+                damaged[rnd.randrange(len(data))] = rnd.randrange(256)
+            (tmp_path / f"{method}-{number}.zip").write_bytes(damaged)
+            try:
+                folder = unpacked(tmp_path / f"{method}-{number}.zip")
+            except ShareError as error:
+                assert "\n" not in str(error)
+            else:
+                assert {file.name for file in folder.iterdir()} <= {"classifier.json"}
+    with pytest.raises(ShareError, match="packed in another way"):
+        unpacked(made("lzma.zip", zipfile.ZIP_LZMA, {"classifier.json": b"{}"}))
+
+
+def test_a_shared_file_writes_over_nothing_else(tmp_path: Path) -> None:
+    from wbcdet.inference.shared_models import ShareError, pack
+    from wbcdet.inference.weights import weights_folder
+
+    taken = tmp_path / "letters.zip"
+    taken.write_text("letters")
+    for name, why in {
+        "letters.zip": "is there already",
+        "gone/x.zip": "there is no folder",
+    }.items():
+        with pytest.raises(ShareError, match=why):
+            pack(weights_folder(), tmp_path / name)
+    # Before minutes are spent on learning.
+    code, out = run(tmp_path / "report", "--share", taken)
+    assert code == 2 and "is there already and holds no models" in out
+    assert taken.read_text() == "letters"
+    code, out = run("--restore", "--share", taken)
+    assert code == 2 and "--restore goes alone" in out
+
+
+def test_one_learns_at_a_time(tmp_path: Path) -> None:
+    from wbcdet.training.finetune.run import KEPT_DAYS, Kept
+    from wbcdet.utils.lock import LockedError
+
+    old, kept = Kept("given up"), Kept("interrupted")
+    for one in (old, kept):
+        one.path("state").write_text("x")
+    long_ago = time.time() - (KEPT_DAYS + 1) * 86400
+    os.utime(old.folder, (long_ago, long_ago))
+    with Kept.held():
+        with pytest.raises(LockedError, match="another wbcdet learn is under way"), Kept.held():
+            pass
+        assert kept.folder.is_dir() and not old.folder.exists()
+    with Kept.held():
+        pass
+
+
+def test_reports_that_are_none(smears: Path, tmp_path: Path) -> None:
+    code, out = run(tmp_path / "gone")
+    assert code == 2 and "gone: is not a report folder" in out and len(out.splitlines()) == 1
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 20)
+    # By its results file, as for a review; named twice it is one.
+    for names in ([report / "results.json"], [report, tmp_path / "x" / ".." / "report"]):
+        code, out = run(*names)
+        assert code == 2 and "20 reviewed cells to learn from" in out
 
 
 def test_the_same_pictures_in_two_reports(smears: Path, tmp_path: Path) -> None:

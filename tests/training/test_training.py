@@ -122,6 +122,25 @@ def test_interrupted_and_resumed_equals_uninterrupted(
     assert not list(tmp_path.rglob("*.part"))
 
 
+def test_a_short_run_does_not_average_what_it_began_with(
+    imagenet: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    learn, seen = Run._learn, []
+
+    def watched(self: Run, crops: torch.Tensor, labels: torch.Tensor) -> float:
+        loss = learn(self, crops, labels)
+        seen.append(self.network.state_dict()["classify.weight"].clone())
+        return loss
+
+    monkeypatch.setattr(Run, "_learn", watched)
+    run = new_run(tmp_path, replace(RECIPE, epochs=1, crops=80, batch=2))
+    run.train(workers=0)
+    assert len(seen) == 40
+    kept = run.average.state_dict()["classify.weight"]
+    late, whole = torch.stack(seen[-10:]).mean(0), torch.stack(seen).mean(0)
+    assert (kept - late).norm() < (kept - whole).norm()
+
+
 def test_a_checkpoint_of_another_recipe_is_refused(imagenet: None, tmp_path: Path) -> None:
     new_run(tmp_path, replace(RECIPE, epochs=1)).train(workers=0)
     with pytest.raises(TrainingError, match=r"last\.pt: .* epochs 1 \(asked for: 2\); .*--out"):

@@ -48,8 +48,8 @@ def demo(
         from wbcdet.batch.demo import run_demo
         from wbcdet.results.writer import Report
 
+        analyzer = load_analyzer(settings, weights=weights)
         with Report(out, annotate=not no_annotate, command="demo") as report:
-            analyzer = load_analyzer(settings, weights=weights)
             done, score = run_demo(report, fields, seed, analyzer, quiet=quiet)
         return done, score.lines()
 

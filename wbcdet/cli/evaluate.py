@@ -128,10 +128,12 @@ def evaluate(
         lists = _lists(folders or [], layout, mapping or [], names or [], prepared, data, settings)
 
         from wbcdet.evaluation.output import Output
+        from wbcdet.results.output_folder import check_output
 
+        writing(out, lambda: check_output(out, "evaluate"))
+        analyzer = load_analyzer(settings, weights=weights)
         output = writing(out, lambda: Output(out))
         try:
-            analyzer = load_analyzer(settings, weights=weights)
             interrupted = _run(lists, output, analyzer, errors, quiet=quiet)
         finally:
             output.close()

@@ -90,6 +90,8 @@ def learn(
     held-back fields whether they have become better, and are installed only then.
     """
     if restore:
+        if reports or share is not None or out is not None:
+            stop("--restore goes alone")
         _restore()
         return
     if share is not None and not reports:
@@ -101,10 +103,10 @@ def learn(
         stop(f"--only is names or finding, not {only!r}")
     if pictures is not None and len(reports) > 1:
         stop("--pictures goes with one report")
+    if share is not None:
+        _check_share(share)  # before the minutes of learning
     try:
         _learn(reports, name, pictures, out, only, quiet=quiet)
-        if share is not None:
-            _share(out, share)
     except KeyboardInterrupt:
         stop(
             "stopped; nothing was installed, and the same command goes on where it was",
@@ -114,6 +116,8 @@ def learn(
         stop(missing(error, "learning", "train"))
     except OSError as error:
         stop(f"{error.filename or out or name}: {error.strerror or error}")
+    if share is not None:
+        _share(out, share)
 
 
 def _restore() -> None:
@@ -127,6 +131,15 @@ def _restore() -> None:
         print("The shipped models are in use; there is nothing to go back to.")
     else:
         print(f"In use now: {now}. {before} is kept and not used any more.")
+
+
+def _check_share(file: Path) -> None:
+    from wbcdet.inference.shared_models import ShareError, check_free
+
+    try:
+        check_free(file)
+    except ShareError as error:
+        stop(str(error))
 
 
 def _share(out: Path | None, file: Path) -> None:
@@ -163,7 +176,9 @@ def _learn(
 
     os.environ.setdefault("YOLO_VERBOSE", "false")  # ultralytics prints when it is imported
     from wbcdet.inference.weights import WeightsError, load_shipped
+    from wbcdet.io.errors import FieldError
     from wbcdet.results.output_folder import OutputError, check_output
+    from wbcdet.review.images import PictureError
     from wbcdet.training.config import TrainingError
     from wbcdet.training.finetune.install import InstallError, check_name
     from wbcdet.training.finetune.reviewed_cells import read_reviewed
@@ -174,6 +189,7 @@ def _learn(
     with ExitStack() as closing:
         try:
             check_name(name)
+            closing.enter_context(Kept.held())
             shipped = load_shipped("detector"), load_shipped("classifier")
             sessions = _sessions(reports, pictures, closing)
             reviewed, fields = read_reviewed(sessions), read_reviewed_fields(sessions)
@@ -199,6 +215,8 @@ def _learn(
             given = (name, shipped, reviewed, fingerprint, names, finding)
             _keep(given, sessions, out, quiet=quiet)
             kept.done()
+        except (PictureError, FieldError) as error:  # it was there when the learning began
+            stop(f"{error}; the same command goes on where it was")
         except (TrainingError, WeightsError, InstallError, OutputError, LockedError) as error:
             stop(str(error))
 
@@ -286,11 +304,16 @@ def _sessions(reports: list[Path], pictures: Path | None, closing: ExitStack) ->
     from wbcdet.cli.review import open_session
     from wbcdet.review.decision_store import DATABASE
 
-    for report in reports:
+    # A report may be named as its results file, as for a review, or twice.
+    folders = [report.parent if report.name == "results.json" else report for report in reports]
+    named = {folder.resolve(): folder for folder in reversed(folders)}
+    for report in (chosen := list(reversed(named.values()))):
+        if not report.is_dir():
+            stop(f"{report}: is not a report folder; name the --out of a wbcdet count or predict")
         if not (report / DATABASE).is_file():
             stop(f"{report}: holds no review; look at its cells first: wbcdet review {report}")
     sessions = []
-    for report in reports:
+    for report in chosen:
         session = open_session(report, pictures, None)
         closing.callback(session.close)
         sessions.append(session)
@@ -307,7 +330,7 @@ def _say_data(
     quiet: bool,
 ) -> None:
     """Say what is learnt from, and what there is too little of, before the minutes of learning."""
-    from wbcdet.training.finetune.reviewed_cells import MAX_CELLS, MIN_OWN
+    from wbcdet.training.finetune.reviewed_cells import DECLINED, MAX_CELLS, MIN_OWN
     from wbcdet.training.finetune.run import FEW_CELLS
 
     for line in reviewed.missing[:_MAX_NAMED]:
@@ -332,6 +355,9 @@ def _say_data(
                   "are better.")  # fmt: skip
         if none := [label for label in four if not counts[label]]:
             print(f"No cell of these, which stay as they are: {', '.join(none)}.")
+        if few := [f"{counts[label]} {label}" for label in DECLINED if 0 < counts[label] < MIN_OWN]:
+            print(f"Learnt to be declined as before: {', '.join(few)}; to become a label of your "
+                  f"own a type needs {MIN_OWN} cells.")  # fmt: skip
     else:
         print(f"Names are not learnt: {no_names}.")
     if reviewed.unknown:

@@ -66,8 +66,9 @@ def predict(
         from wbcdet.batch.predict import run
         from wbcdet.results.writer import Report
 
+        analyzer = models()
         with Report(out, annotate=not no_annotate, roots=searched.roots) as report:
-            return run(searched.fields, report, models(), quiet=quiet)
+            return run(searched.fields, report, analyzer, quiet=quiet)
 
     done = writing(out, work)
     finish_run(done, out, annotated=not no_annotate, quiet=quiet, json=json)

@@ -178,7 +178,7 @@ def open_session(
     except (ResultsError, StoreError, JournalError, SigningError) as error:
         stop(str(error))
     except LockedError:
-        stop(f"{folder}: a review or a count has this report open; end it, or use its page")
+        stop(f"{folder}: a review, a count or learn has this report open; end it, or use its page")
     except OSError as error:
         stop(f"cannot write to {folder}: {error.strerror or error}")
 

@@ -2,7 +2,7 @@
 
 The reference stands on the classifier's card (``ground``): for each measure the limit beyond
 which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
-beyond; where surely more than a quarter does, the slide is unlike them, and what holds for them
+beyond; where surely more than a sixth does, the slide is unlike them, and what holds for them
 may not hold for it. ``docs/unknown-ground.md`` says how well that works;
 ``scripts/unknown_ground.py`` makes the reference and checks it.
 """
@@ -31,7 +31,7 @@ _LOW_IS_STRANGE = ("detection_score", "name_score")
 #: Part of the trained laboratories' values that lies beyond a limit.
 _BEYOND = 0.05
 #: A slide is unlike them where surely (lower end of the exact 95 % interval) more than this does.
-_MAX_SHARE = 0.25
+_MAX_SHARE = 1 / 6
 #: With fewer values of every measure nothing is said, unless all are beyond.
 _MIN_VALUES = 10
 #: Density that is added before logarithms are compared, and the least spread of a laboratory.

@@ -24,8 +24,13 @@ NAMES = (
     "detector.json", "classifier.json", "detector.onnx", "classifier.onnx",
     "detector.safetensors", "classifier.safetensors", "learned.json", "README.md",
 )  # fmt: skip
-#: Largest file in the archive that is believed, and largest archive.
-_MAX_BYTES, _MAX_ARCHIVE = 200_000_000, 400_000_000
+#: Largest archive, largest model and largest text in it that are believed.
+_MAX_ARCHIVE, _MAX_BYTES, _MAX_TEXT = 400_000_000, 200_000_000, 5_000_000
+#: What begins the entry of a member in the list at the end of an archive, and most of them: the
+#: list is read as a whole, and one of millions fills the memory.
+_ENTRY, _MAX_ENTRIES = b"PK\1\2", 1000
+#: How members may be packed.
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 #: Every member has this date, so that the same models make the same file.
 _DATE = (2020, 1, 1, 0, 0, 0)
 
@@ -34,13 +39,33 @@ class ShareError(WbcdetError, ValueError):
     """A file of models cannot be written or read; the message is one line."""
 
 
+def check_free(file: Path) -> None:
+    """Check that models can be written as this file: a new one, or one that holds models.
+
+    Raises:
+        ShareError: it would write over something else, or there is no such folder.
+    """
+    if not file.parent.is_dir():
+        raise ShareError(f"{file}: there is no folder {file.parent}")
+    if not file.exists():
+        return
+    try:
+        with zipfile.ZipFile(file) as archive:
+            ours = set(archive.namelist()) <= set(NAMES)
+    except (OSError, zipfile.BadZipFile, ValueError):
+        ours = False
+    if not ours:
+        raise ShareError(f"{file}: is there already and holds no models; name another file")
+
+
 def pack(folder: Path, file: Path) -> None:
     """Write the models of a folder as one file, whole or not at all.
 
     Raises:
-        ShareError: the folder holds no models.
+        ShareError: the folder holds no models, or :func:`check_free`.
         OSError: it cannot be written.
     """
+    check_free(file)
     present = [name for name in NAMES if (folder / name).is_file()]
     if not any(name in present for name in NAMES[:2]):
         raise ShareError(f"{folder}: holds no models to share")
@@ -62,7 +87,10 @@ def unpacked(file: Path) -> Path:
     try:
         if file.stat().st_size > _MAX_ARCHIVE:
             raise ShareError(f"{file}: is larger than models are; name the file of learn --share")
-        digest = hashlib.sha256(file.read_bytes()).hexdigest()
+        data = file.read_bytes()
+        if data.count(_ENTRY) > _MAX_ENTRIES:
+            raise ShareError(f"{file}: holds more files than models; name that of learn --share")
+        digest = hashlib.sha256(data).hexdigest()
         folder = user_folder() / "shared" / digest[:32]
         if folder.is_dir():
             return folder
@@ -87,14 +115,17 @@ def _take(file: Path, folder: Path) -> None:
             for name in NAMES:
                 if name not in archive.namelist():
                     continue
-                if archive.getinfo(name).file_size > _MAX_BYTES:
-                    raise ShareError(f"{file}: {name} in it is larger than models are")
+                if archive.getinfo(name).compress_type not in _METHODS:
+                    raise ShareError(f"{file}: {name} in it is packed in another way than learn's")
+                most = _MAX_TEXT if name.endswith((".json", ".md")) else _MAX_BYTES
                 with archive.open(name) as member:
-                    data = member.read(_MAX_BYTES + 1)
-                if len(data) > _MAX_BYTES:
-                    raise ShareError(f"{file}: {name} in it is larger than models are")
+                    data = member.read(most + 1)  # whatever the archive says of its size
+                if len(data) > most:
+                    raise ShareError(f"{file}: {name} in it is larger than that of models")
                 (folder / name).write_bytes(data)
-    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, EOFError) as error:
+    except ShareError:
+        raise
+    except (zipfile.BadZipFile, RuntimeError, ValueError, EOFError, zlib.error) as error:
         raise ShareError(
             f"{file}: is neither a folder of models nor a file of wbcdet learn --share ({error})"
         ) from error

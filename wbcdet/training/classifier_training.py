@@ -116,7 +116,7 @@ class Run:
             raise TrainingError(
                 "an epoch must hold a batch at least: more --crops, smaller --batch"
             )
-        self.average_steps = min(AVERAGE_STEPS, max(self.steps // 4, 1))
+        self.average_steps = min(AVERAGE_STEPS, max(self.steps // 4, 2))
         self.step = self.epoch = 0
         self.loss = math.nan
         self.checkpoint = out / "last.pt"

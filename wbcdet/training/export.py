@@ -162,7 +162,7 @@ def export_classifier(
         "classifier",
         {
             "name": "wbcdet-leucocytenet",
-            "version": "5",
+            "version": "6",
             "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
             "stages": stages,
             "head": head,

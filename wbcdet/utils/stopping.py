@@ -17,7 +17,8 @@ def stops_at_once() -> Iterator[None]:
     """Let Ctrl-C end the program with one line.
 
     For the time while programs and models are loaded: an interrupt in the middle of an import comes
-    out as any error, or is lost, and nothing has been done that could be kept.
+    out as any error, or is lost, and nothing has been done that could be kept. No folder may be
+    held meanwhile: its locks and its mark would stay.
     """
     before = signal.getsignal(signal.SIGINT)
     # A background job ignores Ctrl-C, and only the main thread may set a signal's handler.

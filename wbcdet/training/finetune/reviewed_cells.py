@@ -26,6 +26,8 @@ MAX_CELLS = 2000
 MIN_OWN = 20
 #: Classes of the classifier that are no leukocytes: never a label.
 _NO_LEUKOCYTES = ("erythroblast", "platelet", ARTEFACT)
+#: Classes that it declines until a laboratory makes them labels.
+DECLINED = tuple(n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES))
 
 
 @dataclass(slots=True)
@@ -86,8 +88,7 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
             named[_name(current)] += 1
     enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
     reviewed.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
-    declined = [n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES)]
-    reviewed.own_labels = (*(n for n in declined if n in enough), *reviewed.own)
+    reviewed.own_labels = (*(n for n in DECLINED if n in enough), *reviewed.own)
     chosen = [
         (number, key)
         for number, key in offered

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import cv2
 import numpy as np
 
 from wbcdet.io.errors import FieldError
+from wbcdet.io.field import Field
 from wbcdet.review.cell_state import ARTEFACT, DELETED
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
@@ -29,6 +31,8 @@ class ReviewedField:
         cells: (N, 4) float32 its white cells, px of ``pixels``.
         drawn: cells of them that a person drew: the machine had missed them.
         taken: boxes that a person took away, or called artefacts.
+        read: reads the field as it was counted, where ``pixels`` are fewer than it has, or it is a
+            part of a slide; None where they are all that there is.
     """
 
     name: str
@@ -37,6 +41,18 @@ class ReviewedField:
     cells: np.ndarray
     drawn: int
     taken: int
+    read: Callable[[], Field] | None = None
+
+    def as_counted(self) -> tuple[Field, np.ndarray]:
+        """Return the field as a count looks at it, and its cells (N, 4) in pixels of it.
+
+        Raises:
+            PictureError, FieldError: it cannot be read any more.
+        """
+        if self.read is None:
+            return Field(self.name, None, self.pixels), self.cells
+        whole = self.read()
+        return whole, self.cells * (whole.width / self.pixels.shape[1])
 
 
 @dataclass(slots=True)
@@ -116,6 +132,8 @@ def _read(session: Session, number: int) -> ReviewedField:
         boxes.append([value * scale for value in cell.box])
         drawn += cell.cell is None
     name = session.state.report.fields[number].result.file
-    return ReviewedField(
-        name, group, pixels, np.array(boxes, np.float32).reshape(-1, 4), drawn, taken
+    cells = np.array(boxes, np.float32).reshape(-1, 4)
+    again = (
+        None if scale == 1 and picture.region is None else partial(session.pictures.field, number)
     )
+    return ReviewedField(name, group, pixels, cells, drawn, taken, again)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -16,6 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from wbcdet.inference.cards import ClassifierCard, DetectorCard
 from wbcdet.inference.weights import Model
+from wbcdet.io.field import Field
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.detector_training import FastModel
 from wbcdet.training.distance import fit_distance, load_distance
@@ -38,9 +40,11 @@ from wbcdet.training.finetune.replay import FILE, Replay, as_arrays, load_replay
 from wbcdet.training.finetune.reviewed_cells import Reviewed
 from wbcdet.training.finetune.reviewed_fields import ReviewedField, ReviewedFields
 from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet
+from wbcdet.utils.lock import LOCK, LockedError, locked
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.progress import progress
 from wbcdet.utils.user_folder import user_folder
+from wbcdet.utils.version import __version__
 
 #: Fewest cells to learn names from, and fewest of each of two types.
 MIN_CELLS, MIN_OF_A_TYPE = 50, 5
@@ -54,6 +58,8 @@ DETECTOR_FOLDS = 2
 REPLAY_PART = 4
 #: Share of right names of other laboratories that learning may cost.
 MAX_FORGOTTEN = 0.01
+#: Days for which what an interrupted run has done is kept.
+KEPT_DAYS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +100,26 @@ class Kept:
     """
 
     def __init__(self, *parts: str) -> None:
-        self.fingerprint = hashlib.sha256("\n".join(parts).encode()).hexdigest()
-        self.folder = user_folder() / "learning" / self.fingerprint[:16]
+        self.fingerprint = hashlib.sha256("\n".join((*parts, __version__)).encode()).hexdigest()
+        self.folder = _learning() / self.fingerprint[:16]
+
+    @staticmethod
+    @contextmanager
+    def held() -> Iterator[None]:
+        """Hold what is kept, and what will be installed, against another learning of this user.
+
+        Raises:
+            LockedError: there is one.
+        """
+        with ExitStack() as lock:
+            try:
+                lock.enter_context(locked(_learning(), LOCK))
+            except LockedError as error:
+                raise LockedError("another wbcdet learn is under way; wait for its end") from error
+            for folder in _learning().iterdir():  # nobody goes on with these
+                if folder.is_dir() and time.time() - folder.stat().st_mtime > KEPT_DAYS * 86400:
+                    shutil.rmtree(folder, ignore_errors=True)
+            yield
 
     def path(self, name: str) -> Path:
         """Return the path of a file, its folder made."""
@@ -105,6 +129,10 @@ class Kept:
     def done(self) -> None:
         """Forget it all: it stands elsewhere now."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _learning() -> Path:
+    return user_folder() / "learning"
 
 
 def data_fingerprint(cells: Reviewed, fields: ReviewedFields) -> str:
@@ -179,13 +207,15 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
         maps = tune.FeatureMaps(network, reviewed.cells, tick)
     every = np.arange(len(labels))
     own, own_labels = reviewed.own, reviewed.own_labels
+    taught = tune.outputs(network, replay.maps)[0]
     with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
-        learnt_all = _tuned(network, maps, every, replay, kept.path("names"), tick)
+        learnt_all = _tuned(network, maps, every, replay, taught, kept.path("names"), tick)
         share = kept_share(network, learnt_all, held, card, own, own_labels)
         tuned = tune.averaged(network, learnt_all, share)
 
         def held_back(learnt: np.ndarray, rest: np.ndarray, part: int) -> np.ndarray:
-            one = _tuned(network, maps, learnt, replay, kept.path(f"names-{part}"), tick)
+            file = kept.path(f"names-{part}")
+            one = _tuned(network, maps, learnt, replay, taught, file, tick)
             return tune.outputs(tune.averaged(network, one, share), maps.plain(rest))[0]
 
         after = cross_validated(held_back, groups, labels)
@@ -254,6 +284,7 @@ def _tuned(
     maps: tune.FeatureMaps,
     which: np.ndarray,
     replay: Replay,
+    taught: np.ndarray,
     kept: Path,
     tick: Callable[[], object],
 ) -> LeucoCyteNet:
@@ -267,7 +298,7 @@ def _tuned(
             for _ in range(tune.STEPS):
                 tick()
             return tuned.eval()
-    tuned = tune.tune(network, maps, which, replay, tick)
+    tuned = tune.tune(network, maps, which, replay, tick, taught)
     part = file.with_suffix(".part")
     save_file({k: v.contiguous() for k, v in tuned.state_dict().items()}, part)
     part.replace(file)
@@ -330,15 +361,15 @@ def learn_finding(
             tuned = tune_detector.tune_detector(path, learnt, keep, tick, card.get("stain"))
             after = tune_detector.detector_with(tuned, folder)
             for field in rest:
-                given = (field.pixels, field.cells, field.group)
-                pairs.append((detect_field(before, *given), detect_field(after, *given)))
+                shown = (*field.as_counted(), field.group)
+                pairs.append((detect_field(before, *shown), detect_field(after, *shown)))
         keep = kept.path("finding.pt")
         tuned = tune_detector.tune_detector(path, fields.fields, keep, tick, card.get("stain"))
     after = tune_detector.detector_with(tuned, folder)
     synthetic = []
     for number, drawn in enumerate(tune_detector.judged_synthetic()):
         truth = np.array([cell.box for cell in drawn.cells], np.float32).reshape(-1, 4)
-        shown = (drawn.pixels, truth, str(number))
+        shown = (Field(str(number), None, drawn.pixels), truth, str(number))
         synthetic.append((detect_field(before, *shown), detect_field(after, *shown)))
     return LearnedDetector(tuned, judge_detector(pairs, synthetic, card["confidence"]))
 

@@ -112,6 +112,7 @@ def tune(
     which: np.ndarray,
     replay: Replay,
     tick: Callable[[], object] = lambda: None,
+    taught: np.ndarray | None = None,
 ) -> LeucoCyteNet:
     """Return a copy of a network, fine-tuned on some of the cells.
 
@@ -124,10 +125,11 @@ def tune(
         which: indices of those to learn from.
         replay: of the cells that it was trained on.
         tick: called after every step.
+        taught: what the network says of the replay (logits), where that is known already.
     """
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    taught = torch.from_numpy(outputs(network, replay.maps)[0])
+    said = torch.from_numpy(outputs(network, replay.maps)[0] if taught is None else taught)
     labels = maps.labels
     tuned = copy.deepcopy(network).to(memory_format=torch.channels_last)
     _add_classes(tuned, maps, which)
@@ -154,8 +156,8 @@ def tune(
         )
         # Of the classes that the classifier had: it had nothing to say of the others.
         loss = loss + DISTILLATION * functional.kl_div(
-            functional.log_softmax(known[:, : taught.shape[1]], 1),
-            functional.softmax(taught[again], 1),
+            functional.log_softmax(known[:, : said.shape[1]], 1),
+            functional.softmax(said[again], 1),
             reduction="batchmean",
         )
         optimizer.zero_grad()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -122,10 +123,11 @@ def tune_detector(
     data = SceneDataset(_scenes(fields, stain), STEPS * BATCH, False, (SIDE,), BATCH)
     begun = 0
     if keep.exists():
-        state = torch.load(keep, weights_only=True)
-        network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
-        begun = int(state["step"])
+        with suppress(Exception):  # of several kinds, for a damaged file: it begins again
+            state = torch.load(keep, weights_only=True)
+            optimizer.load_state_dict(state["optimizer"])
+            network.load_state_dict(state["network"])
+            begun = int(state["step"])
     for _ in range(begun):
         tick()
     for step in range(begun, STEPS):

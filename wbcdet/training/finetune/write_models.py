@@ -176,8 +176,8 @@ def _write_detector(
             "held_back": asdict(judgement.own),
             "synthetic": asdict(judgement.synthetic),
             "criterion": (
-                f"more found, exact one-sided sign test p <= {ALPHA}, at no more false boxes; "
-                "nothing lost on synthetic fields"
+                "no fewer cells found, no more false boxes, fewer errors of both kinds together by "
+                f"an exact one-sided sign test, p <= {ALPHA}; nothing lost on synthetic fields"
             ),
             "better": judgement.better,
         },
