@@ -24,7 +24,8 @@ def main(
     """Print the processor time of each stage and the latency with one thread and with all cores."""
     from wbcdet import Analyzer
     from wbcdet.datasets.archives import open_archive
-    from wbcdet.inference.detector import letterbox
+    from wbcdet.inference.detector import Detector
+    from wbcdet.inference.field_stain import measure_field
     from wbcdet.io.decode import decode
     from wbcdet.results.writer import write_annotated
     from wbcdet.utils.parallel import cores
@@ -34,7 +35,7 @@ def main(
     names = [name for name in opened.names() if name.endswith(".jpg") and "ubimage" not in name]
     analyzer = Analyzer(device=device)
     detector, classifier = analyzer.detector, analyzer.classifier
-    shape = [detector.card[key] for key in ("input_size", "stride", "letterbox_grey")]
+    assert isinstance(detector, Detector)
     spent: dict[str, list[float]] = defaultdict(list)
 
     def timed(stage: str, work: Callable[[], T]) -> T:
@@ -49,9 +50,11 @@ def main(
         data = opened.read(name)
         pixels = timed("decode", lambda data=data: decode(data, 10**9))
         pictures = [*pictures[-20:], pixels]
-        tensor = timed("letterbox", lambda pixels=pixels: letterbox(pixels, *shape)[0])
-        timed("detector's graph", lambda tensor=tensor: detector._backend.run(tensor))
-        boxes = detector.detect(pixels)[0]
+        colours = timed("colours of the field", lambda pixels=pixels: measure_field(pixels))
+        boxes, _ = timed(
+            "looks of the detector",
+            lambda p=pixels, c=colours: detector.detect_whole(p, colours=c),
+        )
         crops = timed("crop", lambda p=pixels, b=boxes: [classifier.crop(p, box) for box in b])
         timed("classifier", lambda crops=crops: classifier.classify(crops))
         result = analyzer.analyze(pixels)

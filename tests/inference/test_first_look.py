@@ -11,7 +11,8 @@ import pytest
 from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.detector import Detector, letterbox
-from wbcdet.inference.first_look import is_enough
+from wbcdet.inference.first_look import SIZES, first_look, is_enough
+from wbcdet.inference.flipped_views import Found
 from wbcdet.settings import Settings
 
 
@@ -59,18 +60,70 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
     detector = Detector("cpu")
     looks = Looks(detector, monkeypatch)
     boxes, scores = detector.detect_whole(field())
-    assert looks.widths == [256]
+    assert looks.widths == [128]
     assert len(boxes) == 1 and scores[0] >= 0.7
     assert len(detector.detect_whole(np.full((480, 640, 3), 230, np.uint8))[0]) == 0
-    assert looks.widths == [256, 256, 320]
+    assert looks.widths == [128, 128, 320]
+
+
+@pytest.mark.parametrize(
+    ("sides", "looks"),
+    [
+        ([[100]], [128]),
+        ([[90], [90]], [128, 256]),  # a sure cell that has 18 pixels only
+        ([[49]], [128]),  # it is small in the next look too
+        ([[]], [128]),  # cells that are smaller than these looks show
+        ([[90], []], [128, 256]),
+        ([[400], [400]], [128, 256]),  # the rim of a round view may look like a cell
+        ([[400], [30]], [128, 256]),
+    ],
+)
+def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
+    sides: list[list[float]], looks: list[int]
+) -> None:
+    taken: list[int] = []
+
+    def look(size: int) -> tuple[np.ndarray, np.ndarray]:
+        taken.append(size)
+        found = sides[len(taken) - 1]
+        boxes = np.array([[10, 10, 10 + side, 10 + side / 2] for side in found]).reshape(-1, 4)
+        return boxes, np.full(len(found), 0.9)
+
+    seen = first_look(640, 320, look)
+    assert taken == looks
+    assert (seen is not None) == (sides[-1] in ([100], [90], [400]))
+
+
+def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
+    taken: list[int] = []
+
+    def look(size: int) -> tuple[np.ndarray, np.ndarray]:
+        taken.append(size)
+        return np.array([[10.0, 10, 110, 110]]), np.array([0.5])
+
+    assert first_look(640, 320, look) is None
+    assert taken == [128, 256]
+
+
+def test_a_field_is_looked_at_once_at_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    detector = Detector("cpu")
+    sizes: list[int] = []
+
+    def view(pixels: object, least: float, size: int, *_: object, **__: object) -> Found:
+        sizes.append(size)
+        return np.array([[10.0, 10, 90, 90]], np.float32), np.array([0.3], np.float32)
+
+    monkeypatch.setattr(detector, "_detect_view", view)
+    detector.detect_whole(field())
+    assert sizes == [128, 256, 320, 416]  # a small box in doubt is wanted at 256 px again
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
     detector = Detector("cpu")
-    monkeypatch.setitem(detector.card, "input_size", 256)
+    monkeypatch.setitem(detector.card, "input_size", 128)
     looks = Looks(detector, monkeypatch)
     detector.detect_whole(field())
-    assert looks.widths == [256]
+    assert looks.widths == [128]
 
 
 def test_both_looks_find_the_same_cell() -> None:
@@ -103,9 +156,12 @@ def test_tiles_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "size", [(640, 480), (2048, 1536), (641, 479), (300, 1000), (90, 60), (3, 2)]
 )
-def test_halving_first_changes_no_geometry_and_hardly_a_value(size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("look", SIZES)
+def test_halving_first_changes_no_geometry_and_hardly_a_value(
+    size: tuple[int, int], look: int
+) -> None:
     pixels = cv2.resize(field(), size)
-    exact, *place = letterbox(pixels, 256, 32, 114)
-    quick, *same_place = letterbox(pixels, 256, 32, 114, quick=True)
+    exact, *place = letterbox(pixels, look, 32, 114)
+    quick, *same_place = letterbox(pixels, look, 32, 114, quick=True)
     assert place == same_place and exact.shape == quick.shape
     assert np.abs(exact - quick).mean() < 0.01

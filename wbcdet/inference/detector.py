@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -11,7 +12,7 @@ import numpy as np
 from wbcdet.inference.backends import check_output
 from wbcdet.inference.cards import DetectorCard, FieldStainCard
 from wbcdet.inference.field_stain import FieldStain, match_field_stain
-from wbcdet.inference.first_look import DOUBTFUL, FIRST, is_enough
+from wbcdet.inference.first_look import first_look
 from wbcdet.inference.flipped_views import MIRRORINGS, Found, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import halved
@@ -106,21 +107,35 @@ class Detector(LoadedModel):
         """
         if self.careful:
             return self.detect(pixels, confidence)
-        if self.card["input_size"] > FIRST:
-            boxes, scores = self._detect_view(pixels, DOUBTFUL, FIRST, colours, quick=True)
-            if is_enough(boxes, scores, FIRST / max(pixels.shape[:2])):
-                kept = scores >= self.threshold(confidence)
-                return boxes[kept], scores[kept]
-        return self._detect_settled(pixels, self.threshold(confidence), colours)
+
+        seen: dict[int, Found] = {}
+
+        def look(size: int) -> Found:
+            seen[size] = self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True)
+            return seen[size]
+
+        found = first_look(max(pixels.shape[:2]), self.card["input_size"], look)
+        if found is None:
+            return self._detect_settled(pixels, self.threshold(confidence), colours, seen)
+        boxes, scores = found
+        kept = scores >= self.threshold(confidence)
+        return boxes[kept], scores[kept]
 
     def _detect_settled(
-        self, pixels: np.ndarray, least: float, colours: FieldStain | None = None
+        self,
+        pixels: np.ndarray,
+        least: float,
+        colours: FieldStain | None = None,
+        seen: Mapping[int, Found] | None = None,
     ) -> Found:
-        """Return boxes and scores of one view, the doubtful ones looked at again."""
+        """Return boxes and scores of one view, the doubtful ones looked at again at other sizes;
+        ``seen`` are those of sizes at which it was looked at already."""
         size, stride = self.card["input_size"], self.card["stride"]
 
         def look(part: float) -> Found:
             other = max(stride, round(part * size / stride) * stride)
+            if seen and other in seen:
+                return seen[other]
             return self._detect_view(pixels, LEAST_SEEN, other, colours)
 
         found = self._detect_view(pixels, min(least, LEAST_DOUBT), size, colours)
