@@ -13,9 +13,9 @@ import numpy as np
 
 from wbcdet.inference.flipped_views import Found
 
-#: Longer sides of the first looks, px, one after the other: of an input of 320 px a seventh of the
+#: Longer sides of the first looks, px, one after the other: of an input of 320 px a quarter of the
 #: pixels, and three fifths.
-SIZES: tuple[int, ...] = (128, 256)
+SIZES: tuple[int, ...] = (160, 256)
 #: Score from which a box is a cell beyond doubt; each box below it is a doubt, down to
 #: ``LEAST_SEEN``. Both are far from the thresholds of cards, and hold whatever threshold was asked
 #: for.
