@@ -60,22 +60,22 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
     detector = Detector("cpu")
     looks = Looks(detector, monkeypatch)
     boxes, scores = detector.detect_whole(field())
-    assert looks.widths == [128]
+    assert looks.widths == [160]
     assert len(boxes) == 1 and scores[0] >= 0.7
     assert len(detector.detect_whole(np.full((480, 640, 3), 230, np.uint8))[0]) == 0
-    assert looks.widths == [128, 128, 320]
+    assert looks.widths == [160, 160, 320]
 
 
 @pytest.mark.parametrize(
     ("sides", "looks"),
     [
-        ([[100]], [128]),
-        ([[90], [90]], [128, 256]),  # a sure cell that has 18 pixels only
-        ([[49]], [128]),  # it is small in the next look too
-        ([[]], [128]),  # cells that are smaller than these looks show
-        ([[90], []], [128, 256]),
-        ([[400], [400]], [128, 256]),  # the rim of a round view may look like a cell
-        ([[400], [30]], [128, 256]),
+        ([[100]], [160]),
+        ([[70], [70]], [160, 256]),  # a sure cell that has 17 pixels only
+        ([[49]], [160]),  # it is small in the next look too
+        ([[]], [160]),  # cells that are smaller than these looks show
+        ([[70], []], [160, 256]),
+        ([[400], [400]], [160, 256]),  # the rim of a round view may look like a cell
+        ([[400], [30]], [160, 256]),
     ],
 )
 def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
@@ -91,7 +91,7 @@ def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
 
     seen = first_look(640, 320, look)
     assert taken == looks
-    assert (seen is not None) == (sides[-1] in ([100], [90], [400]))
+    assert (seen is not None) == (sides[-1] in ([100], [70], [400]))
 
 
 def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
@@ -102,7 +102,7 @@ def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
         return np.array([[10.0, 10, 110, 110]]), np.array([0.5])
 
     assert first_look(640, 320, look) is None
-    assert taken == [128, 256]
+    assert taken == [160, 256]
 
 
 def test_a_field_is_looked_at_once_at_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +115,7 @@ def test_a_field_is_looked_at_once_at_each_size(monkeypatch: pytest.MonkeyPatch)
 
     monkeypatch.setattr(detector, "_detect_view", view)
     detector.detect_whole(field())
-    assert sizes == [128, 256, 320, 416]  # a small box in doubt is wanted at 256 px again
+    assert sizes == [160, 256, 320, 416]  # a small box in doubt is wanted at 256 px again
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
