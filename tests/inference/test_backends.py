@@ -131,7 +131,7 @@ def test_half_precision_finds_the_same_cells(
 ) -> None:
     pytest.importorskip("openvino", reason="openvino is not installed")
     # Where a first look is just enough for one of them, the other would look at another size.
-    monkeypatch.setattr("wbcdet.inference.first_look.SIZES", ())
+    monkeypatch.setattr("wbcdet.inference.first_look.LOOKS", ())
     try:
         half = Analyzer(device="cpu-bf16")
     except WeightsError as error:

@@ -11,8 +11,7 @@ import pytest
 from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.detector import Detector, letterbox
-from wbcdet.inference.first_look import SIZES, first_look, is_enough
-from wbcdet.inference.flipped_views import Found
+from wbcdet.inference.first_look import LOOKS, first_look, is_enough
 from wbcdet.settings import Settings
 
 
@@ -31,7 +30,7 @@ def test_a_look_is_enough_where_all_is_certain_and_large(
     sides: list[float], scores: list[float], enough: bool
 ) -> None:
     boxes = np.array([[10, 10, 10 + side, 10 + side / 2] for side in sides]).reshape(-1, 4)
-    assert is_enough(boxes, np.array(scores), 0.4) is enough
+    assert is_enough(boxes, np.array(scores), 0.4, 0.7) is enough
 
 
 class Looks:
@@ -60,22 +59,22 @@ def test_a_plain_field_is_looked_at_once_and_an_empty_one_again(
     detector = Detector("cpu")
     looks = Looks(detector, monkeypatch)
     boxes, scores = detector.detect_whole(field())
-    assert looks.widths == [160]
+    assert looks.widths == [128]
     assert len(boxes) == 1 and scores[0] >= 0.7
     assert len(detector.detect_whole(np.full((480, 640, 3), 230, np.uint8))[0]) == 0
-    assert looks.widths == [160, 160, 320]
+    assert looks.widths == [128, 128, 320]
 
 
 @pytest.mark.parametrize(
     ("sides", "looks"),
     [
-        ([[100]], [160]),
-        ([[70], [70]], [160, 256]),  # a sure cell that has 17 pixels only
-        ([[49]], [160]),  # it is small in the next look too
-        ([[]], [160]),  # cells that are smaller than these looks show
-        ([[70], []], [160, 256]),
-        ([[400], [400]], [160, 256]),  # the rim of a round view may look like a cell
-        ([[400], [30]], [160, 256]),
+        ([[100]], [128]),
+        ([[90], [90]], [128, 256]),  # a sure cell that has 18 pixels only
+        ([[49]], [128]),  # it is small in the next look too
+        ([[]], [128]),  # cells that are smaller than these looks show
+        ([[90], []], [128, 256]),
+        ([[400], [400]], [128, 256]),  # the rim of a round view may look like a cell
+        ([[400], [30]], [128, 256]),
     ],
 )
 def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
@@ -91,7 +90,7 @@ def test_a_look_is_taken_where_the_cells_are_large_enough_for_it(
 
     seen = first_look(640, 320, look)
     assert taken == looks
-    assert (seen is not None) == (sides[-1] in ([100], [70], [400]))
+    assert (seen is not None) == (sides[-1] in ([100], [90], [400]))
 
 
 def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
@@ -102,20 +101,19 @@ def test_a_doubtful_look_is_followed_by_the_next_one() -> None:
         return np.array([[10.0, 10, 110, 110]]), np.array([0.5])
 
     assert first_look(640, 320, look) is None
-    assert taken == [160, 256]
+    assert taken == [128, 256]
 
 
-def test_a_field_is_looked_at_once_at_each_size(monkeypatch: pytest.MonkeyPatch) -> None:
-    detector = Detector("cpu")
-    sizes: list[int] = []
+def test_a_small_look_has_to_be_surer() -> None:
+    """Its scores are lower than those of the full input: who raised the threshold lost cells."""
+    taken: list[int] = []
 
-    def view(pixels: object, least: float, size: int, *_: object, **__: object) -> Found:
-        sizes.append(size)
-        return np.array([[10.0, 10, 90, 90]], np.float32), np.array([0.3], np.float32)
+    def look(size: int) -> tuple[np.ndarray, np.ndarray]:
+        taken.append(size)
+        return np.array([[10.0, 10, 110, 110]]), np.array([0.75])
 
-    monkeypatch.setattr(detector, "_detect_view", view)
-    detector.detect_whole(field())
-    assert sizes == [160, 256, 320, 416]  # a small box in doubt is wanted at 256 px again
+    assert first_look(640, 320, look) is not None
+    assert taken == [128, 256]
 
 
 def test_a_network_of_a_small_input_looks_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -156,7 +154,7 @@ def test_tiles_are_looked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "size", [(640, 480), (2048, 1536), (641, 479), (300, 1000), (90, 60), (3, 2)]
 )
-@pytest.mark.parametrize("look", SIZES)
+@pytest.mark.parametrize("look", [size for size, _ in LOOKS])
 def test_halving_first_changes_no_geometry_and_hardly_a_value(
     size: tuple[int, int], look: int
 ) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -108,15 +107,12 @@ class Detector(LoadedModel):
         if self.careful:
             return self.detect(pixels, confidence)
 
-        seen: dict[int, Found] = {}
-
         def look(size: int) -> Found:
-            seen[size] = self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True)
-            return seen[size]
+            return self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True)
 
         found = first_look(max(pixels.shape[:2]), self.card["input_size"], look)
         if found is None:
-            return self._detect_settled(pixels, self.threshold(confidence), colours, seen)
+            return self._detect_settled(pixels, self.threshold(confidence), colours)
         boxes, scores = found
         kept = scores >= self.threshold(confidence)
         return boxes[kept], scores[kept]
@@ -126,16 +122,12 @@ class Detector(LoadedModel):
         pixels: np.ndarray,
         least: float,
         colours: FieldStain | None = None,
-        seen: Mapping[int, Found] | None = None,
     ) -> Found:
-        """Return boxes and scores of one view, the doubtful ones looked at again at other sizes;
-        ``seen`` are those of sizes at which it was looked at already."""
+        """Return boxes and scores of one view, the doubtful ones looked at again at other sizes."""
         size, stride = self.card["input_size"], self.card["stride"]
 
         def look(part: float) -> Found:
             other = max(stride, round(part * size / stride) * stride)
-            if seen and other in seen:
-                return seen[other]
             return self._detect_view(pixels, LEAST_SEEN, other, colours)
 
         found = self._detect_view(pixels, min(least, LEAST_DOUBT), size, colours)

@@ -13,13 +13,12 @@ import numpy as np
 
 from wbcdet.inference.flipped_views import Found
 
-#: Longer sides of the first looks, px, one after the other: of an input of 320 px a quarter of the
-#: pixels, and three fifths.
-SIZES: tuple[int, ...] = (160, 256)
-#: Score from which a box is a cell beyond doubt; each box below it is a doubt, down to
-#: ``LEAST_SEEN``. Both are far from the thresholds of cards, and hold whatever threshold was asked
-#: for.
-_SURE = 0.7
+#: Longer sides of the first looks, px, one after the other (of an input of 320 px a seventh of the
+#: pixels, and three fifths), and the score from which a box is a cell beyond doubt there; each box
+#: below it is a doubt, down to ``LEAST_SEEN``. All are far from the thresholds of cards, and hold
+#: whatever threshold was asked for. A small look asks for more: its scores are lower where the full
+#: input is sure, and who raises the threshold would lose cells.
+LOOKS: tuple[tuple[int, float], ...] = ((128, 0.8), (256, 0.7))
 #: Longer side of the smallest cell, in pixels of a first look: it misses some of smaller cells, and
 #: their boxes are coarse.
 _SMALLEST = 20
@@ -40,28 +39,29 @@ def first_look(side: float, full: int, look: Callable[[int], Found]) -> Found | 
         look: gives boxes and scores of the field, from ``LEAST_SEEN`` on, at a size.
     """
     least = 0.0
-    for size in SIZES:
+    for size, sure in LOOKS:
         if least <= size < full:
             boxes, scores = look(size)
             if not len(boxes):
                 break
             sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
-            plain = size == SIZES[-1] or sides.max() <= _LARGEST * side
-            if plain and is_enough(boxes, scores, size / side):
+            plain = size == LOOKS[-1][0] or sides.max() <= _LARGEST * side
+            if plain and is_enough(boxes, scores, size / side, sure):
                 return boxes, scores
             least = _SMALLEST * side / float(sides.min())
     return None
 
 
-def is_enough(boxes: np.ndarray, scores: np.ndarray, scale: float) -> bool:
+def is_enough(boxes: np.ndarray, scores: np.ndarray, scale: float, sure: float) -> bool:
     """Say whether a look has found cells, and neither doubtful nor small ones beside them.
 
     Args:
         boxes: (N, 4) corners in pixels of the field.
         scores: (N,), those from ``LEAST_SEEN`` on.
         scale: pixels of the look in one of the field.
+        sure: score from which a box is a cell beyond doubt.
     """
-    if not len(scores) or scores.min() < _SURE:
+    if not len(scores) or scores.min() < sure:
         return False
     sides = (boxes[:, 2:] - boxes[:, :2]).max(1)
     return bool((sides * scale >= _SMALLEST).all())
