@@ -104,12 +104,12 @@ def test_both_stages_take_little_more_than_the_graph(analyzer: Analyzer, files: 
     assert times_as_long(lambda: list(analyzer.analyze_many(files)), alone) < 1.0
 
 
-def test_a_first_look_takes_a_third_of_the_graph(analyzer: Analyzer, files: list[Path]) -> None:
+def test_a_first_look_takes_half_of_the_graph(analyzer: Analyzer, files: list[Path]) -> None:
     detector = analyzer.detector
     assert isinstance(detector, Detector)
     fields = [read_field(path).pixels for path in files]
     quick = lambda: [detector.detect_whole(pixels) for pixels in fields]  # noqa: E731
-    assert times_as_long(quick, graph_alone(analyzer, files)) < 0.35
+    assert times_as_long(quick, graph_alone(analyzer, files)) < 0.55
 
 
 def test_naming_takes_a_tenth_of_the_graph(analyzer: Analyzer, files: list[Path]) -> None:
