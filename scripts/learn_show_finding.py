@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from left_out import recall_and_false
+from left_out import fields_of, recall_and_false
 
 #: Laboratories whose detector was trained without them, a run each.
 FINDING = ("bccd", "bcisc", "chula-ee", "pbc", "tecom", "txl-raabin")
@@ -17,7 +17,6 @@ SIZE, THRESHOLD = 320, 0.25
 #: Fields that are reviewed, and most that are judged: of the laboratory, and of all others.
 FIELDS, JUDGED, OTHERS = 20, 120, 60
 #: Lists that fields are taken from.
-_EVERY = ("train", "val", "test", "heldout")
 
 
 def draw_groups(groups: list[str], number: int, seed: int) -> np.ndarray:
@@ -50,14 +49,7 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
     models = detectors / laboratory / f"models-{SIZE}"
     model = load_model("detector", models)
     model = replace(model, card={**model.card, "confidence": THRESHOLD})  # type: ignore[arg-type]
-    fields = prepared_fields(
-        prepared,
-        lambda row: (
-            row["laboratory"] == laboratory
-            and (row["detect"] in _EVERY or (laboratory == "tecom" and row["classify"] in _EVERY))
-        ),
-        completed=True,
-    )
+    fields = fields_of(prepared, laboratory)
     others = prepared_fields(
         prepared,
         lambda row: row["laboratory"] != laboratory and row["detect"] == "test",

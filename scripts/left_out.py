@@ -155,15 +155,12 @@ def models(
     )  # fmt: skip
 
 
-def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
-    """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
-    0."""
+def fields_of(prepared: Path, laboratory: str) -> list[Any]:
+    """Return all labelled fields of a laboratory, of whatever part, with boxes they lacked."""
     from wbcdet.evaluation.benchmarks import prepared_fields
-    from wbcdet.evaluation.infer import FINDING, observe
-    from wbcdet.inference.analyzer import Analyzer
 
     parts = ("train", "val", "test", "heldout")
-    fields = prepared_fields(
+    return prepared_fields(
         prepared,
         lambda row: (
             row["laboratory"] == laboratory
@@ -171,6 +168,15 @@ def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
         ),
         completed=True,
     )
+
+
+def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
+    """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
+    0."""
+    from wbcdet.evaluation.infer import FINDING, observe
+    from wbcdet.inference.analyzer import Analyzer
+
+    fields = fields_of(prepared, laboratory)
     step = max(1, len(fields) // _MAX_FIELDS)
     analyzer = Analyzer(weights=models)  # the classifier, which it lacks, is not asked
     return [

@@ -15,7 +15,7 @@ CODE = """
 import os
 import wbcdet
 from ultralytics.utils import events
-from wbcdet.utils.usage_reports import ultralytics_reports_nothing
+from wbcdet.training.usage_reports import ultralytics_reports_nothing
 events.events.enabled = True
 ultralytics_reports_nothing()
 print(events.events.enabled, os.environ["ORT_DISABLE_TELEMETRY"])

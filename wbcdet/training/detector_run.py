@@ -24,9 +24,9 @@ from wbcdet.training.detector_training import SceneTrainer
 from wbcdet.training.devices import pick_device
 from wbcdet.training.model_card import CARD, read_card, size_of, trained_on, write_card
 from wbcdet.training.run_folder import run_folder
+from wbcdet.training.usage_reports import ultralytics_reports_nothing
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.schemas import JsonObject
-from wbcdet.utils.usage_reports import ultralytics_reports_nothing
 
 #: Ultralytics' settings that every run shares.
 SETTINGS: dict[str, object] = {

@@ -20,7 +20,6 @@ from wbcdet.training.compose_scenes import FIELD_STAIN, LETTERBOX_GREY
 from wbcdet.training.leucocytenet import DISTANCE_PREFIX, FeatureDistance, LeucoCyteNet, NamedCells
 from wbcdet.training.model_card import LICENCE, provenance
 from wbcdet.utils.schemas import JsonObject
-from wbcdet.utils.usage_reports import ultralytics_reports_nothing
 
 #: Training data of the shipped models.
 ARCHIVES = (
@@ -75,6 +74,8 @@ def export_detector(
         recipe: how it was trained, in a sentence for the card.
     """
     from ultralytics import YOLO
+
+    from wbcdet.training.usage_reports import ultralytics_reports_nothing
 
     ultralytics_reports_nothing()
     model = YOLO(checkpoint)

@@ -1,8 +1,8 @@
 """Keep libraries from reporting their use to their makers: nothing leaves this computer.
 
 ONNX Runtime (1.32, also on Linux) notes every model that is loaded in a file in the user's cache,
-with the processor and the path of the program, and sends it to Microsoft; Ray and ultralytics
-report as well. What a user has set in the environment stays.
+with the processor and the path of the program, and sends it to Microsoft; Ray reports as well (and
+ultralytics: ``wbcdet.training.usage_reports``). What a user has set in the environment stays.
 """
 
 from __future__ import annotations
@@ -16,10 +16,3 @@ def report_nothing() -> None:
     """Switch the reports of ONNX Runtime and Ray off; before either is imported."""
     for name, value in _VARIABLES.items():
         os.environ.setdefault(name, value)
-
-
-def ultralytics_reports_nothing() -> None:
-    """Switch off the reports that ultralytics makes of trainings and exports."""
-    from ultralytics.utils.events import events
-
-    events.enabled = False
