@@ -16,7 +16,6 @@ FINDING = ("bccd", "bcisc", "chula-ee", "pbc", "tecom", "txl-raabin")
 SIZE, THRESHOLD = 320, 0.25
 #: Fields that are reviewed, and most that are judged: of the laboratory, and of all others.
 FIELDS, JUDGED, OTHERS = 20, 120, 60
-#: Lists that fields are taken from.
 
 
 def draw_groups(groups: list[str], number: int, seed: int) -> np.ndarray:
