@@ -135,11 +135,11 @@ def made(label: str, laboratory: str, number: int) -> list[LabelledCell]:
     return [LabelledCell(laboratory, "f", "g", "train", patch, box, index, False)] * number
 
 
-def test_types_come_by_the_root_of_their_share_and_laboratories_by_that_of_their_cells() -> None:
+def test_types_come_by_the_root_of_their_share_and_laboratories_by_the_fifth_of_cells() -> None:
     cells = made("lymphocyte", "a", 4) + made("lymphocyte", "b", 400) + made("eosinophil", "a", 1)
     odds = CellDataset(cells, 10).odds
     assert odds[:404].sum() / odds[404] == pytest.approx((0.30 / 0.03) ** 0.5)
-    assert odds[4:404].sum() / odds[:4].sum() == pytest.approx(10)
+    assert odds[4:404].sum() / odds[:4].sum() == pytest.approx(100**0.2)
     # What is declined comes by weights of its own, which together are less than the four's.
     odds = CellDataset(cells + made("artefact", "a", 7), 10).odds
     assert odds[405:].sum() / odds[404] == pytest.approx(DECLINED_WEIGHTS["artefact"] / 0.03**0.5)
