@@ -118,10 +118,7 @@ class Detector(LoadedModel):
         return boxes[kept], scores[kept]
 
     def _detect_settled(
-        self,
-        pixels: np.ndarray,
-        least: float,
-        colours: FieldStain | None = None,
+        self, pixels: np.ndarray, least: float, colours: FieldStain | None = None
     ) -> Found:
         """Return boxes and scores of one view, the doubtful ones looked at again at other sizes."""
         size, stride = self.card["input_size"], self.card["stride"]

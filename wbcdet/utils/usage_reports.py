@@ -1,7 +1,7 @@
 """Keep libraries from reporting their use to their makers: nothing leaves this computer.
 
 ONNX Runtime (1.32, also on Linux) notes every model that is loaded in a file in the user's cache,
-with the processor and the path of the program, and sends it to Microsoft; Ray reports as well (and
+with the processor and the path of the program, to report it to Microsoft; Ray reports as well (and
 ultralytics: ``wbcdet.training.usage_reports``). What a user has set in the environment stays.
 """
 
