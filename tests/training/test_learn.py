@@ -374,6 +374,14 @@ def test_the_detector_is_judged() -> None:
     # The false box has a low score: a threshold above it finds as many.
     assert judged.better and judged.confidence > 0.3
     assert (judged.own.gained, judged.own.lost, judged.own.false_after) == (6, 0, 0)
+    # One cell or one box fewer is too little to go so far for, three are not.
+    faint = FieldDetections(truth, truth, np.array([0.9] * 9 + [0.16], np.float32), "a")
+    strays = seen(10, 0.9, odd)
+    for pair, threshold in (((seen(9), faint), 0.15), ((strays, strays), 0.35)):
+        assert judge_detector([pair], same, 0.25).confidence == 0.25
+        assert judge_detector([pair] * 3, same, 0.25).confidence == threshold
+    # A threshold of the card that is none of those that are tried stays as it is.
+    assert judge_detector([(seen(10), seen(10))], same, 0.27).confidence == 0.27
     assert not judge_detector([(seen(8), seen(10))], same, 0.25).better  # may be chance
     # Two cells and a false box each of two fields that are alike: together no chance.
     errors = [(seen(9, 0.9, odd), seen(10))] * 2
