@@ -23,6 +23,8 @@ NAMED = ("bccd", "bcisc", "chula-ee", "pbc", "tecom", "txl-raabin")
 _MAX_FIELDS = 250
 #: Cells of each laboratory and class that the classifier is judged on, at most.
 _MAX_CELLS = 300
+#: Threshold of the shipped detector.
+THRESHOLD = 0.25
 #: False boxes a field at which detectors are compared.
 ALLOWED_FALSE = 0.05
 
@@ -63,9 +65,9 @@ def detector(
             models = run / f"models-{side}"
             if not (models / "detector.json").exists():
                 models.mkdir(exist_ok=True)
-                export_detector(run / "weights" / "last.pt", models, side, 0.3, "left out")
+                export_detector(run / "weights" / "last.pt", models, side, THRESHOLD, "left out")
             found = find_cells(models, prepared, laboratory)
-            figures[f"{laboratory}-{side}"] = row = judge_finding(found, 0.3)
+            figures[f"{laboratory}-{side}"] = row = judge_finding(found, THRESHOLD)
             print(
                 f"| {laboratory} | {side} | {row['cells']} | {100 * row['recall']:.1f} "
                 f"| {row['false_per_field']:.3f} | {100 * row['recall_at_allowed']:.1f} "
@@ -145,7 +147,7 @@ def models(
     chosen = json.loads(thresholds.read_text(encoding="utf-8"))
     out.mkdir(parents=True, exist_ok=True)
     export_detector(
-        detectors / laboratory / "weights" / "last.pt", out, 320, 0.25, f"without {laboratory}"
+        detectors / laboratory / "weights" / "last.pt", out, 320, THRESHOLD, f"without {laboratory}"
     )
     export_classifier(
         weights, out, chosen["temperature"], chosen["min_score"], f"without {run.name}",

@@ -31,39 +31,29 @@ def main(
     out: Annotated[Path, typer.Option(help="JSON file for what was chosen.")] = Path(
         "runs/thresholds.json"
     ),
+    chosen_earlier: Annotated[
+        Path | None,
+        typer.Option("--chosen", help="Show what this file, of an earlier call, does instead."),
+    ] = None,
 ) -> None:
     """Choose temperature, least score and greatest distance, and show what they do."""
     from wbcdet.datasets.cells import CLASSES
-    from wbcdet.training.classifier_training import fit_temperature
 
     labs = {p.parent.name: np.load(p) for p in sorted(runs.glob("*/*/scores.npz"))}
     if not labs:
         raise typer.BadParameter(f"{runs} holds no scores.npz: run scripts/left_out.py classifier")
-    offsets = _choose_offsets(list(labs.values()))
-    labs = {lab: {**s, "logits": s["logits"] + offsets} for lab, s in labs.items()}
-    # The temperature of the laboratory that needs the most caution would blur all others; the
-    # geometric mean holds for most.
-    each = {lab: fit_temperature(s["logits"], s["labels"]) for lab, s in labs.items()}
-    temperature = float(np.exp(np.mean(np.log(list(each.values())))))
-    scores = {lab: softmax(s["logits"] / temperature, axis=1) for lab, s in labs.items()}
-    right = {lab: _right(scores[lab], s["labels"]) for lab, s in labs.items()}
-    min_score = _pooled_quantile([scores[k][right[k], :4].max(1) for k in labs], LOST / 2)
-    distance = _pooled_quantile([labs[k]["distance"][right[k]] for k in labs], 1 - LOST / 2)
-    chosen = {
-        "offsets": offsets.tolist(),
-        "temperature": round(temperature, 4),
-        "min_score": round(min_score, 3),
-        "distance": round(distance, 3),
-    }
-    print("offsets " + ", ".join(f"{n} {o:g}" for n, o in zip(CLASSES, offsets, strict=True)))
-    print(f"temperature {temperature:.3f} (by laboratory: "
-          + ", ".join(f"{k} {v:.2f}" for k, v in each.items()) + ")")  # fmt: skip
-    print(f"least score {min_score:.3f}, greatest distance {distance:.3f}\n")
+    if chosen_earlier:
+        chosen = json.loads(chosen_earlier.read_text(encoding="utf-8"))
+    else:
+        chosen = _choose(labs)
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
     print("| laboratory left out | cells | right % | wrong % | open % | calibration error |"
           " declined: " + " | ".join(CLASSES[4:]) + " |")  # fmt: skip
     print("|" + "---|" * (6 + len(CLASSES) - 4))
     for lab, s in labs.items():
-        named, four = _named(scores[lab], s["distance"], chosen), s["labels"] < 4
+        scores = softmax((s["logits"] + chosen["offsets"]) / chosen["temperature"], axis=1)
+        named, four = _named(scores, s["distance"], chosen), s["labels"] < 4
         good = named == s["labels"]
         cells = [
             f"{100 * (named < 0)[s['labels'] == k].mean():.0f} of {(s['labels'] == k).sum()}"
@@ -75,12 +65,35 @@ def main(
             f"| {lab} | {four.sum()} | {100 * good[four].mean():.1f} "
             f"| {100 * (~good & (named >= 0))[four].mean():.1f} "
             f"| {100 * (named < 0)[four].mean():.1f} "
-            f"| {expected_calibration_error(scores[lab], s['labels']):.3f} | "
-            + " | ".join(cells)
-            + " |"
+            f"| {expected_calibration_error(scores, s['labels']):.3f} | " + " | ".join(cells) + " |"
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    out.write_text(json.dumps(chosen, indent=2) + "\n", encoding="utf-8")
+
+
+def _choose(labs: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, Any]:
+    """Return offsets, temperature, least score and greatest distance, and print them."""
+    from wbcdet.datasets.cells import CLASSES
+    from wbcdet.training.classifier_training import fit_temperature
+
+    offsets = _choose_offsets(list(labs.values()))
+    logits = {lab: s["logits"] + offsets for lab, s in labs.items()}
+    # The temperature of the laboratory that needs the most caution would blur all others; the
+    # geometric mean holds for most.
+    each = {lab: fit_temperature(logits[lab], s["labels"]) for lab, s in labs.items()}
+    temperature = float(np.exp(np.mean(np.log(list(each.values())))))
+    scores = {lab: softmax(logits[lab] / temperature, axis=1) for lab in labs}
+    right = {lab: _right(scores[lab], s["labels"]) for lab, s in labs.items()}
+    min_score = _pooled_quantile([scores[k][right[k], :4].max(1) for k in labs], LOST / 2)
+    distance = _pooled_quantile([labs[k]["distance"][right[k]] for k in labs], 1 - LOST / 2)
+    print("offsets " + ", ".join(f"{n} {o:g}" for n, o in zip(CLASSES, offsets, strict=True)))
+    print(f"temperature {temperature:.3f} (by laboratory: "
+          + ", ".join(f"{k} {v:.2f}" for k, v in each.items()) + ")")  # fmt: skip
+    print(f"least score {min_score:.3f}, greatest distance {distance:.3f}\n")
+    return {
+        "offsets": offsets.tolist(),
+        "temperature": round(temperature, 4),
+        "min_score": round(min_score, 3),
+        "distance": round(distance, 3),
+    }
 
 
 def _choose_offsets(labs: list[Mapping[str, np.ndarray]]) -> np.ndarray:

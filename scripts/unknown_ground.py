@@ -113,28 +113,30 @@ def halves(
     return parts[0], parts[1]
 
 
-def drawn_slides(groups: Mapping[str, Sequence[FieldResult]]) -> list[list[FieldResult]]:
+def drawn_slides(
+    groups: Mapping[str, Sequence[FieldResult]], fields: int
+) -> list[list[FieldResult]]:
     """Return slides of one smear each where smears have enough fields, else of the whole
     laboratory."""
     rng = np.random.default_rng(0)
-    smears = [list(results) for results in groups.values() if len(results) >= SLIDE // 2]
+    smears = [list(results) for results in groups.values() if len(results) >= fields // 2]
     sources = smears or [flat(groups)]
     slides = []
     for number in range(DRAWN):
         source = sources[number % len(sources)]
-        chosen = rng.permutation(len(source))[:SLIDE]
+        chosen = rng.permutation(len(source))[:fields]
         slides.append([source[i] for i in chosen])
     return slides
 
 
 def judge(
-    groups: Mapping[str, Sequence[FieldResult]], reference: Mapping[str, Any]
+    groups: Mapping[str, Sequence[FieldResult]], reference: Mapping[str, Any], fields: int
 ) -> tuple[float, dict[str, float]]:
-    """Return the part of the drawn slides that is flagged, and of all values that lie beyond each
-    limit."""
+    """Return the part of the drawn slides of so many fields that is flagged, and of all values that
+    lie beyond each limit."""
     from wbcdet.inference.domain_shift import UNLIKE, compare
 
-    slides = drawn_slides(groups)
+    slides = drawn_slides(groups, fields)
     flagged = float(np.mean([compare(slide, reference).verdict == UNLIKE for slide in slides]))
     shares = {
         name: measure.share for name, measure in compare(flat(groups), reference).measures.items()
@@ -168,6 +170,7 @@ def main(
         ),
     ] = None,
     fields: Annotated[int, typer.Option(help="Fields of a laboratory, at most.")] = 200,
+    slide: Annotated[int, typer.Option(help="Fields of a slide that is judged.")] = SLIDE,
     write: Annotated[
         bool, typer.Option("--write", help="Write the reference to the classifier's card.")
     ] = False,
@@ -184,7 +187,7 @@ def main(
     stains = stains_trained_on(prepared, rows, fields)
     known = {lab: flat(groups) + flat(stains[lab]) for lab, groups in trained.items()}
     reference = make_reference(known, detector)
-    print(f"Slides of {SLIDE} fields flagged, %, and values beyond the limit of each measure, %:\n")
+    print(f"Slides of {slide} fields flagged, %, and values beyond the limit of each measure, %:\n")
     print(f"| laboratory | judged | fields | flagged | {' | '.join(MEASURES)} |")
     print(f"|{'---|' * (4 + len(MEASURES))}")
     for lab, groups in trained.items():
@@ -193,7 +196,7 @@ def main(
         for rest, asked in ((own, other), (other, own)):
             also = {group: stain for group, stain in stains[lab].items() if group not in asked}
             labs = {**known, lab: flat(rest) + flat(also)}
-            judged.append(judge(asked, make_reference(labs, detector)))
+            judged.append(judge(asked, make_reference(labs, detector), slide))
         flagged = float(np.mean([verdict[0] for verdict in judged]))
         shares = {
             name: float(np.mean([verdict[1][name] for verdict in judged])) for name in judged[0][1]
@@ -201,7 +204,7 @@ def main(
         print_row(lab, "trained on, other half", len(flat(groups)), flagged, shares)
     for lab, groups in found.items():
         if lab not in trained:
-            print_row(lab, "never trained on", len(flat(groups)), *judge(groups, reference))
+            print_row(lab, "never trained on", len(flat(groups)), *judge(groups, reference, slide))
     given = dict(pair.split("=", 1) for pair in left_out or [])
     for lab, groups in trained.items():
         if lab in given:
@@ -215,7 +218,7 @@ def main(
             others = {name: value for name, value in known.items() if name != lab}
             # The models know the laboratory: their scores and features would flatter the flag.
             ground = {"stain": make_reference(others, detector)["stain"]}
-        print_row(lab, how, len(flat(groups)), *judge(groups, ground))
+        print_row(lab, how, len(flat(groups)), *judge(groups, ground, slide))
     if write:
         path = (weights or weights_folder()) / "classifier.json"
         card = json.loads(path.read_text(encoding="utf-8"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -15,7 +16,7 @@ from wbcdet.inference.first_look import first_look
 from wbcdet.inference.flipped_views import MIRRORINGS, Found, fuse, mirrored, mirrored_boxes
 from wbcdet.inference.loaded_model import LoadedModel
 from wbcdet.inference.preprocess import halved
-from wbcdet.inference.second_look import LEAST_DOUBT, LEAST_SEEN, settle_doubts
+from wbcdet.inference.second_look import LEAST_SEEN, is_doubtful, settle_doubts
 from wbcdet.inference.weights import WeightsError
 from wbcdet.utils.boxes import ious
 
@@ -107,29 +108,42 @@ class Detector(LoadedModel):
         if self.careful:
             return self.detect(pixels, confidence)
 
+        seen: list[Found] = []
+
         def look(size: int) -> Found:
-            return self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True)
+            seen.append(self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True))
+            return seen[-1]
 
         found = first_look(max(pixels.shape[:2]), self.card["input_size"], look)
         if found is None:
-            return self._detect_settled(pixels, self.threshold(confidence), colours)
+            return self._detect_settled(pixels, self.threshold(confidence), colours, seen)
         boxes, scores = found
         kept = scores >= self.threshold(confidence)
         return boxes[kept], scores[kept]
 
     def _detect_settled(
-        self, pixels: np.ndarray, least: float, colours: FieldStain | None = None
+        self,
+        pixels: np.ndarray,
+        least: float,
+        colours: FieldStain | None = None,
+        earlier: Sequence[Found] = (),
     ) -> Found:
-        """Return boxes and scores of one view, the doubtful ones looked at again at other sizes."""
+        """Return boxes and scores of one view, looked at again at other sizes where it is doubtful.
+
+        ``earlier`` are first looks at it, from ``LEAST_SEEN`` on.
+        """
         size, stride = self.card["input_size"], self.card["stride"]
 
-        def look(part: float) -> Found:
+        def look(part: float, mirror: bool) -> Found:
             other = max(stride, round(part * size / stride) * stride)
-            return self._detect_view(pixels, LEAST_SEEN, other, colours)
+            return self._detect_view(pixels, LEAST_SEEN, other, colours, mirror=mirror)
 
-        found = self._detect_view(pixels, min(least, LEAST_DOUBT), size, colours)
-        boxes, scores = settle_doubts(found, max(pixels.shape[:2]), look)
-        kept = scores >= least
+        boxes, scores = self._detect_view(pixels, min(least, LEAST_SEEN), size, colours)
+        if is_doubtful((boxes, scores), earlier):
+            boxes, scores = settle_doubts((boxes, scores), max(pixels.shape[:2]), least, look)
+            kept = np.array(nms(boxes, self.card["nms_iou"]), int)
+        else:
+            kept = scores >= least
         return boxes[kept], scores[kept]
 
     def _detect_view(
@@ -140,8 +154,12 @@ class Detector(LoadedModel):
         colours: FieldStain | None = None,
         *,
         quick: bool = False,
+        mirror: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return boxes and scores of one view at a size, as :meth:`detect` gives them."""
+        """Return boxes and scores of one view at a size, as :meth:`detect` gives them.
+
+        ``mirror`` shows it to the network left to right.
+        """
         tensor, scale, left, top = letterbox(
             pixels,
             size,
@@ -152,7 +170,11 @@ class Detector(LoadedModel):
             quick=quick,
         )
         # (N, 5): centre, width and height in input pixels, score.
+        if mirror:
+            tensor = np.ascontiguousarray(tensor[..., ::-1])
         rows = self._backend.run(tensor)[0].T
+        if mirror:
+            rows = np.concatenate([tensor.shape[3] - rows[:, :1], rows[:, 1:]], 1)
         if not np.isfinite(rows).all():
             raise WeightsError(f"{self.name}: gives no numbers for a field; reinstall wbcdet")
         rows = rows[rows[:, 4] >= least]

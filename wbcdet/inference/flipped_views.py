@@ -53,13 +53,10 @@ def mirrored_boxes(
 
 
 def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
-    """Return the boxes of several views of one picture as one set: weighted box fusion.
+    """Return the boxes of several views of one picture as one set.
 
-    After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
-    From the best box of all views to the weakest, each joins the cell whose fused box it shares
-    most with, at most one of each view a cell, or begins a new cell. A fused box is the mean
-    of its boxes, weighted by their scores. Its score is the mean over all views, 0 for a view that
-    does not show it: what one view alone takes for a cell needs a high score there.
+    The score of a fused box is the mean over all views, 0 for a view that does not show it: what
+    one view alone takes for a cell needs a high score there.
 
     Args:
         views: boxes and scores of each view, in pixels of the picture; those below ``confidence``
@@ -69,6 +66,31 @@ def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
 
     Returns:
         boxes (N, 4) float32 and scores (N,) float32, best first.
+    """
+    boxes, scores = fuse_boxes(views, same_iou)
+    return best_first(boxes, scores.mean(1), confidence)
+
+
+def best_first(boxes: np.ndarray, scores: np.ndarray, confidence: float) -> Found:
+    """Return boxes (N, 4) and scores (N,) from ``confidence`` on as float32, best first."""
+    order = [cell for cell in np.argsort(-scores, kind="stable") if scores[cell] >= confidence]
+    return boxes[order].astype(np.float32), scores[order].astype(np.float32)
+
+
+def fuse_boxes(views: Sequence[Found], same_iou: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the boxes of several views of one picture as one set: weighted box fusion.
+
+    After Solovyev, Wang and Gabruseva, "Weighted boxes fusion" (Image and Vision Computing 2021).
+    From the best box of all views to the weakest, each joins the cell whose fused box it shares
+    most with, at most one of each view a cell, or begins a new cell. A fused box is the mean
+    of its boxes, weighted by their scores.
+
+    Args:
+        views: boxes and scores of each view, in pixels of the picture.
+        same_iou: IoU from which two boxes are one cell.
+
+    Returns:
+        boxes (N, 4) and the score (N, views) that each view gives them, 0 where it shows none.
     """
     boxes = np.concatenate([view[0] for view in views]).astype(np.float64).reshape(-1, 4)
     scores = np.concatenate([view[1] for view in views]).astype(np.float64)
@@ -89,6 +111,7 @@ def fuse(views: Sequence[Found], confidence: float, same_iou: float) -> Found:
         else:
             members.append([number])
             fused = np.concatenate([fused, boxes[number : number + 1]])
-    mean = np.array([scores[own].sum() / len(views) for own in members])
-    order = [cell for cell in np.argsort(-mean, kind="stable") if mean[cell] >= confidence]
-    return fused[order].astype(np.float32), mean[order].astype(np.float32)
+    by_view = np.zeros((len(members), len(views)))
+    for cell, own in enumerate(members):
+        by_view[cell, view_of[own]] = scores[own]
+    return fused, by_view
