@@ -9,6 +9,7 @@ missing is said and left out.
 
 from __future__ import annotations
 
+import compileall
 import os
 import platform
 import re
@@ -353,6 +354,8 @@ def main(
     sys.path.insert(0, str(REPOSITORY))
     from wbcdet.datasets.archives import DataError
 
+    # As pip does: else each start compiles what the others' libraries have compiled already.
+    compileall.compile_dir(REPOSITORY / "wbcdet", quiet=1)
     with tempfile.TemporaryDirectory(prefix="wbcdet-benchmark-") as folder:
         work = Path(folder)
         env = environment(work)

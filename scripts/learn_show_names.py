@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from replay import MOST, replayed_cells
 
 from wbcdet.training.finetune.judge import FOLDS, folds_of
 
@@ -27,9 +28,8 @@ NAMES = {
     "cellavision": "",
 }
 EVERY = ("train", "val", "test", "heldout", "crosslab")
-#: Variations of a cell, replayed cells of a laboratory and class, and cells of other laboratories
-#: that are judged.
-VIEWS, REPLAYED, OTHERS = 4, 12, 25
+#: Variations of a cell, and most cells of another laboratory and class that are judged.
+VIEWS, OTHERS = 4, 100
 #: Fifths of the groups that are learnt from.
 LEARNT_FIFTHS = 3
 #: A number of cells is drawn where it is at most this part of those there are; of 500, all.
@@ -72,8 +72,8 @@ class Laboratory:
         out = (*run.split("+"), "cellavision", "pbc-second") if run else ()
         place = name.removesuffix(BY_FIELD)
         self.own = self._maps(kept / f"{digest}-{place}.pt", prepared, own=place)
-        self.replay = self._maps(kept / f"{digest}-replay.pt", prepared, out=out, split="train")
-        self.others = self._maps(kept / f"{digest}-others.pt", prepared, out=out, split="test")
+        self.replay = self._maps(kept / f"{digest}-train{MOST}.pt", prepared, out=out)
+        self.others = self._maps(kept / f"{digest}-test{OTHERS}.pt", prepared, out=out, test=True)
         self.labels = self.own["labels"].numpy()
         self.groups: list[str] = self.own["groups" if place == name else "fields"]
         #: Of what was learnt last, as much as costs known cells little.
@@ -81,7 +81,12 @@ class Laboratory:
         torch.manual_seed(0)
 
     def _maps(
-        self, file: Path, prepared: Path, own: str = "", out: tuple[str, ...] = (), split: str = ""
+        self,
+        file: Path,
+        prepared: Path,
+        own: str = "",
+        out: tuple[str, ...] = (),
+        test: bool = False,
     ) -> dict[str, Any]:
         """Return maps, labels, groups and laboratories of cells; made once."""
         import torch
@@ -94,11 +99,11 @@ class Laboratory:
             return dict(torch.load(file))
         if own:
             cells = load_cells(prepared, EVERY, laboratories=(own,), artefacts=0)
+        elif test:
+            left_out = with_other_names(out)
+            cells = load_cells(prepared, ("test",), leave_out=left_out, artefacts=0, most=OTHERS)
         else:
-            cells = load_cells(
-                prepared, (split,), leave_out=with_other_names(out),
-                artefacts=int(split == "train"), most=REPLAYED if split == "train" else OTHERS,
-            )  # fmt: skip
+            cells = replayed_cells(prepared, with_other_names(out))
         made = FeatureMaps(self.network, cells, views=VIEWS if own else 1)  # type: ignore[arg-type]
         found = {
             "maps": made.maps, "labels": made.labels, "groups": [c.group for c in cells],

@@ -3,10 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+if TYPE_CHECKING:
+    from wbcdet.datasets.cells import LabelledCell
+
+#: Cells of a laboratory and class.
+MOST = 40
 
 
 def main(
@@ -16,13 +23,12 @@ def main(
     weights: Annotated[
         Path, typer.Option(help="Folder with classifier.json and classifier.safetensors.")
     ] = Path("weights"),
-    most: Annotated[int, typer.Option(help="Cells of a laboratory and class, at most.")] = 40,
+    most: Annotated[int, typer.Option(help="Cells of a laboratory and class, at most.")] = MOST,
 ) -> None:
     """Write replay.safetensors into the folder of the weights."""
     import json
-    from collections import Counter
 
-    from wbcdet.datasets.cells import CLASSES, load_cells
+    from wbcdet.datasets.cells import CLASSES
     from wbcdet.training.classifier_training import load_network
     from wbcdet.training.finetune import replay, tune
     from wbcdet.training.leucocytenet import LeucoCyteNet
@@ -31,13 +37,7 @@ def main(
     path = weights / card["training_file"]
     network = load_network(path, card["stages"], card["head"])
     assert isinstance(network, LeucoCyteNet)
-    cells = load_cells(prepared, ("train",), artefacts=1, most=most)
-    kept = []
-    met: Counter[tuple[str, int]] = Counter()
-    for cell in cells:  # artefacts are not among what `most` counts
-        met[cell.laboratory, cell.label] += 1
-        if met[cell.laboratory, cell.label] <= most:
-            kept.append(cell)
+    kept = replayed_cells(prepared, most=most)
     made = tune.FeatureMaps(network, kept, views=1)
     found = replay.Replay(made.maps[:, 0], made.labels, tuple(cell.laboratory for cell in kept))
     file = weights / replay.FILE
@@ -46,6 +46,22 @@ def main(
     print(", ".join(f"{n} {name}" for name, n in replay.numbers(found).items()))
     counts = Counter(cell.label for cell in kept)
     print(", ".join(f"{counts[k]} {name}" for k, name in enumerate(CLASSES)))
+
+
+def replayed_cells(
+    prepared: Path, leave_out: tuple[str, ...] = (), most: int = MOST
+) -> list[LabelledCell]:
+    """Return the cells that stand for what a classifier was trained on."""
+    from wbcdet.datasets.cells import load_cells
+
+    kept = []
+    met: Counter[tuple[str, int]] = Counter()
+    cells = load_cells(prepared, ("train",), leave_out=leave_out, artefacts=1, most=most)
+    for cell in cells:  # artefacts are not among what `most` counts
+        met[cell.laboratory, cell.label] += 1
+        if met[cell.laboratory, cell.label] <= most:
+            kept.append(cell)
+    return kept
 
 
 if __name__ == "__main__":

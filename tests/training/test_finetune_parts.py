@@ -118,6 +118,24 @@ def test_the_detector_goes_on_where_it_was_stopped(
     assert len(done) == 4
     for parameter, other in zip(again.parameters(), repeated.parameters(), strict=True):
         assert torch.allclose(parameter, other, atol=1e-6)
+    # Nothing is taken of one of which a part alone is whole.
+    for role in ("optimizer", "network"):
+        state = torch.load(tmp_path / "part.pt", weights_only=True)
+        parts = state[role]["state"] if role == "optimizer" else state[role]
+        last = list(parts)[-1]
+        parts[last] = {**parts[last], "exp_avg": torch.zeros(3)} if role == "optimizer" else 0
+        torch.save(state, tmp_path / "damaged.pt")
+        network = tune_detector.load_detector(start)
+        learning = [
+            v
+            for n, v in network.named_parameters()
+            if int(n.split(".")[1]) >= tune_detector.FROZEN_LAYERS
+        ]
+        optimizer = torch.optim.AdamW(learning)
+        assert tune_detector._begun(tmp_path / "damaged.pt", network, optimizer) == 0
+        assert not optimizer.state
+        fresh = tune_detector.load_detector(start).state_dict()
+        assert all(torch.equal(v, fresh[n]) for n, v in network.state_dict().items())
     first = dict(tune_detector.load_detector(start).named_parameters())
     moved = 0
     for (name, parameter), other in zip(whole.named_parameters(), again.parameters(), strict=True):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -20,11 +22,13 @@ from wbcdet.cli.app import app
 from wbcdet.datasets.cells import CLASSES
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.classifier import Classifier
-from wbcdet.inference.weights import learned_home, load_model, load_shipped
+from wbcdet.inference.weights import WeightsError, learned_home, load_model, load_shipped
 from wbcdet.records import LABELS, Cell, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
+from wbcdet.results.output_folder import ENTRIES, Output
 from wbcdet.review.cell_state import DELETED, LabelChange
 from wbcdet.review.session import Session
+from wbcdet.training.finetune.install import install, restore
 from wbcdet.training.finetune.judge import (
     ALPHA,
     cross_validated,
@@ -34,6 +38,7 @@ from wbcdet.training.finetune.judge import (
     judge,
     sign_test,
 )
+from wbcdet.utils.files import PART_PREFIX
 
 #: What the reviewer of the tests calls each type: a laboratory that sees eosinophils where the
 #: shipped classifier sees neutrophils must be learnt from a few dozen cells.
@@ -374,6 +379,14 @@ def test_the_detector_is_judged() -> None:
     # The false box has a low score: a threshold above it finds as many.
     assert judged.better and judged.confidence > 0.3
     assert (judged.own.gained, judged.own.lost, judged.own.false_after) == (6, 0, 0)
+    # One cell or one box fewer is too little to go so far for, three are not.
+    faint = FieldDetections(truth, truth, np.array([0.9] * 9 + [0.16], np.float32), "a")
+    strays = seen(10, 0.9, odd)
+    for pair, threshold in (((seen(9), faint), 0.15), ((strays, strays), 0.35)):
+        assert judge_detector([pair], same, 0.25).confidence == 0.25
+        assert judge_detector([pair] * 3, same, 0.25).confidence == threshold
+    # A threshold of the card that is none of those that are tried stays as it is.
+    assert judge_detector([(seen(10), seen(10))], same, 0.27).confidence == 0.27
     assert not judge_detector([(seen(8), seen(10))], same, 0.25).better  # may be chance
     # Two cells and a false box each of two fields that are alike: together no chance.
     errors = [(seen(9, 0.9, odd), seen(10))] * 2
@@ -555,3 +568,69 @@ def test_a_damaged_learned_classifier_says_how_to_go_back(tmp_path: Path) -> Non
     with pytest.raises(RuntimeError, match="wbcdet learn --restore"):
         load_model("classifier")
     assert load_model("detector").name.startswith("wbcdet-detector")
+
+
+def killed(code: str, *arguments: object) -> None:
+    """Run Python code that ends itself as `kill -9` does."""
+    kill = "import os, signal, sys\ndie = lambda: os.kill(os.getpid(), signal.SIGKILL)\n"
+    done = subprocess.run([sys.executable, "-c", kill + code, *map(str, arguments)], check=False)
+    assert done.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_killed_while_models_are_installed(tmp_path: Path) -> None:
+    models = tmp_path / "models"
+    shutil.copytree(load_shipped("detector").path.parent, models)
+    first = install(models, "first")
+    killed(
+        """
+import shutil
+from pathlib import Path
+from wbcdet.training.finetune.install import install
+
+def one_file(source, target):
+    target.mkdir()
+    shutil.copy(Path(source) / "detector.json", target)
+    die()
+
+shutil.copytree = one_file
+install(Path(sys.argv[1]), "second")
+""",
+        models,
+    )
+    # What was in use stays so, and nothing that has a name is half there.
+    assert load_model("detector").path.parent == first
+    named = {path.name for path in learned_home().iterdir() if path.name[0] != "."}
+    assert named == {first.name, "in-use.txt"}
+    third = install(models, "third")
+    assert load_model("classifier").path.parent == third
+    assert not [path for path in learned_home().iterdir() if path.name[0] == "."]
+    assert restore() == (third.name, first.name)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_killed_while_a_folder_of_models_is_written(tmp_path: Path) -> None:
+    out, models = tmp_path / "out", load_shipped("detector").path.parent
+    killed(
+        """
+import shutil
+from pathlib import Path
+from wbcdet.results.output_folder import Output
+
+with Output(sys.argv[1], "learn", whole=True) as output:
+    for path in Path(sys.argv[2]).glob("detector.*"):
+        shutil.copy(path, output.folder)
+    die()
+""",
+        out,
+        models,
+    )
+    with pytest.raises(WeightsError, match="holds no model"):  # not half of it
+        load_model("classifier", out)
+    with Output(out, "learn", whole=True) as output:
+        for name in ENTRIES["learn"]:
+            if (models / name).is_file():
+                shutil.copy(models / name, output.folder)
+        output.finish()
+    assert load_model("detector", out).path.parent == out
+    assert not [path for path in out.iterdir() if path.name.startswith(PART_PREFIX)]

@@ -7,9 +7,13 @@ def main() -> None:
 
     from wbcdet.utils.stopping import stops_at_once
 
-    # What is loaded stays: to look through all of it for garbage again and again takes time.
+    # What is loaded stays: to look through all of it for garbage again and again takes time, and
+    # once more at the end, when the system takes back all memory anyhow.
     gc.freeze()
-    gc.set_threshold(50_000)
+    gc.set_threshold(100_000)
     with stops_at_once():
         from wbcdet.cli.app import main as run
-    run()
+    try:
+        run()
+    finally:
+        gc.freeze()

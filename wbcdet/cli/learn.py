@@ -285,7 +285,8 @@ def _keep(
 
     name = given[0]
     if out is not None:
-        with Output(out, "learn", replaces=True) as output:
+        # One model of two would be used with the shipped other one.
+        with Output(out, "learn", whole=True) as output:
             write_models(output.folder, *given)
             add_reference(output.folder, name, sessions, quiet=quiet)
             output.finish()

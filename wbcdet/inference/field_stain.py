@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -156,9 +157,10 @@ def measure_field(pixels: Pixels) -> FieldStain | None:
     number = max(1, round(len(total) * _NUCLEI))
     densest = np.argpartition(-total, number - 1)[:number]
     stained = total > max(_LEAST_STAINED, _STAINED * float(total[densest].mean()))
-    if stained.mean() < _MIN_STAINED:
+    if np.count_nonzero(stained) / len(stained) < _MIN_STAINED:
         return None
-    return FieldStain(ground, surface, median_colour(above[stained]), above[densest].mean(0))
+    colours = above.compress(stained, 0)  # four times as fast as above[stained]
+    return FieldStain(ground, surface, median_colour(colours), above[densest].mean(0))
 
 
 def _ground(density: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
@@ -201,10 +203,34 @@ def _lightest_of_blocks(density: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     total = blocks[..., 0] + blocks[..., 1] + blocks[..., 2]
     chosen = np.argpartition(total, number - 1, axis=1)[:, :number]
     lightest = np.take_along_axis(blocks, chosen[..., None], 1).mean(1)
+    return _places_of_blocks(height, width, rows, columns), lightest.astype(np.float64)
+
+
+# Fields of one camera have one size: what follows from it alone is worked out once.
+
+
+@lru_cache(maxsize=8)
+def _places_of_blocks(height: int, width: int, rows: int, columns: int) -> np.ndarray:
+    """Return the middle of each block of a field, (rows * columns, 2), x and y from -1 to 1."""
+    high, wide = height // rows, width // columns
+    top, left = (height - rows * high) // 2, (width - columns * wide) // 2
     y = 2 * (top + high * (np.arange(rows) + 0.5)) / height - 1
     x = 2 * (left + wide * (np.arange(columns) + 0.5)) / width - 1
-    places = np.stack([np.tile(x, rows), np.repeat(y, columns)], 1)
-    return places, lightest.astype(np.float64)
+    return _kept(np.stack([np.tile(x, rows), np.repeat(y, columns)], 1))
+
+
+@lru_cache(maxsize=8)
+def _terms_of_pixels(height: int, width: int) -> np.ndarray:
+    """Return the terms of a surface at every pixel, (height * width, 6)."""
+    x = (2 * np.arange(width) + 1) / width - 1
+    y = (2 * np.arange(height) + 1) / height - 1
+    return _kept(_terms(np.tile(x, height), np.repeat(y, width)))
+
+
+def _kept(array: np.ndarray) -> np.ndarray:
+    """Return an array that all threads share, and none may change."""
+    array.flags.writeable = False
+    return array
 
 
 def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
@@ -214,10 +240,7 @@ def _terms(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 def _over(surface: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return a surface at every pixel, (height * width, 3) float32."""
-    x = (2 * np.arange(width) + 1) / width - 1
-    y = (2 * np.arange(height) + 1) / height - 1
-    terms = _terms(np.tile(x, height), np.repeat(y, width))
-    result: np.ndarray = (terms @ surface).astype(np.float32)
+    result: np.ndarray = (_terms_of_pixels(height, width) @ surface).astype(np.float32)
     return result
 
 

@@ -147,6 +147,7 @@ class Output:
         command: a key of ``ENTRIES``.
         replaces: the files take the place of those of an earlier run. Those of a command without
             entries of its own always wait until all are there.
+        whole: the files wait in an empty folder too, since some of them alone would be used.
 
     Attributes:
         folder: where to write: ``out`` itself, or a folder in it.
@@ -157,7 +158,9 @@ class Output:
         OSError: it cannot be written.
     """
 
-    def __init__(self, out: str | Path, command: str, *, replaces: bool = False) -> None:
+    def __init__(
+        self, out: str | Path, command: str, *, replaces: bool = False, whole: bool = False
+    ) -> None:
         self.out, self._command = Path(out), command
         self._entries = ENTRIES[command]
         self._closing, self._closed = ExitStack(), False
@@ -172,7 +175,7 @@ class Output:
             self._fresh = not there
             mark(self.out, command, self._entries)
             self.folder = self.out
-            if (replaces and there) or not self._entries:
+            if whole or (replaces and there) or not self._entries:
                 self.folder = self.out / _NEW
                 self.folder.mkdir()
         except BaseException:

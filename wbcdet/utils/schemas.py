@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -64,22 +65,30 @@ def check_schema(
     """
     import fastjsonschema
 
+    with suppress(fastjsonschema.JsonSchemaValueException):
+        _compiled(schema, kind, definitions, detailed=False)(value)
+        return
+    # What says all that is wrong takes three times as long to compile.
     try:
-        _compiled(schema, kind, definitions)(value)
+        _compiled(schema, kind, definitions, detailed=True)(value)
     except fastjsonschema.JsonSchemaValueException as error:
         text = " ".join(str(error.message).split())
         raise SchemaError(text.removeprefix("data.").removeprefix("data ")[:300]) from error
 
 
 @cache
-def _compiled(schema: Path, kind: str | None, definitions: Path | None) -> Callable[[Any], Any]:
+def _compiled(
+    schema: Path, kind: str | None, definitions: Path | None, *, detailed: bool
+) -> Callable[[Any], Any]:
+    """Return what checks a value. Schemas say ``enum`` for ``const``, which fastjsonschema cannot
+    compile without details."""
     import fastjsonschema
 
     whole = _read(schema)
     more = _read(definitions)["$defs"] if definitions else {}
     chosen = whole if kind is None else whole["$defs"][kind]
     compiled: Callable[[Any], Any] = fastjsonschema.compile(
-        {**chosen, "$defs": {**more, **whole["$defs"]}}
+        {**chosen, "$defs": {**more, **whole["$defs"]}}, detailed_exceptions=detailed
     )
     return compiled
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from wbcdet.inference.weights import IN_USE, learned_home
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.files import atomic_write
+from wbcdet.utils.files import PART_PREFIX, atomic_write
 
 #: The name in the list that stands for the models of the package.
 SHIPPED = "(shipped)"
@@ -53,7 +53,13 @@ def install(exported: Path, name: str) -> Path:
     while (home / free).exists():
         number += 1
         free = f"{stem}-{number}"
-    shutil.copytree(exported, home / free)
+    for left in home.glob(f"{PART_PREFIX}*"):  # of one that was killed
+        if left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+    # Whole or not at all: it has its name when all of it is there.
+    part = home / f"{PART_PREFIX}{free}"
+    shutil.copytree(exported, part)
+    part.rename(home / free)
     _write([*history(), free])
     return home / free
 

@@ -32,7 +32,7 @@ FROZEN_BLOCKS = 8
 VIEWS = 8
 STEPS, RATE = 80, 2e-3
 #: Shares of what was learnt that are tried, the largest first (:func:`averaged`).
-SHARES = (1.0, 0.75, 0.5)
+SHARES = (1.0, 0.75, 0.5, 0.25)
 #: Maps in a step: of the laboratory's cells, and of the replay.
 BATCH, REPLAYED = 32, 24
 #: Weight of what was said of the replayed cells before, beside their true class.

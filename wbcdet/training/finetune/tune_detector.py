@@ -10,9 +10,9 @@ of what was learnt and forgets less of the rest.
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -121,13 +121,7 @@ def tune_detector(
     learning = [value for value in network.parameters() if value.requires_grad]
     optimizer = torch.optim.AdamW(learning, lr=RATE, weight_decay=0.01)
     data = SceneDataset(_scenes(fields, stain), STEPS * BATCH, False, (SIDE,), BATCH)
-    begun = 0
-    if keep.exists():
-        with suppress(Exception):  # of several kinds, for a damaged file: it begins again
-            state = torch.load(keep, weights_only=True)
-            optimizer.load_state_dict(state["optimizer"])
-            network.load_state_dict(state["network"])
-            begun = int(state["step"])
+    begun = _begun(keep, network, optimizer)
     for _ in range(begun):
         tick()
     for step in range(begun, STEPS):
@@ -155,6 +149,29 @@ def _bring_back(network: nn.Module, start: nn.Module) -> None:
     with torch.no_grad():
         for value, before in zip(network.parameters(), start.parameters(), strict=True):
             value.copy_(torch.lerp(before, value, LEARNT_SHARE))
+
+
+def _begun(keep: Path, network: nn.Module, optimizer: torch.optim.Optimizer) -> int:
+    """Bring network and optimizer to the state that was kept; return the steps done by then.
+
+    Of a damaged state nothing is taken: both stay as they were.
+    """
+    if not keep.exists():
+        return 0
+    before = copy.deepcopy((network.state_dict(), optimizer.state_dict()))
+    try:
+        state = torch.load(keep, weights_only=True)
+        step = int(state["step"])
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        for value, moments in optimizer.state.items():
+            if not all(moments[name].shape == value.shape for name in ("exp_avg", "exp_avg_sq")):
+                raise ValueError(f"{keep}: moments of another network")
+    except Exception:  # of several kinds
+        network.load_state_dict(before[0])
+        optimizer.load_state_dict(before[1])
+        return 0
+    return step
 
 
 def _keep(path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
