@@ -16,7 +16,7 @@ LARGEST_ZOOM_OUT = 1.45
 #: How much more the colour of the red cells counts than that of the nucleus, which differs between
 #: cells of one slide; and how strongly colours that lie close together are kept from being torn
 #: apart.
-_RED_WEIGHT, _RIDGE = 4.0, 0.03
+_WEIGHTS, _RIDGE = np.diag([1.0, 4.0]), 0.03 * np.eye(3)
 
 
 def cell_crop(pixels: np.ndarray, box: Sequence[float] | np.ndarray, card: CropCard) -> np.ndarray:
@@ -109,8 +109,7 @@ def match_stain(
 
 def _towards(colours: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Return the (3, 3) map of two colours to two others that changes all else least (ridge)."""
-    weights, ridge = np.diag([1.0, _RED_WEIGHT]), _RIDGE * np.eye(3)
-    left = wanted @ weights @ colours.T + ridge
-    right = colours @ weights @ colours.T + ridge
+    left = wanted @ _WEIGHTS @ colours.T + _RIDGE
+    right = colours @ _WEIGHTS @ colours.T + _RIDGE
     result: np.ndarray = np.linalg.solve(right.T, left.T).T
     return result

@@ -36,6 +36,10 @@ _RED_LIGHT = 0.6
 _RED_PART = 0.05
 #: Diameters of red cells that are believed, over the longer side of the box.
 _SIZES = (0.28, 1.3)
+#: A shape of no more pixels than this is no red cell.
+_LEAST_AREA = 12
+#: The neighbours of which a peak of depth is the deepest.
+_PEAK = np.ones((5, 5), np.uint8)
 #: 4 pi area / perimeter^2 from which a shape is one red cell and no clump (1 is a circle).
 _ROUND = 0.72
 
@@ -163,19 +167,19 @@ def _diameter(mask: np.ndarray, outside: np.ndarray) -> float | None:
     filled[~outside] = 0
     diameters: list[tuple[float, float]] = []
     for shape in shapes:
-        if len(shape) < 9:  # its area is below the least
-            continue
+        if len(shape) < 9 or (area := cv2.contourArea(shape)) <= _LEAST_AREA:
+            continue  # most shapes are specks, and a short outline has less area than that
         x, y, w, h = cv2.boundingRect(shape)
-        area, around = cv2.contourArea(shape), cv2.arcLength(shape, True)
-        whole = x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1
-        if whole and area > 12 and 4 * np.pi * area > _ROUND * around**2:
+        if not (x > 1 and y > 1 and x + w < width - 1 and y + h < height - 1):
+            continue
+        if 4 * np.pi * area > _ROUND * cv2.arcLength(shape, True) ** 2:
             diameters.append((2 * (area / np.pi) ** 0.5, 1.0))
     # Of red cells in a clump, the largest circles that fit in; they count half.
     bordered = cv2.copyMakeBorder(filled, 1, 1, 1, 1, cv2.BORDER_REPLICATE)
     depth = cv2.distanceTransform(bordered, cv2.DIST_L2, 5)[1:-1, 1:-1]
-    peaks = (depth == cv2.dilate(depth, np.ones((5, 5), np.uint8))) & (depth > 2.3)
-    for y, x in zip(*np.nonzero(peaks), strict=True):
-        radius = float(depth[y, x])
+    peaks = (depth == cv2.dilate(depth, _PEAK)) & (depth > 2.3)
+    ys, xs = np.nonzero(peaks)
+    for radius, y, x in zip(depth[ys, xs].tolist(), ys.tolist(), xs.tolist(), strict=True):
         if radius < min(x, y, width - 1 - x, height - 1 - y):
             diameters.append((2 * radius, 0.5))
     sizes = np.array(diameters).reshape(-1, 2)
