@@ -169,9 +169,9 @@ class Detector(LoadedModel):
             colours,
             quick=quick,
         )
-        # (N, 5): centre, width and height in input pixels, score.
         if mirror:
             tensor = np.ascontiguousarray(tensor[..., ::-1])
+        # (N, 5): centre, width and height in input pixels, score.
         rows = self._backend.run(tensor)[0].T
         if mirror:
             rows = np.concatenate([tensor.shape[3] - rows[:, :1], rows[:, 1:]], 1)

@@ -43,7 +43,7 @@ def is_doubtful(found: Found, earlier: Sequence[Found] = ()) -> bool:
     input is not sure of.
 
     Args:
-        found: boxes and scores of the full input, from :data:`LEAST_DOUBT` on.
+        found: boxes and scores of the full input.
         earlier: those of first looks at the field.
     """
     boxes, scores = found
