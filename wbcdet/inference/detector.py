@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
@@ -108,11 +108,11 @@ class Detector(LoadedModel):
         if self.careful:
             return self.detect(pixels, confidence)
 
-        seen: list[Found] = []
+        seen: dict[int, Found] = {}
 
         def look(size: int) -> Found:
-            seen.append(self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True))
-            return seen[-1]
+            seen[size] = self._detect_view(pixels, LEAST_SEEN, size, colours, quick=True)
+            return seen[size]
 
         found = first_look(max(pixels.shape[:2]), self.card["input_size"], look)
         if found is None:
@@ -126,21 +126,25 @@ class Detector(LoadedModel):
         pixels: np.ndarray,
         least: float,
         colours: FieldStain | None = None,
-        earlier: Sequence[Found] = (),
+        earlier: Mapping[int, Found] | None = None,
     ) -> Found:
         """Return boxes and scores of one view, looked at again at other sizes where it is doubtful.
 
-        ``earlier`` are first looks at it, from ``LEAST_SEEN`` on.
+        ``earlier`` are first looks at it by their size, from ``LEAST_SEEN`` on.
         """
+        earlier = earlier or {}
         size, stride = self.card["input_size"], self.card["stride"]
 
         def look(part: float, mirror: bool) -> Found:
             other = max(stride, round(part * size / stride) * stride)
+            if not mirror and other in earlier:
+                return earlier[other]
             return self._detect_view(pixels, LEAST_SEEN, other, colours, mirror=mirror)
 
         boxes, scores = self._detect_view(pixels, min(least, LEAST_SEEN), size, colours)
-        if is_doubtful((boxes, scores), earlier):
-            boxes, scores = settle_doubts((boxes, scores), max(pixels.shape[:2]), least, look)
+        if is_doubtful((boxes, scores), earlier.values()):
+            found, side = (boxes, scores), max(pixels.shape[:2])
+            boxes, scores = settle_doubts(found, side, least, look, earlier.values())
             kept = np.array(nms(boxes, self.card["nms_iou"]), int)
         else:
             kept = scores >= least
