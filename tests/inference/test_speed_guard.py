@@ -37,6 +37,7 @@ UNUSED = (
     "matplotlib",
     "openvino",
     "scipy",
+    "pydantic",
     "rich",
     "wbcdet.cli.stream",
 )
