@@ -40,7 +40,7 @@ def detector(
     runs: Runs = Path("runs/left-out-detector"),
     prepared: Prepared = Path("prepared"),
     epochs: Annotated[int, typer.Option(help="Epochs of each run.")] = 4,
-    scenes: Annotated[int, typer.Option(help="Scenes in an epoch.")] = 1000,
+    scenes: Annotated[int, typer.Option(help="Scenes in an epoch.")] = 6000,
     size: Annotated[list[int] | None, typer.Option(help="Input sizes to judge at, px.")] = None,
     only: Only = None,
     out: Out = None,
@@ -56,10 +56,7 @@ def detector(
     print("|---|---|---|---|---|---|---|")
     for laboratory in only or LABORATORIES:
         run = runs / laboratory
-        recipe = DetectorRecipe(
-            start=start, size=320, sizes=(320,), epochs=epochs, scenes=scenes,
-            leave_out=(laboratory,),
-        )  # fmt: skip
+        recipe = DetectorRecipe(start=start, epochs=epochs, scenes=scenes, leave_out=(laboratory,))
         train_detector(prepared, run, recipe)
         for side in size or (320,):
             models = run / f"models-{side}"

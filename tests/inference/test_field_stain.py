@@ -8,7 +8,7 @@ import pytest
 
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.detector import letterbox
-from wbcdet.inference.field_stain import match_field_stain, measure_stain
+from wbcdet.inference.field_stain import coarsen_colour, match_field_stain, measure_stain
 from wbcdet.training.augment_stain import density, from_density
 from wbcdet.training.compose_scenes import FIELD_STAIN
 
@@ -117,3 +117,29 @@ def test_letterbox_matches_before_it_pads() -> None:
     height, width = (round(side * 320 / max(field.shape[:2])) for side in field.shape[:2])
     pad[top : top + height, left : left + width] = False
     assert np.allclose(tensor[0, :, pad], 114 / 255)
+
+
+def test_coarse_colour_keeps_brightness_and_loses_fine_colour() -> None:
+    rng = np.random.default_rng(0)
+    plain = np.full((64, 96, 3), (200, 170, 210), np.uint8)
+    # Noise of opposite sign in red and blue: nearly all colour and no brightness.
+    noise = rng.integers(-20, 21, (64, 96))
+    noisy = plain.astype(int) + np.stack([noise, noise * 0, -noise], 2) // (1, 1, 2)
+    coarse = coarsen_colour(noisy.astype(np.uint8), 4)
+    assert coarse.shape == plain.shape and coarse.dtype == np.uint8
+    assert np.abs(coarse.astype(int) - plain).mean() < 0.3 * np.abs(noisy - plain).mean()
+    grey = rng.integers(0, 256, (64, 96, 1), np.uint8).repeat(3, 2)
+    assert np.abs(coarsen_colour(grey, 4).astype(int) - grey).max() <= 1
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 9), (3, 2), (33, 31)])
+def test_coarse_colour_of_any_size(shape: tuple[int, int]) -> None:
+    pixels = np.full((*shape, 3), (90, 120, 60), np.uint8)
+    assert np.abs(coarsen_colour(pixels, 4).astype(int) - pixels).max() <= 1
+    assert coarsen_colour(pixels, 1) is pixels
+
+
+def test_coarse_colour_turns_with_the_field() -> None:
+    field = _field()
+    turned = coarsen_colour(np.ascontiguousarray(field[::-1, ::-1]), 4)[::-1, ::-1]
+    assert np.abs(turned.astype(int) - coarsen_colour(field, 4)).max() <= 1

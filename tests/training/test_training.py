@@ -33,6 +33,7 @@ from wbcdet.training.compose_scenes import SceneMaker
 from wbcdet.training.config import ClassifierRecipe, TrainingError
 from wbcdet.training.detector_training import (
     FastModel,
+    MeanOfWeights,
     SceneDataset,
     SceneTrainer,
     to_float,
@@ -262,15 +263,44 @@ def test_collate_counts_boxes_by_picture(maker: SceneMaker) -> None:
     ]
 
 
-def test_resumed_detector_goes_on_with_new_scenes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_resumed_detector_goes_on_with_new_scenes_and_its_mean(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kept = SimpleNamespace(ema=torch.nn.Linear(1, 1), updates=7)
+
     def resume(self: Any, ckpt: Any) -> None:
-        self.start_epoch = 3
+        self.start_epoch, self.ema = 3, kept
 
     monkeypatch.setattr(detector_training.DetectionTrainer, "resume_training", resume)
     trainer = SceneTrainer.__new__(SceneTrainer)
-    trainer.train_loader = SimpleNamespace(dataset=SimpleNamespace(epoch=0))
+    trainer.model, trainer.epochs = torch.nn.Linear(1, 1), 4
+    trainer.train_loader = _Loader()
     trainer.resume_training(None)
     assert trainer.train_loader.dataset.epoch == 3
+    # Of 8 steps the first 2 do not count: the eighth is the sixth that does.
+    assert isinstance(trainer.ema, MeanOfWeights) and trainer.ema.updates == 7
+    assert trainer.ema.ema is kept.ema and trainer.ema.decay(8) == pytest.approx(5 / 6)
+
+
+class _Loader:
+    dataset = SimpleNamespace(epoch=0)
+
+    def __len__(self) -> int:
+        return 2
+
+
+def test_mean_of_weights_follows_then_averages_all_alike() -> None:
+    network = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.BatchNorm1d(1))
+    mean, seen = MeanOfWeights(network, lambda: 2), []
+    for step in range(1, 7):
+        for value in network.state_dict().values():
+            if value.is_floating_point():
+                value.fill_(step**2)
+        mean.update(network)
+        seen.append(float(mean.ema[0].weight))
+        assert float(mean.ema[1].running_mean) == pytest.approx(seen[-1])  # statistics too
+    assert seen[:3] == [1, 4, 9]  # the weights as they are, up to the first that counts
+    assert seen[3:] == pytest.approx([(9 + 16) / 2, (9 + 16 + 25) / 3, (9 + 16 + 25 + 36) / 4])
 
 
 def test_to_float_reaches_every_tensor() -> None:

@@ -60,12 +60,16 @@ class ModelCard(_Written, total=False):
     learned: LearnedCard
 
 
-class FieldStainCard(TypedDict):
-    """Arguments of :func:`wbcdet.inference.field_stain.match_field_stain`."""
-
+class _FieldStainCard(TypedDict):
     ground: Sequence[float]
     red_cell: Sequence[float]
     limits: Sequence[float]
+
+
+class FieldStainCard(_FieldStainCard, total=False):
+    """Arguments of :func:`wbcdet.inference.field_stain.match_field_stain`."""
+
+    colour_grain: int
 
 
 class _DetectorCard(ModelCard):

@@ -230,8 +230,7 @@ def letterbox(
         method = cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR
         pixels = cv2.resize(pixels, new, interpolation=method)
     if stain is not None:
-        wanted = stain["ground"], stain["red_cell"], stain["limits"]
-        pixels = match_field_stain(pixels, *wanted, colours)
+        pixels = match_field_stain(pixels, **stain, colours=colours)
     padded_w, padded_h = (-(-side // stride) * stride for side in new)
     left, top = (padded_w - new[0]) // 2, (padded_h - new[1]) // 2
     canvas = cv2.copyMakeBorder(

@@ -103,6 +103,7 @@ def match_field_stain(
     ground: Sequence[float],
     red_cell: Sequence[float],
     limits: Sequence[float],
+    colour_grain: int = 1,
     colours: FieldStain | None = None,
 ) -> Pixels:
     """Bring a field's clear ground and its red cells to fixed colours.
@@ -117,11 +118,14 @@ def match_field_stain(
         ground, red_cell: densities that clear ground, and above it the median of what is stained,
             are brought to: blue, green, red.
         limits: least and greatest factor.
+        colour_grain: side in pixels of the squares over which colour, not brightness, is averaged
+            first: its finer detail is that of the camera, not of the cell.
         colours: of the field; None measures them on ``pixels``.
 
     Returns:
         (height, width, 3) uint8 BGR.
     """
+    pixels = coarsen_colour(pixels, colour_grain)
     measured = colours or measure_field(pixels)
     if measured is None:
         return pixels
@@ -133,6 +137,28 @@ def match_field_stain(
     table = np.exp(-((DENSITY[:, None] - measured.ground) * factor + np.array(ground))) * 256 - 1
     matched: Pixels = cv2.LUT(pixels, np.clip(table, 0, 255).astype(np.uint8)[:, None])
     return matched
+
+
+def coarsen_colour(pixels: Pixels, grain: int) -> Pixels:
+    """Average the colour, not the brightness, over squares of ``grain`` px.
+
+    Args:
+        pixels: (height, width, 3) uint8 BGR.
+        grain: side of the squares in pixels; 1 leaves the picture as it is.
+
+    Returns:
+        (height, width, 3) uint8 BGR.
+    """
+    if grain == 1:
+        return pixels
+    height, width = pixels.shape[:2]
+    brightness, *colour = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb))
+    coarse = max(1, round(width / grain)), max(1, round(height / grain))
+    for number, plane in enumerate(colour):
+        small = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
+        colour[number] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
+    coarsened: Pixels = cv2.cvtColor(cv2.merge([brightness, *colour]), cv2.COLOR_YCrCb2BGR)
+    return coarsened
 
 
 def measure_field(pixels: Pixels) -> FieldStain | None:

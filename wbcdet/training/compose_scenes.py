@@ -27,9 +27,11 @@ from wbcdet.training.distractors import draw_marks, draw_odd_red_cells
 
 #: Ground that letterboxing adds around a field at inference.
 LETTERBOX_GREY = 114
-#: Colours that a field's ground and red cells are brought to, about those of the laboratories.
+#: Colours that a field's ground and red cells are brought to, about those of the laboratories, and
+#: how coarse its colour is made.
 FIELD_STAIN: FieldStainCard = {
-    "ground": (0.12, 0.14, 0.12), "red_cell": (0.35, 0.55, 0.22), "limits": (0.4, 3.0)
+    "ground": (0.12, 0.14, 0.12), "red_cell": (0.35, 0.55, 0.22), "limits": (0.4, 3.0),
+    "colour_grain": 4,
 }  # fmt: skip
 
 
@@ -150,7 +152,10 @@ class SceneMaker:
         if rng.random() < 0.08:
             image = draw_marks(image, boxes, rng)
         if self.stain is not None:
-            image = match_field_stain(image, **self.stain)
+            # Their colour stays fine: networks that learn from coarse colour find less where they
+            # were never trained (docs/results.md, what was tried).
+            fine: FieldStainCard = {**self.stain, "colour_grain": 1}
+            image = match_field_stain(image, **fine)
         return image, boxes
 
     def telephone(self, seed: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:

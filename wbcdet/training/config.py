@@ -67,8 +67,8 @@ class DetectorRecipe:
     start: Path | None = None
     size: int = 320
     sizes: tuple[int, ...] = (256, 320, 320, 416)
-    epochs: int = 20
-    scenes: int = 5000
+    epochs: int = 8
+    scenes: int = 6000
     hours: float | None = None
     batch: int = 16
     rate: float = 7e-4

@@ -31,8 +31,7 @@ from wbcdet.utils.schemas import JsonObject
 #: Ultralytics' settings that every run shares.
 SETTINGS: dict[str, object] = {
     "optimizer": "AdamW",
-    "lrf": 0.02,
-    "cos_lr": True,
+    "lrf": 1.0,  # the rate stays: see MeanOfWeights
     "weight_decay": 0.01,
     "warmup_epochs": 1.0,
     "amp": False,

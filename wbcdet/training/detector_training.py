@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ from torch.utils.data import Dataset
 from ultralytics.data.dataset import YOLODataset
 from ultralytics.models.yolo.detect import DetectionTrainer
 from ultralytics.nn.tasks import DetectionModel
+from ultralytics.utils.torch_utils import ModelEMA
 
 from wbcdet.datasets.scene_sources import load_cutouts, load_sources
 from wbcdet.training.compose_scenes import SceneMaker
@@ -22,6 +23,8 @@ from wbcdet.utils.parallel import cores
 
 #: Scenes that a checkpoint is judged on, the same in every epoch.
 VALIDATION_SCENES = 200
+#: Part of the steps whose weights do not count in the mean.
+MEAN_FROM = 0.25
 
 
 def to_float(value: Any) -> Any:
@@ -130,6 +133,24 @@ class SceneDataset(Dataset[dict[str, Any]]):
         }
 
 
+class MeanOfWeights(ModelEMA):
+    """The mean of the weights after every step but the first ones (Izmailov et al. 2018, arXiv
+    1803.05407).
+
+    At a rate that stays as high as it is, the weights wander about what fits all scenes; their mean
+    lies in the midst of it, and finds more in an unknown laboratory than where a falling rate
+    brings them to rest.
+
+    Args:
+        model: network that is trained.
+        first: gives the number of steps that do not count; until then it follows the network.
+    """
+
+    def __init__(self, model: torch.nn.Module, first: Callable[[], float]) -> None:
+        super().__init__(model)
+        self.decay = lambda step: 1 - 1 / max(step - first(), 1)
+
+
 class SceneTrainer(DetectionTrainer):
     """Ultralytics' detection trainer fed with scenes instead of files.
 
@@ -144,6 +165,7 @@ class SceneTrainer(DetectionTrainer):
     sizes: tuple[int, ...] = (320,)
     leave_out: tuple[str, ...] = ()
     start: Path | None = None
+    ema: Any
 
     @cached_property
     def maker(self) -> SceneMaker:
@@ -207,9 +229,13 @@ class SceneTrainer(DetectionTrainer):
         return batch
 
     def resume_training(self, ckpt: Any) -> None:
-        """Go on with the scenes of the epoch to come, not with those of the first."""
+        """Go on with the scenes of the epoch to come, not with those of the first, and with the
+        mean."""
         super().resume_training(ckpt)
         self.train_loader.dataset.epoch = self.start_epoch
+        mean = MeanOfWeights(self.model, lambda: MEAN_FROM * self.epochs * len(self.train_loader))
+        mean.ema, mean.updates = self.ema.ema, self.ema.updates
+        self.ema = mean
 
     def plot_training_labels(self) -> None:
         """Nothing to plot: scenes have no label files."""

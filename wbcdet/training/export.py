@@ -91,7 +91,7 @@ def export_detector(
         "detector",
         {
             "name": "wbcdet-detector",
-            "version": "4",
+            "version": "5",
             "architecture": "ultralytics yolo26n, one class",
             "file": "detector.onnx",
             "training_file": "detector.safetensors",
