@@ -58,7 +58,8 @@ class DetectorRecipe:
         epochs, scenes: epochs, and scenes in each.
         hours: train this long instead; the epochs are fitted to it.
         batch: scenes in a step.
-        rate: learning rate of AdamW.
+        rate: learning rate of AdamW, which stays.
+        mean_from: part of the steps whose weights do not count in the mean that is kept.
         leave_out: laboratories to leave out.
         data: what is trained on, in words that change with it.
     """
@@ -72,6 +73,7 @@ class DetectorRecipe:
     hours: float | None = None
     batch: int = 16
     rate: float = 7e-4
+    mean_from: float = 0.25
     leave_out: tuple[str, ...] = ()
     data: str = ""
 

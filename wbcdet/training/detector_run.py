@@ -77,6 +77,7 @@ def train_detector(
     SceneTrainer.sizes = recipe.sizes
     SceneTrainer.leave_out = recipe.leave_out
     SceneTrainer.start = None
+    SceneTrainer.mean_from = recipe.mean_from
     places = {"device": place, "workers": workers}
     with run_folder(out):
         if last.exists():

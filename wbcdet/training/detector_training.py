@@ -23,8 +23,6 @@ from wbcdet.utils.parallel import cores
 
 #: Scenes that a checkpoint is judged on, the same in every epoch.
 VALIDATION_SCENES = 200
-#: Part of the steps whose weights do not count in the mean.
-MEAN_FROM = 0.25
 
 
 def to_float(value: Any) -> Any:
@@ -154,10 +152,10 @@ class MeanOfWeights(ModelEMA):
 class SceneTrainer(DetectionTrainer):
     """Ultralytics' detection trainer fed with scenes instead of files.
 
-    ``prepared``, ``scenes`` (per epoch), ``sizes`` (sides of training scenes), ``leave_out`` and
-    ``start`` (safetensors to start from, such as the shipped ones) are set on the class before
-    training, because ultralytics builds its trainers itself and checks every argument against its
-    own list.
+    ``prepared``, ``scenes`` (per epoch), ``sizes`` (sides of training scenes), ``leave_out``,
+    ``start`` (safetensors to start from, such as the shipped ones) and ``mean_from`` (part of the
+    steps whose weights do not count in their mean) are set on the class before training, because
+    ultralytics builds its trainers itself and checks every argument against its own list.
     """
 
     prepared: Path
@@ -165,6 +163,7 @@ class SceneTrainer(DetectionTrainer):
     sizes: tuple[int, ...] = (320,)
     leave_out: tuple[str, ...] = ()
     start: Path | None = None
+    mean_from: float = 0.25
     ema: Any
 
     @cached_property
@@ -233,7 +232,9 @@ class SceneTrainer(DetectionTrainer):
         mean."""
         super().resume_training(ckpt)
         self.train_loader.dataset.epoch = self.start_epoch
-        mean = MeanOfWeights(self.model, lambda: MEAN_FROM * self.epochs * len(self.train_loader))
+        mean = MeanOfWeights(
+            self.model, lambda: self.mean_from * self.epochs * len(self.train_loader)
+        )
         mean.ema, mean.updates = self.ema.ema, self.ema.updates
         self.ema = mean
 
