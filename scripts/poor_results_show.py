@@ -40,10 +40,11 @@ def main(
     blurred = cv2.GaussianBlur(field, (0, 0), 8)
     _save(out / "poor-1.jpg", field, yellow, faint, blurred)
     shown = []
+    dim = cv2.GaussianBlur(faint, (0, 0), 8)
     for analyzer in (Analyzer(), Analyzer(confidence=LOW)):
-        cells = analyzer.analyze(faint).cells
-        print(f"faint field: {len(cells)} of {sum(COUNTS.values())} cells")
-        shown.append(annotate(faint, cells))
+        cells = analyzer.analyze(dim).cells
+        print(f"faint field out of focus: {len(cells)} boxes, {sum(COUNTS.values())} cells")
+        shown.append(annotate(dim, cells))
     _save(out / "poor-3.jpg", *shown)
     with TemporaryDirectory() as folder:
         _draw_labelled(Path(folder) / "my-cells")
