@@ -152,12 +152,12 @@ def coarsen_colour(pixels: Pixels, grain: int) -> Pixels:
     if grain == 1:
         return pixels
     height, width = pixels.shape[:2]
-    brightness, *colour = cv2.split(cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb))
-    coarse = max(1, round(width / grain)), max(1, round(height / grain))
-    for number, plane in enumerate(colour):
-        small = cv2.resize(plane, coarse, interpolation=cv2.INTER_AREA)
-        colour[number] = cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR)
-    coarsened: Pixels = cv2.cvtColor(cv2.merge([brightness, *colour]), cv2.COLOR_YCrCb2BGR)
+    fine = cv2.cvtColor(pixels, cv2.COLOR_BGR2YCrCb)
+    size = max(1, round(width / grain)), max(1, round(height / grain))
+    coarse = cv2.resize(fine, size, interpolation=cv2.INTER_AREA)
+    coarse = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR)
+    cv2.insertChannel(cv2.extractChannel(fine, 0), coarse, 0)
+    coarsened: Pixels = cv2.cvtColor(coarse, cv2.COLOR_YCrCb2BGR)
     return coarsened
 
 
