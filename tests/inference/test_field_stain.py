@@ -139,6 +139,18 @@ def test_coarse_colour_of_any_size(shape: tuple[int, int]) -> None:
     assert coarsen_colour(pixels, 1) is pixels
 
 
+def test_the_detector_sees_coarse_colour_as_its_card_says() -> None:
+    field = _field()
+    width, height = 320, round(field.shape[0] * 320 / field.shape[1])
+    small = cv2.resize(field, (width, height), interpolation=cv2.INTER_AREA)
+    wanted = match_field_stain(coarsen_colour(small, 4), **{**FIELD_STAIN, "colour_grain": 1})
+    coarse, _, left, top = letterbox(field, 320, 32, 114, FIELD_STAIN)
+    seen = coarse[0, ::-1, top : top + height, left : left + width].transpose(1, 2, 0) * 255
+    assert np.abs(seen - wanted).max() < 1e-3
+    fine = letterbox(field, 320, 32, 114, {**FIELD_STAIN, "colour_grain": 1})[0]
+    assert np.abs(coarse - fine).max() > 0.02
+
+
 def test_coarse_colour_turns_with_the_field() -> None:
     field = _field()
     turned = coarsen_colour(np.ascontiguousarray(field[::-1, ::-1]), 4)[::-1, ::-1]

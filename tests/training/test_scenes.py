@@ -13,7 +13,7 @@ from wbcdet.datasets import scene_sources as sources
 from wbcdet.datasets.scene_sources import cover_cells, load_cutouts, load_sources
 from wbcdet.training import compose_scenes as scenes
 from wbcdet.training import distractors
-from wbcdet.training.compose_scenes import SceneMaker, _mirrored, _turn
+from wbcdet.training.compose_scenes import FIELD_STAIN, SceneMaker, _mirrored, _turn
 
 SIZE = 192
 GREY = (200, 200, 200)
@@ -98,6 +98,12 @@ def test_the_same_seed_the_same_scene(maker: SceneMaker) -> None:
         for (image, boxes), (image_again, boxes_again) in pairs:
             assert np.array_equal(image, image_again) and np.array_equal(boxes, boxes_again)
         assert len({image.tobytes() for (image, _), _ in pairs}) == 10
+
+
+def test_scenes_keep_fine_colour(made_up: Path) -> None:
+    parts = load_sources(made_up, ("train",)), load_cutouts(made_up), SIZE
+    fine = SceneMaker(*parts, {**FIELD_STAIN, "colour_grain": 1})
+    assert np.array_equal(SceneMaker(*parts).make((1, 2))[0], fine.make((1, 2))[0])
 
 
 def test_scenes_leave_their_sources_alone(made_up: Path) -> None:
