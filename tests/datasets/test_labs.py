@@ -12,7 +12,8 @@ import pytest
 from conftest import grain
 
 from wbcdet.datasets.archives import DataError, open_archive
-from wbcdet.datasets.laboratories import KINDS, place_sub_image, read_bccd, read_split_list
+from wbcdet.datasets.lab_fields import KINDS
+from wbcdet.datasets.laboratories import place_sub_image, read_bccd, read_split_list
 from wbcdet.datasets.prepare import BOX_COLUMNS, CUTOUT_COLUMNS, FIELD_COLUMNS, _cutout, prepare
 from wbcdet.utils.boxes import part_of_smaller
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 
 from wbcdet.datasets.archives import datasets_folder
-from wbcdet.datasets.laboratories import LabBox, _redraw
+from wbcdet.datasets.lab_fields import LabBox
+from wbcdet.datasets.label_corrections import redrawing
 
 
 def test_a_label_is_replaced_by_its_redrawn_boxes_and_others_stay() -> None:
-    redraw = _redraw("bcisc")
+    redraw = redrawing("bcisc")
     union = LabBox((1016.0, 1162.0, 1424.0, 1534.0), "wbc", "eosinophil")
     cells = redraw("original-images/eosi/10-2.jpg", union)
     assert [cell.cell_type for cell in cells] == ["eosinophil", ""]
@@ -17,7 +18,7 @@ def test_a_label_is_replaced_by_its_redrawn_boxes_and_others_stay() -> None:
     other = LabBox((10.0, 10.0, 90.0, 90.0), "wbc", "eosinophil")
     assert redraw("original-images/eosi/10-2.jpg", other) == [other]
     assert redraw("original-images/eosi/1-1.jpg", union) == [union]
-    assert _redraw("chula-ee")("original-images/eosi/10-2.jpg", union) == [union]
+    assert redrawing("chula-ee")("original-images/eosi/10-2.jpg", union) == [union]
 
 
 def test_redrawn_boxes_are_of_listed_fields_and_have_an_extent() -> None:

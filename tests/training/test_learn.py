@@ -634,3 +634,64 @@ with Output(sys.argv[1], "learn", whole=True) as output:
         output.finish()
     assert load_model("detector", out).path.parent == out
     assert not [path for path in out.iterdir() if path.name.startswith(PART_PREFIX)]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_killed_while_shared_models_are_unpacked(tmp_path: Path) -> None:
+    from wbcdet.inference import shared_models
+
+    file = tmp_path / "lab.zip"
+    shared_models.pack(load_shipped("detector").path.parent, file)
+    killed(
+        """
+from pathlib import Path
+from wbcdet.inference import shared_models
+
+def one_file(file, folder):
+    folder.mkdir()
+    (folder / "detector.json").write_bytes(b"{")
+    die()
+
+shared_models._take = one_file
+shared_models.unpacked(Path(sys.argv[1]))
+""",
+        file,
+    )
+    assert load_model("classifier", file).sha256 == load_shipped("classifier").sha256
+    home = shared_models.unpacked(file).parent
+    assert [path.name for path in home.iterdir() if path.is_dir()] == [
+        shared_models.unpacked(file).name
+    ]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there is no SIGKILL")
+def test_killed_while_models_are_shared_or_taken_back(tmp_path: Path) -> None:
+    models, file = load_shipped("detector").path.parent, tmp_path / "lab.zip"
+    first, second = install(models, "first"), install(models, "second")
+    killed(
+        """
+from pathlib import Path
+from wbcdet.training.finetune.install import restore
+
+Path.replace = lambda *_: die()
+restore()
+"""
+    )
+    assert load_model("detector").path.parent == second
+    assert restore() == (second.name, first.name)
+    killed(
+        """
+from pathlib import Path
+from wbcdet.inference.shared_models import pack
+
+Path.replace = lambda *_: die()
+pack(Path(sys.argv[1]), Path(sys.argv[2]))
+""",
+        models,
+        file,
+    )
+    assert not file.exists()
+    from wbcdet.inference.shared_models import pack
+
+    pack(models, file)
+    assert load_model("detector", file).sha256 == load_shipped("detector").sha256

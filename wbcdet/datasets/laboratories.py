@@ -13,45 +13,25 @@ import re
 import xml.etree.ElementTree as ET
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, datasets_folder
+from wbcdet.datasets.lab_fields import LabBox, LabField
+from wbcdet.datasets.label_corrections import (
+    boxes_added,
+    redrawing,
+    typed,
+    types_corrected,
+    types_read,
+)
 from wbcdet.utils.boxes import Box, part_of_smaller
 
-#: Kinds of boxes. ``ignore`` is neither a cell to find nor background. Of test fields alone:
-#: ``unboxed``, a white cell for which the data set has no box, and ``unboxed_part``, a sliver or
-#: smudge of one.
-KINDS = ("wbc", "rbc", "platelet", "not_wbc", "ignore", "unboxed", "unboxed_part")
 #: Fields of a laboratory from its archives and its rows of ``datasets/splits.csv``.
-Reader = Callable[..., Iterator["LabField"]]
+Reader = Callable[..., Iterator[LabField]]
 SUB_IMAGE_SIDE = 256  # of BCISC, px
 ASLAN_SIDE = 256  # all its fields are squares of this side, px
-
-
-@dataclass(frozen=True, slots=True)
-class LabBox:
-    """One labelled object: pixels ``x_min, y_min, x_max, y_max`` of its field."""
-
-    box: tuple[float, float, float, float]
-    kind: str
-    cell_type: str = ""  # a class of the classifier, "unsure", or "" where nobody said
-    silver: bool = False  # read for this project, not by an expert
-    published_type: str = ""  # what the data set says where ``cell_type`` corrects it
-
-
-@dataclass(slots=True)
-class LabField:
-    """One field of a laboratory with its splits and boxes."""
-
-    laboratory: str
-    file: str
-    group: str
-    detect: str
-    classify: str
-    boxes: list[LabBox] = field(default_factory=list)
 
 
 def read_split_list() -> dict[str, list[dict[str, str]]]:
@@ -67,64 +47,16 @@ def _blank(row: dict[str, str]) -> LabField:
     return LabField(row["laboratory"], row["file"], row["group"], row["detect"], row["classify"])
 
 
-def _retyped(name: str) -> dict[tuple[str, int | None], str]:
-    """Return corrected types by file and left edge of the box (None where a file has one white
-    cell)."""
-    with (datasets_folder() / name).open(encoding="utf-8", newline="") as stream:
-        return {
-            (row["file"], int(row["x_min"]) if "x_min" in row else None): row["cell_type"]
-            for row in csv.DictReader(stream)
-        }
-
-
-def _redraw(laboratory: str) -> Callable[[str, LabBox], list[LabBox]]:
-    """Return what gives the boxes of a label of a file: itself, or those that correct it.
-
-    Labels with which a detector disagreed were looked at by eye; those that are plainly drawn wrong
-    (far wider than the cell, a sliver of it, one box over two cells) are in
-    ``datasets/redrawn.csv``, by file and left edge.
-    """
-    redrawn: dict[tuple[str, int], list[LabBox]] = defaultdict(list)
-    with (datasets_folder() / "redrawn.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            if row["laboratory"] == laboratory:
-                x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-                box = LabBox((x0, y0, x1, y1), "wbc", row["cell_type"])
-                redrawn[row["file"], int(row["label_x_min"])].append(box)
-    return lambda file, label: redrawn.get((file, round(label.box[0])), [label])
-
-
-def _unboxed(laboratory: str) -> dict[str, list[LabBox]]:
-    """Return white cells of test fields that have no box in their data set, by file.
-
-    All test fields of BCCD and TXL-PBC were searched by eye (``datasets/test_unboxed.csv``).
-    """
-    boxes: dict[str, list[LabBox]] = defaultdict(list)
-    with (datasets_folder() / "test_unboxed.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            if row["laboratory"] == laboratory:
-                x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-                boxes[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
-    return boxes
-
-
-def _typed(box: tuple[float, float, float, float], said: str, verdict: str | None) -> LabBox:
-    """Return a white cell with its published type, or with the type that corrects it."""
-    if verdict is None:
-        return LabBox(box, "wbc", said)
-    return LabBox(box, "wbc", verdict, silver=True, published_type=said)
-
-
 def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
     """Read BCCD: Pascal VOC boxes; the class of a field is that of its white cells when all agree.
 
     ``datasets/bccd_retyped.csv`` corrects training cells whose published class is plainly wrong:
     about half of the eosinophils show lobed nuclei and no granules. Test fields keep theirs.
     """
-    retyped = _retyped("bccd_retyped.csv")
+    retyped = types_corrected("bccd_retyped.csv")
     kinds = {"WBC": "wbc", "RBC": "rbc", "Platelets": "platelet"}
     present = set(archive.names())
-    unboxed = _unboxed("bccd")
+    unboxed = boxes_added("test_unboxed.csv", "bccd")
     for row in rows:
         annotation = row["file"].replace("JPEGImages", "Annotations").replace(".jpg", ".xml")
         if annotation not in present:  # three fields that only the class list knows
@@ -145,7 +77,7 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
         same = types[0] if len(set(types)) == 1 and len(types) == white else ""
         verdict = retyped.get((row["file"], None))
         record.boxes = [
-            _typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in objects
+            typed(b, same, verdict) if kind == "wbc" else LabBox(b, kind) for b, kind in objects
         ]
         record.boxes += unboxed[row["file"]]
         yield record
@@ -153,11 +85,8 @@ def read_bccd(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField
 
 def read_txl(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabField]:
     """Read TXL-PBC: YOLO boxes; wrong white cells become ``not_wbc``, repeats are dropped."""
-    verdicts: dict[tuple[str, int], str] = {}
-    with (datasets_folder() / "txl_cells.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            verdicts[row["file"], int(row["box_line"])] = row["cell_type"]
-    unboxed = _unboxed("txl-raabin")
+    verdicts = types_read("txl_cells.csv", "box_line")
+    unboxed = boxes_added("test_unboxed.csv", "txl-raabin")
     for row in rows:
         record = _blank(row)
         height, width = archive.read_image(row["file"]).shape[:2]
@@ -191,10 +120,7 @@ def read_aslan(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
     ``datasets/aslan_cells.csv`` names the white cells, read by eye for this project; three of
     them are red cells and become ``not_wbc``.
     """
-    verdicts: dict[tuple[str, int], str] = {}
-    with (datasets_folder() / "aslan_cells.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            verdicts[row["file"], int(row["wbc_number"])] = row["cell_type"]
+    verdicts = types_read("aslan_cells.csv", "wbc_number")
     by_file: dict[str, list[LabBox]] = defaultdict(list)
     white: dict[str, int] = defaultdict(int)
     for item in csv.DictReader(io.StringIO(archive.read("annotations.csv").decode())):
@@ -249,20 +175,8 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
     with a stain model that found every masked cell (269 of 269), and its finds were looked at.
     ``datasets/bcisc_retyped.csv`` corrects cells whose sub-image carries a plainly wrong class.
     """
-    added: dict[str, list[LabBox]] = defaultdict(list)
-    with (datasets_folder() / "bcisc_added.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-            ignored = row["cell_type"] == "ignore"
-            added[row["file"]].append(
-                LabBox(
-                    (x0, y0, x1, y1),
-                    "ignore" if ignored else "wbc",
-                    "" if ignored else row["cell_type"],
-                    silver=True,
-                )
-            )
-    retyped, redraw = _retyped("bcisc_retyped.csv"), _redraw("bcisc")
+    added = boxes_added("bcisc_added.csv")
+    retyped, redraw = types_corrected("bcisc_retyped.csv"), redrawing("bcisc")
     names = archive.names()
     sub_images: dict[tuple[str, str], list[str]] = defaultdict(list)
     for name in names:
@@ -300,7 +214,7 @@ def read_bcisc(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
         if len(kept) == 1:
             kept = [(kept[0][0], row["cell_types"])]
         for box, said in kept:
-            label = _typed(box, said, retyped.get((row["file"], box[0])))
+            label = typed(box, said, retyped.get((row["file"], box[0])))
             record.boxes += redraw(row["file"], label)
         record.boxes += added[row["file"]]
         yield record
@@ -339,12 +253,7 @@ def read_chula(archive: Archive, rows: list[dict[str, str]]) -> Iterator[LabFiel
     smudges and bare nuclei count neither way. ``datasets/redrawn.csv`` corrects some boxes.
     """
     types = ("neutrophil", "eosinophil", "basophil", "lymphocyte", "monocyte")
-    added: dict[str, list[LabBox]] = defaultdict(list)
-    with (datasets_folder() / "chula_added.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-            added[row["file"]].append(LabBox((x0, y0, x1, y1), row["kind"], silver=True))
-    redraw = _redraw("chula-ee")
+    added, redraw = boxes_added("chula_added.csv"), redrawing("chula-ee")
     for row in rows:
         record = _blank(row)
         height, width = archive.read_image(row["file"]).shape[:2]
@@ -363,11 +272,7 @@ def read_pbc(archive: Archive, rows: list[dict[str, str]], boxes: Archive) -> It
     that a detector found (``datasets/pbc_neighbours.csv``) count neither way.
     """
     labels = {n.rsplit("/", 1)[1][:-4]: n for n in boxes.names() if n.endswith(".txt")}
-    neighbours: dict[str, list[LabBox]] = defaultdict(list)
-    with (datasets_folder() / "pbc_neighbours.csv").open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            x0, y0, x1, y1 = (float(row[k]) for k in ("x_min", "y_min", "x_max", "y_max"))
-            neighbours[row["file"]].append(LabBox((x0, y0, x1, y1), "ignore", silver=True))
+    neighbours = boxes_added("pbc_neighbours.csv")
     for row in rows:
         record = _blank(row)
         image = archive.read_image(row["file"])

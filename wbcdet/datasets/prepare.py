@@ -16,7 +16,8 @@ import cv2
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, DataError, open_archive
-from wbcdet.datasets.laboratories import READERS, LabField, place_sub_image, read_split_list
+from wbcdet.datasets.lab_fields import LabField
+from wbcdet.datasets.laboratories import READERS, place_sub_image, read_split_list
 from wbcdet.utils.lock import LOCK, SECOND_LOCK
 from wbcdet.utils.progress import progress as show_progress
 

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import hashlib
 import io
+import shutil
 import tempfile
 import zipfile
 import zlib
-from contextlib import suppress
 from pathlib import Path
 
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
+from wbcdet.utils.lock import LOCK
+from wbcdet.utils.safe_files import written_file
 from wbcdet.utils.user_folder import user_folder
 
 #: Files of a folder of models; the first two say what the others are.
@@ -95,17 +97,26 @@ def unpacked(file: Path) -> Path:
         if folder.is_dir():
             return folder
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=PART_PREFIX, dir=folder.parent) as part:
-            _take(file, Path(part) / "models")
-            # Another process may have been faster: its files are the same.
-            with suppress(OSError):
-                (Path(part) / "models").replace(folder)
+        _unpack(file, folder)
     except (OSError, zlib.error) as error:
         why = getattr(error, "strerror", None) or error
         raise ShareError(f"{file}: cannot be unpacked: {why}") from error
-    if not folder.is_dir():
-        raise ShareError(f"{file}: cannot be unpacked into {folder}")
     return folder
+
+
+def _unpack(file: Path, folder: Path) -> None:
+    """Unpack a file into a folder that appears whole or not at all."""
+    from filelock import FileLock
+
+    # One at a time, so that what lies half unpacked is of a process that was killed.
+    with FileLock(written_file(folder.parent, LOCK)):
+        if folder.is_dir():
+            return
+        for left in folder.parent.glob(f"{PART_PREFIX}*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=PART_PREFIX, dir=folder.parent) as part:
+            _take(file, Path(part) / "models")
+            (Path(part) / "models").rename(folder)
 
 
 def _take(file: Path, folder: Path) -> None:
