@@ -138,9 +138,8 @@ def test_boxes_lie_on_the_cells(maker: SceneMaker, monkeypatch: pytest.MonkeyPat
     # Without changes of colour a white cell keeps its own, so that it can be told from the rest.
     for change in ("change_stain", "change_light", "change_optics", "match_field_stain"):
         monkeypatch.setattr(scenes, change, lambda image, *_, **__: image)
-    monkeypatch.setattr(SceneMaker, "_eyepiece", lambda self, image, boxes, *_: (image, boxes))
-    monkeypatch.setattr(SceneMaker, "_strew", lambda self, image, *_: image)
-    for change in ("draw_odd_red_cells", "draw_marks"):
+    monkeypatch.setattr(scenes, "through_eyepiece", lambda image, boxes, *_: (image, boxes))
+    for change in ("draw_dirt", "draw_odd_red_cells", "draw_marks"):
         monkeypatch.setattr(scenes, change, lambda image, *_: image)
     off = covered = unboxed = 0.0
     for n in range(200):

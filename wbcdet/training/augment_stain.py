@@ -116,3 +116,34 @@ def change_optics(image: Image, rng: np.random.Generator, largest_blur: float = 
         quality = [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(25, 95))]
         out = np.asarray(cv2.imdecode(cv2.imencode(".jpg", out, quality)[1], cv2.IMREAD_COLOR))
     return out
+
+
+def through_eyepiece(
+    image: Image, boxes: np.ndarray, rng: np.random.Generator
+) -> tuple[Image, np.ndarray]:
+    """Return a scene as a telephone's camera sees it through an eyepiece: a round field.
+
+    Args:
+        image: (S, S, 3) uint8 BGR.
+        boxes: (N, 4) cells, px.
+        rng: source of chance.
+
+    Returns:
+        (S, S, 3) uint8 BGR, and (M, 4) float32 boxes of what is seen of the cells.
+    """
+    size = image.shape[0]
+    radius = rng.uniform(0.36, 0.68) * size
+    cx, cy = rng.uniform(0.4, 0.6, 2) * size
+    ys, xs = np.mgrid[:size, :size].astype(np.float32)
+    distance = np.hypot(xs - cx, ys - cy)
+    light = np.clip((radius - distance) / rng.uniform(1, 0.08 * size), 0, 1)
+    dark = rng.uniform(0, 30)
+    out = image * light[..., None] + dark * (1 - light[..., None])
+    kept = []
+    for b in boxes:
+        x0, y0, x1, y1 = b.astype(int)
+        lit = light[y0:y1, x0:x1] > 0.35
+        if lit.size and lit.mean() > 0.35:
+            rows, columns = np.nonzero(lit.any(1))[0], np.nonzero(lit.any(0))[0]
+            kept.append([x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1])
+    return out.astype(np.uint8), np.array(kept, np.float32).reshape(-1, 4)

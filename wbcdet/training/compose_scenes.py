@@ -20,10 +20,9 @@ from wbcdet.training.augment_stain import (
     change_light,
     change_optics,
     change_stain,
-    density,
-    from_density,
+    through_eyepiece,
 )
-from wbcdet.training.distractors import draw_marks, draw_odd_red_cells
+from wbcdet.training.distractors import draw_dirt, draw_marks, draw_odd_red_cells
 
 #: Ground that letterboxing adds around a field at inference.
 LETTERBOX_GREY = 114
@@ -135,7 +134,7 @@ class SceneMaker:
         else:
             image, boxes, diameter = self._window(rng, with_cell=False)
             if rng.random() < 0.4:
-                image = self._strew(image, boxes, diameter, rng)
+                image = draw_dirt(image, boxes, diameter, rng)
         if rng.random() < 0.15:
             image = draw_odd_red_cells(image, boxes, diameter, rng)
         if rng.random() < 0.8:
@@ -147,7 +146,7 @@ class SceneMaker:
             image = change_optics(image, rng, largest_blur=float(np.clip(smallest / 25, 0.6, 3.0)))
         # A telephone on an eyepiece shows the whole field, so its cells are small.
         if rng.random() < (0.3 if smallest < 45 else 0.06):
-            image, boxes = self._eyepiece(image, boxes, rng)
+            image, boxes = through_eyepiece(image, boxes, rng)
         image, boxes = _turn(image, boxes, rng)
         if rng.random() < 0.08:
             image = draw_marks(image, boxes, rng)
@@ -169,7 +168,7 @@ class SceneMaker:
         image = change_stain(image, rng, 0.6)
         image = change_light(image, rng)
         image = change_optics(image, rng, largest_blur=0.8)
-        return self._eyepiece(image, boxes, rng)
+        return through_eyepiece(image, boxes, rng)
 
     def _window(
         self,
@@ -298,7 +297,7 @@ class SceneMaker:
         # White cells are as large as their magnification says: what is smaller is a platelet.
         image, boxes, side = self._window(rng, with_cell=rng.random() < 0.3)
         if rng.random() < 0.3:
-            image = self._strew(image, boxes, side, rng)
+            image = draw_dirt(image, boxes, side, rng)
         if rng.random() < 0.5:
             image = change_stain(image, rng, wide=True)
         placed = list(boxes)
@@ -386,64 +385,3 @@ class SceneMaker:
             image[y0:y1, x0:x1] = colour[part] * alpha[part] + under * (1 - alpha[part])
             boxes.extend(self._visible(box[None], np.array([0, 0, size, size])))
             return
-
-    def _strew(
-        self, image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
-    ) -> np.ndarray:
-        """Strew platelets and their clumps, stain dirt, dust and scratches, away from white cells.
-
-        ``diameter`` is that of a white cell at this magnification, px.
-        """
-        size = self.size
-        od = density(image)
-        layer = np.zeros((size, size), np.float32)
-        purple = np.array([0.35, 1.0, 0.75], np.float32) * rng.uniform(0.5, 1.5)
-        black = np.array([1.4, 1.6, 1.6], np.float32) * rng.uniform(0.5, 1.5)
-        tint = purple if rng.random() < 0.7 else black
-        if rng.random() < 0.2:
-            tint = rng.uniform(0.1, 1.2, 3).astype(np.float32)
-        grain = float(np.clip(diameter * rng.uniform(0.05, 0.2), 1.5, size / 14))
-        for _ in range(int(rng.integers(1, 7))):
-            x, y = rng.uniform(0, size, 2)
-            clump = int(rng.integers(1, 14)) if rng.random() < 0.4 else 1
-            for _ in range(clump):
-                r = grain * rng.uniform(0.4, 1.2)
-                px, py = np.array([x, y]) + rng.normal(0, grain * clump**0.5 * 0.9, 2)
-                reach = np.array([px - r, py - r, px + r, py + r])
-                if any(shared(reach, b) > 0 for b in boxes):
-                    continue
-                angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
-                radii = r * rng.uniform(0.5, 1.1, 10)
-                outline = np.stack([px + radii * np.cos(angles), py + radii * np.sin(angles)], 1)
-                corners = np.round(outline).astype(np.int32)
-                cv2.fillPoly(layer, [corners], float(rng.uniform(0.3, 1)))
-        if rng.random() < 0.15 and not len(boxes):
-            start, end = rng.uniform(0, size, (2, 2)).astype(int).tolist()
-            cv2.line(layer, start, end, 0.6, int(rng.integers(1, 4)))
-        texture = rng.uniform(0.3, 1.4, (max(2, int(size / max(grain / 2, 1))),) * 2)
-        layer *= cv2.resize(texture.astype(np.float32), (size, size))
-        layer = cv2.GaussianBlur(layer, (0, 0), max(0.6, grain / 12))
-        return from_density(od + layer[..., None] * tint)
-
-    def _eyepiece(
-        self, image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return the round field of an eyepiece as a telephone's camera sees it."""
-        size = self.size
-        radius = rng.uniform(0.36, 0.68) * size
-        cx, cy = rng.uniform(0.4, 0.6, 2) * size
-        ys, xs = np.mgrid[:size, :size].astype(np.float32)
-        distance = np.hypot(xs - cx, ys - cy)
-        light = np.clip((radius - distance) / rng.uniform(1, 0.08 * size), 0, 1)
-        dark = rng.uniform(0, 30)
-        out = image * light[..., None] + dark * (1 - light[..., None])
-        kept = []
-        for b in boxes:
-            x0, y0, x1, y1 = b.astype(int)
-            lit = light[y0:y1, x0:x1] > 0.35
-            if lit.size and lit.mean() > 0.35:
-                rows, columns = np.nonzero(lit.any(1))[0], np.nonzero(lit.any(0))[0]
-                kept.append(
-                    [x0 + columns[0], y0 + rows[0], x0 + columns[-1] + 1, y0 + rows[-1] + 1]
-                )
-        return out.astype(np.uint8), np.array(kept, np.float32).reshape(-1, 4)

@@ -1,4 +1,4 @@
-"""Draw objects that are no white cells: odd red cells, parasites, pointers, frames, scale bars.
+"""Draw what is no white cell: odd red cells, parasites, platelets, dirt, pointers, scale bars.
 
 Drawn into training scenes so that the detector learns to leave them alone.
 """
@@ -64,6 +64,45 @@ def draw_odd_red_cells(
     layer = cv2.GaussianBlur(layer, (0, 0), max(0.6, diameter / 45))
     tint = np.array([0.35, 1.0, 0.8], np.float32) * rng.uniform(0.6, 1.3, 3).astype(np.float32)
     return from_density(density(image) + layer[..., None] * tint * rng.uniform(0.5, 1.0))
+
+
+def draw_dirt(
+    image: np.ndarray, boxes: np.ndarray, diameter: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Strew platelets and their clumps, stain dirt, dust and scratches, away from white cells.
+
+    Args and returns as for :func:`draw_odd_red_cells`.
+    """
+    size = image.shape[0]
+    od = density(image)
+    layer = np.zeros((size, size), np.float32)
+    purple = np.array([0.35, 1.0, 0.75], np.float32) * rng.uniform(0.5, 1.5)
+    black = np.array([1.4, 1.6, 1.6], np.float32) * rng.uniform(0.5, 1.5)
+    tint = purple if rng.random() < 0.7 else black
+    if rng.random() < 0.2:
+        tint = rng.uniform(0.1, 1.2, 3).astype(np.float32)
+    grain = float(np.clip(diameter * rng.uniform(0.05, 0.2), 1.5, size / 14))
+    for _ in range(int(rng.integers(1, 7))):
+        x, y = rng.uniform(0, size, 2)
+        clump = int(rng.integers(1, 14)) if rng.random() < 0.4 else 1
+        for _ in range(clump):
+            r = grain * rng.uniform(0.4, 1.2)
+            px, py = np.array([x, y]) + rng.normal(0, grain * clump**0.5 * 0.9, 2)
+            reach = np.array([px - r, py - r, px + r, py + r])
+            if any(shared(reach, b) > 0 for b in boxes):
+                continue
+            angles = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+            radii = r * rng.uniform(0.5, 1.1, 10)
+            outline = np.stack([px + radii * np.cos(angles), py + radii * np.sin(angles)], 1)
+            corners = np.round(outline).astype(np.int32)
+            cv2.fillPoly(layer, [corners], float(rng.uniform(0.3, 1)))
+    if rng.random() < 0.15 and not len(boxes):
+        start, end = rng.uniform(0, size, (2, 2)).astype(int).tolist()
+        cv2.line(layer, start, end, 0.6, int(rng.integers(1, 4)))
+    texture = rng.uniform(0.3, 1.4, (max(2, int(size / max(grain / 2, 1))),) * 2)
+    layer *= cv2.resize(texture.astype(np.float32), (size, size))
+    layer = cv2.GaussianBlur(layer, (0, 0), max(0.6, grain / 12))
+    return from_density(od + layer[..., None] * tint)
 
 
 def draw_marks(image: np.ndarray, boxes: np.ndarray, rng: np.random.Generator) -> np.ndarray:
