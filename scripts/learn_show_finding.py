@@ -41,8 +41,9 @@ def find_after(laboratory: str, draw: int, detectors: Path, prepared: Path) -> d
     from wbcdet.evaluation.infer import observe
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.inference.weights import load_model
+    from wbcdet.training.finetune.kept import Kept
+    from wbcdet.training.finetune.learn_finding import learn_finding
     from wbcdet.training.finetune.reviewed_fields import ReviewedFields
-    from wbcdet.training.finetune.run import Kept, learn_finding
     from wbcdet.training.finetune.tune_detector import detector_with, load_detector
 
     models = detectors / laboratory / f"models-{SIZE}"

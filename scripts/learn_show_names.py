@@ -131,8 +131,8 @@ class Laboratory:
 
     def tune(self, chosen: np.ndarray, labels: np.ndarray | None = None) -> Any:
         """Return the network, tuned on the chosen cells (indices), as `learn` would do it."""
+        from wbcdet.training.finetune.learn_names import REPLAY_PART, kept_share
         from wbcdet.training.finetune.replay import Replay
-        from wbcdet.training.finetune.run import REPLAY_PART, kept_share
         from wbcdet.training.finetune.tune import averaged, tune
 
         maps = self.replay["maps"][:, 0]

@@ -19,9 +19,9 @@ from wbcdet.inference.weights import load_shipped, weights_folder
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.config import TrainingError
 from wbcdet.training.finetune import tune, tune_detector
+from wbcdet.training.finetune.learn_names import kept_share
 from wbcdet.training.finetune.replay import FILE, Replay, load_replay, save_replay
 from wbcdet.training.finetune.reviewed_fields import ReviewedField
-from wbcdet.training.finetune.run import kept_share
 from wbcdet.training.leucocytenet import LeucoCyteNet
 
 

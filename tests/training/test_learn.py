@@ -180,7 +180,7 @@ def test_a_laboratory_is_learnt_and_taken_back(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Swapped names contradict all other laboratories: these must lose something here.
-    monkeypatch.setattr("wbcdet.training.finetune.run.MAX_FORGOTTEN", 0.2)
+    monkeypatch.setattr("wbcdet.training.finetune.learn_names.MAX_FORGOTTEN", 0.2)
     for part in ("onnx", "onnxscript", "safetensors"):
         pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
     report = copy_of(smears, tmp_path / "report")
@@ -320,8 +320,9 @@ def test_an_own_label_is_named_and_counted() -> None:
 
 
 def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
+    from wbcdet.training.finetune.enough import check_fields
+    from wbcdet.training.finetune.learn_finding import detector_folds
     from wbcdet.training.finetune.reviewed_fields import read_reviewed_fields
-    from wbcdet.training.finetune.run import check_fields, detector_folds
 
     report = copy_of(smears, tmp_path / "report")
     review(report, {"eosinophil": DELETED}, 66)  # nine fields of seven cells, and three of the next
@@ -517,7 +518,7 @@ def test_a_shared_file_writes_over_nothing_else(tmp_path: Path) -> None:
 
 
 def test_one_learns_at_a_time(tmp_path: Path) -> None:
-    from wbcdet.training.finetune.run import KEPT_DAYS, Kept
+    from wbcdet.training.finetune.kept import KEPT_DAYS, Kept
     from wbcdet.utils.lock import LockedError
 
     old, kept = Kept("given up"), Kept("interrupted")

@@ -21,9 +21,11 @@ if TYPE_CHECKING:
     from wbcdet.review.session import Session
     from wbcdet.training.finetune.judge import Judgement
     from wbcdet.training.finetune.judge_detector import DetectorJudgement
+    from wbcdet.training.finetune.kept import Kept
+    from wbcdet.training.finetune.learn_finding import LearnedDetector
+    from wbcdet.training.finetune.learn_names import LearnedClassifier
     from wbcdet.training.finetune.reviewed_cells import Reviewed
     from wbcdet.training.finetune.reviewed_fields import ReviewedFields
-    from wbcdet.training.finetune.run import Kept, LearnedClassifier, LearnedDetector
 
 EPILOG = (
     "Interrupted, the same command goes on where it was. Exit code: 0 a better model was made, 1 "
@@ -180,10 +182,11 @@ def _learn(
     from wbcdet.results.output_folder import OutputError, check_output
     from wbcdet.review.images import PictureError
     from wbcdet.training.config import TrainingError
+    from wbcdet.training.finetune.enough import check_cells, check_fields
     from wbcdet.training.finetune.install import InstallError, check_name
+    from wbcdet.training.finetune.kept import Kept, data_fingerprint
     from wbcdet.training.finetune.reviewed_cells import read_reviewed
     from wbcdet.training.finetune.reviewed_fields import read_reviewed_fields
-    from wbcdet.training.finetune.run import Kept, check_cells, check_fields, data_fingerprint
     from wbcdet.utils.lock import LockedError
 
     with ExitStack() as closing:
@@ -225,7 +228,7 @@ def _learn_names(
     model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool
 ) -> LearnedClassifier | None:
     """Return the classifier where it is better; say how it was judged."""
-    from wbcdet.training.finetune.run import learn_names
+    from wbcdet.training.finetune.learn_names import learn_names
 
     learned = learn_names(model, reviewed, kept, quiet=quiet)
     _print_names(learned)
@@ -236,7 +239,8 @@ def _learn_finding(
     model: Model, fields: ReviewedFields, kept: Kept, *, quiet: bool
 ) -> LearnedDetector | None:
     """Return the detector where it is better; say how it was judged."""
-    from wbcdet.training.finetune.run import finding_rows, learn_finding
+    from wbcdet.training.finetune.learn_finding import learn_finding
+    from wbcdet.training.finetune.tables import finding_rows
     from wbcdet.utils.tables import Row, print_table, terminal
 
     learned = learn_finding(model, fields, kept, quiet=quiet)
@@ -331,8 +335,8 @@ def _say_data(
     quiet: bool,
 ) -> None:
     """Say what is learnt from, and what there is too little of, before the minutes of learning."""
+    from wbcdet.training.finetune.enough import FEW_CELLS
     from wbcdet.training.finetune.reviewed_cells import DECLINED, MAX_CELLS, MIN_OWN
-    from wbcdet.training.finetune.run import FEW_CELLS
 
     for line in reviewed.missing[:_MAX_NAMED]:
         typer.echo(f"wbcdet: left out: {line}", err=True)
@@ -375,13 +379,13 @@ def _say_data(
 
 
 def _print_names(learned: LearnedClassifier) -> None:
-    from wbcdet.training.finetune.run import table_rows
+    from wbcdet.training.finetune.tables import naming_rows
     from wbcdet.utils.tables import Row, print_table, terminal
 
     heads = ("type", "cells", "right before (95 %)", "right after (95 %)", "gained", "lost")
     rows = [
         Row([str(value) for value in row.values()], "bold" if row["type"] == "all" else "")
-        for row in table_rows(learned.judgement)
+        for row in naming_rows(learned.judgement)
     ]
     print_table(terminal(), heads, rows)
     before, after = (100 * share for share in learned.others)

@@ -28,12 +28,9 @@ from wbcdet.review.images import PictureError
 from wbcdet.training.export import export_classifier, export_detector
 from wbcdet.training.finetune import tune, tune_detector
 from wbcdet.training.finetune.judge import ALPHA
-from wbcdet.training.finetune.run import (
-    LearnedClassifier,
-    LearnedDetector,
-    finding_rows,
-    table_rows,
-)
+from wbcdet.training.finetune.learn_finding import LearnedDetector
+from wbcdet.training.finetune.learn_names import LearnedClassifier
+from wbcdet.training.finetune.tables import finding_rows, naming_rows
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.progress import progress
 from wbcdet.utils.version import __version__
@@ -92,7 +89,7 @@ def write_models(
             for role, model in zip(("detector", "classifier"), shipped, strict=True)
         },
         "cells": {k: v for k, v in reviewed.by_class().items() if v},
-        "names": None if classifier is None else list(table_rows(classifier.judgement)),
+        "names": None if classifier is None else list(naming_rows(classifier.judgement)),
         "finding": None if detector is None else list(finding_rows(detector.judgement)),
         "way_back": "wbcdet learn --restore",
         "notice": NOTICE,
