@@ -66,7 +66,7 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
 
     Args:
         model: the classifier to start from; its safetensors and replay set stand beside it.
-        found: the cells.
+        reviewed: the cells.
         kept: what an interrupted run has done.
         quiet: show no progress.
 
