@@ -283,3 +283,25 @@ def test_careful_is_a_setting_of_the_count(count: Count, tmp_path: Path) -> None
     assert count.analyzer is not None and count.analyzer.settings.careful
     answer = count("in", "--out", "out")
     assert answer.exit_code == 2 and "careful True, now False" in one_line(answer.stderr)
+
+
+def test_copies_of_a_field_are_named(count: Count, tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    for number, name in enumerate(("anna/1.png", "anna/2.png", "boris/1.png")):
+        draw(folder / name, number + 1, 2)
+    shutil.copy(folder / "anna" / "1.png", folder / "anna" / "1 - copy.png")
+    shutil.copy(folder / "anna" / "2.png", folder / "boris" / "2.png")
+    draw(folder / "boris" / "empty.png", 9, 0)
+    shutil.copy(folder / "boris" / "empty.png", folder / "boris" / "empty too.png")
+    first = "in/anna/1.png of in/anna/1 - copy.png"
+    second = "in/boris/2.png of in/anna/2.png"
+    answer = count("in", "--group-by", "folder", "--out", "out")
+    assert "2 fields are copies of others (" in answer.output
+    said = " ".join(answer.output.split())
+    assert first in said and second in said
+    sheet = (tmp_path / "out" / "report.html").read_text()
+    assert "1 field is a copy of another" in sheet
+    # One slide's copies overlap wholly; those of two slides do not become fewer.
+    answer = count("in", "--group-by", "folder", "--dedupe", "--out", "out")
+    said = " ".join(answer.output.split())
+    assert "1 field is a copy of another (" in said and second in said and first not in said

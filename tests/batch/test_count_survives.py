@@ -7,11 +7,17 @@ import random
 import shutil
 import signal
 import time
+from dataclasses import replace
 from pathlib import Path
 
+import count_worker
 import pytest
 from conftest import one_line
+from count_worker import find_cells
 from counting import Count, draw, final_files, folder_of, start
+
+from wbcdet.io.field import Field
+from wbcdet.records import Cell
 
 
 @pytest.fixture
@@ -200,3 +206,23 @@ def test_a_broken_journal(count: Count, tmp_path: Path) -> None:
     assert answer.exit_code == 2 and "--restart" in one_line(answer.stderr)
     assert count("in", "--out", "out", "--restart").exit_code == 0
     assert len(count.analysed) == 2
+
+
+def test_names_that_a_laboratory_has_taught_are_not_counted_again(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def taught(field: Field) -> tuple[Cell, ...]:
+        return tuple(
+            replace(cell, label="basophil") if cell.reason is None else cell
+            for cell in find_cells(field)
+        )
+
+    monkeypatch.setattr(count_worker, "find_cells", taught)
+    folder_of(tmp_path / "in", 4)
+    first = count("in", "--out", "out")
+    assert "basophil" in (tmp_path / "out" / "cells.csv").read_text()
+    before = final_files(tmp_path / "out")
+    again = count("in", "--out", "out")
+    assert (first.exit_code, again.exit_code, count.analysed) == (0, 0, [])
+    assert "damaged" not in again.stderr
+    assert final_files(tmp_path / "out") == before

@@ -139,6 +139,15 @@ def test_numbers(text: str, point: str, value: float | None) -> None:
     assert number(text, point) == value
 
 
+@pytest.mark.parametrize(
+    "row", ["62.500;27.500;6.250;3.750", "62.500;28.000;9.000;0.500", "62,500;27,500;6,250;3,750"]
+)
+def test_percentages_of_three_decimals_are_no_thousands(tmp_path: Path, row: str) -> None:
+    side = manual(tmp_path, f"slide;neut;lymph;mono;eos\ns1;{row}\n")
+    assert side.groups["s1"].percent["neutrophil"] == pytest.approx(62.5)
+    assert side.groups["s1"].cells is None
+
+
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "taken for 100 cells each" in note

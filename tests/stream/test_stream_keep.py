@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +16,7 @@ from conftest import make_cell
 from streaming import frame_at
 
 from wbcdet.inference.analyzer import Analyzer
+from wbcdet.records import CellType
 from wbcdet.report.journal import Journal
 from wbcdet.report.registration import encode_registration_image
 from wbcdet.stream import cell_counter as session
@@ -310,3 +313,35 @@ def test_the_last_search_has_a_way_out(
     tracks = _kept(tmp_path).tracks()
     assert sum(track.undone for track in tracks) == len([t for t in tracks if t.whole][: len(done)])
     assert runner.status.differential.classified == sum(track.counts for track in tracks)
+
+
+def test_a_name_that_a_laboratory_has_taught_is_no_damage(tmp_path: Path) -> None:
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+    own = _track(1)
+    own.cell = replace(own.cell, label="basophil")
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        store = StreamStore(tmp_path, journal)
+        store.view(0, pixels, [own, _track(2)])
+        store.flush(at_once=True)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        tracks = StreamStore(tmp_path, journal).tracks()
+        assert [track.cell.label for track in tracks] == ["basophil", CellType.NEUTROPHIL]
+        assert not journal.damaged
+
+
+def test_the_picture_of_a_damaged_line_stays(tmp_path: Path) -> None:
+    pixels = np.full((120, 160, 3), 200, np.uint8)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        store = StreamStore(tmp_path, journal)
+        store.view(0, pixels, [_track(1)])
+        store.flush(at_once=True)
+        record = journal.read("slide-1/0000000.jpg")
+        journal.append({**record, "quality": None})
+    views = tmp_path / "views" / "slide-1"
+    shutil.copy(views / "0000000.jpg", views / "0000009.jpg")  # of a run that was killed
+    with closing(Journal(tmp_path / "journal")) as journal:
+        assert not StreamStore(tmp_path, journal).tracks()
+        assert journal.damaged == ["slide-1/0000000.jpg"]
+    assert [path.name for path in views.iterdir()] == ["0000000.jpg"]

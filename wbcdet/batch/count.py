@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -182,5 +183,6 @@ def _now() -> str:
     fixed = os.environ.get("SOURCE_DATE_EPOCH", "")
     now = datetime.now(timezone.utc)
     if fixed.isdecimal():
-        now = datetime.fromtimestamp(int(fixed), timezone.utc)
+        with suppress(ValueError, OverflowError, OSError):  # a year that no calendar has
+            now = datetime.fromtimestamp(int(fixed), timezone.utc)
     return now.isoformat(timespec="seconds")

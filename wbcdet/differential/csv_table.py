@@ -25,7 +25,9 @@ _OTHER_FILES = (
 #: More cells than a table of people has: 200,000 rows of a cells.csv.
 _MAX_CELLS = 5_000_000
 #: Whole numbers with a sign between thousands.
-_GROUPED = {sign: rf"\d{{1,3}}(\{sign}\d{{3}})+" for sign in ".,"}
+_GROUPED = {sign: rf"[1-9]\d{{0,2}}(\{sign}\d{{3}})+" for sign in ".,"}
+#: How far the percentages of a row may lie from 100 together, for roundings.
+_ROUNDED = 0.05
 
 
 class TableError(WbcdetError, ValueError):
@@ -95,7 +97,7 @@ def read_table(path: str | Path) -> Table:
         rows.append((line, padded[: len(header)]))
     if not rows:
         raise TableError(f"{path}: there is a header but no row below it")
-    point = _decimal_point([cell for _, cells in rows for cell in cells], delimiter)
+    point = _decimal_point([cells for _, cells in rows], delimiter)
     return Table(path, header, tuple(rows), point)
 
 
@@ -127,19 +129,25 @@ def number(text: str, point: str = "") -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _decimal_point(cells: Sequence[str], delimiter: str) -> str:
+def _decimal_point(rows: Sequence[Sequence[str]], delimiter: str) -> str:
     """Tell the decimal sign of a table; empty where nothing tells, or both occur."""
     points, grouped = set(), set()
-    for cell in cells:
-        text = cell.removesuffix("%").strip()
-        for sign, other in (".,", ",."):
-            single, many = _GROUPED[sign], rf"\d{{1,3}}(\{sign}\d{{3}}){{2,}}"
-            if re.fullmatch(rf"{single}\{other}\d+|{many}", text):
-                points.add(other)  # 1.000,5 and 1.000.000
-            elif re.fullmatch(single, text):
-                grouped.add(other)  # 1.000: a thousand, or one with three decimals
-            elif re.fullmatch(rf"[+-]?\d+\{sign}\d+", text):
-                points.add(sign)
+    for row in rows:
+        doubtful: dict[str, list[float]] = {".": [], ",": []}
+        for cell in row:
+            text = cell.removesuffix("%").strip()
+            for sign, other in (".,", ",."):
+                single, many = _GROUPED[sign], rf"[1-9]\d{{0,2}}(\{sign}\d{{3}}){{2,}}"
+                if re.fullmatch(rf"{single}\{other}\d+|{many}", text):
+                    points.add(other)  # 1.000,5 and 1.000.000
+                elif re.fullmatch(single, text):
+                    grouped.add(other)  # 1.000: a thousand, or one with three decimals
+                    doubtful[sign].append(float(text.replace(sign, ".")))
+                elif re.fullmatch(rf"[+-]?\d+\{sign}\d+", text):
+                    points.add(sign)
+        for sign, values in doubtful.items():
+            if abs(sum(values) - 100) <= _ROUNDED:
+                points.add(sign)  # percentages of one slide
     if points:
         return points.pop() if len(points) == 1 else ""
     # Where a comma separates columns, a number with one is a thousand; where a semicolon does, as

@@ -90,14 +90,34 @@ def empty_line(empty: Sequence[str], fields: int) -> str | None:
     """Count and name the fields without a cell in one line; None where all have cells."""
     if not empty:
         return None
-    shown = ", ".join(one_line(name) for name in empty[:_MAX_NAMED])
-    if len(empty) > _MAX_NAMED:
-        shown = _("{names} and {n} more", names=shown, n=len(empty) - _MAX_NAMED)
     of = plural_of("{n} field", "{n} fields", fields)
     return plural_of(
         "{n} of {fields} holds no cell that was found ({names}): look whether cells were missed "
         "there",
         "{n} of {fields} hold no cell that was found ({names}): look whether cells were missed "
         "there",
-        len(empty), fields=of, names=shown,
+        len(empty), fields=of, names=_named(empty),
     )  # fmt: skip
+
+
+def copies_line(copies: Sequence[tuple[str, str]]) -> str | None:
+    """Count and name the fields that are copies of others, in one line; None without any.
+
+    Args:
+        copies: the field, and that whose copy it is.
+    """
+    if not copies:
+        return None
+    pairs = [_("{copy} of {field}", copy=copy, field=of) for copy, of in copies]
+    return plural_of(
+        "{n} field is a copy of another ({names}): its cells count once more; remove it",
+        "{n} fields are copies of others ({names}): their cells count once more; remove them",
+        len(copies), names=_named(pairs),
+    )  # fmt: skip
+
+
+def _named(names: Sequence[str]) -> str:
+    shown = ", ".join(one_line(name) for name in names[:_MAX_NAMED])
+    if len(names) > _MAX_NAMED:
+        shown = _("{names} and {n} more", names=shown, n=len(names) - _MAX_NAMED)
+    return shown

@@ -8,17 +8,18 @@ without being shifted. Of such pages the sharpest is the field.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from time import monotonic
 
 import cv2
 import numpy as np
 
 from wbcdet.io.errors import FieldError
 from wbcdet.io.tiff import TiffPicture
+from wbcdet.io.tiff_layout import read_layout
 from wbcdet.io.tiff_pages import MAX_PAGES, count_pictures, has_more_pages, stack_axes
 
 #: Longest side of what is compared, px; details in it are up to this large.
@@ -39,10 +40,13 @@ _MASK, _GREY, _COLOUR = range(3)
 _MASK_LEVELS, _COLOURED = 8, 2.0
 #: Pages of one shape differ by no more than this in width over height.
 _SHAPE = 0.03
-#: Larger pages are separate fields: a slide is not read to find that out.
-_MAX_PIXELS = 25_000_000
-#: Seconds for all of this; pages that come after are separate fields.
-_PATIENCE_S = 20.0
+#: Larger pages, and those after so many pixels of a file, are separate fields: a slide is not read
+#: to find that out. No clock: a file has the same fields on every machine.
+_MAX_PIXELS, _MAX_TOTAL = 25_000_000, 5_000_000_000
+_NOT_COMPARED = (
+    "page not compared with others of its size in the file; where they show one place, its cells "
+    "count once a page"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,7 @@ class _Page:
 class _Place:
     pages: list[_Page] = field(default_factory=list)
     are_equal: bool = True
+    was_compared: bool = True
 
 
 def fields_of(source: Path | bytes) -> tuple[TiffField, ...]:
@@ -108,7 +113,9 @@ def _fields(source: Path | bytes) -> tuple[TiffField, ...]:
     if number == 1:
         return (TiffField(1),)
     fields: list[TiffField] = []
-    for place in _places(source, number):
+    places = list(_places(source, number))
+    alone = Counter(place.pages[0].size for place in places if not place.was_compared)
+    for place in places:
         best = max(
             place.pages,
             key=lambda page: (
@@ -118,20 +125,27 @@ def _fields(source: Path | bytes) -> tuple[TiffField, ...]:
                 page.focus,
             ),
         )
-        fields.append(TiffField(best.number, tuple(_remarks(place, best))))
+        remarks = list(_remarks(place, best))
+        if not place.was_compared and min(best.size) and alone[best.size] > 1:
+            remarks.append(_NOT_COMPARED)
+        fields.append(TiffField(best.number, tuple(remarks)))
     return tuple(fields)
 
 
 def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
     axes = stack_axes(source)
-    until = monotonic() + _PATIENCE_S
+    total = 0
     place = _Place()
     for at in range(1, number + 1):
-        page = _read_page(source, at, axes[at - 1]) if monotonic() < until else None
+        size = _size(source, at)
+        total += size[0] * size[1]
+        is_small = size[0] * size[1] <= _MAX_PIXELS and total <= _MAX_TOTAL
+        page = _read_page(source, at, axes[at - 1]) if is_small else None
         if page is None:  # too large, or damaged: reading it says what is wrong
             if place.pages:
                 yield place
-            yield _Place([_Page(at, (0, 0), "", np.empty(0), 0.0)])
+            size = (0, 0) if is_small else size
+            yield _Place([_Page(at, size, "", np.empty(0), 0.0)], was_compared=False)
             place = _Place()
             continue
         if place.pages:
@@ -146,6 +160,15 @@ def _places(source: Path | bytes, number: int) -> Iterator[_Place]:
         place.pages.append(page)
     if place.pages:
         yield place
+
+
+def _size(source: Path | bytes, number: int) -> tuple[int, int]:
+    """Return width and height of a page, as stored; 0 of one whose structure is damaged."""
+    try:
+        layout = read_layout(source, number)
+    except FieldError:
+        return 0, 0
+    return layout.width, layout.height
 
 
 def _read_page(source: Path | bytes, number: int, axes: str) -> _Page | None:

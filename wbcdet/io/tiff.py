@@ -160,6 +160,8 @@ class TiffPicture:
         """Return a rectangle of the picture as it lies in the file, as BGR."""
         layout = self._layout
         factor, offset = self._scale
+        has_alpha = layout.alpha is not None and layout.colours in ("grey", "rgb")
+        is_clear = has_alpha and self._is_clear
         with self._lock, reporting(), self._file() as file:
             bands = [
                 self._samples(file, number, band, x0, y0, x1, y1)
@@ -183,11 +185,10 @@ class TiffPicture:
             return from_lab(_lab(values, self._most, layout.colours == "lab"))
         colours = 3 if layout.colours == "rgb" else 1
         alpha = None
-        if layout.alpha is not None:
+        if is_clear:
+            self._remark(ALL_CLEAR)
+        elif has_alpha:
             alpha = values[:, :, colours : colours + 1].astype(np.float32) / self._most
-            if (x1 - x0, y1 - y0) == (layout.width, layout.height) and not alpha.any():
-                alpha = None
-                self._remark(ALL_CLEAR)
         values = values[:, :, :colours]
         if offset:
             values = values.astype(np.int32) + offset
@@ -236,11 +237,13 @@ class TiffPicture:
         if layout.colours not in ("grey", "rgb"):
             return 1.0, 0  # ink and Lab have one scale
         least, most = math.inf, 0.0
-        for values in self._all_samples(layout):
+        for values in self._colours(layout):
             least, most = min(least, float(values.min())), max(most, float(values.max()))
             if layout.kind == "u" and most >= 1 << 14 and not layout.inverted:
                 break  # the largest depth already
-            if layout.kind == "f" and not (least >= -0.01 and most <= 1.01):
+            if layout.kind == "f" and not (
+                least >= -0.01 and most <= 1.01 and np.isfinite(values).all()
+            ):
                 raise FieldError(FRACTIONAL)
         if layout.kind == "f":
             return 255.0, 0
@@ -256,13 +259,30 @@ class TiffPicture:
         depth = layout.bits - (layout.kind == "i" and not offset)
         return sensor_factor(int(most) + offset, depth), offset
 
-    def _all_samples(self, layout: Layout) -> Iterator[np.ndarray]:
+    @cached_property
+    def _is_clear(self) -> bool:
+        """Whether the whole picture is transparent: no part of it can tell that by itself."""
+        layout = self._layout
+        at = 3 if layout.colours == "rgb" else 1
+        apart = len(layout.bands) > 1
+        band, channel = layout.bands[at if apart else 0], 0 if apart else at
+        # Blocks that were never written are white, not clear.
+        return bool(band.counts.all()) and not any(
+            values[:, :, channel].any() for values in self._blocks(band)
+        )
+
+    def _colours(self, layout: Layout) -> Iterator[np.ndarray]:
         """Yield the grey or colour samples of every block."""
         colours = 3 if layout.colours == "rgb" else 1
+        for band in layout.bands[:colours]:
+            for values in self._blocks(band):
+                yield values[:, :, :colours]
+
+    def _blocks(self, band: Band) -> Iterator[np.ndarray]:
+        """Yield the samples of every block of a band that was written."""
         with self._lock, reporting(), self._file() as file:
-            for band in layout.bands[:colours]:
-                for block in np.flatnonzero(band.counts):
-                    yield self._unpack(file, band, int(block))[:, :, :colours]
+            for block in np.flatnonzero(band.counts):
+                yield self._unpack(file, band, int(block))
 
     def _samples(
         self, file: BinaryIO, number: int, band: Band, x0: int, y0: int, x1: int, y1: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -25,6 +26,8 @@ from wbcdet.report.source import ReportSource
 
 #: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
+#: End of the name of a page of a file; with a blank before it, of a second file of one name.
+_PAGE = re.compile(r"(?<! )#\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +80,8 @@ class GroupNotes:
         read: fields that were read.
         failures: fields that could not be read, and why.
         empty: fields that were read and in which no cell was found.
+        copies: fields whose file holds the same bytes as that of an earlier one, of whatever group,
+            and that one; where ``dedupe`` counts their cells once, not within the group.
         problems: fields with quality problems, and which.
         remarks: fields with remarks, and the remarks.
         skipped: number of fields left out for their quality.
@@ -88,6 +93,7 @@ class GroupNotes:
     read: int = 0
     failures: list[tuple[str, str]] = field(default_factory=list)
     empty: list[str] = field(default_factory=list)
+    copies: list[tuple[str, str]] = field(default_factory=list)
     problems: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     skipped: int = 0
@@ -141,6 +147,7 @@ class ReportCounts:
                 notes.overlapping = len(shared.pairs)
         #: Fields among them are parts of slides.
         self.on_slide = any(part_of(name) is not None for name in names)
+        self._first: dict[tuple[object, ...], str] = {}
         reference = (journal.header or {}).get("ground")
         comparisons = {group: GroundComparison(reference) for group in self.notes}
         for entry in self.entries():
@@ -220,9 +227,23 @@ class ReportCounts:
         if result.remarks:
             notes.remarks.append((result.file, result.remarks))
         notes.skipped += self.skips(entry)
+        self._note_copy(entry, notes)
         notes.left_out.update(
             reason for cell in result.cells if (reason := self.left_out(entry, cell))
         )
+
+    def _note_copy(self, entry: JournalEntry, notes: GroupNotes) -> None:
+        """See whether an earlier field with cells is of a file with the same bytes."""
+        result = entry.result
+        if entry.stamp is None or not result.cells or self.skips(entry):
+            return
+        # The parts of a slide and the pages of a file share its bytes.
+        part, page = part_of(result.file), _PAGE.search(result.file)
+        within = part[1] if part else page and page[0]
+        first = self._first.setdefault((entry.stamp["sha256"], within), result.file)
+        counted_once = self.options.dedupe and self.group(first) == self.group(result.file)
+        if first != result.file and not counted_once:
+            notes.copies.append((result.file, first))
 
     def _views(self, group: str) -> Iterator[View]:
         for entry in self.entries():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wbcdet.inference.quality import QualityInfo
-from wbcdet.records import CellType, FieldResult
+from wbcdet.records import FieldResult
 from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.results.schemas import check_line
@@ -19,8 +19,7 @@ class JournalEntry:
     Attributes:
         result: its record.
         stamp: size, time of change and sha256 of its file (``InputFingerprints``); None where the
-        file
-            could not be read.
+            file could not be read.
         quality: its ``FieldQuality``; None where it could not be read.
         annotated: its annotated picture, as a path below the report folder.
         ground: it keeps what ``--dedupe`` compares.
@@ -85,8 +84,6 @@ class JournalEntry:
         read = result.failure is None
         # A stream keeps pictures of cells beside those of the entry, a count that of the ground.
         enough = len(entry.pictures) >= len(result.cells) + entry.ground
-        # Only a person gives other names, and a person writes no journal.
-        named = all(isinstance(cell.label, CellType) for cell in result.cells)
-        if result.file != file or not enough or not named or (read and entry.quality is None):
+        if result.file != file or not enough or (read and entry.quality is None):
             raise JournalError(f"the line of {file} is damaged: its parts do not agree")
         return entry

@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wbcdet.differential.differential import ALL, Differential, Share
 from wbcdet.differential.grouping import no_group_warning
-from wbcdet.differential.slide_summary import empty_line
+from wbcdet.differential.slide_summary import copies_line, empty_line
 from wbcdet.records import LABELS, NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.utils.tables import Row, print_table, terminal
@@ -161,6 +161,8 @@ def _notes(counts: ReportCounts) -> list[str]:
         )
     empty = [file for note in notes for file in note.empty]
     if line := empty_line(empty, sum(note.read for note in notes)):
+        lines.append(line)
+    if line := copies_line([pair for note in notes for pair in note.copies]):
         lines.append(line)
     problems = sum(len(note.problems) for note in notes)
     if problems:

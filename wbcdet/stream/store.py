@@ -8,7 +8,7 @@ later, so that a killed process loses no more than that.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
@@ -272,10 +272,12 @@ class StreamStore:
 
     def _load(self) -> None:
         newest: dict[int, tuple[Track, View]] = {}
+        damaged: set[str] = set()
         for name in list(self._journal):
             record = self._checked(name)
             if record is None:
                 self._journal.name_damaged(name)
+                damaged.add(name)
             elif name == _RUN:
                 self.slide = record["slide"]
                 own = ("file", "slide", "pictures")
@@ -312,7 +314,7 @@ class StreamStore:
         last = max((track.last for track, _ in newest.values()), default=-1)
         self.next_frame = 1 + max(last, max(numbers, default=-1), self.run.get("last_frame", -1))
         self._changed = dict.fromkeys(self._views)
-        self._sweep()
+        self._sweep(damaged)
         self._keyframes = [
             keyframe for slide, keyframe in self.all_keyframes() if slide == self.slide
         ]
@@ -338,11 +340,13 @@ class StreamStore:
             return None
         return record
 
-    def _sweep(self) -> None:
-        """Remove pictures that a killed run wrote and has no line for."""
+    def _sweep(self, damaged: Collection[str]) -> None:
+        """Remove pictures that a killed run wrote and has no line for; that of a damaged line is
+        all that is left of its view, and stays."""
         pictures = own_folder(self._out, VIEWS).glob("slide-*/*.jpg")
         names = [f"{path.parent.name}/{path.name}" for path in pictures]
-        remove_pictures(self._out, [f"{VIEWS}/{name}" for name in names if name not in self._views])
+        kept = {*self._views, *damaged}
+        remove_pictures(self._out, [f"{VIEWS}/{name}" for name in names if name not in kept])
 
 
 def read_view(out: Path, name: str) -> Pixels | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
-from wbcdet.differential.slide_summary import empty_line
+from wbcdet.differential.slide_summary import copies_line, empty_line
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.records import LABELS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
@@ -230,6 +230,8 @@ def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) 
         lines.append(_("This slide looks {unlike}", unlike=warning))
     if empty := empty_line(notes.empty, notes.read):
         lines.append(f"{empty}.")
+    if copies := copies_line(notes.copies):
+        lines.append(f"{copies}.")
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
         lines.append(f"{said[:1].upper()}{said[1:]}.")
