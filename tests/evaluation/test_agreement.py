@@ -148,6 +148,28 @@ def test_percentages_of_three_decimals_are_no_thousands(tmp_path: Path, row: str
     assert side.groups["s1"].cells is None
 
 
+@pytest.mark.parametrize(
+    ("name", "role", "label"),
+    [
+        ("Lymphoblasts", "", ""),
+        ("monoblast %", "", ""),
+        ("neutrophilic metamyelocyte", "", ""),
+        ("Atypical lymphocytes", "", ""),
+        ("reactive lymphs", "", ""),
+        ("Basophilic erythroblast", "", ""),
+        ("neut or mono", "", ""),
+        ("segmented eosinophil", "label", "eosinophil"),
+        ("segs", "part", "neutrophil"),
+        ("Neutrophils, band", "part", "neutrophil"),
+        ("Lymphozyten (Prozent)", "label", "lymphocyte"),
+        ("Neutrophile Prozent", "label", "neutrophil"),
+    ],
+)
+def test_a_name_of_another_kind_is_no_type(name: str, role: str, label: str) -> None:
+    told = cell_type(name)
+    assert (told.role, told.label) == (role, label)
+
+
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "taken for 100 cells each" in note

@@ -206,6 +206,27 @@ def test_a_second_signature_replaces_the_first(report: Path) -> None:
     assert before[1::2] == first[1::2] == second[1::2]  # the same report for the receiver
 
 
+def test_of_slides_signed_together_each_says_what_was_not_looked_at(report: Path) -> None:
+    session = Session(report)
+    try:
+        state, fields = session.state, session.state.report.fields
+        seen = [
+            LabelChange(key, cell.last_decision, str(cell.label))
+            for key, cell in state.cells.items()
+            if fields[key[0]].group == "anna" or cell.label == "unclassified"
+        ]
+        left = len(state.cells) - len(seen)
+        state.change("Ann", seen)
+        session.sign("Ann", "", state.last)
+    finally:
+        session.close()
+    found = bundles(export(report, "fhir")[0])
+    told = {name: found[name]["DiagnosticReport"][0]["conclusion"] for name in ("anna", "boris")}
+    assert "left as the program named them" not in told["anna"]
+    assert 0 < left < 40
+    assert f"{left} cells of those signed were left as the program named them" in told["boris"]
+
+
 def test_codes_have_the_check_digit_of_loinc() -> None:
     for code, _ in [*lab_report.SHARES.values(), lab_report.REPORT]:
         body, digit = code.split("-")

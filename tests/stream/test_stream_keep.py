@@ -345,3 +345,33 @@ def test_the_picture_of_a_damaged_line_stays(tmp_path: Path) -> None:
         assert not StreamStore(tmp_path, journal).tracks()
         assert journal.damaged == ["slide-1/0000000.jpg"]
     assert [path.name for path in views.iterdir()] == ["0000000.jpg"]
+
+
+def test_what_a_person_named_stays_counted() -> None:
+    track = _track(1)
+    track.least = 0.5
+    track.chances = 5
+    assert not track.real
+    track.named = "monocyte"
+    assert track.counts and track.label == "monocyte"
+    track.undone = True
+    assert not track.counts
+
+
+@pytest.mark.parametrize("first", ["undone", "named"])
+@pytest.mark.parametrize("stays", [0, 1])
+def test_of_two_maps_what_was_said_last_holds(tmp_path: Path, first: str, stays: int) -> None:
+    with closing(Journal(tmp_path / "journal")) as journal:
+        journal.start({})
+        counter = CellCounter.__new__(CellCounter)
+        counter._store = StreamStore(tmp_path, journal)
+        tracks = [_track(1), _track(2)]
+        counter._store.view(0, np.full((120, 160, 3), 200, np.uint8), tracks)
+        counter.slide = session.Slide(1, tracks=tracks)
+        labels = [session.NO_CELL, "monocyte"]
+        for number, label in enumerate(labels if first == "undone" else reversed(labels), 1):
+            counter.relabel(number, label)
+    kept, other = tracks[stays], tracks[1 - stays]
+    kept.absorb(Track.from_record(other.to_record()))
+    assert kept.counts == (first == "undone")
+    assert kept.counts is False or kept.label == "monocyte"

@@ -174,14 +174,19 @@ def understand(name: str) -> ClassName:
     return ClassName(said.pop(), part) if len(said) == 1 else ClassName(None)
 
 
+def names_another_kind(name: str) -> bool:
+    """Say whether a word of a name changes its meaning: a lymphoblast is no lymphocyte."""
+    words = _plain(name).split()
+    return any(_OTHERWISE.search(word) for word in words) or any(
+        sign in name for sign in _OTHERWISE_SIGNS
+    )
+
+
 def suggestion(name: str) -> str | None:
     """Guess what a class of unknown name may be: a question to the user, never an answer."""
-    words = _plain(name).split()
-    if any(_OTHERWISE.search(word) for word in words) or any(
-        sign in name for sign in _OTHERWISE_SIGNS
-    ):
+    if names_another_kind(name):
         return "other"
-    for word in words:
+    for word in _plain(name).split():
         if (kind := _kind_of(word)) is not None:
             return kind
         if _PART.fullmatch(word):

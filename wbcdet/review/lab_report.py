@@ -9,8 +9,10 @@ from pathlib import Path
 from wbcdet.report.journal import JournalError
 from wbcdet.results.document import ResultsError, parse_document
 from wbcdet.results.export.lab_report import LabReport, LabSlide
+from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.session import Session
+from wbcdet.review.sign_off import of_slide
 from wbcdet.review.signature_log import LOG, SignatureEntry, SigningError
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.lock import LockedError
@@ -63,12 +65,15 @@ def _signed(session: Session) -> LabReport:
         if said is not None and said["current"]:
             log = session.log()
             holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
-            signatures[group] = [
+            *earlier, current = (
                 entry
                 for entry in log[: holds + 1]
                 if entry.get("slide") in (None, group)
                 and entry["results_sha256"] == last["results_sha256"]
-            ]
+            )
+            # It may be of all slides at once; what is reported is of one.
+            done = progress(session.state, group)
+            signatures[group] = [*earlier, of_slide(current, done)]
     return _read(session.reviewed_folder, signatures, last)
 
 

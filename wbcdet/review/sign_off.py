@@ -18,6 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import TypeVar
 
 from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import checked_name, checked_note
@@ -31,6 +32,8 @@ from wbcdet.utils.version import __version__
 #: Folder of the signed report, in the report folder; and of one that is being signed.
 REVIEWED, SIGNING = "reviewed", ".reviewed.part"
 _OLD = ".reviewed.old"
+
+_SignedT = TypeVar("_SignedT", bound=Signed)
 
 
 def sign(
@@ -84,7 +87,7 @@ def sign(
     }
     # Each sheet speaks of its own cells, also where all slides were signed at once; they are as
     # they were then, or the signature would not be valid any more.
-    slides = {group: _of_slide(entry, progress(state, group)) for group, entry in slides.items()}
+    slides = {group: of_slide(entry, progress(state, group)) for group, entry in slides.items()}
     part = session.folder / SIGNING
     try:
         _remove(part)
@@ -98,15 +101,12 @@ def sign(
     return entry
 
 
-def _of_slide(entry: Signed, done: Mapping[str, int]) -> Signed:
+def of_slide(entry: _SignedT, done: Mapping[str, int]) -> _SignedT:
     """Return a signature with the numbers of the cells of one slide."""
-    return {
-        **entry,
-        "cells": done["cells"],
-        "one_by_one": done["one_by_one"],
-        "in_bulk": done["in_bulk"],
-        "unreviewed": done["unreviewed"],
-    }
+    of_one = entry.copy()
+    of_one["cells"], of_one["unreviewed"] = done["cells"], done["unreviewed"]
+    of_one["one_by_one"], of_one["in_bulk"] = done["one_by_one"], done["in_bulk"]
+    return of_one
 
 
 def valid(session: OpenReview, log: SignatureLog, slide: str) -> SignatureEntry | None:

@@ -166,8 +166,7 @@ class CellCounter:
             return None
         track = max(counted, key=lambda track: track.number)
         track.undone = True
-        self._store.changed([track])
-        self._store.flush(at_once=True)
+        self._decide(track)
         return track
 
     def relabel(self, cell: int, label: str | None) -> str:
@@ -186,9 +185,14 @@ class CellCounter:
         track.undone = label == NO_CELL
         if label != NO_CELL:
             track.named = label
+        self._decide(track)
+        return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
+
+    def _decide(self, track: Track) -> None:
+        """Keep what a person has said of a cell, after all that was said before."""
+        track.decided = 1 + max(other.decided for other in self.slide.tracks)
         self._store.changed([track])
         self._store.flush(at_once=True)
-        return f"cell {cell} is {'no cell' if label == NO_CELL else track.label}"
 
     def _process(self, frame: Frame, begun: Future[FieldResult] | None) -> FrameResult:
         pixels = frame.pixels

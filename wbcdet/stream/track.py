@@ -40,6 +40,7 @@ class Track:
         least: mean certainty, over its chances, from which it is a cell.
         undone: taken back by the user; it is still known, and in no count.
         named: what a person called it while the stream ran; None where nobody did.
+        decided: running number of what a person said last of it; 0 where nobody said anything.
         picture: place of its thumbnail in the journal.
     """
 
@@ -64,6 +65,7 @@ class Track:
     reasons: dict[str, float] = field(default_factory=dict)
     undone: bool = False
     named: str | None = None
+    decided: int = 0
     picture: Place = (0, 0)
 
     @property
@@ -73,13 +75,16 @@ class Track:
 
     @property
     def real(self) -> bool:
-        """Whether it is sure enough over all sharp frames that show its place, and not undone.
+        """Whether it is sure enough over all sharp frames that show its place, or a person named it,
+        and not undone.
 
         A place that is seen many times has many chances to be mistaken for a cell once. So it is
         the mean of all frames that decides, those counted as 0 that did not show it. (A cell that
         was cut in every frame is listed, but not counted.)
         """
-        return not self.undone and self.certainty >= self.least * self.chances
+        if self.undone or self.named is not None:
+            return not self.undone
+        return self.certainty >= self.least * self.chances
 
     @property
     def counts(self) -> bool:
@@ -116,6 +121,11 @@ class Track:
     def touches_edge(self) -> bool:
         """Whether it is cut in its best view."""
         return self.cell.touches_edge
+
+    @property
+    def _said(self) -> tuple[int, bool]:
+        # Journals of earlier versions have no numbers of decisions.
+        return self.decided, self.undone or self.named is not None
 
     def add(self, cell: Cell, frame: int, seconds: float) -> None:
         """Take another view into account.
@@ -181,8 +191,9 @@ class Track:
         self.hits += other.hits
         self.chances += other.chances
         self.certainty += other.certainty
-        self.undone |= other.undone
-        self.named = self.named or other.named
+        # What a person said last holds.
+        if other._said > self._said:
+            self.undone, self.named, self.decided = other.undone, other.named, other.decided
         self.views = _sum(self.views, other.views)
         self.weights = _sum(self.weights, other.weights)
         self.scores = _sum(self.scores, other.scores)

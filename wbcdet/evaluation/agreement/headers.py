@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from wbcdet.evaluation.class_names import understand
+from wbcdet.evaluation.class_names import names_another_kind, understand
 
 _GROUP = {"group", "slide", "slideid", "smear", "patient", "patientid", "folder", "name"}
 _GROUP |= {"sample", "sampleid", "specimen", "subject", "case", "id"}
@@ -78,15 +78,23 @@ def heading(text: str) -> Heading:
 
 
 def cell_type(text: str) -> Heading:
-    """Return the cell type that a word names; an empty role where it names none."""
+    """Return the cell type that a name says; an empty role where it says none, several, or another
+    kind of cell, such as a lymphoblast."""
     word, _ = _word(text)
-    if word.startswith(_PARTS) or (word.startswith("neut") and any(p in word for p in _PARTS)):
+    # Per cent, spelt out, begins as a promyelocyte does.
+    if names_another_kind(re.sub(r"(?i)prozent\w*|процент\w*", " ", text)):
+        return Heading("")
+    words = [_word(part)[0] for part in re.split(r"[\W_]+", text)]
+    said = {label for part in (word, *words) for start, label in _STARTS if part.startswith(start)}
+    if len(said) > 1:
+        return Heading("")
+    is_part = word.startswith(_PARTS) or ("neutrophil" in said and any(p in word for p in _PARTS))
+    if is_part and said <= {"neutrophil"}:
         return Heading("part", "neutrophil")
     if word in _SHORT:
         return Heading("label", _SHORT[word])
-    for start, label in _STARTS:
-        if word.startswith(start):
-            return Heading("label", label)
+    if said:
+        return Heading("label", said.pop())
     # In other languages, as class folders may be named.
     named = understand(text)
     if named.standard in _LABELS:
