@@ -75,7 +75,7 @@ class Track:
 
     @property
     def real(self) -> bool:
-        """Whether it is sure enough over all sharp frames that show its place, or a person named it,
+        """Whether it is sure enough over all sharp frames of its place, or a person named it,
         and not undone.
 
         A place that is seen many times has many chances to be mistaken for a cell once. So it is
