@@ -16,7 +16,7 @@ from wbcdet.training.augment_stain import change_light, change_optics, change_st
 
 #: Side of a crop in pixels and of its square over the longer side of the box.
 CROP_SIZE = 112
-CROP_PADDING = 1.5
+CROP_PADDING = 1.2
 #: What every crop's stain is brought to, see :func:`wbcdet.inference.cell_crop.match_stain`; red,
 #: green, blue.
 STAIN: StainCard = {

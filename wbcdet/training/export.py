@@ -165,7 +165,7 @@ def export_classifier(
         "classifier",
         {
             "name": "wbcdet-leucocytenet",
-            "version": "6",
+            "version": "7",
             "architecture": f"LeucoCyteNet, {stages} stages, head {head}",
             "stages": stages,
             "head": head,
