@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import cast
 
 import numpy as np
 import pytest
 from conftest import make_cell
 
+from wbcdet.inference.cards import GroundCard
 from wbcdet.inference.domain_shift import (
     LIKE,
     NOT_COMPARED,
     TOO_FEW,
     UNLIKE,
     Beyond,
+    GroundComparison,
     compare,
     make_reference,
     reference_for,
@@ -202,3 +205,30 @@ def test_measured_stain() -> None:
 def test_nothing_stained_has_no_stain(shape: tuple[int, int]) -> None:
     for value in (0, 128, 255):
         assert measure_stain(np.full((*shape, 3), value, np.uint8)) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "beyond", "verdict"),
+    [
+        (45, 7, UNLIKE),  # 16 % of each: none surely more than a sixth, all together a twelfth
+        (45, 2, LIKE),
+        (9, 3, TOO_FEW),  # of a cell all measures may be strange at once
+    ],
+)
+def test_a_slide_that_differs_a_little_in_everything(
+    values: int, beyond: int, verdict: str
+) -> None:
+    card = {name: {"limit": 0.5, "median": 0.5} for name in ("detection_score", "name_score")}
+    found = GroundComparison(cast("GroundCard", {**card, "distance": {"limit": 2.0, "median": 1}}))
+    cell = make_cell()
+    strange = replace(
+        cell, detection_score=0.1, label_score=0.4, scores=dict.fromkeys(cell.scores, 0.2),
+        distance=9.0,
+    )  # fmt: skip
+    cells = [strange] * beyond + [replace(cell, distance=1.0)] * (values - beyond)
+    found.add(FieldResult("a", 640, 480, tuple(cells)))
+    said = found.verdict()
+    assert said.verdict == verdict
+    assert not any(measure.unlike for measure in said.measures.values())
+    if verdict == UNLIKE:
+        assert said.reasons == ["16 % of all scores, distances and stains are strange"]

@@ -2,9 +2,9 @@
 
 The reference stands on the classifier's card (``ground``): for each measure the limit beyond
 which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
-beyond; where surely more than a sixth does, the slide is unlike them, and what holds for them
-may not hold for it. ``docs/unknown-ground.md`` says how well that works;
-``scripts/unknown_ground.py`` makes the reference and checks it.
+beyond; where surely more than a sixth does, or a twelfth of all measures together, the slide is
+unlike them, and what holds for them may not hold for it. ``docs/unknown-ground.md`` says how well
+that works; ``scripts/unknown_ground.py`` makes the reference and checks it.
 """
 
 from __future__ import annotations
@@ -32,6 +32,9 @@ _LOW_IS_STRANGE = ("detection_score", "name_score")
 _BEYOND = 0.05
 #: A slide is unlike them where surely (lower end of the exact 95 % interval) more than this does.
 _MAX_SHARE = 1 / 6
+#: The same of the values of all measures together, of enough fields: a slide may differ a little in
+#: each of them. The values of one cell go together, so that a single one says nothing.
+_MAX_TOGETHER = 1 / 12
 #: With fewer values of every measure nothing is said, unless all are beyond.
 _MIN_VALUES = 10
 #: Density that is added before logarithms are compared, and the least spread of a laboratory.
@@ -64,7 +67,7 @@ class Beyond:
     @property
     def unlike(self) -> bool:
         """Whether surely more values lie beyond than on slides like those trained on."""
-        return bool(self.values) and clopper_pearson(self.beyond, self.values)[0] > _MAX_SHARE
+        return _surely(self.beyond, self.values, _MAX_SHARE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,27 @@ class GroundVerdict:
         """Reasons why the slide is unlike the training data, a line each."""
         return [text.format(**values) for text, values in self._reasons()]
 
+    @property
+    def unlike_together(self) -> bool:
+        """Whether surely too many values of all measures together lie beyond."""
+        values, beyond = self._together()
+        return self.enough and _surely(beyond, values, _MAX_TOGETHER)
+
+    @property
+    def enough(self) -> bool:
+        """Whether there are values enough of a measure to say that a slide is like the training."""
+        return max((m.values for m in self.measures.values()), default=0) >= _MIN_VALUES
+
+    def _together(self) -> tuple[int, int]:
+        measures = self.measures.values()
+        return sum(m.values for m in measures), sum(m.beyond for m in measures)
+
     def _reasons(self) -> list[tuple[str, dict[str, str]]]:
-        return [_reason(name, measure) for name, measure in self.measures.items() if measure.unlike]
+        said = [_reason(name, measure) for name, measure in self.measures.items() if measure.unlike]
+        if said or not self.unlike_together:
+            return said
+        values, beyond = self._together()
+        return [(_TOGETHER, {"share": f"{100 * beyond / values:.0f} %"})]
 
     def warning(self) -> str | None:
         """Return the reasons and what to do in one line; None where the slide is not unlike."""
@@ -152,10 +174,14 @@ class GroundComparison:
             for name in MEASURES
             if name in self._limits
         }
-        if any(measure.unlike for measure in measures.values()):
-            return GroundVerdict(UNLIKE, measures)
-        enough = max(measure.values for measure in measures.values()) >= _MIN_VALUES
-        return GroundVerdict(LIKE if enough else TOO_FEW, measures)
+        unlike = GroundVerdict(UNLIKE, measures)  # as it may turn out
+        if any(measure.unlike for measure in measures.values()) or unlike.unlike_together:
+            return unlike
+        return GroundVerdict(LIKE if unlike.enough else TOO_FEW, measures)
+
+
+def _surely(beyond: int, values: int, share: float) -> bool:
+    return bool(values) and clopper_pearson(beyond, values)[0] > share
 
 
 def compare(results: Iterable[FieldResult], reference: GroundCard | None) -> GroundVerdict:
@@ -285,6 +311,8 @@ def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
     return float(values[order][np.searchsorted(below, share * below[-1])])
 
 
+#: What is said where no measure alone shows it.
+_TOGETHER = N_("{share} of all scores, distances and stains are strange")
 #: What is said of a measure by which a slide is unlike the training.
 _REASONS = {
     "detection_score": N_("{share} of the box scores are below {limit}"),
