@@ -73,7 +73,7 @@ def count(
         int | None,
         typer.Option(
             metavar="100|200|400",
-            help="Warn where fewer cells were classified; a slide is counted up to there.",
+            help="Warn where fewer cells were classified; a scanned slide is counted up to there.",
         ),
     ] = None,
     exclude_edge: Annotated[
@@ -81,7 +81,10 @@ def count(
     ] = False,
     skip_bad: Annotated[
         bool,
-        typer.Option("--skip-bad", help="Leave out fields of bad focus, exposure or stain."),
+        typer.Option(
+            "--skip-bad",
+            help="Leave out fields of doubtful quality: focus, exposure, stain, empty, damaged.",
+        ),
     ] = False,
     dedupe: Annotated[
         bool,

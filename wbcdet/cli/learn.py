@@ -88,8 +88,8 @@ def learn(
 
     The classifier learns from 50 cells or more on which a person has decided, confirmed ones too;
     types of your own (band, blast) from 20 each. The detector learns from 10 fields or more in
-    which every cell is reviewed, cells that were drawn and boxes that were taken away. Both tell on
-    held-back fields whether they have become better, and are installed only then.
+    which every cell is reviewed, with 5 or more cells drawn or boxes taken away. Both are tested on
+    held-back fields, and installed only if they have become better.
     """
     if restore:
         if reports or share is not None or out is not None:
