@@ -382,9 +382,12 @@ def _say_data(
         others = ", ".join(f"{count} {label}" for label, count in reviewed.unknown.most_common())
         print(f"Not learnt: {others}; a label of your own needs {MIN_OWN} cells.")
     if no_finding is None:
+        number = f"{len(fields.fields)} reviewed fields"
+        if fields.places < len(fields.fields):
+            number += f" of {fields.places} places, since some overlap"
         print(
-            f"Learning to find from {len(fields.fields)} reviewed fields ({fields.drawn} cells "
-            f"drawn, {fields.taken} boxes taken away), starting at {shipped[0].name}."
+            f"Learning to find from {number} ({fields.drawn} cells drawn, {fields.taken} boxes "
+            f"taken away), starting at {shipped[0].name}."
         )
     else:
         print(f"Finding is not learnt: {no_finding}.")
