@@ -100,7 +100,7 @@ LABORATORIES = (
 def together(own: Finding) -> bool:
     """Decide by both kinds of error together, as `learn` does."""
     no_worse = own.after >= own.before and own.false_after <= own.false_before
-    return no_worse and sign_test(own.gained + own.gone, own.lost + own.new) <= ALPHA
+    return no_worse and sign_test(own.went, own.came) <= ALPHA
 
 
 def most_found(pairs: list[tuple[FieldDetections, FieldDetections]]) -> tuple[float, Finding]:

@@ -182,6 +182,7 @@ def _learn(
     from wbcdet.results.output_folder import OutputError, check_output
     from wbcdet.review.images import PictureError
     from wbcdet.training.config import TrainingError
+    from wbcdet.training.finetune.carry_over import carry_over, learned_roles
     from wbcdet.training.finetune.enough import check_cells, check_fields
     from wbcdet.training.finetune.install import InstallError, check_name
     from wbcdet.training.finetune.kept import Kept, data_fingerprint
@@ -201,11 +202,17 @@ def _learn(
             if no_names and no_finding:
                 asked = (no_names, no_finding) if only is None else (no_names,)
                 stop(no_finding if only == "finding" else "; for the detector: ".join(asked))
+            asked_of = {"detector": no_finding, "classifier": no_names}
+            untried = {role: why for role, why in asked_of.items() if why}
             if out is None:
                 _check_learned_reports(reviewed)
+                carried, learned = carry_over(untried, shipped), learned_roles()
             else:
                 check_output(out, "learn")  # before the minutes of learning
+                carried, learned = {}, []  # what is in use stays in use
             _say_data(reviewed, fields, shipped, no_names, no_finding, quiet=quiet)
+            for role, one in () if quiet else carried.items():
+                print(f"The {role} that learnt before stays in use: {one.model.name}.")
             fingerprint = data_fingerprint(reviewed, fields)
             kept = Kept(fingerprint, *(model.sha256 for model in shipped))
             names = None if no_names else _learn_names(shipped[1], reviewed, kept, quiet=quiet)
@@ -215,8 +222,14 @@ def _learn(
                 sys.stdout.flush()
                 kept.done()
                 raise typer.Exit(EXIT_SOME_FAILED)
-            given = (name, shipped, reviewed, fingerprint, names, finding)
+            given = (name, shipped, reviewed, fingerprint, names, finding, carried)
             _keep(given, sessions, out, quiet=quiet)
+            for role, model in (("detector", finding), ("classifier", names)):
+                if role in learned and role not in carried and model is None:
+                    print(
+                        f"The {role} that learnt before goes out of use: learnt again, it is not "
+                        "better than the shipped one, which takes its place."
+                    )
             kept.done()
         except (PictureError, FieldError) as error:  # it was there when the learning began
             stop(f"{error}; the same command goes on where it was")
@@ -261,7 +274,7 @@ def _said(judgement: Judgement | DetectorJudgement, what: str) -> bool:
     if judgement.better:
         print(f"Better on held-back fields ({what}): {judgement.why}.")
     else:
-        print(f"Not better ({what}): {judgement.why}. The shipped model stays.")
+        print(f"Not better than the shipped one ({what}): {judgement.why}.")
     return judgement.better
 
 
@@ -369,9 +382,12 @@ def _say_data(
         others = ", ".join(f"{count} {label}" for label, count in reviewed.unknown.most_common())
         print(f"Not learnt: {others}; a label of your own needs {MIN_OWN} cells.")
     if no_finding is None:
+        number = f"{len(fields.fields)} reviewed fields"
+        if fields.places < len(fields.fields):
+            number += f" of {fields.places} places, since some overlap"
         print(
-            f"Learning to find from {len(fields.fields)} reviewed fields ({fields.drawn} cells "
-            f"drawn, {fields.taken} boxes taken away), starting at {shipped[0].name}."
+            f"Learning to find from {number} ({fields.drawn} cells drawn, {fields.taken} boxes "
+            f"taken away), starting at {shipped[0].name}."
         )
     else:
         print(f"Finding is not learnt: {no_finding}.")

@@ -132,7 +132,7 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
     folder = _folder_of(role)
     if folder == weights_folder():
         return load_shipped(role)
-    model = _load(folder, role, "go back to the shipped models with 'wbcdet learn --restore'")
+    model = load_learned(role, folder)
     if not model.learned:  # learning brought this one nothing: it is the shipped one
         return model
     _LOG.warning(
@@ -141,6 +141,15 @@ def load_model(role: str, folder: str | Path | None = None) -> Model:
         model.name,
     )
     return model
+
+
+def load_learned(role: str, folder: Path) -> Model:
+    """Load a model from the folder of the learned ones that are in use.
+
+    Raises:
+        WeightsError: as :func:`load_model`; the remedy is to go back.
+    """
+    return _load(folder, role, "go back to the shipped models with 'wbcdet learn --restore'")
 
 
 def _load_from(folder: Path, role: str) -> Model:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from wbcdet.training.finetune.judge import FOLDS
+from wbcdet.training.finetune.judge_detector import DETECTOR_FOLDS
 from wbcdet.training.finetune.reviewed_cells import Reviewed
 from wbcdet.training.finetune.reviewed_fields import ReviewedFields
 
@@ -40,6 +41,11 @@ def check_fields(fields: ReviewedFields) -> str | None:
         return (
             f"{len(fields.fields)} fields in which every cell is reviewed, at least {MIN_FIELDS} "
             f"are needed ({fields.unfinished} more are reviewed in part)"
+        )
+    if fields.places < DETECTOR_FOLDS:
+        return (
+            f"the {len(fields.fields)} fields in which every cell is reviewed overlap with each "
+            "other, so that none can be held back: review fields of another place or slide too"
         )
     if corrections < MIN_CORRECTIONS:
         return (

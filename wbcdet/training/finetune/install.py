@@ -11,6 +11,7 @@ from pathlib import Path
 from wbcdet.inference.weights import IN_USE, learned_home
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
+from wbcdet.utils.schemas import JsonObject
 
 #: The name in the list that stands for the models of the package.
 SHIPPED = "(shipped)"
@@ -84,17 +85,25 @@ def history() -> list[str]:
         return []
 
 
-def learned_reports() -> dict[str, str]:
-    """Return names of the reports that the learned models in use come from, by the sha256 of their
-    results; none where the shipped ones are in use."""
+def learned_document() -> JsonObject:
+    """Return ``learned.json`` of the learned models in use; empty where the shipped ones are."""
     names = history()
     if not names:
         return {}
     try:
         said = json.loads((learned_home() / names[-1] / "learned.json").read_bytes())
-        return dict(said["reports"])
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError):
         return {}  # a damaged one does no harm
+    return said if isinstance(said, dict) else {}
+
+
+def learned_reports() -> dict[str, str]:
+    """Return names of the reports that the learned models in use come from, by the sha256 of their
+    results; none where the shipped ones are in use."""
+    try:
+        return dict(learned_document()["reports"])
+    except (ValueError, KeyError, TypeError):
+        return {}
 
 
 def _write(names: list[str]) -> None:

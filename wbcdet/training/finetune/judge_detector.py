@@ -15,6 +15,8 @@ from wbcdet.training.finetune.judge import ALPHA, sign_test
 from wbcdet.utils.boxes import match_boxes
 from wbcdet.utils.intervals import Groups
 
+#: Parts of the cross-validation of the detector; fields that overlap are in one part.
+DETECTOR_FOLDS = 2
 #: Scores from which a box is a cell that are tried for the new detector.
 _CANDIDATES = tuple(np.round(np.arange(0.15, 0.61, 0.05), 2).tolist())
 #: Least score of a box that is kept for that.
@@ -34,7 +36,7 @@ class FieldDetections:
         truth: (N, 4) its cells.
         boxes: (M, 4) down to a score of ``LEAST``.
         scores: (M,).
-        group: of the field.
+        group: the same for fields that overlap, and may show the same cells.
     """
 
     truth: np.ndarray
@@ -56,16 +58,22 @@ class FieldDetections:
 class Finding:
     """Cells found and false boxes, before and after, over some fields.
 
+    What overlapping fields show is in the figures as often as it is shown, except where it says
+    *once*: there a group of them counts as the field of it that shows the most.
+
     Attributes:
-        fields, cells: how many.
+        fields, groups, cells: how many; fields that overlap are one group.
         before, after: cells found.
         before_ci, after_ci: 95 % intervals of their share.
         false_before, false_after: boxes that are no cell.
         gained, lost: cells found only after, and only before.
         gone, new: false boxes only before, and only after.
+        went, came: errors of both kinds only before, and only after, once.
+        errors: errors of both kinds after, once.
     """
 
     fields: int
+    groups: int
     cells: int
     before: int
     after: int
@@ -77,6 +85,9 @@ class Finding:
     lost: int
     gone: int
     new: int
+    went: int
+    came: int
+    errors: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +134,7 @@ def judge_detector(
     fewer cells found, no more false boxes, and errors of both kinds that went outweigh those that
     came, beyond chance (exact one-sided sign test over the cells and boxes that differ). On
     synthetic fields it must lose no cells and make no more false boxes, beyond chance.
+    Of overlapping fields an error counts once (:class:`Finding`).
 
     Few cells are missed and few boxes false in some twenty fields: each kind alone is rarely beyond
     chance there, both together often are.
@@ -135,7 +147,6 @@ def judge_detector(
     tried = {one: compare(own, confidence, one) for one in {*_CANDIDATES, confidence}}
     best = _threshold(tried, confidence)
     here, there = tried[best], compare(synthetic, confidence, best)
-    went, came = here.gained + here.gone, here.lost + here.new
     forgets = sign_test(there.lost, there.gained) <= ALPHA
     strays = there.false_after > there.false_before and (
         sign_test(there.false_after, there.false_before) <= ALPHA
@@ -144,11 +155,13 @@ def judge_detector(
         f"{here.gained} cells gained and {here.lost} lost, "
         f"{here.gone} false boxes gone and {here.new} new"
     )
+    if here.groups < here.fields:
+        what += f"; once where fields overlap: {here.went} errors gone and {here.came} new"
     if here.false_after > here.false_before:
         why = f"it makes more false boxes on held-back fields ({what})"
     elif here.after < here.before:
         why = f"it finds fewer cells on held-back fields ({what})"
-    elif (p := sign_test(went, came)) > ALPHA:
+    elif (p := sign_test(here.went, here.came)) > ALPHA:
         why = (
             f"what it gains on held-back fields may be chance ({what}, p = {p:.2f}); review more "
             "fields"
@@ -175,8 +188,7 @@ def _threshold(tried: Mapping[float, Finding], confidence: float) -> float:
 
     def cost(one: float) -> tuple[float, float]:
         seen, away = tried[one], abs(one - confidence)
-        errors = seen.cells - seen.after + seen.false_after
-        return round(errors + _ERRORS_A_STEP * away / _STEP, 6), away
+        return round(seen.errors + _ERRORS_A_STEP * away / _STEP, 6), away
 
     no_worse = [
         one
@@ -199,13 +211,18 @@ def compare(
     hit_after = np.concatenate([none, *(hits for hits, _ in second)])
     of = Groups([field.group for field, _ in pairs for _ in range(len(field.truth))])
     every = np.ones(len(hit), bool)
-    stay = sum(
-        len(match_boxes(false, false_after, _MIN_IOU))
-        for (_, false), (_, false_after) in zip(first, second, strict=True)
-    )
     false_before, false_after = (sum(len(false) for _, false in seen) for seen in (first, second))
+    stay, went, came, errors = 0, [], [], []
+    for (hits, false), (hits_then, false_then) in zip(first, second, strict=True):
+        same = len(match_boxes(false, false_then, _MIN_IOU))
+        stay += same
+        went.append(int((hits_then & ~hits).sum()) + len(false) - same)
+        came.append(int((hits & ~hits_then).sum()) + len(false_then) - same)
+        errors.append(int((~hits_then).sum()) + len(false_then))
+    groups = [field.group for field, _ in pairs]
     return Finding(
         len(pairs),
+        len(set(groups)),
         len(hit),
         int(hit.sum()),
         int(hit_after.sum()),
@@ -217,4 +234,15 @@ def compare(
         int((hit & ~hit_after).sum()),
         false_before - stay,
         false_after - stay,
+        _once(went, groups),
+        _once(came, groups),
+        _once(errors, groups),
     )
+
+
+def _once(counts: Sequence[int], groups: Sequence[str]) -> int:
+    """Return the sum over groups of the most that one field of each shows."""
+    most: dict[str, int] = {}
+    for group, count in zip(groups, counts, strict=True):
+        most[group] = max(count, most.get(group, 0))
+    return sum(most.values())

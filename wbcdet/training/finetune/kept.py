@@ -71,4 +71,5 @@ def data_fingerprint(cells: Reviewed, fields: ReviewedFields) -> str:
         digest.update(cell.patch.tobytes())
     for field in fields.fields:
         digest.update(f"{field.group} {field.cells.tolist()}\n".encode())
+        digest.update(field.pixels.tobytes())
     return digest.hexdigest()

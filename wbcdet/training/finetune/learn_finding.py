@@ -15,6 +15,7 @@ from wbcdet.io.field import Field
 from wbcdet.training.detector_training import FastModel
 from wbcdet.training.finetune import tune_detector
 from wbcdet.training.finetune.judge_detector import (
+    DETECTOR_FOLDS,
     DetectorJudgement,
     FieldDetections,
     detect_field,
@@ -24,9 +25,6 @@ from wbcdet.training.finetune.kept import Kept
 from wbcdet.training.finetune.reviewed_fields import ReviewedField, ReviewedFields
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.progress import progress
-
-#: Parts of the cross-validation of the detector.
-DETECTOR_FOLDS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +77,18 @@ def learn_finding(
 
 
 def detector_folds(fields: Sequence[ReviewedField]) -> list[int]:
-    """Return the part of each field: corrections spread over the parts, fields dealt out."""
-    order = sorted(range(len(fields)), key=lambda at: -(fields[at].drawn + fields[at].taken))
-    parts = [0] * len(fields)
-    for place, at in enumerate(order):
-        parts[at] = place % DETECTOR_FOLDS
-    return parts
+    """Return the part of each field: whole groups, the fields and corrections spread.
+
+    Groups are dealt out one by one, the largest first and of equal ones the most corrected, each to
+    the part that has the fewest fields, then the fewest corrections.
+    """
+    sizes: dict[str, np.ndarray] = {}
+    for field in fields:
+        size = np.array([1, field.drawn + field.taken])
+        sizes[field.group] = sizes.get(field.group, 0) + size
+    parts = np.zeros((DETECTOR_FOLDS, 2), int)
+    part_of: dict[str, int] = {}
+    for group in sorted(sizes, key=lambda group: (-sizes[group]).tolist()):
+        part_of[group] = min(range(DETECTOR_FOLDS), key=lambda part: parts[part].tolist())
+        parts[part_of[group]] += sizes[group]
+    return [part_of[field.group] for field in fields]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -15,6 +15,7 @@ from wbcdet.io.field import Field
 from wbcdet.review.cell_state import ARTEFACT, DELETED
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
+from wbcdet.training.finetune.places import Places, field_key
 
 #: Fields that are learnt from at most, and their longer side in memory, px.
 MAX_FIELDS, _LONGEST = 100, 2048
@@ -26,7 +27,8 @@ class ReviewedField:
 
     Attributes:
         name: of the field.
-        group: the same for the same picture.
+        group: the same for fields that show the same place: copies of a picture, and those that
+            overlap.
         pixels: (H, W, 3) uint8 BGR.
         cells: (N, 4) float32 its white cells, px of ``pixels``.
         drawn: cells of them that a person drew: the machine had missed them.
@@ -69,6 +71,11 @@ class ReviewedFields:
     unfinished: int = 0
 
     @property
+    def places(self) -> int:
+        """Number of groups of fields of which none shows what another one shows."""
+        return len({reviewed.group for reviewed in self.fields})
+
+    @property
     def drawn(self) -> int:
         """Number of cells that a person drew."""
         return sum(reviewed.drawn for reviewed in self.fields)
@@ -101,15 +108,24 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
     if len(whole) > MAX_FIELDS:
         drawn = np.random.default_rng(0).choice(len(whole), MAX_FIELDS, replace=False)
         whole = [whole[place] for place in sorted(drawn)]
-    pictures: set[str] = set()
+    places = Places()
+    for session in sessions:
+        places.join_report(session.state.report, {n for other, n in whole if other is session})
+    keys: dict[str, tuple[str, int]] = {}
     for session, number in whole:
         try:
             read = _read(session, number)
         except (PictureError, FieldError):
             continue  # reading the cells has said so already
-        if read.group not in pictures:
-            pictures.add(read.group)
+        key = field_key(session.state.report, number)
+        if read.group in keys:  # what overlaps with a copy overlaps with the picture
+            places.join(keys[read.group], key)
+        else:
+            keys[read.group] = key
             fields.fields.append(read)
+    first: dict[Hashable, str] = {}
+    for read in fields.fields:
+        read.group = first.setdefault(places.of(keys[read.group]), read.group)
     return fields
 
 

@@ -29,7 +29,8 @@ def finding_rows(judgement: DetectorJudgement) -> Sequence[dict[str, str]]:
     boxes."""
     return [
         {
-            "fields": f"{finding.fields} {name}",
+            "fields": f"{finding.fields} {name}"
+            + (f", {finding.groups} places" if finding.groups < finding.fields else ""),
             "cells": str(finding.cells),
             "before": share(finding.before, finding.cells, finding.before_ci),
             "after": share(finding.after, finding.cells, finding.after_ci),

@@ -7,7 +7,7 @@ import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict
 from datetime import datetime, timezone
@@ -20,13 +20,14 @@ from safetensors.torch import save_file
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.cards import ClassifierCard, DetectorCard
 from wbcdet.inference.domain_shift import make_reference
-from wbcdet.inference.weights import Model, sealed
+from wbcdet.inference.weights import ROLES, Model, sealed
 from wbcdet.io.errors import FieldError
 from wbcdet.records import NOTICE
 from wbcdet.results.document import dump
 from wbcdet.review.images import PictureError
 from wbcdet.training.export import export_classifier, export_detector
 from wbcdet.training.finetune import tune, tune_detector
+from wbcdet.training.finetune.carry_over import LEARNS, Carried
 from wbcdet.training.finetune.judge import ALPHA
 from wbcdet.training.finetune.learn_finding import LearnedDetector
 from wbcdet.training.finetune.learn_names import LearnedClassifier
@@ -53,8 +54,9 @@ def write_models(
     fingerprint: str,
     classifier: LearnedClassifier | None,
     detector: LearnedDetector | None,
+    carried: Mapping[str, Carried],
 ) -> None:
-    """Write both models; one that has learnt nothing is the shipped one.
+    """Write both models; one that has learnt nothing is the one carried over, or the shipped one.
 
     Args:
         out: folder; made where it does not exist.
@@ -63,6 +65,7 @@ def write_models(
         found: the cells that were learnt from.
         fingerprint: of all data that was learnt from.
         classifier, detector: what was learnt and is better; None where it is not.
+        carried: learned models, by role, that this run has not learnt again.
 
     Raises:
         OSError: it cannot be written.
@@ -73,24 +76,31 @@ def write_models(
         "created": now, "reports": reviewed.reports, "data_sha256": fingerprint,
         "wbcdet": __version__,
     }  # fmt: skip
+    stay = [
+        carried[role].model if role in carried else model
+        for role, model in zip(ROLES, shipped, strict=True)
+    ]
+    rows = {role: carried[role].rows if role in carried else None for role in ROLES}
     if detector is None:
-        _copy(shipped[0], "detector", out)
+        _copy(stay[0], "detector", out)
     else:
         _write_detector(out, name, shipped[0], detector, origin)
+        rows["detector"] = list(finding_rows(detector.judgement))
     if classifier is None:
-        _copy(shipped[1], "classifier", out)
+        _copy(stay[1], "classifier", out)
     else:
         _write_classifier(out, name, shipped[1], reviewed, classifier, origin)
+        rows["classifier"] = list(naming_rows(classifier.judgement))
     said = {
         "name": name,
         **origin,
         "from": {
             role: {"name": model.name, "sha256": model.sha256}
-            for role, model in zip(("detector", "classifier"), shipped, strict=True)
+            for role, model in zip(ROLES, shipped, strict=True)
         },
         "cells": {k: v for k, v in reviewed.by_class().items() if v},
-        "names": None if classifier is None else list(naming_rows(classifier.judgement)),
-        "finding": None if detector is None else list(finding_rows(detector.judgement)),
+        **{LEARNS[role]: table for role, table in rows.items()},
+        "carried_over": {LEARNS[role]: one.origin for role, one in carried.items()},
         "way_back": "wbcdet learn --restore",
         "notice": NOTICE,
     }
@@ -135,7 +145,7 @@ def add_reference(out: Path, name: str, sessions: Sequence[Session], *, quiet: b
 
 
 def _copy(model: Model, role: str, out: Path) -> None:
-    """Copy a shipped model, so that the folder is whole wherever it goes."""
+    """Copy a model that this run has not made, so that the folder is whole wherever it goes."""
     shutil.copy(model.path, out / model.path.name)
     shutil.copy(model.path.with_name(f"{role}.json"), out / f"{role}.json")
     if model.training_path.is_file():
@@ -265,6 +275,7 @@ def _page(said: dict[str, Any]) -> str:
         + ", ".join(f"{count} {name}" for name, count in said["cells"].items())
         + f". Data sha256: {said['data_sha256']}.",
         "",
+        *_carried_lines(said["carried_over"]),
         "## Names, on held-back fields",
         "",
         *_table(said["names"]),
@@ -278,6 +289,16 @@ def _page(said: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _carried_lines(carried: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    for what, origin in carried.items():
+        yield (
+            f"Carried over, not learnt again: {what}, by {origin['name']} of {origin['created']}, "
+            f"from reports {', '.join(origin['reports'].values())}; data sha256: "
+            f"{origin['data_sha256']}."
+        )
+        yield ""
 
 
 def _table(rows: Iterable[dict[str, str]] | None) -> list[str]:
