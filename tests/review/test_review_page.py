@@ -451,6 +451,9 @@ def test_the_page_of_two_readers(report: Path, browser: Any, serve: Serve) -> No
     cards.nth(0).get_by_role("button", name="blast").click()
     sync_api.expect(cards.nth(0)).to_contain_text("✓ in the report: blast")
     assert page.tab.locator(".figure b").nth(2).inner_text() == kappa
+    cards.nth(1).get_by_role("button", name="blast").click()
+    sync_api.expect(cards.nth(1)).to_contain_text("✓ in the report: blast")
+    assert page.tab.locator(".figure b").nth(2).inner_text() == kappa
     cards.nth(0).get_by_role("link").click()
     sync_api.expect(page.tab.locator("#field-says")).to_contain_text("blast; machine")
     page.close()
