@@ -13,13 +13,13 @@ import numpy as np
 import pytest
 from conftest import grain
 
-from wbcdet.evaluation.class_names import parse_mapping, standard_type, suggestion
 from wbcdet.evaluation.detection import FoundField
 from wbcdet.evaluation.disagreement import diagnose
 from wbcdet.evaluation.label_issues import KINDS, left_out, summarise
 from wbcdet.evaluation.label_reader import LabelledError
 from wbcdet.evaluation.labelled_folder import LabelledFolder, read_labelled
 from wbcdet.evaluation.near_duplicates import find_copies, fingerprint, judge_copies, trained_on
+from wbcdet.results.class_names import parse_mapping, standard_type, suggestion
 
 WIDTH, HEIGHT = 64, 48
 BOX = (8.0, 6.0, 40.0, 30.0)

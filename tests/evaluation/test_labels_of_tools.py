@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 from conftest import grain
 
-from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.formats.masks import mask_bounds
 from wbcdet.evaluation.label_reader import LabelledError
 from wbcdet.evaluation.labelled_folder import read_labelled
+from wbcdet.results.class_names import standard_type
 
 WIDTH, HEIGHT = 64, 48
 BOX = [8.0, 6.0, 40.0, 30.0]

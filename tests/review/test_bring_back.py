@@ -182,6 +182,18 @@ def test_conflicts_stay_and_are_said(report: Path) -> None:
         assert text in done.output
 
 
+def test_an_artefact_under_another_name(report: Path) -> None:
+    path = export(report, "coco") / FILES["coco"]
+    document = json.loads(path.read_text())
+    document["categories"].append({"id": 90, "name": "Debris"})
+    document["annotations"][0]["category_id"] = 90
+    path.write_text(json.dumps(document))
+    for said in ("1 renamed", "0 renamed"):  # it comes back as it stands the second time
+        done = bring(report, path)
+        assert done.exit_code == 0 and said in done.output, done.output
+        assert state(report).cells[0, 0].label == "artefact"
+
+
 def test_names_of_other_programs(report: Path) -> None:
     """A picture that was uploaded has another name; one that several fields have is not guessed."""
     path = export(report, "labelstudio") / "tasks.json"

@@ -148,6 +148,12 @@ def test_a_review_from_start_to_signature(report: Path, browser: Any, serve: Ser
     page.tab.keyboard.type("Plasma cell")
     page.press("Enter")
     page.says("1 cell: plasma cell")
+    page.press("o")
+    page.tab.keyboard.type("Debris")
+    page.press("Enter")
+    page.says("1 cell: artefact")
+    page.press("Control+z")
+    page.says("Undone: 1 cell")
     page.press("Delete")
     page.says("1 cell: deleted")
     page.progress(f"4 of {CELLS - 1} reviewed")
@@ -444,6 +450,9 @@ def test_the_page_of_two_readers(report: Path, browser: Any, serve: Serve) -> No
     assert page.tab.evaluate("document.documentElement.scrollWidth") <= 820
     cards.nth(0).get_by_role("button", name="blast").click()
     sync_api.expect(cards.nth(0)).to_contain_text("✓ in the report: blast")
+    assert page.tab.locator(".figure b").nth(2).inner_text() == kappa
+    cards.nth(1).get_by_role("button", name="blast").click()
+    sync_api.expect(cards.nth(1)).to_contain_text("✓ in the report: blast")
     assert page.tab.locator(".figure b").nth(2).inner_text() == kappa
     cards.nth(0).get_by_role("link").click()
     sync_api.expect(page.tab.locator("#field-says")).to_contain_text("blast; machine")

@@ -12,8 +12,15 @@ from reviewing import make_report
 from wbcdet.differential.differential import differentials
 from wbcdet.results.document import load_document
 from wbcdet.review import counts
-from wbcdet.review.cell_state import DELETED, ChangeError, ConflictError, Key, LabelChange
-from wbcdet.review.decision_store import Store
+from wbcdet.review.cell_state import (
+    DELETED,
+    ChangeError,
+    ConflictError,
+    Key,
+    LabelChange,
+    RecordedState,
+)
+from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.serializers import cell_row
 from wbcdet.review.state import ReviewState
@@ -126,6 +133,44 @@ def test_what_no_label_is(state: ReviewState, label: str) -> None:
     with pytest.raises(ChangeError):
         state.change("Ann", [LabelChange((9, 9), 0, "monocyte")])
     assert state.last == 0
+
+
+#: Names as a person may write them, and the label that each becomes.
+OTHER_NAMES = [
+    ("artifact", "artefact"),
+    ("Artefakt", "artefact"),
+    (" Debris", "artefact"),
+    ("Monozyten", "monocyte"),
+    ("basophils", "basophil"),
+    ("лимфоциты", "lymphocyte"),
+    ("band neutrophil", "band neutrophil"),
+    ("atypical lymphocyte", "atypical lymphocyte"),
+    ("lymphoblast", "lymphoblast"),
+    ("Smudge", "smudge"),
+]
+
+
+@pytest.mark.parametrize(("name", "label"), OTHER_NAMES)
+def test_other_names_of_a_label(state: ReviewState, name: str, label: str) -> None:
+    call(state, name, (0, 0))
+    drawn = state.draw("Ann", 0, (10, 10, 60, 50), name, None)
+    assert state.cells[0, 0].label == state.cells[drawn].label == label
+    found = counts.reviewed(state)
+    assert found.artefacts == 2 * (label == "artefact")
+    assert found.counts.get(label, 0) >= 2 * (label != "artefact")
+
+
+def test_other_names_that_an_earlier_version_has_kept(state: ReviewState, tmp_path: Path) -> None:
+    store, box = Store(tmp_path), state.cells[0, 0].box
+    file, machine = state.report.fields[0].result.file, state.cells[0, 0].recorded()
+    kept: RecordedState = {"label": "artifact", "reviewed": True}
+    store.add([Decision(0, "t", "Ann", 1, "change", None, file, 0, box, machine, kept)])
+    state = again(state, tmp_path)
+    assert state.cells[0, 0].label == "artefact" and counts.reviewed(state).artefacts == 1
+    state.undo("Ann")
+    assert state.cells[0, 0].recorded() == machine
+    state.redo("Ann")
+    assert state.cells[0, 0].label == "artefact"
 
 
 def test_a_missed_cell_and_a_false_one(state: ReviewState, tmp_path: Path) -> None:

@@ -113,6 +113,47 @@ def test_what_is_settled_later_does_not_raise_kappa(readers: Readers) -> None:
     assert not compare_readers(readers.report, *rows).differing
 
 
+#: Boxes of cells that a reader draws, none over another.
+DRAWN = [(float(x), 50.0, x + 30.0, 80.0) for x in (10, 60, 110, 160)]
+
+
+def test_a_cell_drawn_from_the_other_one_is_no_agreement(readers: Readers) -> None:
+    for cell in range(6):
+        readers.call(0, "neutrophil" if cell % 2 else "monocyte", (0, cell))
+        readers.call(1, "neutrophil" if cell < 4 else "monocyte", (0, cell))
+    readers.draw(0, DRAWN[0], "blast")
+    for box in DRAWN:
+        readers.draw(1, box, "blast")
+    before = readers.found()
+    assert [cell.key for cell in before.differing if cell.first == "no cell"] == [None] * 3
+    # As the page does it: what differs is shown again after every cell that was drawn there.
+    drawn = []
+    for box in DRAWN[1:]:
+        note_shown(readers.stores[0], readers.boards[0].last)
+        drawn.append(readers.draw(0, box, "blast"))
+    note_shown(readers.stores[0], readers.boards[0].last)
+    readers.call(0, "plasma cell", drawn[0])
+    after = readers.found()
+    assert after.table == before.table and after.kappa == before.kappa
+    # They are shown with the cell that stands in the report now: nobody draws it once more.
+    assert [cell.key for cell in after.differing if cell.first == "no cell"] == drawn
+
+
+def test_cells_drawn_alone_count_as_before(readers: Readers) -> None:
+    readers.draw(0, DRAWN[0], "blast")
+    readers.draw(1, DRAWN[0], "blast")
+    readers.draw(1, DRAWN[1], "blast")
+    note_shown(readers.stores[0], readers.boards[0].last)
+    # Over a cell that was found alone, and where the second reader has marked nothing.
+    readers.draw(0, DRAWN[0], "plasma cell")
+    readers.draw(0, DRAWN[2], "plasma cell")
+    pairs = sorted((cell.first, cell.second) for cell in readers.found().cells)
+    assert pairs == [
+        ("blast", "blast"), ("no cell", "blast"),
+        ("plasma cell", "no cell"), ("plasma cell", "no cell"),
+    ]  # fmt: skip
+
+
 def test_a_note_from_somebody_else(readers: Readers) -> None:
     readers.call(0, "monocyte", (0, 0))
     for note in ("x", "{}", "[" * 5000, '["a", null, true, 1e999]'):

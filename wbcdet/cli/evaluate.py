@@ -177,10 +177,10 @@ def _lists(
 ) -> list[TestList]:
     from wbcdet.datasets.archives import DataError
     from wbcdet.evaluation.benchmarks import NAMES, load_lists
-    from wbcdet.evaluation.class_names import parse_mapping
     from wbcdet.evaluation.evaluate import folder_list
     from wbcdet.evaluation.label_reader import LabelledError
     from wbcdet.evaluation.labelled_folder import read_labelled
+    from wbcdet.results.class_names import parse_mapping
 
     unknown = [name for name in names if name not in (_ALL, *NAMES)]
     if unknown:

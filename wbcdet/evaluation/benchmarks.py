@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from wbcdet.datasets.archives import Archive, DataError, datasets_folder, open_archive
-from wbcdet.evaluation.class_names import TYPES
 from wbcdet.evaluation.dataset import LabelledCrop, LabelledField
 from wbcdet.evaluation.evaluate import TestList, View
 from wbcdet.evaluation.infer import BOTH, FINDING, NAMING
 from wbcdet.io.colour import Pixels
 from wbcdet.io.decode import decode
 from wbcdet.io.errors import FieldError
+from wbcdet.results.class_names import TYPES
 from wbcdet.settings import Settings
 
 Row = dict[str, str]

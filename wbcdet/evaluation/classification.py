@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from wbcdet.evaluation.class_names import TYPES
 from wbcdet.evaluation.figures import (
     ByClass,
     Calibration,
@@ -23,6 +22,7 @@ from wbcdet.evaluation.figures import (
 )
 from wbcdet.inference.classifier import Classification, decide
 from wbcdet.records import LABELS, CellType
+from wbcdet.results.class_names import TYPES
 from wbcdet.utils.intervals import Groups, wilson
 
 FOUR = tuple(str(label) for label in LABELS)

@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from wbcdet.evaluation import plots
-from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL
 from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
 from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
@@ -25,6 +24,7 @@ from wbcdet.evaluation.label_issues import KINDS
 from wbcdet.evaluation.outcome import in_words
 from wbcdet.evaluation.tables import Table, by_class, differential, others_table, overview
 from wbcdet.records import NOTICE
+from wbcdet.results.class_names import IGNORE, NOT_WHITE, WHITE_CELL
 from wbcdet.results.document import describe_model
 from wbcdet.utils.pages import render_page
 from wbcdet.utils.schemas import JsonObject

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, WHITE_CELL, standard_type
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import is_tiff_file
 from wbcdet.io.source import Source
+from wbcdet.results.class_names import IGNORE, NOT_WHITE, WHITE_CELL, standard_type
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import ious
 from wbcdet.utils.errors import WbcdetError

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from wbcdet.evaluation.class_names import IGNORE, NOT_WHITE, TYPES, suggestion
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.formats import READERS, recognise
 from wbcdet.evaluation.label_issues import summarise
@@ -14,6 +13,7 @@ from wbcdet.evaluation.label_reader import ClassCount, LabelFolder, LabelledErro
 from wbcdet.io.discover import search
 from wbcdet.io.ownership import MARKER
 from wbcdet.io.source import field_name
+from wbcdet.results.class_names import IGNORE, NOT_WHITE, TYPES, suggestion
 from wbcdet.settings import Settings
 
 
@@ -39,7 +39,7 @@ def read_labelled(
     Args:
         root: the folder.
         layout: a key of ``formats.READERS``, or ``auto`` to recognise it.
-        mapping: the user's class names, see :func:`wbcdet.evaluation.class_names.parse_mapping`.
+        mapping: the user's class names, see :func:`wbcdet.results.class_names.parse_mapping`.
         settings: limits of the pictures.
 
     Raises:

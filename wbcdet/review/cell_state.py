@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
-from wbcdet.records import Cell, CellType
+from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.results.class_names import understand
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 
@@ -14,6 +15,8 @@ BASOPHIL, ARTEFACT = "basophil", "artefact"
 #: Label of a box that a person took away: no cell at all.
 DELETED = "deleted"
 UNCLASSIFIED = CellType.UNCLASSIFIED.value
+#: Labels whose other names become the label.
+_STANDARD = (*map(str, LABELS), BASOPHIL, ARTEFACT)
 
 #: Letters of a label that a person makes up, and of a person's name.
 MAX_LETTERS = 40
@@ -130,7 +133,7 @@ def is_short_line(text: str) -> bool:
 
 
 def checked_label(label: str) -> str:
-    """Return a label as it is kept: small letters, one line.
+    """Return a label as it is kept: small letters, one line, the standard one of its names.
 
     Raises:
         ChangeError: it is empty, too long or not printable.
@@ -138,7 +141,19 @@ def checked_label(label: str) -> str:
     label = " ".join(label.split()).casefold()
     if not is_short_line(label):
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
-    return label
+    return standard_label(label)
+
+
+def standard_label(label: str) -> str:
+    """Return ``artefact`` for ``debris``, ``monocyte`` for ``monozyten``: what a name stands for.
+
+    Any other name is returned as it is, also that of one shape of neutrophils, such as ``bands``:
+    who tells them apart means to.
+    """
+    meaning = understand(label)
+    if meaning.part or meaning.standard not in _STANDARD:
+        return label
+    return meaning.standard
 
 
 def checked_note(note: str) -> str:

@@ -2,8 +2,9 @@
 
 What is compared is what each said without knowing of the other. The second reader never sees the
 first one's decisions. The first reader does once they look at the cells that differ, so each of
-their decisions counts as it was when it was first shown there; what they settle afterwards goes
-into the report, and not into kappa.
+their decisions counts as it was when it was first shown there, and a cell that the second one
+marked and they draw from then on as not marked; what they settle afterwards goes into the report,
+and not into kappa.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wbcdet.results.export.base import CLASSES
@@ -181,25 +182,40 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class _Read:
-    """A cell that a reader has decided on, as they had it."""
+    """A cell that a reader has decided on, as they had it.
+
+    Attributes:
+        label, box, who: as the review has them.
+        cell: what the machine found; None where the reader drew it.
+        after: they drew it after the other's cells had been shown to them.
+    """
 
     label: str
     box: Box
     who: str
     cell: object | None
+    after: bool = False
 
 
 def _reading(
     report: MachineReport, rows: Sequence[Decision], shown: Sequence[int]
 ) -> Mapping[Key, _Read]:
     state, fixed, ends = ReviewState(report, _Rows()), dict[Key, _Read](), list(shown)
+    alone: Mapping[Key, _Read] | None = None
     for step in steps_of(rows):
         if ends and step[0].id > ends[0]:
             fixed = {**_decided(state), **fixed}
+            alone = fixed if alone is None else alone
             while ends and step[0].id > ends[0]:
                 del ends[0]
         state.replay(step)
-    return {**_decided(state), **fixed}
+    reading = {**_decided(state), **fixed}
+    if alone is None:
+        return reading
+    return {
+        key: replace(read, after=read.cell is None and key not in alone)
+        for key, read in reading.items()
+    }
 
 
 def _decided(state: ReviewState) -> dict[Key, _Read]:
@@ -220,23 +236,34 @@ def _said(read: _Read) -> str:
 
 
 def _drawn_pairs(ours: Mapping[Key, _Read], theirs: Mapping[Key, _Read]) -> Iterator[ReadCell]:
-    """Cells that persons drew: the same one where the boxes lie over each other."""
+    """Cells that persons drew: the same one where the boxes lie over each other.
+
+    One that the first reader drew after the second one's were shown may be copied from there: to
+    kappa it stays the cell that only the second one marked.
+    """
     drawn: dict[int, tuple[list[Key], list[Key]]] = defaultdict(lambda: ([], []))
     for side, reading in enumerate((ours, theirs)):
         for key, read in reading.items():
             if read.cell is None:
                 drawn[key[0]][side].append(key)
     for field, (mine, others) in drawn.items():
+        # Copied ones come last: they must not take a cell that the first reader found alone.
         pairs = sorted(
-            ((iou(ours[a].box, theirs[b].box), a, b) for a in mine for b in others), reverse=True
+            (
+                (not ours[a].after, iou(ours[a].box, theirs[b].box), a, b)
+                for a in mine
+                for b in others
+            ),
+            reverse=True,
         )
         free_mine, free_others = set(mine), set(others)
-        for same, a, b in pairs:
+        for alone, same, a, b in pairs:
             if same >= SAME_IOU and a in free_mine and b in free_others:
                 free_mine.remove(a)
                 free_others.remove(b)
                 read, other = ours[a], theirs[b]
-                yield ReadCell(field, a, read.box, read.label, other.label, read.who, other.who)
+                first, who = (read.label, read.who) if alone else (NO_CELL, "")
+                yield ReadCell(field, a, read.box, first, other.label, who, other.who)
         for key in free_mine:
             read = ours[key]
             yield ReadCell(field, key, read.box, read.label, NO_CELL, read.who, "")

@@ -22,6 +22,7 @@ from wbcdet.review.cell_state import (
     RecordedState,
     checked_label,
     checked_name,
+    standard_label,
 )
 from wbcdet.review.decision_store import Decision
 from wbcdet.review.machine_report import MachineReport, ReviewField
@@ -386,7 +387,8 @@ class ReviewState:
         for row in rows:
             key = (self._by_file[row.file].number, row.cell)
             current = self.cells[key]
-            current.label = row.after["label"] if row.after else None
+            # Earlier versions have kept other names of a label as they were typed.
+            current.label = standard_label(row.after["label"]) if row.after else None
             current.reviewed = bool(row.after and row.after["reviewed"])
             self._place(key, row.after.get("box") if row.after else None)
             current.last_decision, current.who, current.time = row.id, row.who, row.time

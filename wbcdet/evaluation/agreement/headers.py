@@ -6,7 +6,7 @@ import re
 import unicodedata
 from dataclasses import dataclass
 
-from wbcdet.evaluation.class_names import names_another_kind, understand
+from wbcdet.results.class_names import names_another_kind, understand
 
 _GROUP = {"group", "slide", "slideid", "smear", "patient", "patientid", "folder", "name"}
 _GROUP |= {"sample", "sampleid", "specimen", "subject", "case", "id"}

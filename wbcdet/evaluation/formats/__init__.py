@@ -7,7 +7,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
-from wbcdet.evaluation.class_names import suggestion
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.classes import has_classes, read_classes
 from wbcdet.evaluation.formats.coco import coco_document, read_coco
@@ -15,6 +14,7 @@ from wbcdet.evaluation.formats.unread import unread_labels
 from wbcdet.evaluation.formats.voc import is_voc, read_voc
 from wbcdet.evaluation.formats.yolo import label_texts, read_yolo
 from wbcdet.evaluation.label_reader import LabelFolder, LabelledError, path_key, without_upload_id
+from wbcdet.results.class_names import suggestion
 from wbcdet.utils.decode_text import TooLargeError
 
 #: Folders that a message names.

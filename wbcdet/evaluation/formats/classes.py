@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from wbcdet.evaluation.class_names import TYPES, WHITE_CELL, standard_type
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.label_reader import NEUTRAL, SPLITS, LabelFolder
+from wbcdet.results.class_names import TYPES, WHITE_CELL, standard_type
 
 
 def read_classes(reading: LabelFolder) -> list[LabelledField]:

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.formats.masks import Box, mask_bounds
 from wbcdet.evaluation.label_files import read_json
@@ -19,6 +18,7 @@ from wbcdet.evaluation.label_reader import (
     without_upload_id,
 )
 from wbcdet.io.source import Source
+from wbcdet.results.class_names import standard_type
 from wbcdet.utils.decode_text import TooLargeError
 from wbcdet.utils.schemas import JsonObject
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from wbcdet.evaluation.class_names import standard_type
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.label_files import read_text
 from wbcdet.evaluation.label_reader import (
@@ -14,6 +13,7 @@ from wbcdet.evaluation.label_reader import (
     LabelledObject,
     finite,
 )
+from wbcdet.results.class_names import standard_type
 from wbcdet.utils.decode_text import TooLargeError
 
 _NAME_FILES = ("classes.txt", "*.names", "names.txt", "_darknet.labels")

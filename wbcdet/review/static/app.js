@@ -178,7 +178,8 @@ async function call(label) {
     }));
     if (!done) break;
   }
-  if (done) say(label === null ? t("{cells} confirmed", { cells: count }) : `${count}: ${t(label)}`);
+  // As the server names them: "debris" has become an artefact there.
+  if (done) say(label === null ? t("{cells} confirmed", { cells: count }) : `${count}: ${t(wanted[0].cell.label)}`);
   else cells.forEach((cell, at) => cell.seen === before[at].seen && Object.assign(cell, before[at]));
   if (!done) show();
 }
@@ -199,7 +200,7 @@ async function draw(label) {
   const done = await send("/api/draw", () => ({ field: number, box, label }));
   if (!done) return;
   field.drawnAs(...done.drawn);
-  say(t("Missed cell added: {label}", { label: t(label) }));
+  say(t("Missed cell added: {label}", { label: t(model.cells.get(done.drawn.join("/")).label) }));
 }
 
 async function back(path, word, nothing) {
