@@ -293,8 +293,8 @@ def test_copies_of_a_field_are_named(count: Count, tmp_path: Path) -> None:
     shutil.copy(folder / "anna" / "2.png", folder / "boris" / "2.png")
     draw(folder / "boris" / "empty.png", 9, 0)
     shutil.copy(folder / "boris" / "empty.png", folder / "boris" / "empty too.png")
-    first = "in/anna/1.png of in/anna/1 - copy.png"
-    second = "in/boris/2.png of in/anna/2.png"
+    first = "in/anna/1.png = in/anna/1 - copy.png"
+    second = "in/boris/2.png = in/anna/2.png"
     answer = count("in", "--group-by", "folder", "--out", "out")
     assert "2 fields are copies of others (" in answer.output
     said = " ".join(answer.output.split())

@@ -9,11 +9,12 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import count_worker
 import pytest
 from conftest import one_line
-from count_worker import find_cells
+from count_worker import PlainAnalyzer, find_cells
 from counting import Count, draw, final_files, folder_of, start
 
 from wbcdet.io.field import Field
@@ -217,6 +218,11 @@ def test_names_that_a_laboratory_has_taught_are_not_counted_again(
             for cell in find_cells(field)
         )
 
+    def info(self: PlainAnalyzer) -> dict[str, Any]:
+        return {**told(self), "thresholds": {"min_score": {"basophil": 0.4}}}
+
+    told = PlainAnalyzer.info
+    monkeypatch.setattr(PlainAnalyzer, "info", info)
     monkeypatch.setattr(count_worker, "find_cells", taught)
     folder_of(tmp_path / "in", 4)
     first = count("in", "--out", "out")

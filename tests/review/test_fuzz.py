@@ -150,7 +150,7 @@ def test_journals(report: Path, folder: Path, data: st.DataObject) -> None:
             for file in journal:
                 with suppress(JournalError):
                     record = journal.read(file)
-                    entry = JournalEntry.checked(file, record)
+                    entry = JournalEntry.checked(file, record, journal.header)
                     assert how == "forged" or record == json.loads(json.dumps(record))
                     assert entry.result.file == file
                     journal.has_pictures(record)

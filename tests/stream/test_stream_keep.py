@@ -16,6 +16,7 @@ from conftest import make_cell
 from streaming import frame_at
 
 from wbcdet.inference.analyzer import Analyzer
+from wbcdet.inference.run_info import ThresholdsInfo
 from wbcdet.records import CellType
 from wbcdet.report.journal import Journal
 from wbcdet.report.registration import encode_registration_image
@@ -317,10 +318,13 @@ def test_the_last_search_has_a_way_out(
 
 def test_a_name_that_a_laboratory_has_taught_is_no_damage(tmp_path: Path) -> None:
     pixels = np.full((120, 160, 3), 200, np.uint8)
+    thresholds = ThresholdsInfo(
+        confidence=0.5, min_score={"neutrophil": 0.4, "basophil": 0.4}, unlike_trained=None
+    )
     own = _track(1)
     own.cell = replace(own.cell, label="basophil")
     with closing(Journal(tmp_path / "journal")) as journal:
-        journal.start({})
+        journal.start({"thresholds": thresholds})
         store = StreamStore(tmp_path, journal)
         store.view(0, pixels, [own, _track(2)])
         store.flush(at_once=True)

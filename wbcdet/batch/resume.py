@@ -80,7 +80,7 @@ def check_fields(journal: Journal, sources: Sequence[Source], roots: Sequence[Ro
 
 def _stamp(journal: Journal, name: str) -> FileStamp | None:
     try:
-        return JournalEntry.checked(name, journal.read(name)).stamp
+        return JournalEntry.checked(name, journal.read(name), journal.header).stamp
     except JournalError:
         return None
 
@@ -118,7 +118,7 @@ def plan_resume(
         if source.name in journal:
             try:
                 record = journal.read(source.name)
-                entry = JournalEntry.checked(source.name, record)
+                entry = JournalEntry.checked(source.name, record, journal.header)
             except JournalError:
                 journal.name_damaged(source.name)
                 plan.todo.append(source)

@@ -153,7 +153,9 @@ class SlideCount:
         for source in self.sources:
             if source.name in journal:
                 try:
-                    entry = JournalEntry.checked(source.name, journal.read(source.name))
+                    entry = JournalEntry.checked(
+                        source.name, journal.read(source.name), journal.header
+                    )
                 except JournalError:
                     continue
                 if entry.result.failure is None:

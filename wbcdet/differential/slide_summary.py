@@ -108,7 +108,7 @@ def copies_line(copies: Sequence[tuple[str, str]]) -> str | None:
     """
     if not copies:
         return None
-    pairs = [_("{copy} of {field}", copy=copy, field=of) for copy, of in copies]
+    pairs = [f"{copy} = {of}" for copy, of in copies]
     return plural_of(
         "{n} field is a copy of another ({names}): its cells count once more; remove it",
         "{n} fields are copies of others ({names}): their cells count once more; remove them",

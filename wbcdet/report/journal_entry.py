@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from wbcdet.inference.quality import QualityInfo
-from wbcdet.records import FieldResult
+from wbcdet.inference.run_info import RunInfo
+from wbcdet.records import CellType, FieldResult
 from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal import JournalError, Place
 from wbcdet.results.schemas import check_line
@@ -63,12 +64,15 @@ class JournalEntry:
         )
 
     @classmethod
-    def checked(cls, file: str, record: JsonObject, kind: str = "entry") -> JournalEntry:
+    def checked(
+        cls, file: str, record: JsonObject, header: RunInfo | None, kind: str = "entry"
+    ) -> JournalEntry:
         """Return the entry of a line that this run did not write itself.
 
         Args:
             file: whose line it is.
             record: the line.
+            header: of the journal.
             kind: of line, as of ``results.schemas.check_line``.
 
         Raises:
@@ -84,6 +88,9 @@ class JournalEntry:
         read = result.failure is None
         # A stream keeps pictures of cells beside those of the entry, a count that of the ground.
         enough = len(entry.pictures) >= len(result.cells) + entry.ground
-        if result.file != file or not enough or (read and entry.quality is None):
+        # Only a person gives names that no label of the classifier is, and writes no journal.
+        labels = (header or {}).get("thresholds", {}).get("min_score", {})
+        named = all(isinstance(c.label, CellType) or c.label in labels for c in result.cells)
+        if result.file != file or not enough or not named or (read and entry.quality is None):
             raise JournalError(f"the line of {file} is damaged: its parts do not agree")
         return entry

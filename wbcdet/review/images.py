@@ -242,7 +242,9 @@ class Pictures:
             return None
         kind = "view" if (self._journal.header or {}).get("stream") else "entry"
         with suppress(JournalError):
-            return JournalEntry.checked(file, self._journal.read(file), kind)
+            return JournalEntry.checked(
+                file, self._journal.read(file), self._journal.header, kind
+            )
         return None
 
     def _kept(self, key: Key) -> bytes | None:

@@ -325,7 +325,7 @@ class StreamStore:
         try:
             record = self._journal.read(name)
             if kind == "view":
-                JournalEntry.checked(name, record, kind)
+                JournalEntry.checked(name, record, self._journal.header, kind)
                 for values in record["tracks"]:
                     Track.from_record(values)
             else:
