@@ -257,7 +257,7 @@ class Pictures:
         file = self._state.report.fields[key[0]].result.file
         current = self._state.cells[key]
         if current.cell is None:
-            return self._store.thumbnail(file, key[1])
+            return self._store.thumbnail(file, current.stored)
         place = self._places_of(file).get((key[1], current.origin))
         if place is not None:
             assert self._journal is not None
