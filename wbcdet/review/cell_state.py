@@ -55,6 +55,8 @@ class CellState:
         reviewed: a person has decided.
         box: pixels of the field.
         origin: the box as the machine found it or a person drew it; it tells the cell from others.
+        stored: its number in its field by which the store knows it: of a drawn cell the one that it
+            was drawn with, which a report that was counted again may have given to another.
         number: of the cell in its slide, from 1; it never changes.
         last_decision: number of the last decision on it, 0 without one.
         shown_decision: number of the one that it shows: an undo shows the one before again.
@@ -67,6 +69,7 @@ class CellState:
     reviewed: bool
     box: Box
     origin: Box
+    stored: int
     number: int = 0
     last_decision: int = 0
     shown_decision: int = 0

@@ -49,7 +49,8 @@ class Decision:
         step: number of the step; what was selected together is one step.
         kind: ``change``, ``undo`` or ``redo``.
         of: the step that is undone or redone, else None.
-        file, cell: the cell, by its field's name and its number there.
+        file, cell: the cell, by its field's name and its number there: of a cell that a person
+            drew the number that it was drawn with.
         box: the box in pixels of the field by which it is known again: as it was found or drawn.
         before, after: ``{"label": ..., "reviewed": ...}``, with ``"box"`` where a person has moved
             it; None where the cell is not there.

@@ -242,9 +242,7 @@ class Pictures:
             return None
         kind = "view" if (self._journal.header or {}).get("stream") else "entry"
         with suppress(JournalError):
-            return JournalEntry.checked(
-                file, self._journal.read(file), self._journal.header, kind
-            )
+            return JournalEntry.checked(file, self._journal.read(file), self._journal.header, kind)
         return None
 
     def _kept(self, key: Key) -> bytes | None:
@@ -259,7 +257,7 @@ class Pictures:
         file = self._state.report.fields[key[0]].result.file
         current = self._state.cells[key]
         if current.cell is None:
-            return self._store.thumbnail(file, key[1])
+            return self._store.thumbnail(file, current.stored)
         place = self._places_of(file).get((key[1], current.origin))
         if place is not None:
             assert self._journal is not None

@@ -69,6 +69,7 @@ class ReviewState:
                 False,
                 cell.box,
                 cell.box,
+                cell.id,
                 cell=cell,
                 touches_edge=cell.touches_edge,
             )
@@ -83,6 +84,13 @@ class ReviewState:
         self._numbers = {
             field.number: sorted(cell.id for cell in field.result.cells) for field in report.fields
         }
+        # Number of the next cell that is drawn in each field.
+        self._next = {number: (ids[-1] + 1 if ids else 0) for number, ids in self._numbers.items()}
+        # How a decision of an earlier session, or of an earlier count, finds its cell.
+        self._with_box: dict[tuple[int, Box], Key] = {
+            (key[0], current.origin): key for key, current in self.cells.items()
+        }
+        self._drawn: dict[tuple[Key, Box], Key] = {}
         for step in steps_of(store.decisions()):
             self.replay(step)
 
@@ -242,23 +250,32 @@ class ReviewState:
 
     def _add(self, number: int, box: Box) -> Key:
         """Return a cell that no decision is on yet."""
-        numbers = self._numbers[number]
-        key = (number, numbers[-1] + 1 if numbers else 0)
-        if key[1] > MAX_NUMBER:
-            raise ChangeError("this field has no number left for another cell")
-        self._put_drawn(key, box)
+        key = self._new_key(number)
+        self._put_drawn(key, box, key[1])
         return key
 
-    def _put_drawn(self, key: Key, box: Box) -> None:
+    def _new_key(self, number: int) -> Key:
+        """Return the key of another cell of a field.
+
+        Raises:
+            ChangeError: the field has no number left.
+        """
+        if self._next[number] > MAX_NUMBER:
+            raise ChangeError("this field has no number left for another cell")
+        return number, self._next[number]
+
+    def _put_drawn(self, key: Key, box: Box, stored: int) -> None:
         edge = self._at_edge(key[0], box)
-        self.cells[key] = CellState(None, False, box, box, touches_edge=edge)
+        self.cells[key] = CellState(None, False, box, box, stored, touches_edge=edge)
         insort(self._numbers[key[0]], key[1])
+        self._next[key[0]] = max(self._next[key[0]], key[1] + 1)
         self._give_number(key)
 
     def _take_back(self, key: Key) -> None:
         """Remove the last cell that was added, of which nothing was kept."""
         del self.cells[key]
         self._numbers[key[0]].remove(key[1])
+        self._next[key[0]] = key[1]
         self._in_slide[self.report.fields[key[0]].group] -= 1
 
     def _give_number(self, key: Key) -> None:
@@ -332,12 +349,17 @@ class ReviewState:
             file = self.report.fields[key[0]].result.file
             rows.append(
                 Decision(
-                    0, now, who, self._step + 1, kind, of, file, key[1], current.origin,
+                    0, now, who, self._step + 1, kind, of, file, current.stored, current.origin,
                     current.recorded(), after,
                 )
             )  # fmt: skip
         numbers = self._store.add(rows, thumbnail)
-        self._apply([replace(row, id=n) for row, n in zip(rows, numbers, strict=True)])
+        self._apply(
+            [
+                (key, replace(row, id=n))
+                for (key, _), row, n in zip(wanted, rows, numbers, strict=True)
+            ]
+        )
         for listener in self._listeners:
             listener()
 
@@ -345,31 +367,68 @@ class ReviewState:
         """Show a step of an earlier session, without the cells that the report has no more."""
         known = []
         for row in rows:
-            field = self._by_file.get(row.file)
-            if field is None or not self._has(field, row):
+            key = self._find(row)
+            if key is None:
                 self.strays += 1
                 continue
-            known.append(row)
+            known.append((key, row))
         self._step, self.last = rows[-1].step, rows[-1].id
         if known:
             self._apply(known)
 
-    def _has(self, field: ReviewField, row: Decision) -> bool:
+    def _find(self, row: Decision) -> Key | None:
+        """Return the cell of a decision of an earlier session; None where the report has none.
+
+        A report that was counted again may have another cell under its number, or the cell under
+        another number.
+        """
+        field = self._by_file.get(row.file)
+        if field is None or not self._fits(field, row):
+            return None
         key = (field.number, row.cell)
+        if (drawn := self._drawn.get((key, row.box))) is not None:
+            return drawn
+        current = self.cells.get(key)
+        if current is not None and current.cell is not None and current.origin == row.box:
+            return key
+        if row.before is None:
+            return self._draw_again(key, row.box)
+        return self._with_box.get((field.number, row.box))
+
+    def _fits(self, field: ReviewField, row: Decision) -> bool:
+        """Say whether the boxes to which a decision moves a cell are inside its field."""
+        return all(
+            self._is_inside(field.number, recorded["box"])
+            for recorded in (row.before, row.after)
+            if recorded and "box" in recorded
+        )
+
+    def _is_inside(self, number: int, box: Sequence[float]) -> bool:
         try:
-            for recorded in (row.before, row.after):
-                if (
-                    recorded
-                    and "box" in recorded
-                    and self.cut(field.number, recorded["box"]) != tuple(recorded["box"])
-                ):
-                    return False
-            if key not in self.cells and row.before is None:
-                self._put_drawn(key, self.cut(field.number, row.box))
+            return self.cut(number, box) == tuple(box)
         except ChangeError:
             return False
-        # A report that was counted again may have another cell under the same number.
-        return key in self.cells and self.cells[key].origin == row.box
+
+    def _draw_again(self, key: Key, box: Box) -> Key | None:
+        """Put a cell that a person drew under its number, or a new one where that is taken.
+
+        None where it cannot be in its field.
+        """
+        number, stored = key
+        if stored > MAX_NUMBER:
+            return None
+        # The store has a picture under the number, of a cell that does not fit too.
+        self._next[number] = max(self._next[number], stored + 1)
+        if not self._is_inside(number, box):
+            return None
+        if key in self.cells:
+            try:
+                key = self._new_key(number)
+            except ChangeError:
+                return None
+        self._put_drawn(key, box, stored)
+        self._drawn[(number, stored), box] = key
+        return key
 
     def _place(self, key: Key, moved: Sequence[float] | None) -> None:
         """Put the box where a person has moved it; None puts it back."""
@@ -382,10 +441,9 @@ class ReviewState:
             cell = current.cell
             current.touches_edge = cell.touches_edge if cell else self._at_edge(key[0], current.box)
 
-    def _apply(self, rows: Sequence[Decision]) -> None:
+    def _apply(self, decided: Sequence[tuple[Key, Decision]]) -> None:
         changes = []
-        for row in rows:
-            key = (self._by_file[row.file].number, row.cell)
+        for key, row in decided:
             current = self.cells[key]
             # Earlier versions have kept other names of a label as they were typed.
             current.label = standard_label(row.after["label"]) if row.after else None
@@ -395,11 +453,11 @@ class ReviewState:
             shown = current.shown_decision
             changes.append(CellChange(key, row.before, row.after, shown, row.id))
             current.shown_decision = row.id
-            if len(rows) > 1:
+            if len(decided) > 1:
                 self._bulk.add(row.id)
-        self._step, self.last = rows[-1].step, rows[-1].id
-        step = Step(rows[0].step, changes)
-        for key, shown in self._history.record(rows[0].who, rows[0].kind, step).items():
+        self._step, self.last = row.step, row.id
+        step = Step(row.step, changes)
+        for key, shown in self._history.record(row.who, row.kind, step).items():
             self.cells[key].shown_decision = shown
 
 
