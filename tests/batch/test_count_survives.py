@@ -18,7 +18,7 @@ from count_worker import PlainAnalyzer, find_cells
 from counting import Count, draw, final_files, folder_of, start
 
 from wbcdet.io.field import Field
-from wbcdet.records import Cell
+from wbcdet.records import LABELS, Cell
 
 
 @pytest.fixture
@@ -219,7 +219,9 @@ def test_names_that_a_laboratory_has_taught_are_not_counted_again(
         )
 
     def info(self: PlainAnalyzer) -> dict[str, Any]:
-        return {**told(self), "thresholds": {"min_score": {"basophil": 0.4}}}
+        least = dict.fromkeys([*map(str, LABELS), "basophil"], 0.4)
+        thresholds = {"confidence": 0.5, "min_score": least, "unlike_trained": None}
+        return {**told(self), "thresholds": thresholds}
 
     told = PlainAnalyzer.info
     monkeypatch.setattr(PlainAnalyzer, "info", info)
