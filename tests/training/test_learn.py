@@ -178,15 +178,6 @@ def test_temperature_stays_without_evidence() -> None:
     assert right.tolist() == [True, False, True, False]
 
 
-def _score_of_eosinophils() -> float:
-    """Return what the classifier in use gives the drawn neutrophils of a slide for eosinophils, on
-    average."""
-    classifier = Classifier("cpu")
-    field = render_field(77, 640, 480, cell_px=64, counts={"neutrophil": 6})
-    crops = [classifier.crop(field.pixels, cell.box) for cell in field.cells]
-    return float(np.mean([verdict.scores["eosinophil"] for verdict in classifier.classify(crops)]))
-
-
 def test_a_laboratory_is_learnt_and_taken_back(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -195,7 +186,7 @@ def test_a_laboratory_is_learnt_and_taken_back(
     for part in ("onnx", "onnxscript", "safetensors"):
         pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
     report = copy_of(smears, tmp_path / "report")
-    shipped, shipped_score = load_shipped("classifier"), _score_of_eosinophils()
+    shipped = load_shipped("classifier")
     review(report, SWAPPED, 70)
     code, out = run(report, "--name", "blue-lab")
     assert code == 0, out
@@ -208,8 +199,14 @@ def test_a_laboratory_is_learnt_and_taken_back(
     assert learned.card["learned"]["from_sha256"] == shipped.sha256
     rows = {row["name"]: row for row in learned.card["learned"]["held_back"]}
     assert rows["all"]["cells"] == 70 and rows["all"]["after"] > rows["all"]["before"]
-    # What is installed has learnt it of cells of another slide too.
-    assert _score_of_eosinophils() > shipped_score + 0.1
+    assert rows["neutrophil"]["before"] <= 2 and rows["neutrophil"]["after"] >= 15  # of 20
+    # What is installed names the cells as the table promises.
+    classifier = Classifier("cpu")
+    field = render_field(77, 640, 480, cell_px=64, counts={"eosinophil": 6})
+    verdicts = classifier.classify(
+        [classifier.crop(field.pixels, cell.box) for cell in field.cells]
+    )
+    assert sum(verdict.label == "neutrophil" for verdict in verdicts) >= 4
     assert load_shipped("classifier").sha256 == shipped.sha256
     # Another report alone would take away what was learnt from this one.
     other = copy_of(smears, tmp_path / "other")
