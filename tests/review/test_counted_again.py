@@ -134,6 +134,35 @@ def test_a_drawn_cell_whose_number_the_machine_has_now(fields: Path) -> None:
     assert len({(row["file"], row["id"]) for row in signed}) == len(signed)
 
 
+def test_a_drawn_cell_that_the_count_finds_now_is_named(fields: Path) -> None:
+    folder = count(fields)
+    session = Session(folder)
+    # Nearly where the second count finds a cell.
+    key = session.draw("Ann", 1, (4, 139, 20, 156), "blast")
+    assert counts.counted_twice(session.state) == [] and session.notes == []
+    session.close()
+    count(fields, "--restart", more=1)
+    session = Session(folder)
+    state = session.state
+    (twice,) = counts.counted_twice(state)
+    drawn_key, found = twice
+    assert state.cells[drawn_key].label == "blast" and state.cells[found].cell is not None
+    assert found[0] == drawn_key[0] == key[0]
+    numbers = [state.cells[one].number for one in twice]
+    (note,) = session.notes
+    assert note.startswith("1 cell has two boxes") and str(numbers[0]) in note
+    assert session.differential(None)["twice"] == [numbers]
+    before = counts.reviewed(state).classified
+    call(state, "artefact", found)
+    assert counts.counted_twice(state) == []
+    call(state, DELETED, found)
+    assert counts.counted_twice(state) == [] and counts.reviewed(state).classified == before - 1
+    session.close()
+    session = Session(folder)
+    assert session.notes == []
+    session.close()
+
+
 def test_a_machine_cell_with_another_number(fields: Path) -> None:
     session = Session(count(fields))
     call(session.state, "basophil", (0, 3))

@@ -7,13 +7,16 @@ from dataclasses import dataclass, replace
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
-from wbcdet.review.cell_state import UNCLASSIFIED, CellState
+from wbcdet.review.cell_state import ARTEFACT, UNCLASSIFIED, CellState, Key
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import iou
 from wbcdet.utils.intervals import clopper_pearson
 
 #: Reason of a cell that a person left unclassified and the machine did not.
 BY_PERSON = "by-reviewer"
+#: Two boxes of this intersection over union hold one cell.
+_SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +84,30 @@ def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
     }
 
 
+def counted_twice(state: ReviewState, group: str | None = None) -> list[tuple[Key, Key]]:
+    """Return pairs of boxes that hold one white cell, first the one that a person drew or moved.
+
+    A report that was counted again may find a cell itself that a person had drawn.
+    """
+    pairs: list[tuple[Key, Key]] = []
+    for field in _of(state, group):
+        counted = [
+            (key, current)
+            for key, current in state.of_field(field.number)
+            if state.counts(key) and current.label != ARTEFACT
+        ]
+        changed = [pair for pair in counted if pair[1].cell is None or pair[1].moved]
+        compared: set[Key] = set()
+        for key, current in changed:
+            compared.add(key)
+            pairs += [
+                (key, other)
+                for other, also in counted
+                if other not in compared and iou(current.box, also.box) >= _SAME_IOU
+            ]
+    return pairs
+
+
 def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, object]:
     """Return both differentials as the page shows them.
 
@@ -119,6 +146,9 @@ def side_by_side(state: ReviewState, group: str | None, before: Differential) ->
         "machine": _total(before),
         "reviewed": _total(after),
         "warning": after.warning(),
+        "twice": [
+            [state.cells[key].number for key in pair] for pair in counted_twice(state, group)
+        ],
         **progress(state, group),
     }
 

@@ -122,6 +122,15 @@ class Session:
                 f"{self.state.strays} earlier decisions are about cells that this report does not "
                 "have any more; they are kept, and not applied."
             )
+        if twice := counts.counted_twice(self.state):
+            (number, cell), (_, other) = twice[0]
+            many = "1 cell has" if len(twice) == 1 else f"{len(twice)} cells have"
+            both = [self.state.cells[number, one].number for one in (cell, other)]
+            self.notes.append(
+                f"{many} two boxes, one of them drawn or moved by a person, and would count twice: "
+                f"delete one ({report.fields[number].result.file}, boxes {both[0]} and {both[1]}"
+                f"{', …' if len(twice) > 1 else ''})."
+            )
         if "stream" in report.info:
             self.notes.append(
                 "Frames of a stream overlap: a cell without a box is mostly counted in another "

@@ -27,6 +27,10 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
     part("sign-open").textContent = all.open
       ? tn("{n} unclassified cell is not settled: name it, or confirm with U that it cannot be named.", "{n} unclassified cells are not settled: name each, or confirm with U that it cannot be named.", all.open)
       : "";
+    part("sign-twice").hidden = !all.twice.length;
+    part("sign-twice").textContent = tn("Boxes {numbers} hold one cell, which counts twice: delete one of them.", "{n} pairs of boxes hold one cell each, which counts twice: delete one of each ({numbers}).", all.twice.length, {
+      numbers: all.twice.map((pair) => pair.join(" + ")).join(", "),
+    });
     part("sign-go").disabled = all.open > 0;
     showLog(await get("/api/log"));
   }
