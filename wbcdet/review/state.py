@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import threading
-from bisect import insort
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
@@ -12,7 +10,6 @@ from typing import Protocol
 
 from wbcdet.report.counts import BAD_FIELD, EDGE
 from wbcdet.review.cell_state import (
-    MAX_NUMBER,
     BroughtLabel,
     CellState,
     ChangeError,
@@ -24,8 +21,10 @@ from wbcdet.review.cell_state import (
     checked_name,
     standard_label,
 )
+from wbcdet.review.cell_table import CellTable
 from wbcdet.review.decision_store import Decision
-from wbcdet.review.machine_report import MachineReport, ReviewField
+from wbcdet.review.earlier_cells import EarlierCells
+from wbcdet.review.machine_report import MachineReport
 from wbcdet.review.undo_history import CellChange, Step, UndoHistory
 from wbcdet.utils.boxes import Box
 
@@ -60,44 +59,18 @@ class ReviewState:
         self.strays = 0
         self._store = store
         self._step = 0
-        self._by_file = {field.result.file: field for field in report.fields}
+        self._table = CellTable(report)
+        self._earlier = EarlierCells(self._table)
+        self.cells = self._table.cells
         self._history = UndoHistory()
         self._listeners: list[Callable[[], None]] = []
-        self.cells: dict[Key, CellState] = {
-            (field.number, cell.id): CellState(
-                str(cell.label),
-                False,
-                cell.box,
-                cell.box,
-                cell.id,
-                cell=cell,
-                touches_edge=cell.touches_edge,
-            )
-            for field in report.fields
-            for cell in field.result.cells
-        }
-        self._in_slide: Counter[str] = Counter()
-        for key in self.cells:
-            self._give_number(key)
         self._bulk: set[int] = set()
-        # Numbers of the cells of each field: a report may leave out any number of them.
-        self._numbers = {
-            field.number: sorted(cell.id for cell in field.result.cells) for field in report.fields
-        }
-        # Number of the next cell that is drawn in each field.
-        self._next = {number: (ids[-1] + 1 if ids else 0) for number, ids in self._numbers.items()}
-        # How a decision of an earlier session, or of an earlier count, finds its cell.
-        self._with_box: dict[tuple[int, Box], Key] = {
-            (key[0], current.origin): key for key, current in self.cells.items()
-        }
-        self._drawn: dict[tuple[Key, Box], Key] = {}
         for step in steps_of(store.decisions()):
             self.replay(step)
 
     def of_field(self, number: int) -> Iterator[tuple[Key, CellState]]:
-        """Yield the cells of a field, those that a person drew too."""
-        for cell in self._numbers[number]:
-            yield (number, cell), self.cells[number, cell]
+        """Return the cells of a field, those that a person drew too."""
+        return self._table.of_field(number)
 
     def listen(self, listener: Callable[[], None]) -> None:
         """Call this after every step."""
@@ -205,7 +178,7 @@ class ReviewState:
             try:
                 for label in brought:
                     box = self.cut(label.field, label.box)
-                    key = label.key or self._add(label.field, box)
+                    key = label.key or self._table.add(label.field, box)
                     if label.key is None:
                         new.append(key)
                     wanted.append((key, self._named(key, label.label, box)))
@@ -213,7 +186,7 @@ class ReviewState:
                     self._make(who, "change", None, wanted)
             except BaseException:
                 for key in reversed(new):
-                    self._take_back(key)
+                    self._table.take_back(key)
                 raise
             return [key for key, _ in wanted]
 
@@ -239,50 +212,14 @@ class ReviewState:
             ChangeError: the box is too small, or there is no such field or label.
         """
         with self.turn:
-            key = self._add(number, self.cut(number, box))
+            key = self._table.add(number, self.cut(number, box))
             try:
                 after = self._named(key, label, self.cells[key].box)
                 self._make(checked_name(who), "change", None, [(key, after)], thumbnail)
             except BaseException:
-                self._take_back(key)
+                self._table.take_back(key)
                 raise
             return key
-
-    def _add(self, number: int, box: Box) -> Key:
-        """Return a cell that no decision is on yet."""
-        key = self._new_key(number)
-        self._put_drawn(key, box, key[1])
-        return key
-
-    def _new_key(self, number: int) -> Key:
-        """Return the key of another cell of a field.
-
-        Raises:
-            ChangeError: the field has no number left.
-        """
-        if self._next[number] > MAX_NUMBER:
-            raise ChangeError("this field has no number left for another cell")
-        return number, self._next[number]
-
-    def _put_drawn(self, key: Key, box: Box, stored: int) -> None:
-        edge = self._at_edge(key[0], box)
-        self.cells[key] = CellState(None, False, box, box, stored, touches_edge=edge)
-        insort(self._numbers[key[0]], key[1])
-        self._next[key[0]] = max(self._next[key[0]], key[1] + 1)
-        self._give_number(key)
-
-    def _take_back(self, key: Key) -> None:
-        """Remove the last cell that was added, of which nothing was kept."""
-        del self.cells[key]
-        self._numbers[key[0]].remove(key[1])
-        self._next[key[0]] = key[1]
-        self._in_slide[self.report.fields[key[0]].group] -= 1
-
-    def _give_number(self, key: Key) -> None:
-        """Machine's cells first, then drawn ones as they come, so that no number ever changes."""
-        group = self.report.fields[key[0]].group
-        self._in_slide[group] += 1
-        self.cells[key].number = self._in_slide[group]
 
     def cut(self, number: int, box: Sequence[float]) -> Box:
         """Return a box inside its field, in tenths of a pixel.
@@ -290,18 +227,7 @@ class ReviewState:
         Raises:
             ChangeError: less than four pixels of it are, or there is no such field.
         """
-        if not 0 <= number < len(self.report.fields):
-            raise ChangeError("there is no such field")
-        result = self.report.fields[number].result
-        x_min, y_min = (round(max(0.0, value), 1) for value in box[:2])
-        x_max, y_max = round(min(box[2], result.width), 1), round(min(box[3], result.height), 1)
-        if not (x_max - x_min >= 4 and y_max - y_min >= 4):
-            raise ChangeError("the box is too small; draw it around the whole cell")
-        return x_min, y_min, x_max, y_max
-
-    def _at_edge(self, number: int, box: Box) -> bool:
-        result = self.report.fields[number].result
-        return min(box[0], box[1], result.width - box[2], result.height - box[3]) < 1.0
+        return self._table.cut(number, box)
 
     def undo(self, who: str) -> list[Key]:
         """Take back the last step of a person; returns its cells, none without a step.
@@ -367,7 +293,7 @@ class ReviewState:
         """Show a step of an earlier session, without the cells that the report has no more."""
         known = []
         for row in rows:
-            key = self._find(row)
+            key = self._earlier.find(row)
             if key is None:
                 self.strays += 1
                 continue
@@ -376,71 +302,6 @@ class ReviewState:
         if known:
             self._apply(known)
 
-    def _find(self, row: Decision) -> Key | None:
-        """Return the cell of a decision of an earlier session; None where the report has none.
-
-        A report that was counted again may have another cell under its number, or the cell under
-        another number.
-        """
-        field = self._by_file.get(row.file)
-        if field is None or not self._fits(field, row):
-            return None
-        key = (field.number, row.cell)
-        if (drawn := self._drawn.get((key, row.box))) is not None:
-            return drawn
-        current = self.cells.get(key)
-        if current is not None and current.cell is not None and current.origin == row.box:
-            return key
-        if row.before is None:
-            return self._draw_again(key, row.box)
-        return self._with_box.get((field.number, row.box))
-
-    def _fits(self, field: ReviewField, row: Decision) -> bool:
-        """Say whether the boxes to which a decision moves a cell are inside its field."""
-        return all(
-            self._is_inside(field.number, recorded["box"])
-            for recorded in (row.before, row.after)
-            if recorded and "box" in recorded
-        )
-
-    def _is_inside(self, number: int, box: Sequence[float]) -> bool:
-        try:
-            return self.cut(number, box) == tuple(box)
-        except ChangeError:
-            return False
-
-    def _draw_again(self, key: Key, box: Box) -> Key | None:
-        """Put a cell that a person drew under its number, or a new one where that is taken.
-
-        None where it cannot be in its field.
-        """
-        number, stored = key
-        if stored > MAX_NUMBER:
-            return None
-        # The store has a picture under the number, of a cell that does not fit too.
-        self._next[number] = max(self._next[number], stored + 1)
-        if not self._is_inside(number, box):
-            return None
-        if key in self.cells:
-            try:
-                key = self._new_key(number)
-            except ChangeError:
-                return None
-        self._put_drawn(key, box, stored)
-        self._drawn[(number, stored), box] = key
-        return key
-
-    def _place(self, key: Key, moved: Sequence[float] | None) -> None:
-        """Put the box where a person has moved it; None puts it back."""
-        current = self.cells[key]
-        if moved is not None:
-            current.box = (moved[0], moved[1], moved[2], moved[3])
-            current.touches_edge = self._at_edge(key[0], current.box)
-        elif current.moved:
-            current.box = current.origin
-            cell = current.cell
-            current.touches_edge = cell.touches_edge if cell else self._at_edge(key[0], current.box)
-
     def _apply(self, decided: Sequence[tuple[Key, Decision]]) -> None:
         changes = []
         for key, row in decided:
@@ -448,7 +309,7 @@ class ReviewState:
             # Earlier versions have kept other names of a label as they were typed.
             current.label = standard_label(row.after["label"]) if row.after else None
             current.reviewed = bool(row.after and row.after["reviewed"])
-            self._place(key, row.after.get("box") if row.after else None)
+            self._table.place(key, row.after.get("box") if row.after else None)
             current.last_decision, current.who, current.time = row.id, row.who, row.time
             shown = current.shown_decision
             changes.append(CellChange(key, row.before, row.after, shown, row.id))
