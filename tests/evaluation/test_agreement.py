@@ -214,6 +214,15 @@ def test_group_names_are_matched() -> None:
     ]
 
 
+def test_names_that_differ_in_capitals_alone_are_two_slides() -> None:
+    assert match_groups(["S1", "s1"], ["s1", "S1"]) == [("S1", "S1"), ("s1", "s1")]
+    assert match_groups(["S1", "s1"], ["S1"]) == [("S1", "S1")]
+    assert match_groups(["A", "a"], ["S1", "s1", "á"]) == []
+    assert match_groups(["S1"], ["S1", "s1"]) == [("S1", "S1")]
+    assert match_groups(["day1/S1"], ["s1", "S1"]) == [("day1/S1", "S1")]
+    assert match_groups(["day1/S1"], ["s1", "s1 "]) == [("day1/S1", "s1")]
+
+
 def results(slides: int = 12, seed: int = 0) -> list[FieldResult]:
     """One field a slide, about 200 cells each."""
     rng = np.random.default_rng(seed)
