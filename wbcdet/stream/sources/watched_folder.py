@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from wbcdet.io.discover import pictures_of
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.ownership import is_signed
 from wbcdet.io.source import as_source
 from wbcdet.settings import Settings
-from wbcdet.stream.sources.base import Frame, SourceError
+from wbcdet.stream.sources.base import Frame, Item, Note, SourceError
 
 #: Seconds between two looks at the folder. Looking, not being told by the system, also works on
 #: network drives.
@@ -38,16 +40,18 @@ class Folder:
         self._idle_stop = idle_stop
         self._closed = False
 
-    def frames(self) -> Iterator[Frame | str | None]:
+    def frames(self) -> Iterator[Item]:
         """See :class:`~wbcdet.stream.sources.base.FrameSource`.
 
         A picture that is still being written is waited for; one that stays unreadable is named.
+        Of a TIFF that holds several, each is a frame.
         """
         start = last_new = time.monotonic()
         settings = Settings()
         sizes: dict[Path, int] = {}
         since: dict[Path, float] = {}
         done: set[Path] = set()
+        given: Counter[Path] = Counter()  # pictures of files that are not done
         number = 0
         while not self._closed:
             new = waits = False
@@ -59,25 +63,34 @@ class Folder:
                 if not self._settled(path, sizes) and waited < _GIVEN_S:
                     waits = True
                     continue
-                try:
-                    field = read_field(as_source(str(path)), settings)
-                    # Of a very large picture only an overview would be seen.
-                    pixels = field.pixels if field.reduction == 1 else None
-                    field.release()
-                except (FieldError, OSError) as error:
-                    if waited >= _GIVEN_S:
-                        done.add(path)
-                        yield f"{path.name}: {error}"
-                    else:
-                        waits = True
-                    continue
-                done.add(path)
-                if pixels is None:
-                    yield f"{path.name}: {_TOO_LARGE}"
-                    continue
-                new = True
-                yield Frame(pixels, number, time.monotonic() - start)
-                number += 1
+                for source in pictures_of(as_source(str(path)))[given[path] :]:
+                    if self._closed:
+                        return
+                    name = source.below
+                    try:
+                        field = read_field(source, settings)
+                        # Of a very large picture only an overview would be seen.
+                        pixels = field.pixels if field.reduction == 1 else None
+                        field.release()
+                    except (FieldError, OSError) as error:
+                        if waited < _GIVEN_S:
+                            waits = True
+                            break
+                        given[path] += 1
+                        yield f"{name}: {error}"
+                        continue
+                    given[path] += 1
+                    if pixels is None:
+                        yield f"{name}: {_TOO_LARGE}"
+                        continue
+                    new = True
+                    for remark in field.remarks:
+                        yield Note(f"{name}: {remark}")
+                    yield Frame(pixels, number, time.monotonic() - start)
+                    number += 1
+                else:
+                    done.add(path)
+                    del given[path]
             now = time.monotonic()
             last_new = now if new else last_new
             idle = now - last_new
