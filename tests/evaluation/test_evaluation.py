@@ -24,12 +24,14 @@ from wbcdet.evaluation.classification import (
     NamedCell,
     calibration,
     judge_names,
+    judged_cell,
     named_cell,
     risk_coverage,
 )
 from wbcdet.evaluation.dataset import LabelledField
 from wbcdet.evaluation.detection import FoundField, judge_detector, match, outside_ignored
 from wbcdet.evaluation.end_to_end import AnalysedField, differential, judge_pipeline
+from wbcdet.inference.classifier import decide
 from wbcdet.records import CellType
 from wbcdet.utils.intervals import Groups, wilson
 
@@ -246,6 +248,31 @@ def test_judge_names() -> None:
     assert r["confusion"]["lymphocyte"]["unclassified"] == 1
     assert list(r["confusion"]) == [*FOUR, "basophil", "artefact"]
     assert sum(sum(row.values()) for row in r["confusion"].values()) == len(CELLS)
+
+
+def test_labels_of_a_laboratory_s_own_are_names() -> None:
+    classes = (*FOUR, "basophil", "artefact", "blast")
+
+    def cell(truth: str, **odds: float) -> NamedCell:
+        scores = np.array([odds.get(name, 0.0) for name in classes])
+        return judged_cell(truth, decide(scores, classes, 0.35, own=("basophil", "blast")), "")
+
+    cells = [
+        cell("lymphocyte", lymphocyte=0.9),
+        cell("lymphocyte", lymphocyte=0.4, blast=0.6),
+        cell("lymphocyte", lymphocyte=0.28, blast=0.32),  # too low a score, but not for its own
+        cell("other", lymphocyte=0.2, blast=0.8),
+        cell("basophil", basophil=0.9),
+        cell("basophil", blast=0.9),
+        cell("artefact", blast=0.9),
+    ]
+    r = judge_names(cells, 0.35)
+    assert sum(sum(row.values()) for row in r["confusion"].values()) == len(cells)
+    assert r["confusion"]["lymphocyte"]["blast"] == r["confusion"]["basophil"]["blast"] == 1
+    assert (r["accuracy_classified"], r["unclassified"]) == (1 / 2, 1 / 3)
+    assert [r[name]["unclassified"] for name in ("other", "basophil", "artefact")] == [1, 0.5, 0]
+    # At no threshold is a cell of which the own label is surer one of the four.
+    assert r["risk_coverage"]["coverage_most"] == 1 / 3
 
 
 def test_copies_of_one_field_widen_the_intervals() -> None:

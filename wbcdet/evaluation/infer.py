@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judged_cell
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, is_declined, judged_cell
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, outside_ignored
 from wbcdet.evaluation.end_to_end import AnalysedField
@@ -170,7 +170,7 @@ def _judge_picture(
         [observation.as_crop] = name_crops(analyzer, [crop], [truth], group)
         return
     scores = np.array([best.scores[name] for name in FOUR])
-    declined = best.reason is not None and best.reason != "low-score"
+    declined = is_declined(best.reason, best.label_score, scores)
     observation.named = [NamedCell(truth, str(best.label), scores, declined, group, best.reason)]
     observation.boxes = [np.array(best.box)]
 
