@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import grain
+from PIL import Image
 
 from wbcdet.differential.csv_table import TableError
 from wbcdet.evaluation.agreement.manual import read_manual
@@ -141,6 +142,20 @@ def test_sizes_are_those_of_the_picture_and_not_of_its_thumbnail(tmp_path: Path)
     (tmp_path / "classes.txt").write_text("WBC")
     [field] = read_labelled(tmp_path).fields
     assert field.boxes.tolist() == [[16, 12, 48, 36]]
+
+
+def test_boxes_of_a_turned_heic_lie_on_the_upright_picture(tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()  # as a program that uses the package may have done
+    tags = Image.Exif()
+    tags[274] = 6
+    Image.fromarray(grain(HEIGHT, WIDTH, 0)).save(tmp_path / "0.heic", format="HEIF", exif=tags)
+    (tmp_path / "0.txt").write_text("0 0.5 0.5 0.5 0.5")
+    (tmp_path / "classes.txt").write_text("WBC")
+    [field] = read_labelled(tmp_path).fields
+    assert field.read().shape == (WIDTH, HEIGHT, 3)
+    assert field.boxes.tolist() == [[12, 16, 36, 48]]
 
 
 @pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

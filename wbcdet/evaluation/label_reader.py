@@ -182,8 +182,10 @@ class LabelFolder:
         with suppress(Exception):
             if not is_tiff_file(Path(source.path)):
                 with Image.open(Path(source.path)) as picture:
-                    turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                    return picture.size[::-1] if turned else picture.size
+                    # What reads HEIC here, if another program's part has put it in, hides the turn.
+                    if picture.format != "HEIF":
+                        turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                        return picture.size[::-1] if turned else picture.size
         try:
             field = read_field(source, self.settings)
         except FieldError as error:
