@@ -173,6 +173,9 @@ def test_a_name_of_another_kind_is_no_type(name: str, role: str, label: str) -> 
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "taken for 100 cells each" in note
+    [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,7,2\ns2,61,30,8,2\n").notes
+    assert "adds up to about 100" in note and "taken for so many cells each" in note
+    assert not manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\ns2,41,3,8,2\n").notes
     [note] = manual(tmp_path, "slide,neut%,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "no binomial limits" in note
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos,n,by\ns1,6,3,0,1,10,AB\n").notes
