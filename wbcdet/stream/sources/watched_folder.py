@@ -55,9 +55,9 @@ class Folder:
         number = 0
         while not self._closed:
             new = waits = False
-            for path in self._pictures():
-                if path in done or self._closed:
-                    continue
+            for path in self._new(done):
+                if self._closed:
+                    break
                 since.setdefault(path, time.monotonic())
                 waited = time.monotonic() - since[path]
                 if not self._settled(path, sizes) and waited < _GIVEN_S:
@@ -103,16 +103,19 @@ class Folder:
         """Stop after the current picture."""
         self._closed = True
 
-    def _pictures(self) -> list[Path]:
+    def _new(self, done: set[Path]) -> list[Path]:
+        """Return the pictures that are not done; those that wbcdet has drawn are, from then on."""
         try:
             files = [
                 path
                 for path in self._folder.iterdir()
-                if path.suffix.lower() in SUFFIXES and not is_signed(path)
+                if path not in done and path.suffix.lower() in SUFFIXES
             ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
-        return sorted(files)
+        # Only of new ones: who looks into thousands several times a second does nothing else.
+        done.update(path for path in files if is_signed(path))
+        return sorted(path for path in files if path not in done)
 
     @staticmethod
     def _settled(path: Path, sizes: dict[Path, int]) -> bool:
