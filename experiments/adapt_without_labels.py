@@ -142,7 +142,7 @@ def judge(fields: list[Seen], view: str, threshold: float) -> tuple[float, float
 def look(laboratory: str, detectors: list[Path], prepared: Path) -> tuple[list[Seen], list[Seen]]:
     """Return what the detector shows of the unlabelled fields and of the judged ones."""
     from wbcdet.evaluation.benchmarks import prepared_fields
-    from wbcdet.evaluation.detection import outside_ignored
+    from wbcdet.evaluation.detection import counting
     from wbcdet.inference import field_stain
     from wbcdet.inference.detector import Detector
     from wbcdet.inference.flipped_views import mirrored, mirrored_boxes
@@ -169,7 +169,7 @@ def look(laboratory: str, detectors: list[Path], prepared: Path) -> tuple[list[S
         pixels = labelled.read()
 
         def kept(found: Boxes) -> Boxes:
-            inside = outside_ignored(found[0], labelled.ignored)
+            inside = counting(found[0], labelled.boxes, labelled.ignored)
             return found[0][inside], found[1][inside]
 
         shown: Seen = {"truth": labelled.boxes}

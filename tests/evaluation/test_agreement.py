@@ -173,6 +173,9 @@ def test_a_name_of_another_kind_is_no_type(name: str, role: str, label: str) -> 
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "taken for 100 cells each" in note
+    [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,7,2\ns2,61,30,8,2\n").notes
+    assert "adds up to about 100" in note and "taken for so many cells each" in note
+    assert not manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\ns2,41,3,8,2\n").notes
     [note] = manual(tmp_path, "slide,neut%,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "no binomial limits" in note
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos,n,by\ns1,6,3,0,1,10,AB\n").notes
@@ -212,6 +215,15 @@ def test_group_names_are_matched() -> None:
         ("day1/S2", "DAY1/S2"),
         ("S3", "s3"),  # S2 could be either day's
     ]
+
+
+def test_names_that_differ_in_capitals_alone_are_two_slides() -> None:
+    assert match_groups(["S1", "s1"], ["s1", "S1"]) == [("S1", "S1"), ("s1", "s1")]
+    assert match_groups(["S1", "s1"], ["S1"]) == [("S1", "S1")]
+    assert match_groups(["A", "a"], ["S1", "s1", "á"]) == []
+    assert match_groups(["S1"], ["S1", "s1"]) == [("S1", "S1")]
+    assert match_groups(["day1/S1"], ["s1", "S1"]) == [("day1/S1", "S1")]
+    assert match_groups(["day1/S1"], ["s1", "s1 "]) == [("day1/S1", "s1")]
 
 
 def results(slides: int = 12, seed: int = 0) -> list[FieldResult]:

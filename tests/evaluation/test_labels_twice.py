@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import grain
+from PIL import Image
 
 from wbcdet.differential.csv_table import TableError
 from wbcdet.evaluation.agreement.manual import read_manual
@@ -77,6 +78,41 @@ def test_neighbours_are_two_cells(tmp_path: Path) -> None:
     assert len(read_labelled(tmp_path).fields[0].boxes) == 2
 
 
+def test_boxes_of_another_size_are_not_added_to_those_of_the_picture(tmp_path: Path) -> None:
+    for name, width, height in (("a", 2 * WIDTH, 2 * HEIGHT), ("b", WIDTH, HEIGHT)):
+        coco(tmp_path / f"{name}.json", (0, "neutrophil", SIDES))
+        document = json.loads((tmp_path / f"{name}.json").read_text())
+        document["images"][0] |= {"width": str(width), "height": str(height)}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    found = read_labelled(tmp_path)
+    assert [len(field.boxes) for field in found.fields] == [0]  # of the other picture
+    [said] = [p.what for p in found.problems if p.kind == "broken-label"]
+    assert said == f"made on {2 * WIDTH} x {2 * HEIGHT} pixels, the picture has {WIDTH} x {HEIGHT}"
+
+
+@pytest.mark.parametrize("side", [f'"{WIDTH}"', "[7]", '"wide"', "true", "NaN"])
+def test_sides_are_read_however_a_tool_writes_them(tmp_path: Path, side: str) -> None:
+    coco(tmp_path / "a.json", (0, "neutrophil", SIDES))
+    text = (tmp_path / "a.json").read_text()
+    sides = f'"width": {side}, "height": {HEIGHT}, "file_name"'
+    (tmp_path / "a.json").write_text(text.replace('"file_name"', sides))
+    assert [len(field.boxes) for field in read_labelled(tmp_path).fields] == [1, 0]
+
+
+def test_two_label_files_of_a_picture_that_differ_are_a_broken_label(tmp_path: Path) -> None:
+    for number, second in (("0", "0 0.5 0.5 0.5 0.5"), ("1", "0 0.2 0.2 0.2 0.2")):
+        for folder, text in (("labels", "0 0.5 0.5 0.5 0.5"), ("annotations", second)):
+            (tmp_path / folder).mkdir(exist_ok=True)
+            (tmp_path / folder / f"{number}.txt").write_text(text)
+        cv2.imwrite(str(tmp_path / f"{number}.png"), grain(HEIGHT, WIDTH, int(number)))
+    (tmp_path / "classes.txt").write_text("WBC")
+    found = read_labelled(tmp_path)
+    assert len(found.fields) == 1
+    assert [p.what for p in found.problems if p.kind == "broken-label"] == [
+        "annotations/1.txt and labels/1.txt are both its labels; keep one"
+    ]
+
+
 @pytest.mark.parametrize(("first", "images"), [(0, (1, 2)), (1, (0, 1))])
 def test_annotations_counted_from_another_number(
     tmp_path: Path, first: int, images: tuple[int, int]
@@ -106,6 +142,20 @@ def test_sizes_are_those_of_the_picture_and_not_of_its_thumbnail(tmp_path: Path)
     (tmp_path / "classes.txt").write_text("WBC")
     [field] = read_labelled(tmp_path).fields
     assert field.boxes.tolist() == [[16, 12, 48, 36]]
+
+
+def test_boxes_of_a_turned_heic_lie_on_the_upright_picture(tmp_path: Path) -> None:
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()  # as a program that uses the package may have done
+    tags = Image.Exif()
+    tags[274] = 6
+    Image.fromarray(grain(HEIGHT, WIDTH, 0)).save(tmp_path / "0.heic", format="HEIF", exif=tags)
+    (tmp_path / "0.txt").write_text("0 0.5 0.5 0.5 0.5")
+    (tmp_path / "classes.txt").write_text("WBC")
+    [field] = read_labelled(tmp_path).fields
+    assert field.read().shape == (WIDTH, HEIGHT, 3)
+    assert field.boxes.tolist() == [[12, 16, 36, 48]]
 
 
 @pytest.mark.parametrize("name", ["utf-8-sig", "utf-16", "utf-16-le", "utf-16-be", "utf-32"])

@@ -137,6 +137,18 @@ def test_exif_orientation_is_applied(orientation: int) -> None:
     assert close_to(pixels, rgb)
 
 
+@pytest.mark.parametrize(("tag", "turned"), [(None, True), (1, False)])
+def test_an_old_xmp_does_not_turn_what_exif_says_is_upright(tag: int | None, turned: bool) -> None:
+    rgb = grain()
+    exif = Image.Exif()
+    exif[271] = "camera"
+    if tag is not None:
+        exif[274] = tag
+    xmp = b'<rdf:Description tiff:Orientation="3"/>'
+    data = encode(Image.fromarray(rgb), "JPEG", quality=95, exif=exif, xmp=xmp)
+    assert close_to(decode(data, 10_000), rgb[::-1, ::-1] if turned else rgb)
+
+
 @pytest.mark.parametrize("bits", [8, 10, 12, 14, 16])
 @pytest.mark.parametrize("ending", [".png", ".tiff"])
 @pytest.mark.parametrize("channels", [1, 3])

@@ -210,7 +210,7 @@ def _run(
                 end = time.monotonic() + 20
                 while (
                     isinstance(item, Frame)
-                    and store.run.get("last_frame") != item.index
+                    and store.run.get("last_frame") != first + item.index
                     and time.monotonic() < end
                 ):
                     time.sleep(0.01)
@@ -221,6 +221,7 @@ def _run(
     with closing(Journal(out / "journal")) as journal, closing(EventLog(out, None)) as events:
         begin(out, journal, analyzer.info(), restart=False)
         store = StreamStore(out, journal)
+        first = store.next_frame
         runner = Runner(Camera(), CellCounter(analyzer, store, live=True), store, Options(), events)
         outcome = runner.run()
     lines = (out / "events.csv").read_text().splitlines()[1:]
@@ -250,6 +251,31 @@ def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) 
     assert outcome.failure == "camera: a part cannot be read"
     assert _kept(tmp_path).run["totals"]["dropped"] == 0
     assert told == ["pause", "unreadable", "start"]
+
+
+def test_frames_are_numbered_over_all_runs_of_a_report(tmp_path: Path, analyzer: Analyzer) -> None:
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        for number, seconds in enumerate((0.0, 50.0, 60.0)):
+            yield Frame(frame_at(0, 0) if number != 1 else frame_at(300, 0), number, seconds)
+        yield "a part cannot be read"
+
+    for run in range(2):
+        _run(tmp_path, analyzer, given)
+        events = (tmp_path / "events.csv").read_text().splitlines()
+        told = [line.split(",")[1] for line in events if ",unreadable," in line]
+        assert told == ["2", "5"][: run + 1]
+
+
+def test_a_time_is_that_of_its_frame() -> None:
+    """Another run of a report begins again at 0 s."""
+    seen = _track(1)
+    seen.add(seen.cell, 10, 60.0)
+    seen.add(seen.cell, 11, 0.5)
+    assert (seen.last, seen.last_s) == (11, 0.5)
+    other = _track(2)
+    other.add(other.cell, 9, 59.0)
+    seen.absorb(other)
+    assert (seen.last, seen.last_s) == (11, 0.5)
 
 
 def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer: Analyzer) -> None:

@@ -15,9 +15,12 @@ import numpy as np
 import pytest
 import tifffile
 from conftest import close_to
+from PIL import Image
 from streaming import HEIGHT, WIDTH, frame_at, free_port, write_video
 
 from wbcdet.io.field import Field
+from wbcdet.records import FieldResult
+from wbcdet.results.writer import write_annotated
 from wbcdet.stream.sources import open as sources
 from wbcdet.stream.sources import watched_folder as folder
 from wbcdet.stream.sources.base import Frame, FrameSource, SourceError
@@ -144,6 +147,44 @@ def test_folder_gives_what_is_there_and_what_comes(
     assert said.kind == "unreadable"
     assert "broken.jpg" in said.text
     assert items[-1] is frames[-1]  # said while it is watched, not at the end
+
+
+def test_a_folder_is_not_read_again_at_every_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number in range(3):
+        cv2.imwrite(str(tmp_path / f"{number}.png"), frame_at(50 * number, 0))
+    drawn = tmp_path / "drawn.jpg"
+    write_annotated(tmp_path, drawn.name, frame_at(0, 0), FieldResult("0.png", WIDTH, HEIGHT, ()))
+    read: list[Path] = []
+    is_signed = folder.is_signed
+
+    def counted(path: Path) -> bool:
+        read.append(path)
+        return is_signed(path)
+
+    monkeypatch.setattr(folder, "is_signed", counted)
+    source = open_source(str(tmp_path), idle_stop=2.0)
+    assert len([item for item in source.frames() if isinstance(item, Frame)]) == 3
+    assert read.count(drawn) == 1
+    assert len(read) <= 1 + 2 * 3  # each is looked at twice: has it grown?
+
+
+def test_every_picture_of_a_file_in_a_folder_is_a_frame(tmp_path: Path) -> None:
+    views = [frame_at(50 * at, 0) for at in range(3)]
+    with tifffile.TiffWriter(tmp_path / "1.tif") as file:
+        for view in views:
+            file.write(view[:, :, ::-1], photometric="rgb")
+    moving = [Image.fromarray(view[:, :, ::-1]) for view in views]
+    moving[0].save(tmp_path / "2.gif", save_all=True, append_images=moving[1:])
+    items = [item for item in watch(open_source(str(tmp_path), idle_stop=1.0), 0) if item]
+    frames = [item for item in items if isinstance(item, Frame)]
+    assert [frame.index for frame in frames] == [0, 1, 2, 3]
+    assert all(np.array_equal(f.pixels, view) for f, view in zip(frames, views, strict=False))
+    notes = [item for item in items if isinstance(item, Notice)]
+    assert [(note.kind, note.text) for note in notes] == [
+        ("note", "2.gif: animation: first of 3 pictures")
+    ]
 
 
 def test_a_slow_writer_is_waited_for_longer_than_a_folder_may_be_idle(tmp_path: Path) -> None:

@@ -44,9 +44,10 @@ class NamedCell:
 
     Attributes:
         truth: one of ``class_names.TYPES``.
-        named: one of the four labels, ``unclassified`` or ``NOT_FOUND``.
+        named: one of the four labels or of a laboratory's own, ``unclassified`` or ``NOT_FOUND``.
         scores: probability of the four labels; zeros where the cell was not found.
-        declined: a class beside the four won, or the cell was not found: no threshold names it.
+        declined: a class beside the four won, or the cell was not found: no threshold gives it one
+            of the four labels.
         group: see :class:`wbcdet.evaluation.dataset.LabelledField`.
         reason: why it is unclassified; None where it has a name or was not found.
     """
@@ -78,8 +79,31 @@ def named_cell(
 def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
     """Return a labelled cell beside the verdict on it."""
     scores = np.array([verdict.scores[label] for label in FOUR])
-    declined = verdict.reason not in (None, "low-score")
+    declined = is_declined(verdict.reason, verdict.label_score, scores)
     return NamedCell(truth, str(verdict.label), scores, declined, group, verdict.reason)
+
+
+def is_declined(reason: str | None, label_score: float, scores: np.ndarray) -> bool:
+    """Say whether no threshold would give a cell one of the four labels.
+
+    Args:
+        reason, label_score: of the verdict on it.
+        scores: (4,) of the four labels; a higher ``label_score`` is of a laboratory's own label.
+    """
+    return reason not in (None, "low-score") or bool(label_score > scores.max())
+
+
+def is_right(truth: str, named: str) -> bool:
+    """Say whether a name is right for a cell of one of ``class_names.TYPES``.
+
+    One beside the four should get none of their labels. A laboratory's own label (``wbcdet learn``)
+    is right for cells that are called so, and as far as one can tell for ``other`` white cells.
+    """
+    if truth in FOUR or named in FOUR:
+        return named == truth
+    if truth == "other":
+        return named != "basophil"
+    return named in (UNCLASSIFIED, NOT_FOUND, truth)
 
 
 def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
@@ -99,20 +123,22 @@ def judge_names(cells: Sequence[NamedCell], min_score: float) -> NamingFigures:
     named = np.array([c.named for c in cells], dtype=str)
     groups = Groups([c.group for c in cells])
     of_four, right = np.isin(truth, FOUR), truth == named
-    classified = np.isin(named, FOUR)
-    missed = named == NOT_FOUND
-    total, open_ = int(of_four.sum()), ~classified & ~missed
+    missed, open_ = named == NOT_FOUND, named == UNCLASSIFIED
+    classified = ~missed & ~open_
+    total = int(of_four.sum())
+    as_due = np.array([is_right(c.truth, c.named) for c in cells], bool)
     declined: dict[str, DeclinedFigures] = {}
     for name in OTHERS:
         mask = truth == name
         # Where nothing is found, an artefact is rightly taken for none of the four.
-        out = open_ | missed if name == "artefact" else open_
+        out = as_due if name == "artefact" else as_due & ~missed
         declined[name] = {
             "cells": int(mask.sum()),
             "unclassified": _mean(out[mask]),
             "unclassified_ci": groups.share(out, mask),
         }
-    columns = (*FOUR, UNCLASSIFIED, *([NOT_FOUND] if (named == NOT_FOUND).any() else []))
+    own = sorted({*named.tolist()} - {*FOUR, UNCLASSIFIED, NOT_FOUND})
+    columns = (*FOUR, *own, UNCLASSIFIED, *([NOT_FOUND] if missed.any() else []))
     found = [c for c in cells if c.named != NOT_FOUND]
     return {
         "cells": total,

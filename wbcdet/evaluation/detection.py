@@ -61,6 +61,14 @@ def outside_ignored(boxes: np.ndarray, ignored: np.ndarray) -> np.ndarray:
     return kept
 
 
+def counting(boxes: np.ndarray, truth: np.ndarray, ignored: np.ndarray) -> np.ndarray:
+    """Tell which boxes (M, 4) are right or false, (M,) bool: those in no ignored region (K, 4), and
+    those on a cell (N, 4) that must be found, of which such a region may be a part: its nucleus.
+    """
+    on_cell = iou_matrix(truth, boxes).max(0, initial=0.0) >= MIN_IOU
+    return np.asarray(on_cell | outside_ignored(boxes, ignored))
+
+
 def judge_detector(fields: Sequence[FoundField], confidence: float) -> FindingFigures:
     """Return AP50 and AP50-95 over all scores; recall, precision and false boxes at
     ``confidence``."""

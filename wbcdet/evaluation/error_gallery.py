@@ -10,7 +10,7 @@ from itertools import chain, zip_longest
 import cv2
 import numpy as np
 
-from wbcdet.evaluation.classification import FOUR, NamedCell
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED, NamedCell, is_right
 from wbcdet.evaluation.detection import match
 from wbcdet.evaluation.infer import Observation
 from wbcdet.inference.preprocess import crop_cell
@@ -74,11 +74,9 @@ class Gallery:
 
     def add_name(self, file: str, pixels: Pixels, cell: NamedCell, box: np.ndarray | None) -> None:
         """Take one labelled cell, if its name is an error."""
-        named = cell.named in FOUR
-        right = cell.named == cell.truth if cell.truth in FOUR else not named
-        if not self.most or right:
+        if not self.most or is_right(cell.truth, cell.named):
             return
-        kind = "wrong name" if named else "no name"
+        kind = "no name" if cell.named in (UNCLASSIFIED, NOT_FOUND) else "wrong name"
         score = float(cell.scores.max())
         self._add(kind, file, cell.truth, cell.named, score, pixels, box)
 

@@ -112,7 +112,8 @@ class ByClass(TypedDict):
 
 
 class DeclinedFigures(TypedDict):
-    """Cells of another type, and the share that came out unclassified, as they should."""
+    """Cells of another type, and the share that came out unclassified, as they should, or with a
+    laboratory's own label that is theirs."""
 
     cells: int
     unclassified: float | None

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from wbcdet.evaluation import plots
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
+from wbcdet.evaluation.classification import is_right
 from wbcdet.evaluation.dataset import LabelIssue
 from wbcdet.evaluation.error_gallery import ErrorCase
 from wbcdet.evaluation.evaluate import ListResult
@@ -230,7 +230,7 @@ def _confusion(confusion: Mapping[str, Mapping[str, int]]) -> dict[str, object]:
         total = sum(counts.values())
         cells = []
         for named, count in counts.items():
-            right = truth == named if truth in FOUR else named in (UNCLASSIFIED, NOT_FOUND)
+            right = is_right(truth, named)
             share = count / total if total else 0.0
             colour, ink = _shade(share, right)
             percent = f"{100 * share:.0f} %" if count else ""

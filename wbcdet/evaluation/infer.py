@@ -8,9 +8,9 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, judged_cell
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, is_declined, judged_cell
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
-from wbcdet.evaluation.detection import FoundField, outside_ignored
+from wbcdet.evaluation.detection import FoundField, counting
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.sliced import find_cells
@@ -106,16 +106,16 @@ def _observe(
         return observation
     if FINDING in tasks:
         boxes, scores = _all_boxes(field, analyzer)
-        kept = outside_ignored(boxes, labelled.ignored)
-        size = (field.width, field.height)
         truth = labelled.boxes
+        kept = counting(boxes, truth, labelled.ignored)
+        size = (field.width, field.height)
         observation.found = FoundField(
             truth, boxes[kept], scores[kept], size, labelled.group, labelled.given
         )
     if BOTH in tasks:
         boxes = np.array([cell.box for cell in cells]).reshape(-1, 4)
-        outside = outside_ignored(boxes, labelled.ignored)
-        kept_cells = [cell for cell, seen_ in zip(cells, outside, strict=True) if seen_]
+        counts = counting(boxes, labelled.boxes, labelled.ignored)
+        kept_cells = [cell for cell, seen_ in zip(cells, counts, strict=True) if seen_]
         whole = not len(labelled.ignored) and all(labelled.types)
         observation.analysed = AnalysedField(
             labelled.boxes, labelled.types, kept_cells, labelled.group, whole
@@ -170,7 +170,7 @@ def _judge_picture(
         [observation.as_crop] = name_crops(analyzer, [crop], [truth], group)
         return
     scores = np.array([best.scores[name] for name in FOUR])
-    declined = best.reason is not None and best.reason != "low-score"
+    declined = is_declined(best.reason, best.label_score, scores)
     observation.named = [NamedCell(truth, str(best.label), scores, declined, group, best.reason)]
     observation.boxes = [np.array(best.box)]
 

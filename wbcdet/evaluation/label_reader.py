@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import filecmp
 import math
 import re
 from collections import defaultdict
@@ -106,7 +107,13 @@ class LabelFolder:
             parse: from a file and the picture's size to its objects; raises ``ValueError``.
             named: what a file that has no picture of its name calls its picture.
         """
-        waiting = {path_key(self.below(path)): path for path in labels}
+        waiting: dict[tuple[str, ...], Path] = {}
+        rivals: dict[Path, Path] = {}
+        for own in labels:
+            first = waiting.setdefault(path_key(self.below(own)), own)
+            # A copy does no harm. Of two that differ, nobody knows which is the truth.
+            if first is not own and not filecmp.cmp(first, own, shallow=False):
+                rivals[first] = own
         self._pair_by_name(waiting, named)
         taken, fields = set(), []
         for source in self.pictures:
@@ -117,6 +124,10 @@ class LabelFolder:
                 self.note("picture-without-label", source.name, what)
                 continue
             taken.add(key)
+            if path in rivals:
+                both = f"{self.below(path)} and {self.below(rivals[path])}"
+                self.note("broken-label", source.name, f"{both} are both its labels; keep one")
+                continue
             size = self.size_of(source)
             if size is None:
                 continue
@@ -171,8 +182,10 @@ class LabelFolder:
         with suppress(Exception):
             if not is_tiff_file(Path(source.path)):
                 with Image.open(Path(source.path)) as picture:
-                    turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-                    return picture.size[::-1] if turned else picture.size
+                    # What reads HEIC here, if another program's part has put it in, hides the turn.
+                    if picture.format != "HEIF":
+                        turned = picture.getexif().get(0x0112, 1) in (5, 6, 7, 8)
+                        return picture.size[::-1] if turned else picture.size
         try:
             field = read_field(source, self.settings)
         except FieldError as error:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND
+from wbcdet.evaluation.classification import FOUR, NOT_FOUND, UNCLASSIFIED
 from wbcdet.evaluation.figures import Outcome
 from wbcdet.evaluation.infer import Observation
 
@@ -21,7 +21,7 @@ def judge_outcome(observations: Sequence[Observation]) -> Outcome | None:
     if not cells:
         return None
     found = [(truth, said) for truth, said in cells if said is not None]
-    named = [(truth, said) for truth, said in found if said in FOUR]
+    named = [(truth, said) for truth, said in found if said != UNCLASSIFIED]
     typed = any(truth in FOUR for truth, _ in cells)
     return {
         "cells": len(cells),

@@ -266,7 +266,7 @@ class _Search:
             self.found.passed.repeated += 1
             return
         self._files.add(key)
-        self.found.fields += _pictures(item)
+        self.found.fields += pictures_of(item)
         if root is not None:
             self.found.roots.append(root)
 
@@ -323,7 +323,7 @@ def _names_in_zip(path: Path) -> list[str]:
         return []
 
 
-def _pictures(item: Source) -> list[Source]:
+def pictures_of(item: Source) -> list[Source]:
     """Return the pictures of a TIFF file that holds several, one by one; any other input as it
     is."""
     path = item.path

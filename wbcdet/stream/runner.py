@@ -191,7 +191,7 @@ class Runner:
             return
         # Without a single frame the failure is all that there is to say, and is said at the end.
         none_yet = notice.kind == "failed" and not self._session.frames
-        self._events.add(notice.kind, notice.text, self._index, silent=none_yet)
+        self._log(notice.kind, notice.text, silent=none_yet)
         self.status.message = notice.text
         if notice.kind == "lost":
             self._lost_times += 1
@@ -209,7 +209,7 @@ class Runner:
         text = f"{number} came damaged and cannot be looked at"
         self.status.state, self.status.message = DAMAGED, text
         if len(str(self._damaged)) > len(str(before)) or not before:  # at 1, 10, 100 and so on
-            self._events.add(DAMAGED, text, self._index)
+            self._log(DAMAGED, text)
         self._warn()
         self._write_run()
         self._show(None)
@@ -220,7 +220,7 @@ class Runner:
         self.status.warning = warning
         if warning and self.status.slide not in self._warned:
             self._warned.add(self.status.slide)
-            self._events.add("unusable", warning, self._index)
+            self._log("unusable", warning)
 
     def _run_commands(self) -> None:
         while True:
@@ -251,8 +251,13 @@ class Runner:
                 self._tell(command, what)
             self._update(self.status.state)
 
+    def _log(self, kind: str, text: str, *, silent: bool = False) -> None:
+        # Frames are numbered over all runs of a report, as in its tables.
+        frame = self._session.offset + self._index if self._index >= 0 else -1
+        self._events.add(kind, text, frame, silent=silent)
+
     def _tell(self, kind: str, text: str) -> None:
-        self._events.add(kind, text, self._index)
+        self._log(kind, text)
         self.status.message = text
 
     def _update(self, state: str) -> None:
@@ -336,7 +341,7 @@ class Runner:
         self.status.ground = self._session.ground().warning()
         if self.status.ground and self.status.slide not in self._unlike:
             self._unlike.add(self.status.slide)
-            self._events.add("ground", f"this slide looks {self.status.ground}", self._index)
+            self._log("ground", f"this slide looks {self.status.ground}")
 
     def _at_target(self) -> None:
         target, slide = self._options.target, self.status.slide

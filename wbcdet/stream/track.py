@@ -134,7 +134,7 @@ class Track:
             cell: the cell in that view.
             frame, seconds: number and time of the frame.
         """
-        self.last, self.last_s = max(self.last, frame), max(self.last_s, seconds)
+        self._seen(frame, seconds)
         if cell.touches_edge:
             return
         self.hits += 1
@@ -147,6 +147,11 @@ class Track:
             self.reasons[cell.reason] = self.reasons.get(cell.reason, 0.0) + worth
         for name, score in cell.scores.items():
             self.scores[name] = self.scores.get(name, 0.0) + score
+
+    def _seen(self, frame: int, seconds: float) -> None:
+        # The time goes with its frame: another run of the same report begins again at 0 s.
+        if frame > self.last:
+            self.last, self.last_s = frame, seconds
 
     def improves(self, cell: Cell, worth: float) -> bool:
         """Say whether a view is better than the best so far: whole instead of cut, or of clearly
@@ -187,7 +192,7 @@ class Track:
         """Merge another track that turned out to be the same cell; take its better view before."""
         if other.first < self.first:
             self.first, self.first_s = other.first, other.first_s
-        self.last, self.last_s = max(self.last, other.last), max(self.last_s, other.last_s)
+        self._seen(other.last, other.last_s)
         self.hits += other.hits
         self.chances += other.chances
         self.certainty += other.certainty

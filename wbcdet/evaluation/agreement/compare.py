@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
 
@@ -194,19 +195,25 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
 def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of group names that mean the same, in our order.
 
-    Names match except for capitals; else our folder's last name matches, where only one of ours
-    has it.
+    Names match; else except for capitals, where only one on each side is spelt so; else our
+    folder's last name matches, where only one of ours has it.
     """
-    theirs = {name.casefold(): name for name in manual}
-    tails: dict[str, list[str]] = {}
-    for name in ours:
-        tails.setdefault(name.split("/")[-1].casefold(), []).append(name)
+    spelt: dict[str, list[str]] = {}
+    for name in manual:
+        spelt.setdefault(name.casefold(), []).append(name)
+    alike = Counter(name.casefold() for name in ours)
+    tails = Counter(name.split("/")[-1].casefold() for name in ours)
+
+    def meant(name: str) -> str | None:
+        same = spelt.get(name.casefold(), [])
+        return name if name in same else same[0] if len(same) == 1 else None
+
     pairs = []
     for name in ours:
-        tail = name.split("/")[-1].casefold()
-        other = theirs.get(name.casefold())
-        if other is None and len(tails[tail]) == 1:
-            other = theirs.get(tail)
+        tail = name.split("/")[-1]
+        other = meant(name) if name in manual or alike[name.casefold()] == 1 else None
+        if other is None and tails[tail.casefold()] == 1:
+            other = meant(tail)
         if other is not None:
             pairs.append((name, other))
     return pairs

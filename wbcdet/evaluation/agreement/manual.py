@@ -18,8 +18,9 @@ from wbcdet.evaluation.agreement.headers import (
 )
 from wbcdet.records import LABELS
 
-#: Up to here a row may be the percentages of one slide, rounding included.
-_HUNDRED = 102.0
+#: Between these a row may be the percentages of one slide: rounding included, and with types that
+#: are not compared.
+_NEARLY, _HUNDRED = 90.0, 102.0
 #: Up to here a row may be the shares of one slide; below this it is not its percentages: other
 #: types than the four are seldom half of all cells.
 _ONE, _LEAST = 1.02, 50.0
@@ -168,9 +169,12 @@ def _are_percentages(rows: list[_Row], marked: bool, path: Path) -> tuple[bool, 
                 "no column n says how many cells the percentages are of, so no binomial limits"
             )
         return True, notes
-    if not totals and all(row.sum == 100 for row in rows):
+    if not totals and small and all(row.sum >= _NEARLY for row in rows):
+        # Rounded percentages add up to 99 or 101, and to less where other types are left out.
+        about, cells = ("", "100") if all(row.sum == 100 for row in rows) else ("about ", "so many")
         return False, [
-            "every row adds up to 100 and there is no column n: taken for 100 cells each"
+            f"every row adds up to {about}100 and there is no column n: taken for {cells} cells "
+            "each; if they are percentages, add n"
         ]
     return False, []
 

@@ -14,6 +14,7 @@ from wbcdet.evaluation.label_reader import (
     LabelFolder,
     LabelledError,
     LabelledObject,
+    finite,
     other_size,
     without_upload_id,
 )
@@ -38,7 +39,8 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
         by_name[known_as.name].append(source)
         by_name[known_as.stem].append(source)
     # A picture that several entries or files list has the boxes of all.
-    listed: dict[str, tuple[Source, Entry, list[LabelledObject] | None]] = {}
+    listed: dict[str, tuple[Source, list[LabelledObject] | None]] = {}
+    sizes: dict[str, tuple[int, int] | None] = {}
     for path in reading.files.get(".json", []):
         try:
             document = coco_document(path)
@@ -64,25 +66,35 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
             number = _number(image.get("id"))
             if unfit is not None:
                 reading.note("broken-label", picture.name, unfit)
-                listed[picture.name] = picture, image, None
+                listed[picture.name] = picture, None
                 continue
             if number in doubtful:
                 others = ", ".join(sorted(doubtful[number] - {file}))
                 what = f"has the id {number} of {others} too: whose boxes are whose is not known"
                 reading.note("shared-id", picture.name, what)
-                listed[picture.name] = picture, image, None
+                listed[picture.name] = picture, None
                 continue
             own = _objects(reading, picture, objects.pop(number, []), names, crowds=crowds)
-            before = listed.get(picture.name, (picture, image, []))[2]
+            if picture.name not in sizes:
+                sizes[picture.name] = reading.size_of(picture)
+            size = sizes[picture.name]
+            # Of each entry by itself: another may have the boxes of a scaled or turned copy.
+            if own is not None and size is not None and (wrong := _misfit(image, own, size)):
+                reading.note("broken-label", picture.name, wrong)
+                own = None
+            before = listed.get(picture.name, (picture, []))[1]
             both = None if own is None or before is None else [*before, *own]
-            listed[picture.name] = picture, image, both
+            listed[picture.name] = picture, both
         for number, rest in objects.items():
             if number not in known:
                 what = f"{len(rest)} annotations of image id {number}, which is not listed"
                 reading.note("label-without-picture", reading.below(path), what)
     fields = []
-    for source, image, both in listed.values():
-        if both is not None and (field := _field(reading, source, image, both)) is not None:
+    for source, both in listed.values():
+        size = sizes.get(source.name)
+        if both is None or size is None:
+            continue
+        if (field := reading.boxed(source, size, both)) is not None:
             fields.append(field)
     for source in reading.pictures:
         if source.name not in listed:
@@ -218,18 +230,12 @@ def _box(annotation: Entry) -> Box:
     return x, y, x + w, y + h
 
 
-def _field(
-    reading: LabelFolder, source: Source, image: Entry, objects: list[LabelledObject]
-) -> LabelledField | None:
-    size = reading.size_of(source)
-    if size is None:
-        return None
-    given = (image.get("width"), image.get("height"))
+def _misfit(image: Entry, objects: list[LabelledObject], size: tuple[int, int]) -> str | None:
+    """Say why the boxes of an entry are not in pixels of the picture; None where they are."""
+    # As with ids, some programs write 640 and others "640".
+    given = finite(str(image.get("width"))), finite(str(image.get("height")))
     if all(given) and given != size:
-        reading.note("broken-label", source.name, other_size(given, size))
-        return None
+        return other_size(given, size)
     if objects and all(max(labelled.box) <= 2 for labelled in objects):
-        what = "boxes are in parts of the picture's sides (0 to 1); COCO has pixels"
-        reading.note("broken-label", source.name, what)
-        return None
-    return reading.boxed(source, size, objects)
+        return "boxes are in parts of the picture's sides (0 to 1); COCO has pixels"
+    return None

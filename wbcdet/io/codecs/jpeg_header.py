@@ -202,7 +202,7 @@ def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
     """
     from PIL import Image
 
-    turn: object = 1
+    turn: object = None
     adobe = False
     if exif[:4] in _MIXED_ORDER:  # the mark of one order of bytes, and all else in the other
         exif = (b"II" if exif[:2] == b"MM" else b"MM") + exif[2:]
@@ -210,12 +210,13 @@ def read_exif(exif: bytes, xmp: bytes = b"") -> tuple[int, bool]:
         try:
             tags = Image.Exif()
             tags.load(b"Exif\0\0" + exif)
-            turn = tags.get(0x0112, 1)
+            turn = tags.get(0x0112)
             # The interoperability index that cameras give to pictures in Adobe RGB.
             adobe = b"R03" in exif and tags.get_ifd(0xA005).get(1) == "R03"
         except Exception:  # Pillow raises nearly anything on damaged tags; pixels decide
-            turn = 1
-    if turn == 1 and (match := _XMP_ORIENTATION.search(xmp)):
+            turn = None
+    # Programs that turn the pixels set the tag to 1 and leave an old XMP as it was.
+    if turn is None and (match := _XMP_ORIENTATION.search(xmp)):
         turn = int(match[1])
     return (turn if isinstance(turn, int) and 1 <= turn <= 8 else 1), adobe
 

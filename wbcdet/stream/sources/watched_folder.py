@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+from wbcdet.io.discover import pictures_of
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import read_field
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.ownership import is_signed
 from wbcdet.io.source import as_source
 from wbcdet.settings import Settings
-from wbcdet.stream.sources.base import Frame, SourceError
+from wbcdet.stream.sources.base import Frame, Item, Note, SourceError
 
 #: Seconds between two looks at the folder. Looking, not being told by the system, also works on
 #: network drives.
@@ -38,46 +40,57 @@ class Folder:
         self._idle_stop = idle_stop
         self._closed = False
 
-    def frames(self) -> Iterator[Frame | str | None]:
+    def frames(self) -> Iterator[Item]:
         """See :class:`~wbcdet.stream.sources.base.FrameSource`.
 
         A picture that is still being written is waited for; one that stays unreadable is named.
+        Of a TIFF that holds several, each is a frame.
         """
         start = last_new = time.monotonic()
         settings = Settings()
         sizes: dict[Path, int] = {}
         since: dict[Path, float] = {}
         done: set[Path] = set()
+        given: Counter[Path] = Counter()  # pictures of files that are not done
         number = 0
         while not self._closed:
             new = waits = False
-            for path in self._pictures():
-                if path in done or self._closed:
-                    continue
+            for path in self._new(done):
+                if self._closed:
+                    break
                 since.setdefault(path, time.monotonic())
                 waited = time.monotonic() - since[path]
                 if not self._settled(path, sizes) and waited < _GIVEN_S:
                     waits = True
                     continue
-                try:
-                    field = read_field(as_source(str(path)), settings)
-                    # Of a very large picture only an overview would be seen.
-                    pixels = field.pixels if field.reduction == 1 else None
-                    field.release()
-                except (FieldError, OSError) as error:
-                    if waited >= _GIVEN_S:
-                        done.add(path)
-                        yield f"{path.name}: {error}"
-                    else:
-                        waits = True
-                    continue
-                done.add(path)
-                if pixels is None:
-                    yield f"{path.name}: {_TOO_LARGE}"
-                    continue
-                new = True
-                yield Frame(pixels, number, time.monotonic() - start)
-                number += 1
+                for source in pictures_of(as_source(str(path)))[given[path] :]:
+                    if self._closed:
+                        return
+                    name = source.below
+                    try:
+                        field = read_field(source, settings)
+                        # Of a very large picture only an overview would be seen.
+                        pixels = field.pixels if field.reduction == 1 else None
+                        field.release()
+                    except (FieldError, OSError) as error:
+                        if waited < _GIVEN_S:
+                            waits = True
+                            break
+                        given[path] += 1
+                        yield f"{name}: {error}"
+                        continue
+                    given[path] += 1
+                    if pixels is None:
+                        yield f"{name}: {_TOO_LARGE}"
+                        continue
+                    new = True
+                    for remark in field.remarks:
+                        yield Note(f"{name}: {remark}")
+                    yield Frame(pixels, number, time.monotonic() - start)
+                    number += 1
+                else:
+                    done.add(path)
+                    del given[path]
             now = time.monotonic()
             last_new = now if new else last_new
             idle = now - last_new
@@ -90,16 +103,19 @@ class Folder:
         """Stop after the current picture."""
         self._closed = True
 
-    def _pictures(self) -> list[Path]:
+    def _new(self, done: set[Path]) -> list[Path]:
+        """Return the pictures that are not done; those that wbcdet has drawn are, from then on."""
         try:
             files = [
                 path
                 for path in self._folder.iterdir()
-                if path.suffix.lower() in SUFFIXES and not is_signed(path)
+                if path not in done and path.suffix.lower() in SUFFIXES
             ]
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
-        return sorted(files)
+        # Only of new ones: who looks into thousands several times a second does nothing else.
+        done.update(path for path in files if is_signed(path))
+        return sorted(path for path in files if path not in done)
 
     @staticmethod
     def _settled(path: Path, sizes: dict[Path, int]) -> bool:
