@@ -76,7 +76,7 @@ def test_a_broken_package_is_a_finding(monkeypatch: pytest.MonkeyPatch) -> None:
         ("No module named x (/opt/ann/x.py)", "No module named x (.../x.py)"),
         ("{home}/x.json and {home}", ".../x.json and ..."),
         ("see https://example.org/a/b and 3/4, w/x.onnx", None),
-        ("pip install 'wbcdet[cuda]' && pip install x", None),
+        ('pip install "wbcdet[cuda]" && pip install x', None),
     ],
 )
 def test_no_folder_of_the_user_is_printed(
@@ -99,7 +99,7 @@ def test_exit_code_says_that_nothing_can_be_analysed(
 
 def test_what_is_missing_is_one_line_with_the_command() -> None:
     gone = missing(ModuleNotFoundError("No module", name="torch"), "training", "train")
-    assert gone == "training needs torch, which is missing: pip install 'wbcdet[train]'"
+    assert gone == 'training needs torch, which is missing: pip install "wbcdet[train]"'
     broken = missing(ImportError("libX.so.1:\ncannot open"), "training", "train")
     assert "libX.so.1: cannot open" in broken and "None" not in broken
 
@@ -109,4 +109,4 @@ def test_extras_are_those_of_the_package() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert EXTRAS.keys() <= project["optional-dependencies"].keys()
     for name, extra in EXTRAS.items():
-        assert extra.install == f"pip install 'wbcdet[{name}]'"
+        assert extra.install == f'pip install "wbcdet[{name}]"'  # cmd knows no single quotes

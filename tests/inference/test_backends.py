@@ -145,7 +145,7 @@ def test_half_precision_finds_the_same_cells(
 
 def test_half_precision_without_openvino(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
-    with pytest.raises(WeightsError, match=r"pip install 'wbcdet\[bf16\]'") as caught:
+    with pytest.raises(WeightsError, match=r'pip install "wbcdet\[bf16\]"') as caught:
         open_backend(MODEL, "cpu-bf16")
     assert "\n" not in str(caught.value)
 

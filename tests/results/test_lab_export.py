@@ -295,7 +295,7 @@ def test_pictures_are_not_for_a_laboratory(report: Path, options: list[str], sai
 def test_without_the_extra(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "fhir.resources.R4B.bundle", None)
     out, done = export(report, "fhir")
-    assert done.exit_code == 2 and "pip install 'wbcdet[lis]'" in done.output
+    assert done.exit_code == 2 and 'pip install "wbcdet[lis]"' in done.output
     assert not out.exists()
 
 

@@ -164,7 +164,10 @@ def _read_text(path: Path) -> str:
     try:
         data = read_bytes(path)
     except OSError as error:
-        raise TableError(f"{path}: cannot be read: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise TableError(
+            f"{path}: cannot be read: {why}; check its name, and whether you may read it"
+        ) from error
     except TooLargeError as error:
         raise TableError(f"{path}: {error}") from error
     for start, what in _OTHER_FILES:

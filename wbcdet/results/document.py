@@ -145,7 +145,11 @@ def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     try:
         document = parse_json(read_own(path.parent, path.name))
     except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror or error}") from error
+        why = error.strerror or error
+        raise ResultsError(
+            f"{path}: cannot be read: {why}; name the --out folder of wbcdet count, predict or "
+            "stream, or what was signed of it, its folder reviewed"
+        ) from error
     except ValueError as error:
         raise ResultsError(f"{path}: not JSON: {error}") from error
     try:
@@ -155,7 +159,10 @@ def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
 
 
 def load_results(path: str | Path) -> list[FieldResult]:
-    """Read the field results in a ``results.json``; as :func:`load_document`, without ``info``."""
+    """Read the field results in a ``results.json``; as :func:`load_document`, without ``info``.
+
+    They have all cells, also those that a count left out of its differential (``left_out``).
+    """
     return load_document(path)[1]
 
 

@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 @dataclass(frozen=True, slots=True)
 class Extra:
-    """An extra of the package, as ``pip install 'wbcdet[NAME]'`` knows it.
+    """An extra of the package, as ``pip install "wbcdet[NAME]"`` knows it.
 
     Attributes:
         purpose: what it is needed for.
@@ -26,7 +26,8 @@ class Extra:
 
 
 def _pip(name: str) -> str:
-    return f"pip install 'wbcdet[{name}]'"
+    # Double quotes: cmd on Windows takes single ones for a part of the name.
+    return f'pip install "wbcdet[{name}]"'
 
 
 #: onnxruntime-gpu and the onnxruntime of every installation fill the same folder; the one that pip

@@ -1,4 +1,4 @@
-"""Micro-Manager cameras, through pymmcore-plus (``pip install 'wbcdet[micromanager]'``)."""
+"""Micro-Manager cameras, through pymmcore-plus (``pip install "wbcdet[micromanager]"``)."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from wbcdet.io.colour import Pixels
 from wbcdet.stream.sources.base import Frame, SourceError
+from wbcdet.utils.extras import EXTRAS
 
 if TYPE_CHECKING:
     import pymmcore_plus
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 DEMO = "demo"
 #: Seconds without a new picture after which the camera counts as lost.
 _LOST_S = 5.0
-_INSTALL = "Micro-Manager cameras need pymmcore-plus: pip install 'wbcdet[micromanager]'"
+_INSTALL = f"Micro-Manager cameras need pymmcore-plus: {EXTRAS['micromanager'].install}"
 _ADAPTERS = "no Micro-Manager device adapters found; `mmcore install` fetches them"
 
 
