@@ -30,6 +30,13 @@ def test_completion_can_be_installed() -> None:
     assert "--install-completion" in RUN.invoke(app, ["--help"]).output
 
 
+@pytest.mark.parametrize("group", [[], ["data"], ["train"]])
+def test_what_a_command_does_is_said_in_a_whole_line(group: list[str]) -> None:
+    said = RUN.invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output
+    _, _, commands = said.partition("Commands:")
+    assert commands.count("\n") > 1 and "..." not in commands
+
+
 @pytest.mark.parametrize("code", ["import wbcdet", "import wbcdet.utils.intervals as _",
                                   "import wbcdet.differential.differential as _"])  # fmt: skip
 def test_importing_takes_no_scipy(code: str) -> None:

@@ -154,7 +154,10 @@ def test_kappa_against_statsmodels() -> None:
         (cohen_kappa(table, weights), (0.7585204328864, 0.6893633948585, 0.8276774709144)),
     ):
         assert kappa is not None
-        assert (kappa.value, kappa.low, kappa.high) == pytest.approx(expected, abs=1e-10)
+        assert kappa.interval is not None
+        assert (kappa.value, *kappa.interval) == pytest.approx(expected, abs=1e-10)
     assert cohen_kappa([[0, 0], [0, 0]]) is None and cohen_kappa([[9, 0], [0, 0]]) is None
     perfect = cohen_kappa([[4, 0], [0, 5]])
-    assert perfect is not None and perfect.value == perfect.high == 1
+    assert perfect is not None and perfect.value == 1 and perfect.interval is None
+    one = cohen_kappa([[0, 1], [0, 0]])
+    assert one is not None and one.value == 0 and one.interval is None

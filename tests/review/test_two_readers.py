@@ -76,7 +76,8 @@ def test_kappa_cell_by_cell(readers: Readers) -> None:
     assert found.labels == ("lymphocyte", "neutrophil")
     assert found.table == ((8, 2), (2, 8)) and found.only_second == 1
     assert found.kappa is not None and found.kappa.value == pytest.approx(0.6)
-    assert found.kappa.low < 0.6 < found.kappa.high
+    assert found.kappa.interval is not None
+    assert found.kappa.interval[0] < 0.6 < found.kappa.interval[1]
     assert [cell.key for cell in found.differing] == sorted(
         (cell.key for cell in found.differing),
         key=lambda key: (readers.boards[0].cells[key].box[1], readers.boards[0].cells[key].box[0]),

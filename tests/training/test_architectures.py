@@ -136,7 +136,7 @@ def test_missing_timm_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
         return real(name, *rest, **named)
 
     monkeypatch.setattr(builtins, "__import__", without)
-    with pytest.raises(TrainingError, match=r"timm, which is missing: pip install 'wbcdet\[train"):
+    with pytest.raises(TrainingError, match=r'timm, which is missing: pip install "wbcdet\[train'):
         build("resnet50", 6)
 
 

@@ -140,7 +140,7 @@ def count(
     quiet: Quiet = False,
     json: Json = False,
 ) -> None:
-    """Count the white blood cells of your slides: a differential to sign.
+    """Count the white cells of your slides: a differential to sign.
 
     Writes OUT/report.html (prints on one A4 page a slide), differential.csv, cells.csv,
     fields.csv, the three as report.xlsx, results.json, OUT/annotated/ and OUT/cells/ (all cells

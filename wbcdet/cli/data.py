@@ -43,7 +43,7 @@ def _stop(message: object, code: int = 1) -> NoReturn:
 @app.command("list")
 @as_command
 def list_archives(into: _Folder = None) -> None:
-    """Show the archives, their licences, and which of them are on this computer.
+    """List the archives, their licences, and which are here.
 
     An archive is "present" when every file that wbcdet uses has the right checksum, "damaged" when
     some are missing or differ (fetch it again), else "absent".
@@ -151,9 +151,9 @@ def prepare_folder(
         ),
     ] = None,
 ) -> None:
-    """Turn the fetched archives into one folder of pictures, boxes and cell types for training.
+    """Turn the fetched archives into one folder to train on.
 
-    The lists in datasets/ decide which picture trains and which one tests. The same archives
+    It holds pictures, boxes and cell types. The lists in datasets/ decide which picture trains and which one tests. The same archives
     always give the same folder.
     """
     from wbcdet.datasets.archives import DataError, default_folder

@@ -115,7 +115,7 @@ def evaluate(
         bool, typer.Option("--markdown", help="Print all figures as Markdown tables.")
     ] = False,
 ) -> None:
-    """Measure how right wbcdet is: on your own labelled cells, or on public test lists.
+    """Measure how right wbcdet is: on your labels, or on test lists.
 
     Writes OUT/evaluation.html (all figures with their intervals, plots and the worst errors, in
     one page that opens offline and prints on A4), evaluation.json, figures.csv and cells.csv (one

@@ -109,7 +109,7 @@ def export(
         ),
     ] = None,
 ) -> None:
-    """Write a report in the format of another program, to look at it or to correct it there."""
+    """Write a report for another program, to look at or correct there."""
     from wbcdet.results.document import ResultsError, load_document, roots_in
     from wbcdet.results.export.base import Pictures
 

@@ -114,7 +114,7 @@ def review(
         ),
     ] = False,
 ) -> None:
-    """Look at every cell of a report in the browser, and have the last word.
+    """Look at every cell in the browser, and have the last word.
 
     Correct names by key, mark missed cells, take away false ones, sign. The machine's files stay
     as they are; REPORT/reviewed/ gets the signed report, REPORT/review.sqlite all decisions and
@@ -246,6 +246,7 @@ def _bring_back(
 
 def _agreement(session: Session) -> None:
     from wbcdet.review.decision_store import StoreError
+    from wbcdet.utils.kappa import NO_INTERVAL
 
     try:
         agreement = session.readers()
@@ -258,16 +259,15 @@ def _agreement(session: Session) -> None:
         )
     share, low, high = (100 * value for value in agreement.share)
     print(
-        f"{len(agreement.cells)} cells read by both: {agreement.same} called the same, "
+        f"{plural(len(agreement.cells), 'cell')} read by both: {agreement.same} called the same, "
         f"{share:.1f} % (95 % interval {low:.1f} to {high:.1f})"
     )
     if agreement.kappa is None:
         print("kappa is not defined: both always say the same one thing")
     else:
-        print(
-            f"Cohen's kappa {agreement.kappa.value:.3f} "
-            f"(95 % interval {agreement.kappa.low:.3f} to {agreement.kappa.high:.3f})"
-        )
+        interval = agreement.kappa.interval
+        said = f"95 % interval {interval[0]:.3f} to {interval[1]:.3f}" if interval else NO_INTERVAL
+        print(f"Cohen's kappa {agreement.kappa.value:.3f} ({said})")
     print(
         f"read by the first alone {agreement.only_first}, "
         f"by the second alone {agreement.only_second}"

@@ -88,7 +88,7 @@ def serve(
     settings: FieldSettings = DEFAULTS,
     weights: Weights = None,
 ) -> None:
-    """Answer programs of your network: a picture in, a results document out.
+    """Answer programs of your network: a picture in, results out.
 
     POST /v1/analyze takes one picture, /v1/batch several; /health, /metrics and / (what it
     answers) are for those who run it.

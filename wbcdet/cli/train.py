@@ -165,9 +165,9 @@ def detector(
     device: _Device = "auto",
     workers: _Workers = 2,
 ) -> None:
-    """Train the network that finds white cells, on scenes composed of the training fields.
+    """Train the network that finds white cells.
 
-    Writes OUT/weights/last.pt after every epoch and, at the end, OUT/card.json.
+    It sees scenes composed of the training fields. Writes OUT/weights/last.pt after every epoch and, at the end, OUT/card.json.
     """
     folder = out or Path("runs/detector")
     with _one_line(folder):

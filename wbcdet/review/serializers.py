@@ -98,7 +98,7 @@ def readers_page(state: ReviewState, agreement: ReaderAgreement) -> dict[str, ob
         "cells": len(agreement.cells),
         "same": agreement.same,
         "share": agreement.share,
-        "kappa": None if kappa is None else [kappa.value, kappa.low, kappa.high],
+        "kappa": None if kappa is None else [kappa.value, *(kappa.interval or ())],
         "only_first": agreement.only_first,
         "only_second": agreement.only_second,
         "labels": agreement.labels,

@@ -182,7 +182,11 @@ class Runner:
     def _same_size(self, frame: Frame) -> None:
         height, width = frame.pixels.shape[:2]
         if self._size not in (None, (width, height)):
-            self._tell("size", f"frames have {width} x {height} pixels now: a new map begins")
+            self._tell(
+                "size",
+                f"frames have {width} x {height} pixels now: a new map "
+                "begins, and a cell of the old one that is shown again counts again",
+            )
         self._size = width, height
 
     def _notice(self, notice: Notice) -> None:

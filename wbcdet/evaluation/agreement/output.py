@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wbcdet.evaluation.agreement.compare import Agreement, CellAgreement, ClassAgreement
 from wbcdet.records import NOTICE
-from wbcdet.utils.kappa import Kappa
+from wbcdet.utils.kappa import NO_INTERVAL, Kappa
 from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.tables import Row, print_table
 from wbcdet.utils.version import __version__
@@ -185,11 +185,15 @@ def _class_row(compared: ClassAgreement) -> dict[str, object]:
 
 
 def _cells(cells: CellAgreement) -> dict[str, object]:
-    def plain(kappa: Kappa | None) -> dict[str, float] | None:
+    def plain(kappa: Kappa | None) -> dict[str, float | None] | None:
         if kappa is None:
             return None
-        figures = {"value": kappa.value, "low": kappa.low, "high": kappa.high}
-        return {name: round(value, 4) for name, value in figures.items()}
+        low, high = kappa.interval or (None, None)
+        return {
+            "value": round(kappa.value, 4),
+            "low": None if low is None else round(low, 4),
+            "high": None if high is None else round(high, 4),
+        }
 
     return {
         "categories": list(cells.categories),
@@ -203,7 +207,9 @@ def _cells(cells: CellAgreement) -> dict[str, object]:
 
 
 def _kappa(kappa: Kappa) -> str:
-    return f"{kappa.value:.2f} (95 % {kappa.low:.2f} to {kappa.high:.2f})"
+    if kappa.interval is None:
+        return f"{kappa.value:.2f} ({NO_INTERVAL})"
+    return f"{kappa.value:.2f} (95 % {kappa.interval[0]:.2f} to {kappa.interval[1]:.2f})"
 
 
 def _with(

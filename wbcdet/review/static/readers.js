@@ -33,7 +33,7 @@ function showFigures(found) {
   part("figures").replaceChildren(
     figure(String(cells), t("Cells that both have read"), alone),
     figure(share ? percent(share[0]) : "–", t("Called the same"), share ? `${tn("{n} cell", "{n} cells", same)}; ${t("95 % interval {low} to {high}", { low: percent(share[1]), high: percent(share[2]) })}` : t("nothing to compare yet")),
-    figure(kappa ? kappa[0].toFixed(3) : "–", t("Cohen's kappa"), kappa ? t("95 % interval {low} to {high}", { low: kappa[1].toFixed(3), high: kappa[2].toFixed(3) }) : cells ? t("not defined: one name only") : t("nothing to compare yet")),
+    figure(kappa ? kappa[0].toFixed(3) : "–", t("Cohen's kappa"), kappa?.length > 1 ? t("95 % interval {low} to {high}", { low: kappa[1].toFixed(3), high: kappa[2].toFixed(3) }) : kappa ? t("too few or too even for an interval") : cells ? t("not defined: one name only") : t("nothing to compare yet")),
   );
 }
 
