@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from conftest import make_cell
+from rich.console import Console
 
 from wbcdet.differential.csv_table import TableError, number, read_table
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, Differential, differentials
@@ -20,6 +23,9 @@ from wbcdet.differential.grouping import (
 )
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
 from wbcdet.records import LABELS, CellType, FieldResult
+from wbcdet.report.terminal import print_differentials
+from wbcdet.utils.csv_text import original
+from wbcdet.utils.files import write_csv
 from wbcdet.utils.intervals import clopper_pearson
 
 #: Table of 95 % limits (C. L. Rümke, "Statistically expected variability in differential
@@ -276,6 +282,34 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
     assert [number(text) for text in ("1,5", " 2.5 %", "x", "inf", "", "1e2")] == [
         *(1.5, 2.5, None, None, None, 100.0)
     ]
+
+
+def test_texts_with_line_ends_stay_in_one_cell(tmp_path: Path) -> None:
+    """A lone carriage return ends a row for whoever reads the table, unless it is in quotes."""
+    names = ["a\rb.png", "a\nb.png", "a\r\nb.png", "a\u2028b.png", "\r", 'a"b,c']
+    write_csv(tmp_path / "t.csv", ("file", "n"), ({"file": name, "n": 1} for name in names))
+    data = (tmp_path / "t.csv").read_bytes()
+    assert data.startswith(b"file,n\n") and data.endswith(b",1\n")
+    table = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert [(original(name), n) for name, n in table[1:]] == [(name, "1") for name in names]
+
+
+def test_the_table_of_several_slides_has_every_label() -> None:
+    """Also those that a laboratory has taught: the shares of a line add up to 100 %."""
+    four = field("a/1.jpg", neutrophil=4)
+    taught = replace(four.cells[0], label="basophil")
+    results = [
+        replace(four, cells=(taught, *four.cells[1:])),
+        field("b/1.jpg", neutrophil=4),
+        field("c/1.jpg", {"low-score": 1}),
+    ]
+    text = io.StringIO()
+    print_differentials(Console(file=text, width=200), differentials(results, by="folder"))
+    assert "basophil" in text.getvalue()
+    rows = {line.split()[0]: line.split()[1:] for line in text.getvalue().splitlines() if line}
+    assert [float(share) for share in rows["a"][1:6]] == [0, 0, 0, 75, 25]
+    assert [float(share) for share in rows["b"][1:6]] == [0, 0, 0, 100, 0]
+    assert "0.0" not in rows["c"]
 
 
 def test_each_reason_has_a_row_with_its_share_of_all_white_cells() -> None:

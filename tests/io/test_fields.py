@@ -125,6 +125,19 @@ def test_a_name_is_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(set(names)) == 3 and not any("secret" in name for name in names)
 
 
+def test_the_order_is_not_that_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.jpg", "01.jpg", "A.jpg", "a.jpg", "10.jpg", "2.jpg"):
+        save(tmp_path / "in" / name)
+    listed = Path.iterdir
+    names = []
+    for turned in (False, True):
+        monkeypatch.setattr(
+            Path, "iterdir", lambda self, by=turned: iter(sorted(listed(self), reverse=by))
+        )
+        names.append([Path(item.path).name for item in find_fields([tmp_path / "in"])])
+    assert names[0] == names[1] == ["01.jpg", "1.jpg", "2.jpg", "10.jpg", "A.jpg", "a.jpg"]
+
+
 def test_folders_of_one_name_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Below the working folder and elsewhere: each field has a name, and each name its own file."""
     outside = tmp_path / "data"

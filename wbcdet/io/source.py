@@ -176,10 +176,16 @@ def places(name: str, folder: Path, roots: Sequence[RootInfo | Root]) -> list[Pa
     return list(dict.fromkeys([*located, folder.joinpath(*inside), folder.joinpath(*parts)]))
 
 
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Return a sorting key under which ``field2`` stands before ``field10``."""
+def natural_key(text: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Return a sorting key under which ``field2`` stands before ``field10``.
+
+    Names that differ have different keys, also ``1`` and ``01``: else they would stand in the order
+    of the disk, which a copy of the folder does not have.
+    """
     parts = re.split(r"([0-9]+)", text.casefold())
-    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts
+    ], text
 
 
 def root_of(folder: Path) -> Root:
