@@ -365,6 +365,11 @@ def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
         from wbcdet.cli.options import close_pipe
 
         close_pipe()
+    if quiet or json:
+        from wbcdet.report.terminal import unknown_slides
+
+        for line in unknown_slides(done.counts):
+            print(f"wbcdet: {line}", file=sys.stderr)
     if done.failures and (quiet or json):
         print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
     raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -141,6 +142,8 @@ class ReportCounts:
         self.notes: dict[str, GroupNotes] = {}
         for name in names:
             self.notes.setdefault(self.group(name), GroupNotes())
+        named = _under_group_names(options.identifiers, self.notes)
+        self.options = options = replace(options, identifiers=named)
         if options.dedupe:
             for group, notes in self.notes.items():
                 shared = overlaps(group) if overlaps else find_duplicates(self._views(group))
@@ -264,6 +267,22 @@ class ReportCounts:
 
     def _cells_of(self, file: str) -> tuple[Cell, ...]:
         return JournalEntry.from_record(self.journal.read(file)).result.cells
+
+
+def _under_group_names(
+    identifiers: Mapping[str, Identifiers], groups: Collection[str]
+) -> dict[str, Identifiers]:
+    """Return identifiers by the groups' own names: a Mac writes the accents of a folder as letters
+    of their own, and a spreadsheet does not."""
+    alike: dict[str, list[str]] = {}
+    for group in groups:
+        alike.setdefault(unicodedata.normalize("NFC", group), []).append(group)
+    named = {}
+    for name, called in identifiers.items():
+        found = alike.get(unicodedata.normalize("NFC", name), [])
+        other = name not in groups and len(found) == 1 and found[0] not in identifiers
+        named[found[0] if other else name] = called
+    return named
 
 
 def _bytes_of(file: str, stamp: FileStamp) -> tuple[object, ...]:
