@@ -21,6 +21,7 @@ from wbcdet.differential.grouping import (
     group_of,
     no_group_warning,
 )
+from wbcdet.differential.identifiers import read_identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
 from wbcdet.records import LABELS, CellType, FieldResult
 from wbcdet.report.terminal import print_differentials
@@ -204,6 +205,36 @@ def test_own_ranges_and_their_mistakes(tmp_path: Path) -> None:
         assert "\n" not in str(error.value)
     with pytest.raises(TableError, match="cannot be read"):
         read_ranges(tmp_path / "none.csv")
+
+
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (("0.39,0.75", "0.16,0.47", "0.04,0.12", "0,0.07"), "upper limits add up to 1.41 %"),
+        (("1.5,7.5", "1,4", "0.2,0.8", "0,0.5"), "upper limits add up to 12.8 %"),
+        (("60,75", "30,47", "10,12", "5,7"), "lower limits add up to 105 %"),
+    ],
+)
+def test_ranges_that_are_no_percentages(tmp_path: Path, limits: tuple[str, ...], said: str) -> None:
+    """Shares of 1 and cells per litre would flag every slide as high."""
+    path = tmp_path / "ranges.csv"
+    labels = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
+    lines = [f"{label},{limit},mine" for label, limit in zip(labels, limits, strict=True)]
+    path.write_text("\n".join(["label,low_percent,high_percent,source", *lines]))
+    with pytest.raises(TableError, match=said) as error:
+        read_ranges(path)
+    assert str(path) in str(error.value) and "give percent" in str(error.value)
+
+
+def test_a_column_that_stands_twice(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("label,Label,low_percent,high_percent,source\nneutrophil,monocyte,3,5,x\n")
+    with pytest.raises(TableError, match="column label stands twice"):
+        read_ranges(path)
+    path.write_text("group,patient,Patient\nanna,P-1,P-2\n")
+    with pytest.raises(TableError, match="column patient stands twice"):
+        read_identifiers(path)
+    assert number("1_000") is None
 
 
 def test_rows_have_one_header() -> None:
