@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,8 @@ from wbcdet import Analyzer
 from wbcdet.datasets.synthetic import render_smear
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS
 from wbcdet.io.discover import find_fields
+from wbcdet.report import counts as counts_module
+from wbcdet.report.duplicates import find_duplicates
 from wbcdet.report.tables import COUNT_CELL_COLUMNS, COUNT_FIELD_COLUMNS
 from wbcdet.settings import Settings
 
@@ -283,6 +286,25 @@ def test_careful_is_a_setting_of_the_count(count: Count, tmp_path: Path) -> None
     assert count.analyzer is not None and count.analyzer.settings.careful
     answer = count("in", "--out", "out")
     assert answer.exit_code == 2 and "careful True, now False" in one_line(answer.stderr)
+
+
+def test_copies_are_counted_once_however_far_apart(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a folder that holds a copy of another one with more than 150 fields."""
+    monkeypatch.setattr(counts_module, "find_duplicates", partial(find_duplicates, near=1))
+    for number in range(1, 4):
+        draw(tmp_path / "in" / "a" / f"{number}.png", number, 2)
+    count("in", "--out", "once")
+    shutil.copytree(tmp_path / "in" / "a", tmp_path / "in" / "b")
+    answer = count("in", "--dedupe", "--out", "out")
+    assert "3 pairs of fields" in answer.output and "copies of others" not in answer.output
+    assert (
+        rows(tmp_path / "out" / "differential.csv")[:4]
+        == (rows(tmp_path / "once" / "differential.csv")[:4])
+    )
+    left = {row["file"] for row in rows(tmp_path / "out" / "cells.csv") if row["left_out"]}
+    assert left == {f"in/b/{number}.png" for number in range(1, 4)}
 
 
 def test_copies_of_a_field_are_named(count: Count, tmp_path: Path) -> None:

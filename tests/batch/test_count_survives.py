@@ -88,6 +88,18 @@ def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 
+def test_a_picture_whose_bytes_were_lost_is_drawn_again(count: Count, tmp_path: Path) -> None:
+    """After a power cut a file may have its name and nothing in it."""
+    folder_of(tmp_path / "in", 3)
+    assert count("in", "--out", "out").exit_code == 0
+    before = final_files(tmp_path / "out")
+    lost = tmp_path / "out" / "annotated" / "anna" / "2.png.jpg"
+    lost.write_bytes(b"")
+    answer = count("in", "--out", "out")
+    assert answer.exit_code == 0 and count.analysed == ["in/anna/2.png"], answer.output
+    assert final_files(tmp_path / "out") == before
+
+
 def test_other_settings_models_and_folders_are_refused(
     count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -368,6 +368,45 @@ def test_two_slides_have_two_differentials(written: Path, count: Count, tmp_path
     assert {group.rsplit("/", 1)[-1] for group in groups} == {"pyramid.tif", "pyramid.ome.tif"}
 
 
+def test_a_slide_under_two_names_is_counted_once(
+    written: Path, count: Count, tmp_path: Path
+) -> None:
+    shutil.copy(written / "pyramid.tif", tmp_path / "s.tif")
+    shutil.copytree(written / "tiles", tmp_path / "tiles")
+    (tmp_path / "link.tif").symlink_to(tmp_path / "s.tif")
+    zone = whole_zone(tmp_path / "zone.json")
+    for number, again in enumerate(
+        (["s.tif", tmp_path / "s.tif", "link.tif"], ["tiles", tmp_path / "tiles", "tile?"])
+    ):
+        options = ("--zone", zone, "--um-per-px", UM)
+        count(again[0], *options, "--out", f"once{number}")
+        result = count(*again, *options, "--out", f"again{number}")
+        assert result.exit_code == 0, result.output
+        names = ("differential.csv", "cells.csv", "fields.csv")
+        for name in names:
+            once, more = ((tmp_path / f"{out}{number}" / name) for out in ("once", "again"))
+            assert once.read_bytes() == more.read_bytes(), (again, name)
+
+
+def test_slides_of_one_name_are_both_counted(
+    written: Path, count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outside = tmp_path / "s.tif"
+    inside = tmp_path / "work" / outside.relative_to(outside.anchor)
+    inside.parent.mkdir(parents=True)
+    for path in (outside, inside):
+        shutil.copy(written / "pyramid.tif", path)
+    monkeypatch.chdir(tmp_path / "work")
+    zone = whole_zone(tmp_path / "zone.json")
+    relative = inside.relative_to(tmp_path / "work")
+    result = count(relative, outside, "--zone", zone, "--out", tmp_path / "report")
+    assert result.exit_code == 0, result.output
+    fields = rows(tmp_path / "report" / "fields.csv")
+    assert len({row["file"] for row in fields}) == len(fields) == 18
+    assert {row["path"] for row in fields} == {str(inside), str(outside)}
+    assert len({row["group"] for row in fields}) == 2
+
+
 def test_micromanager_and_openflexure_positions(drawn: Drawn, tmp_path: Path) -> None:
     from PIL import Image
 

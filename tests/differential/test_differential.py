@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from conftest import make_cell
+from rich.console import Console
 
 from wbcdet.differential.csv_table import TableError, number, read_table
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, Differential, differentials
@@ -18,8 +21,12 @@ from wbcdet.differential.grouping import (
     group_of,
     no_group_warning,
 )
+from wbcdet.differential.identifiers import read_identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
 from wbcdet.records import LABELS, CellType, FieldResult
+from wbcdet.report.terminal import print_differentials
+from wbcdet.utils.csv_text import original
+from wbcdet.utils.files import write_csv
 from wbcdet.utils.intervals import clopper_pearson
 
 #: Table of 95 % limits (C. L. Rümke, "Statistically expected variability in differential
@@ -200,6 +207,36 @@ def test_own_ranges_and_their_mistakes(tmp_path: Path) -> None:
         read_ranges(tmp_path / "none.csv")
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        (("0.39,0.75", "0.16,0.47", "0.04,0.12", "0,0.07"), "upper limits add up to 1.41 %"),
+        (("1.5,7.5", "1,4", "0.2,0.8", "0,0.5"), "upper limits add up to 12.8 %"),
+        (("60,75", "30,47", "10,12", "5,7"), "lower limits add up to 105 %"),
+    ],
+)
+def test_ranges_that_are_no_percentages(tmp_path: Path, limits: tuple[str, ...], said: str) -> None:
+    """Shares of 1 and cells per litre would flag every slide as high."""
+    path = tmp_path / "ranges.csv"
+    labels = ("neutrophil", "lymphocyte", "monocyte", "eosinophil")
+    lines = [f"{label},{limit},mine" for label, limit in zip(labels, limits, strict=True)]
+    path.write_text("\n".join(["label,low_percent,high_percent,source", *lines]))
+    with pytest.raises(TableError, match=said) as error:
+        read_ranges(path)
+    assert str(path) in str(error.value) and "give percent" in str(error.value)
+
+
+def test_a_column_that_stands_twice(tmp_path: Path) -> None:
+    path = tmp_path / "table.csv"
+    path.write_text("label,Label,low_percent,high_percent,source\nneutrophil,monocyte,3,5,x\n")
+    with pytest.raises(TableError, match="column label stands twice"):
+        read_ranges(path)
+    path.write_text("group,patient,Patient\nanna,P-1,P-2\n")
+    with pytest.raises(TableError, match="column patient stands twice"):
+        read_identifiers(path)
+    assert number("1_000") is None
+
+
 def test_rows_have_one_header() -> None:
     differential = only([field(neutrophil=5, eosinophil=95)], ranges=read_ranges())
     rows = differential.rows()
@@ -276,6 +313,34 @@ def test_tables_as_spreadsheets_write_them(tmp_path: Path) -> None:
     assert [number(text) for text in ("1,5", " 2.5 %", "x", "inf", "", "1e2")] == [
         *(1.5, 2.5, None, None, None, 100.0)
     ]
+
+
+def test_texts_with_line_ends_stay_in_one_cell(tmp_path: Path) -> None:
+    """A lone carriage return ends a row for whoever reads the table, unless it is in quotes."""
+    names = ["a\rb.png", "a\nb.png", "a\r\nb.png", "a\u2028b.png", "\r", 'a"b,c']
+    write_csv(tmp_path / "t.csv", ("file", "n"), ({"file": name, "n": 1} for name in names))
+    data = (tmp_path / "t.csv").read_bytes()
+    assert data.startswith(b"file,n\n") and data.endswith(b",1\n")
+    table = list(csv.reader(io.StringIO(data.decode(), newline="")))
+    assert [(original(name), n) for name, n in table[1:]] == [(name, "1") for name in names]
+
+
+def test_the_table_of_several_slides_has_every_label() -> None:
+    """Also those that a laboratory has taught: the shares of a line add up to 100 %."""
+    four = field("a/1.jpg", neutrophil=4)
+    taught = replace(four.cells[0], label="basophil")
+    results = [
+        replace(four, cells=(taught, *four.cells[1:])),
+        field("b/1.jpg", neutrophil=4),
+        field("c/1.jpg", {"low-score": 1}),
+    ]
+    text = io.StringIO()
+    print_differentials(Console(file=text, width=200), differentials(results, by="folder"))
+    assert "basophil" in text.getvalue()
+    rows = {line.split()[0]: line.split()[1:] for line in text.getvalue().splitlines() if line}
+    assert [float(share) for share in rows["a"][1:6]] == [0, 0, 0, 75, 25]
+    assert [float(share) for share in rows["b"][1:6]] == [0, 0, 0, 100, 0]
+    assert "0.0" not in rows["c"]
 
 
 def test_each_reason_has_a_row_with_its_share_of_all_white_cells() -> None:

@@ -125,6 +125,50 @@ def test_a_name_is_the_path_as_given(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert len(set(names)) == 3 and not any("secret" in name for name in names)
 
 
+def test_the_order_is_not_that_of_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("1.jpg", "01.jpg", "A.jpg", "a.jpg", "10.jpg", "2.jpg"):
+        save(tmp_path / "in" / name)
+    listed = Path.iterdir
+    names = []
+    for turned in (False, True):
+        monkeypatch.setattr(
+            Path, "iterdir", lambda self, by=turned: iter(sorted(listed(self), reverse=by))
+        )
+        names.append([Path(item.path).name for item in find_fields([tmp_path / "in"])])
+    assert names[0] == names[1] == ["01.jpg", "1.jpg", "2.jpg", "10.jpg", "A.jpg", "a.jpg"]
+
+
+def test_folders_of_one_name_stay_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Below the working folder and elsewhere: each field has a name, and each name its own file."""
+    outside = tmp_path / "data"
+    inside = tmp_path / "work" / outside.relative_to(outside.anchor)
+    for path in (inside / "1.jpg", inside / "2.jpg", outside / "2.jpg", outside / "3.jpg"):
+        save(path)
+    save(outside / "sub" / "4.jpg")
+    monkeypatch.chdir(tmp_path / "work")
+    relative = str(inside.relative_to(tmp_path / "work"))
+    for line in (
+        [relative, outside],
+        [outside, relative],
+        [outside, "."],
+        [".", outside],
+        [outside / "sub", relative, outside],
+        [outside / "2.jpg", f"{relative}/2.jpg"],
+        [f"{relative}/*.jpg", f"{outside}/*.jpg"],
+    ):
+        found = search(line)
+        names = [item.name for item in found.fields]
+        assert len(names) == len(set(names)) > 1, line
+        places = [locate(name, found.roots) for name in names]
+        assert places == [str(Path(item.path).resolve()) for item in found.fields], line
+    # A folder that shares no name with another is called as if it were given alone.
+    alone = [item.name for item in find_fields([outside / "sub"])]
+    assert [item.name for item in find_fields(["absent", outside / "sub"])][1:] == alone
+    both = search(["http://one.example/a.jpg", "https://one.example/a.jpg"])
+    places = [locate(item.name, both.roots) for item in both.fields]
+    assert places == ["http://one.example/a.jpg", "https://one.example/a.jpg"]
+
+
 def test_where_a_field_came_from(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, two = save(tmp_path / "work" / "a" / "x.jpg"), save(tmp_path / "other" / "y.jpg")
     monkeypatch.chdir(tmp_path / "work")

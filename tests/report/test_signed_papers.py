@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import unicodedata
 from pathlib import Path
 
 import pytest
@@ -101,6 +102,24 @@ def test_identifiers_of_several_slides(count: Count) -> None:
     assert done.exit_code == 0 and "--ids: no slide is called nobody" in done.output
     patients = {row["group"]: row["patient"] for row in rows(Path("report/differential.csv"))}
     assert patients == {"anna": "P-1", "boris": ""}
+
+
+def test_identifiers_find_a_slide_however_its_accents_are_written(count: Count) -> None:
+    composed, apart = (unicodedata.normalize(form, "Zoë") for form in ("NFC", "NFD"))
+    draw(Path("fields") / apart / "1.png", 1, 2)
+    draw(Path("fields") / "b" / "1.png", 2, 2)
+    Path("ids.csv").write_text(f"group,patient\n{composed},P-1\nnobody,P-9\n", encoding="utf-8")
+    done = count("fields", "--out", "report", "--group-by", "folder", "--ids", "ids.csv", "--quiet")
+    assert done.exit_code == 0
+    assert done.stderr == "wbcdet: --ids: no slide is called nobody\n" and not done.stdout
+    patients = {row["group"]: row["patient"] for row in rows(Path("report/differential.csv"))}
+    assert patients == {apart: "P-1", "b": ""}
+    # Two folders that differ in nothing else: only the one that is named so.
+    draw(Path("fields") / composed / "1.png", 1, 2)
+    arguments = ("fields", "--out", "report", "--group-by", "folder", "--ids", "ids.csv")
+    assert count(*arguments).exit_code == 0
+    patients = {row["group"]: row["patient"] for row in rows(Path("report/differential.csv"))}
+    assert patients == {apart: "", composed: "P-1", "b": ""}
 
 
 def test_a_review_keeps_them(count: Count) -> None:

@@ -340,6 +340,15 @@ def test_several_folders_are_counted(count: Count, tmp_path: Path) -> None:
     ]
 
 
+def test_a_file_may_be_called_like_a_page(count: Count, tmp_path: Path) -> None:
+    """A picture without an ending, with a number sign in its name."""
+    draw(tmp_path / "in" / "1.png", 1, 2)
+    (tmp_path / "in" / "1.png").rename(tmp_path / "in" / "field#2")
+    assert count("in", "--out", "out").exit_code == 0
+    [field] = rows(tmp_path / "out" / "fields.csv")
+    assert field["path"] == str(tmp_path / "in" / "field#2")
+
+
 def test_a_report_keeps_its_names(
     count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

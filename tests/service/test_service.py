@@ -17,6 +17,7 @@ from conftest import GROUND, PURPLE, grain
 from count_worker import PlainAnalyzer, find_cells
 from PIL import Image
 
+from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
 from wbcdet.results.document import parse_document
@@ -28,6 +29,7 @@ pytest.importorskip("multipart", reason="needs the extra serve")
 
 from starlette.testclient import TestClient
 
+from wbcdet.batch.service import app as app_module
 from wbcdet.batch.service.app import Limits
 from wbcdet.batch.service.pictures import Allowed, unique_names
 from wbcdet.batch.service.server import guarded, make_parts
@@ -94,6 +96,44 @@ def problem(answer: Any, status: int, kind: str) -> str:
 def fields(answer: Any) -> list[FieldResult]:
     assert answer.status_code == 200, answer.text
     return parse_document(answer.json())[1]
+
+
+def test_a_batch_of_addresses_is_fetched_as_it_is_analysed(
+    jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not all at first, when all would be in memory together; the order is that of the request."""
+    under_way = most = 0
+
+    def fetch(url: str, *_: object) -> bytes:
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        if url.endswith("3.jpg"):
+            under_way -= 1
+            raise FieldError("server answered 404; check the URL")
+        return jpeg
+
+    monkeypatch.setattr(app_module, "download", fetch)
+    made = Service(allowed=Allowed(urls=("http://archive.example/",)))
+    analyze = made.analyzer.analyze
+
+    def analyzed(field: Field) -> FieldResult:
+        nonlocal under_way
+        under_way -= 1
+        return analyze(field)
+
+    monkeypatch.setattr(made.analyzer, "analyze", analyzed)
+    urls = [f"http://archive.example/{number}.jpg" for number in range(8)]
+    with made.client:
+        found = fields(made.post("/v1/batch", json={"pictures": [{"url": url} for url in urls]}))
+        assert [field.file for field in found] == [f"{number}.jpg" for number in range(8)]
+        assert [field.file for field in found if field.failure] == ["3.jpg"]
+        assert most == 1  # of one worker
+        most = 0
+        refused = [*urls, "http://elsewhere.example/9.jpg"]
+        answer = made.post("/v1/batch", json={"pictures": [{"url": url} for url in refused]})
+        problem(answer, 403, "url-not-allowed")
+        assert most == 0
 
 
 @pytest.mark.parametrize(

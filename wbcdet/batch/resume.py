@@ -172,9 +172,14 @@ def _complete(
 ) -> bool:
     if dedupe and not entry.ground:
         return False
-    if picture is not None and (entry.annotated != picture or not (out / picture).is_file()):
+    if picture is not None and (entry.annotated != picture or not _is_written(out / picture)):
         return False
     return journal.has_pictures(record)
+
+
+def _is_written(picture: Path) -> bool:
+    """Say whether a picture is there: a power cut may keep its name and lose its bytes."""
+    return picture.is_file() and picture.stat().st_size > 0
 
 
 def _fields(names: Sequence[str]) -> str:

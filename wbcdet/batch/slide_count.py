@@ -14,7 +14,7 @@ from wbcdet.io.errors import FieldError
 from wbcdet.io.slide_part import part_of, slide_of
 from wbcdet.io.slides.dicom import Series, SeriesIndex
 from wbcdet.io.slides.open import ends_as_slide, is_slide, is_slide_folder
-from wbcdet.io.source import Source, expanded, printable
+from wbcdet.io.source import Source, printable
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.header import ResumeError
 from wbcdet.report.journal import Journal, JournalError
@@ -34,10 +34,9 @@ class MixedError(WbcdetError, ValueError):
     """Slides and fields were named together; one line."""
 
 
-def is_named_slide(text: str, *, wanted: bool) -> bool:
-    """Say whether what a user named is a slide."""
+def _is_slide(path: Path, *, wanted: bool) -> bool:
     try:
-        return is_slide(expanded(text), wanted=wanted)
+        return is_slide(path, wanted=wanted)
     except (OSError, ValueError):
         return False
 
@@ -54,7 +53,7 @@ def slides_in(found: SearchResult, *, wanted: bool) -> list[Source]:
     first: Source | None = None
     fields = 0
     for item in found.fields:
-        if isinstance(item.path, Path) and is_named_slide(str(item.path), wanted=wanted):
+        if isinstance(item.path, Path) and _is_slide(item.path, wanted=wanted):
             name = item.name.removesuffix(f"#{item.number}")
             slide = replace(item, name=name, problem=None, number=None)
             series = index.series(item.path)

@@ -247,19 +247,10 @@ def _search(
     sources: list[str], out: Path, asked: SlideOptions, *, quiet: bool
 ) -> tuple[SearchResult, SlideCount | None]:
     """Return what the user named; the parts of it where it is slides."""
-    from wbcdet.batch.slide_count import MixedError, SlideCount, is_named_slide, slides_in
-    from wbcdet.io.discover import SearchResult
-    from wbcdet.io.source import as_slide
+    from wbcdet.batch.slide_count import MixedError, SlideCount, slides_in
 
     wanted = asked.um_per_px is not None or asked.zone is not None
-    named = [source for source in sources if is_named_slide(source, wanted=wanted)]
-    rest = [source for source in sources if source not in named]
-    searched = search_fields(rest, out, quiet=quiet, may_be_slides=True) if rest else SearchResult()
-    for slide in named:
-        item, root = as_slide(slide)
-        searched.fields.append(item)
-        searched.roots.append(root)
-    searched.roots = list(dict.fromkeys(searched.roots))
+    searched = search_fields(sources, out, quiet=quiet, may_be_slides=True)
     try:
         slides = slides_in(searched, wanted=wanted)
     except MixedError as error:
@@ -374,6 +365,11 @@ def _report(done: _Done, *, quiet: bool, json: bool) -> NoReturn:
         from wbcdet.cli.options import close_pipe
 
         close_pipe()
+    if quiet or json:
+        from wbcdet.report.terminal import unknown_slides
+
+        for line in unknown_slides(done.counts):
+            print(f"wbcdet: {line}", file=sys.stderr)
     if done.failures and (quiet or json):
         print(f"wbcdet: {done.failures} not read, see {out / 'fields.csv'}", file=sys.stderr)
     raise typer.Exit(EXIT_SOME_FAILED if done.failures else 0)

@@ -153,8 +153,8 @@ def prepare_folder(
 ) -> None:
     """Turn the fetched archives into one folder to train on.
 
-    It holds pictures, boxes and cell types. The lists in datasets/ decide which picture trains and which one tests. The same archives
-    always give the same folder.
+    It holds pictures, boxes and cell types. The lists in datasets/ decide which picture trains and
+    which one tests. The same archives always give the same folder.
     """
     from wbcdet.datasets.archives import DataError, default_folder
     from wbcdet.datasets.prepare import FolderError, check_folder, prepare

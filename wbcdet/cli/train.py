@@ -167,7 +167,8 @@ def detector(
 ) -> None:
     """Train the network that finds white cells.
 
-    It sees scenes composed of the training fields. Writes OUT/weights/last.pt after every epoch and, at the end, OUT/card.json.
+    It sees scenes composed of the training fields. Writes OUT/weights/last.pt after every epoch
+    and, at the end, OUT/card.json.
     """
     folder = out or Path("runs/detector")
     with _one_line(folder):

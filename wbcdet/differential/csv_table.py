@@ -6,7 +6,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -101,6 +101,19 @@ def read_table(path: str | Path) -> Table:
     return Table(path, header, tuple(rows), point)
 
 
+def column_names(table: Table, wanted: Collection[str]) -> list[str]:
+    """Return the names of the columns in small letters.
+
+    Raises:
+        TableError: one that is wanted stands twice, and nothing tells which is meant.
+    """
+    names = [name.casefold() for name in table.header]
+    for name in wanted:
+        if names.count(name) > 1:
+            raise TableError(f"{table.path}: column {name} stands twice; remove one of them")
+    return names
+
+
 def number(text: str, point: str = "") -> float | None:
     """Return the number that a cell holds; None where it holds none.
 
@@ -123,7 +136,8 @@ def number(text: str, point: str = "") -> float | None:
     else:
         text = text.replace(",", ".")
     try:
-        value = float(text)
+        # Python reads 1_000 as a number, and no laboratory writes it.
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         return None
     return value if math.isfinite(value) else None

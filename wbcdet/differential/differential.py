@@ -273,6 +273,19 @@ def differential_of(
     return tally.close(ALL, False, target, ranges or {})
 
 
+def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:
+    """Return labels whose shares an overview of slides shows: the four, and those that a review or
+    a classifier of ``wbcdet learn`` has added to any slide, as the shares of a line are to add up
+    to 100 %."""
+    four = tuple(str(label) for label in LABELS)
+    return (
+        *four,
+        *sorted(
+            {label for differential in differentials for label in differential.counts} - set(four)
+        ),
+    )
+
+
 class _Tally:
     """Counts of one group while its fields come in."""
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
-from wbcdet.differential.csv_table import TableError, read_table
+from wbcdet.differential.csv_table import TableError, column_names, read_table
 
 #: Letters of an identifier that still fit on the sheet.
 _MAX_LETTERS = 100
@@ -51,7 +51,7 @@ def read_identifiers(path: str | Path) -> Mapping[str, Identifiers]:
         TableError: the file is no such table; the message names the line and the remedy.
     """
     table = read_table(path)
-    header = [name.casefold() for name in table.header]
+    header = column_names(table, ("group", *IDENTIFIERS))
     if "group" not in header or not {*header} & {*IDENTIFIERS}:
         raise TableError(
             f"{table.path}: the header must name group and one or more of {', '.join(IDENTIFIERS)}"

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wbcdet.differential.csv_table import Table, TableError, number, read_table
+from wbcdet.differential.csv_table import Table, TableError, column_names, number, read_table
 from wbcdet.records import LABELS
 
 #: Labels that may have a range: the four, and those that a person may add.
@@ -40,7 +40,7 @@ def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
         TableError: the file is no such table; the message names the line and the remedy.
     """
     table = read_table(path or Path(__file__).parent / "reference_ranges.csv")
-    header = [name.casefold() for name in table.header]
+    header = column_names(table, _COLUMNS)
     missing = [name for name in _COLUMNS if name not in header]
     if missing:
         raise TableError(
@@ -54,7 +54,26 @@ def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
         if label in ranges:
             raise TableError(f"{table.path}: line {line}: there is a second range for {label}")
         ranges[label] = reference
+    _check_whole(table, ranges)
     return ranges
+
+
+def _check_whole(table: Table, ranges: Mapping[str, ReferenceRange]) -> None:
+    """Check that the ranges are percentages: those of one slide add up to 100.
+
+    Raises:
+        TableError: no slide can lie within all of them.
+    """
+    four = [ranges[str(label)] for label in LABELS if str(label) in ranges]
+    if len(four) < len(LABELS):
+        return
+    low, high = sum(known.low for known in four), sum(known.high for known in ranges.values())
+    for said, value, wrong in (("lower", low, low > 100), ("upper", high, high < 100)):
+        if wrong:
+            raise TableError(
+                f"{table.path}: the {said} limits add up to {value:g} %, which no slide can have; "
+                "give percent of the white cells, not shares of 1 or cells per litre"
+            )
 
 
 def _range(table: Table, line: int, row: Mapping[str, str]) -> tuple[str, ReferenceRange]:

@@ -22,6 +22,7 @@ from wbcdet.io.ownership import DRAWN, MARKER, is_old_report, is_signed, written
 from wbcdet.io.passed_over import PassedOver
 from wbcdet.io.source import (
     Root,
+    RootNames,
     Source,
     as_address,
     as_source,
@@ -116,11 +117,13 @@ class _Search:
         self._files: set[str] = set()
         self._folders: set[str] = set()
         self._owners: dict[str, tuple[Path, str] | None] = {}
+        self._names = RootNames()
 
     def add(self, text: str) -> None:
         """Search what the user named."""
         if is_url(text):
-            self._take(*as_address(text))
+            item, server = as_address(text)
+            self._take_below(item, server)
             return
         if not text:  # as a variable of the shell that was not set
             self.found.fields.append(Source(text, Path(), "an empty name was given; check it"))
@@ -148,7 +151,7 @@ class _Search:
             elif match.suffix and match.suffix == path.suffix:
                 self._add_file(match)
             else:
-                self._consider(match, match.name, root_of(match.parent))
+                self._consider(match, match.name, self._names.unique(root_of(match.parent)))
         # A pattern meets a folder and what is in it.
         passed.repeated, passed.folders_again = before
         if not matches:
@@ -164,7 +167,7 @@ class _Search:
             self.found.passed.drawings.append(str(path))
             return
         item = replace(as_source(str(path)), problem=problem)
-        self._take(item, None if problem else root_of(path.parent))
+        self._take_below(item, None if problem else root_of(path.parent))
 
     def _add_folder(self, path: Path, *, by_pattern: bool = False) -> None:
         if _real(path) in self._skip:
@@ -178,8 +181,11 @@ class _Search:
             if whole or _is_drawn(path, root):
                 self.found.passed.outputs.append(str(path))
                 return
+        if self._is_slide_folder is not None and self._is_slide_folder(path):
+            self._take_below(as_source(str(path)), root_of(path.parent))
+            return
         before, passed = self._count_met(), len(self.found.passed.outputs)
-        place = root_of(path)
+        place = self._names.unique(root_of(path))
         self._walk(path, "", place)
         if self._count_met() > before or by_pattern:
             return
@@ -259,6 +265,14 @@ class _Search:
             passed.drawings.append(str(path))
             return
         self._take(Source(_joined(root.name, name), path, problem, None, name), root)
+
+    def _take_below(self, item: Source, root: Root | None) -> None:
+        """Take an input that is named by itself, with the folder or server that it is in."""
+        if root is not None:
+            unique = self._names.unique(root)
+            rest = item.name[len(root.name) :].lstrip("/")
+            item, root = replace(item, name=_joined(unique.name, rest)), unique
+        self._take(item, root)
 
     def _take(self, item: Source, root: Root | None) -> None:
         key = item.path if isinstance(item.path, str) else _real(item.path)
@@ -352,8 +366,8 @@ def pictures_of(item: Source) -> list[Source]:
 
 
 def _with_unique_names(sources: list[Source]) -> list[Source]:
-    """Tell equal names apart by a number, as ``data/1.jpg`` is of the file there below the
-    working folder and of the one there below the root of the disk."""
+    """Tell equal names apart by a number: two addresses may differ in what no name has, and so may
+    two files whose names are no text."""
     taken: set[str] = set()
     unique = []
     for item in sources:

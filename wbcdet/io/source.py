@@ -176,15 +176,74 @@ def places(name: str, folder: Path, roots: Sequence[RootInfo | Root]) -> list[Pa
     return list(dict.fromkeys([*located, folder.joinpath(*inside), folder.joinpath(*parts)]))
 
 
-def natural_key(text: str) -> list[tuple[int, int | str]]:
-    """Return a sorting key under which ``field2`` stands before ``field10``."""
+def natural_key(text: str) -> tuple[list[tuple[int, int | str]], str]:
+    """Return a sorting key under which ``field2`` stands before ``field10``.
+
+    Names that differ have different keys, also ``1`` and ``01``: else they would stand in the order
+    of the disk, which a copy of the folder does not have.
+    """
     parts = re.split(r"([0-9]+)", text.casefold())
-    return [(0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts]
+    return [
+        (0, int(part)) if part.isascii() and part.isdigit() else (1, part) for part in parts
+    ], text
 
 
 def root_of(folder: Path) -> Root:
     """Return a folder as the root of the fields in it."""
     return Root(field_name(folder), printable(os.path.abspath(folder)))  # noqa: PTH100 - links stay
+
+
+class RootNames:
+    """Keeps the names of folders apart, so that each field has one name, and each name one file.
+
+    ``data`` is that folder below the working folder, and also the folder at the root of the disk.
+    Where both are given, the second is ``data #2``, and with it the names of all its fields.
+    """
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, Root] = {}
+        self._by_name: dict[str, list[Root]] = {}
+        self._beneath: dict[str, list[Root]] = {}  # by each name above
+
+    def unique(self, root: Root) -> Root:
+        """Return a root under a name below which no other root has files."""
+        if root.path in self._by_path:
+            return self._by_path[root.path]
+        unique, number = root, 1
+        while self._is_taken(unique):
+            number += 1
+            first, slash, rest = root.name.partition("/")
+            first = first or Path(root.path).name
+            unique = Root(f"{first} #{number}{slash}{rest}", root.path)
+        self._by_path[root.path] = unique
+        self._by_name.setdefault(unique.name, []).append(unique)
+        for name in _names_above(unique.name):
+            self._beneath.setdefault(name, []).append(unique)
+        return unique
+
+    def _is_taken(self, root: Root) -> bool:
+        above = (root.name, *_names_above(root.name))
+        return any(
+            _share_names(other, root) for name in above for other in self._by_name.get(name, ())
+        ) or any(_share_names(root, other) for other in self._beneath.get(root.name, ()))
+
+
+def _names_above(name: str) -> list[str]:
+    """Return the names that a root above one of this name may have."""
+    parts = name.split("/") if name else []
+    return ["/".join(parts[:number]) for number in range(len(parts))]
+
+
+def _share_names(above: Root, root: Root) -> bool:
+    """Say whether a name below a root may also be of a file in another one, whose name begins with
+    that of the first or is equal."""
+    if is_url(above.path):  # what the server has is not known
+        return True
+    rest = root.name[len(above.name) :].lstrip("/")
+    place = Path(above.path, rest)
+    if rest and not os.path.lexists(place):
+        return False
+    return is_url(root.path) or os.path.realpath(place) != os.path.realpath(root.path)
 
 
 def as_address(text: str) -> tuple[Source, Root | None]:

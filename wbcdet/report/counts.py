@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -20,6 +21,7 @@ from wbcdet.io.source import below
 from wbcdet.records import Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of
+from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
@@ -140,6 +142,8 @@ class ReportCounts:
         self.notes: dict[str, GroupNotes] = {}
         for name in names:
             self.notes.setdefault(self.group(name), GroupNotes())
+        named = _under_group_names(options.identifiers, self.notes)
+        self.options = options = replace(options, identifiers=named)
         if options.dedupe:
             for group, notes in self.notes.items():
                 shared = overlaps(group) if overlaps else find_duplicates(self._views(group))
@@ -237,15 +241,16 @@ class ReportCounts:
         result = entry.result
         if entry.stamp is None or not result.cells or self.skips(entry):
             return
-        # The parts of a slide and the pages of a file share its bytes.
-        part, page = part_of(result.file), _PAGE.search(result.file)
-        within = part[1] if part else page and page[0]
-        first = self._first.setdefault((entry.stamp["sha256"], within), result.file)
-        counted_once = self.options.dedupe and self.group(first) == self.group(result.file)
+        first = self._first.setdefault(_bytes_of(result.file, entry.stamp), result.file)
+        counted_once = all(
+            {(first, cell.id), (result.file, cell.id)} & self.duplicate_of.keys()
+            for cell in result.cells
+        )
         if first != result.file and not counted_once:
             notes.copies.append((result.file, first))
 
     def _views(self, group: str) -> Iterator[View]:
+        first: dict[tuple[object, ...], str] = {}
         for entry in self.entries():
             result = entry.result
             if self.group(result.file) != group or not result.cells or self.skips(entry):
@@ -253,4 +258,36 @@ class ReportCounts:
             picture = self.journal.picture(entry.pictures[-1])
             boxes = [cell.box for cell in result.cells]
             ground = RegistrationImage(picture, result.width, result.height, boxes)
-            yield View(result.file, result.cells, ground)
+            copy_of = None
+            if entry.stamp is not None:
+                original = first.setdefault(_bytes_of(result.file, entry.stamp), result.file)
+                if original != result.file and self._cells_of(original) == result.cells:
+                    copy_of = original
+            yield View(result.file, result.cells, ground, copy_of)
+
+    def _cells_of(self, file: str) -> tuple[Cell, ...]:
+        return JournalEntry.from_record(self.journal.read(file)).result.cells
+
+
+def _under_group_names(
+    identifiers: Mapping[str, Identifiers], groups: Collection[str]
+) -> dict[str, Identifiers]:
+    """Return identifiers by the groups' own names: a Mac writes the accents of a folder as letters
+    of their own, and a spreadsheet does not."""
+    alike: dict[str, list[str]] = {}
+    for group in groups:
+        alike.setdefault(unicodedata.normalize("NFC", group), []).append(group)
+    named = {}
+    for name, called in identifiers.items():
+        found = alike.get(unicodedata.normalize("NFC", name), [])
+        other = name not in groups and len(found) == 1 and found[0] not in identifiers
+        named[found[0] if other else name] = called
+    return named
+
+
+def _bytes_of(file: str, stamp: FileStamp) -> tuple[object, ...]:
+    """Tell the bytes of a field: equal ones have equal bytes."""
+    # The parts of a slide and the pages of a file share its bytes.
+    part, page = part_of(file), _PAGE.search(file)
+    within = part[1] if part else page and page[0]
+    return stamp["sha256"], within

@@ -28,11 +28,15 @@ CellKey = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A field with its white cells, as dedupe needs it."""
+    """A field with its white cells, as dedupe needs it.
+
+    ``copy_of`` is an earlier field of a file with the same bytes.
+    """
 
     file: str
     cells: tuple[Cell, ...]
     ground: RegistrationImage
+    copy_of: str | None = None
 
 
 @dataclass(slots=True)
@@ -54,7 +58,8 @@ def find_duplicates(views: Iterable[View], near: int = NEAR) -> Overlaps:
     Of the views of one cell the one stays that shows it whole, then the one with the surest label.
 
     Args:
-        views: the fields of one group that hold cells, in natural order.
+        views: the fields of one group that hold cells, in natural order; those that are copies of
+            each other hold the same cells.
         near: a field is compared with so many before it; they stay in memory.
     """
     overlaps = Overlaps()
@@ -63,7 +68,16 @@ def find_duplicates(views: Iterable[View], near: int = NEAR) -> Overlaps:
     cells: dict[CellKey, Cell] = {}
     for view in views:
         cells |= {(view.file, cell.id): cell for cell in view.cells}
-        others = [earlier for earlier in recent if earlier.ground.size == view.ground.size]
+        if view.copy_of is not None:
+            # That needs no ground, and holds however far apart the two are.
+            overlaps.pairs.append((view.copy_of, view.file))
+            for cell in view.cells:
+                same.join((view.copy_of, cell.id), (view.file, cell.id))
+        others = [
+            earlier
+            for earlier in recent
+            if earlier.ground.size == view.ground.size and earlier.file != view.copy_of
+        ]
         shifts = view.ground.shift_to([other.ground for other in others])
         for other, shift in zip(others, shifts, strict=True):
             if shift is None:

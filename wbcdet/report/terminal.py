@@ -7,10 +7,10 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wbcdet.differential.differential import ALL, Differential, Share
+from wbcdet.differential.differential import ALL, Differential, Share, overview_labels
 from wbcdet.differential.grouping import no_group_warning
 from wbcdet.differential.slide_summary import copies_line, empty_line
-from wbcdet.records import LABELS, NOTICE, REASONS
+from wbcdet.records import NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line, plural
@@ -93,7 +93,8 @@ def _print_many(console: Console, differentials: list[Differential]) -> None:
     reasons = [
         r for r in REASONS if any(r in differential.unclassified for differential in differentials)
     ]
-    header = ("slide", "classified", *(f"{label}\n%" for label in LABELS), "un-\nclassified")
+    labels = overview_labels(differentials)
+    header = ("slide", "classified", *(f"{label}\n%" for label in labels), "un-\nclassified")
     header += tuple(f"{reason}\ncells (%)" for reason in reasons)
     rows = []
     for differential in differentials[:_MAX_ROWS]:
@@ -102,7 +103,13 @@ def _print_many(console: Console, differentials: list[Differential]) -> None:
         cells = (
             one_line(differential.group),
             str(differential.classified),
-            *(_percent(shares[str(label)]) for label in LABELS),
+            # No cell of a label that another slide has.
+            *(
+                _percent(shares[label])
+                if label in shares
+                else "0.0" * bool(differential.classified)
+                for label in labels
+            ),
             str(sum(differential.unclassified.values())),
             *(_counted(why.get(reason)) for reason in reasons),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import unicodedata
 from collections import deque
@@ -15,7 +16,7 @@ from typing import Any
 from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.ownership import is_own, signed
 from wbcdet.io.slide_part import slide_of
-from wbcdet.io.source import Root, RootInfo, below, locate
+from wbcdet.io.source import Root, RootInfo, below, is_url, locate
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, Cell, FieldResult
 from wbcdet.results.document import write_document
 from wbcdet.results.output_folder import Output
@@ -169,7 +170,12 @@ class Report:
 
 def path_of(file: str, roots: Iterable[RootInfo | Root]) -> str | None:
     """Where a field came from, by its name; of a picture in a TIFF file or a slide, the file."""
-    return locate(re.sub(r"#[0-9]+$", "", slide_of(file)), roots)
+    name, known = slide_of(file), list(roots)
+    whole = locate(name, known)
+    # A file without an ending may itself be called so.
+    if whole is not None and not is_url(whole) and os.path.lexists(whole):
+        return whole
+    return locate(re.sub(r"#[0-9]+$", "", name), known)
 
 
 class PictureNames:

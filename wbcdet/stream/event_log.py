@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 import sys
 from collections.abc import Callable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from wbcdet.utils.csv_text import harmless
+from wbcdet.utils.csv_text import harmless, table_writer
 from wbcdet.utils.safe_files import own_file, written_file
 
 EVENTS = "events.csv"
@@ -40,7 +39,7 @@ class EventLog:
         path = written_file(out, EVENTS)
         new = not path.exists() or path.stat().st_size == 0
         self._file = path.open("a", newline="", encoding="utf-8")
-        self._table = csv.writer(self._file, lineterminator="\n")
+        self._table = table_writer(self._file)
         self._say = say
         if new:
             self._table.writerow(COLUMNS)

@@ -13,6 +13,8 @@ from typing import Any, TextIO
 _FORMULA = re.compile(r"((?:^|[;,\t\r\n\"|])[\s']*?)(?=[=+\-@\t\r\n＝＋－＠])")
 _HARMLESS = re.compile(r"((?:^|[;,\t\r\n\"|])[\s']*?)'(?=[=+\-@\t\r\n＝＋－＠])")
 
+_LINE_END = "\r\n"
+
 
 def harmless(value: Any) -> Any:
     """Return a value of a table, with an apostrophe before whatever a spreadsheet may run as a
@@ -28,6 +30,25 @@ def original(text: str) -> str:
     return _HARMLESS.sub(r"\1", text)
 
 
+class _Lines:
+    """Ends the lines of a table with a line feed alone.
+
+    The module puts a text into quotes where it holds a sign of the line end. To it that end has a
+    carriage return, which unquoted would break a row in two.
+    """
+
+    def __init__(self, file: TextIO) -> None:
+        self._file = file
+
+    def write(self, line: str) -> int:
+        return self._file.write(f"{line.removesuffix(_LINE_END)}\n")
+
+
+def table_writer(file: TextIO) -> Any:
+    """Return a ``csv.writer`` whose lines end with a line feed, whatever its texts hold."""
+    return csv.writer(_Lines(file), lineterminator=_LINE_END)
+
+
 def write_rows(
     file: TextIO, columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]
 ) -> None:
@@ -38,7 +59,7 @@ def write_rows(
         columns: names of the columns.
         rows: values by column; what a row lacks is empty.
     """
-    table = csv.DictWriter(file, columns, restval=None, lineterminator="\n")
+    table = csv.DictWriter(_Lines(file), columns, restval=None, lineterminator=_LINE_END)
     table.writeheader()
     for row in rows:
         table.writerow({name: harmless(value) for name, value in row.items()})

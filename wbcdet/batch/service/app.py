@@ -83,25 +83,31 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
     # Who still sends when the time of grace is over hears that the service ends.
     sent = queue.unless_ended
 
-    async def named(named_picture: NamedPicture) -> Picture:
+    def named(named_picture: NamedPicture) -> Picture:
         if named_picture.path is not None:
             path = limits.allowed.path(named_picture.path)
             return Picture(path.name, path=path)
         url = limits.allowed.check_url(named_picture.url or "")
-        name = PurePosixPath(unquote(urlsplit(url).path)).name
-        fetching = asyncio.to_thread(download, url, settings, limits.allowed.url)
+        return Picture(PurePosixPath(unquote(urlsplit(url).path)).name, url=url)
+
+    async def fetched(picture: Picture) -> Picture:
+        if picture.url is None:
+            return picture
+        fetching = asyncio.to_thread(download, picture.url, settings, limits.allowed.url)
         try:
-            return Picture(name, await queue.unless_ended(fetching))
+            return replace(picture, data=await queue.unless_ended(fetching))
         except FieldError as error:
-            return Picture(name, problem=str(error))
+            return replace(picture, problem=str(error))
 
     async def analyze_all(pictures: Sequence[Picture]) -> list[FieldResult]:
-        # No more of a batch wait for a worker than there are workers: others get their turn.
+        # No more of a batch wait for a worker than there are workers: others get their turn. Nor
+        # are more of them fetched, since each is in memory until it is analysed.
         turns = asyncio.Semaphore(queue.workers)
 
         async def one(picture: Picture) -> list[FieldResult]:
             async with turns:
-                return await queue.run(lambda: analysis.analyze(picture))
+                there = await fetched(picture)
+                return await queue.run(lambda: analysis.analyze(there))
 
         tasks = [asyncio.ensure_future(one(picture)) for picture in pictures]
         try:
@@ -149,7 +155,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         with queue.place(), metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                picture = await named(await sent(read_json(request, NamedPicture)))
+                picture = named(await sent(read_json(request, NamedPicture)))
             elif kind == BYTES or kind.startswith("image/"):
                 picture = Picture(name, await sent(read_bytes(request, limits.body)))
             else:
@@ -173,7 +179,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
             if kind == _JSON:
                 named_pictures = (await sent(read_json(request, NamedPictures))).pictures
                 _check_number(len(named_pictures), limits.batch)
-                pictures = [await named(named_picture) for named_picture in named_pictures]
+                pictures = [named(named_picture) for named_picture in named_pictures]
             elif kind == _FORM:
                 files = await sent(read_form(request, limits.body, limits.batch))
                 pictures = [Picture(file, data) for file, data in files]

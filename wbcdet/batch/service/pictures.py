@@ -23,14 +23,16 @@ class Picture:
 
     Attributes:
         name: how its field is called in the results.
-        data: its bytes; None where a path says where it is.
+        data: its bytes; None where a path or an address says where it is.
         path: its file; None where the bytes came with the request.
+        url: its address, where it is fetched from there.
         problem: why there is nothing to read, such as an address that does not answer.
     """
 
     name: str
     data: bytes | None = None
     path: Path | None = None
+    url: str | None = None
     problem: str | None = None
 
     def sources(self) -> list[Source]:

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from urllib.parse import quote
 
-from wbcdet.differential.differential import Differential
+from wbcdet.differential.differential import Differential, overview_labels
 from wbcdet.differential.identifiers import Identifiers
 from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import NOTICE
 from wbcdet.report.counts import GroupNotes
 from wbcdet.report.html.gallery import IN_BULK, ONE_BY_ONE, CellPicture, Section
-from wbcdet.report.html.slide_sheet import Sheet, Signature, make_sheet, overview_labels
+from wbcdet.report.html.slide_sheet import Sheet, Signature, make_sheet
 from wbcdet.report.journal import Place
 from wbcdet.report.slide_map import SlideMap
 from wbcdet.results.document import describe_model

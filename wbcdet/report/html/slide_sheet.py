@@ -10,7 +10,6 @@ from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.slide_summary import copies_line, empty_line
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
-from wbcdet.records import LABELS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.results.palette import colour_of
 from wbcdet.utils.text import one_line
@@ -366,15 +365,3 @@ def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -
 
 def _fields(number: int) -> str:
     return plural_of("{n} field", "{n} fields", number)
-
-
-def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:
-    """Return labels whose shares the overview shows: the four, and those that a review has added to
-    any slide, as the shares of a line are to add up to 100 %."""
-    four = tuple(str(label) for label in LABELS)
-    return (
-        *four,
-        *sorted(
-            {label for differential in differentials for label in differential.counts} - set(four)
-        ),
-    )
