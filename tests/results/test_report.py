@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -15,7 +16,7 @@ from rich.console import Console
 
 from wbcdet.batch.summary import print_summary
 from wbcdet.differential.slide_summary import summarise
-from wbcdet.records import CELL_COLUMNS, CellType, FieldResult
+from wbcdet.records import ALL_LABELS, CELL_COLUMNS, CellType, FieldResult, as_label
 from wbcdet.results.document import build_document
 from wbcdet.results.writer import FIELD_COLUMNS, Report, picture_name
 
@@ -46,6 +47,16 @@ def test_files_of_a_run(tmp_path: Path) -> None:
     for row in field_rows[:2]:
         assert cv2.imread(str(out / row["annotated"])) is not None
     assert not [path for path in out.rglob("*") if path.name.startswith(".")]
+
+
+def test_labels_of_ones_own_are_in_the_row_of_their_field(tmp_path: Path) -> None:
+    own = [replace(cell, label=as_label("band")) for cell in cells()[:2]]
+    report = Report(tmp_path, annotate=False)
+    report.add(FieldResult("a.jpg", 80, 60, (*own, *cells()[2:])), PIXELS)
+    report.write(INFO)
+    (row,) = rows(tmp_path / "fields.csv")
+    assert row["other_labels"] == "2"
+    assert sum(int(row[name]) for name in (*map(str, ALL_LABELS), "other_labels")) == 3
 
 
 def test_a_run_without_cells_has_headers(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.report.duplicates import CellKey
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.workbook import write_workbook
-from wbcdet.results.writer import FIELD_COLUMNS, path_of
+from wbcdet.results.writer import FIELD_COLUMNS, cell_counts, path_of
 from wbcdet.utils.csv_text import write_rows
 from wbcdet.utils.files import open_atomic
 
@@ -169,8 +169,7 @@ def _field_row(counts: ReportCounts, entry: JournalEntry, annotated: bool) -> di
         **row,
         "width": result.width,
         "height": result.height,
-        "cells": len(result.cells),
-        **result.counts(),
+        **cell_counts(result),
         "annotated": entry.annotated if annotated else None,
         "left_out": "bad-field" if counts.skips(entry) else None,
         "duplicates": reasons.count(DUPLICATE) if counts.options.dedupe else None,

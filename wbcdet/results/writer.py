@@ -30,6 +30,7 @@ FIELD_COLUMNS: tuple[str, ...] = (
     "height",
     "cells",
     *(str(label) for label in ALL_LABELS),
+    "other_labels",
     "failure",
     "annotated",
     "path",
@@ -159,13 +160,19 @@ class Report:
                 "file": result.file,
                 "width": result.width if read else None,
                 "height": result.height if read else None,
-                "cells": len(result.cells) if read else None,
-                **(result.counts() if read else {}),
+                **(cell_counts(result) if read else {}),
                 "failure": result.failure,
                 "annotated": self._pictures.get(number),
                 "path": path_of(result.file, self.roots),
                 "remarks": "; ".join(result.remarks),
             }
+
+
+def cell_counts(result: FieldResult) -> dict[str, int]:
+    """Count the cells of a field for ``fields.csv``: in all, of each label, of labels beside them
+    (a laboratory's own, or a reviewer's)."""
+    counts, cells = result.counts(), len(result.cells)
+    return {"cells": cells, **counts, "other_labels": cells - sum(counts.values())}
 
 
 def path_of(file: str, roots: Iterable[RootInfo | Root]) -> str | None:
