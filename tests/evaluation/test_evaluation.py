@@ -375,6 +375,9 @@ def test_risk_and_coverage_by_hand() -> None:
     assert r["coverage_most"] == 0.75 and r["aurc"] == pytest.approx((0 + 0.5 + 1 / 3) / 3)
     assert r["at_threshold"] == {"min_score": 0.7, "coverage": 0.5, "risk": 0.5}
     assert risk_coverage(cells, 0.95)["at_threshold"]["risk"] is None
+    # Of equal scores the order of the fields says nothing.
+    even = [cell("monocyte", "monocyte", 0.9), *[cell("monocyte", "neutrophil", 0.9)] * 3]
+    assert risk_coverage(even, 0.5)["aurc"] == risk_coverage(even[::-1], 0.5)["aurc"] == 0.75
 
 
 def analysed(

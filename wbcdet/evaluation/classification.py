@@ -318,8 +318,11 @@ def risk_coverage(cells: Sequence[NamedCell], min_score: float) -> RiskCoverage:
     score = np.array([c.scores.max() for c in can])
     wrong = np.array([FOUR[int(c.scores.argmax())] != c.truth for c in can], bool)
     order = np.argsort(-score, kind="stable")
-    score, wrong = score[order], wrong[order]
-    risk = np.cumsum(wrong) / np.arange(1, len(can) + 1)
+    score = score[order]
+    # Of cells with the same score none comes first: each is as wrong as they are in the mean.
+    _, same = np.unique(-score, return_inverse=True)
+    wrong_mean = np.bincount(same, wrong[order]) / np.bincount(same)
+    risk = np.cumsum(wrong_mean[same]) / np.arange(1, len(can) + 1)
     chosen = np.unique(np.linspace(0, len(can) - 1, min(len(can), _CURVE_POINTS)).astype(int))
     named = int((score >= min_score).sum())
     return {
