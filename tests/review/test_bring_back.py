@@ -271,7 +271,8 @@ def test_files_that_are_none(report: Path, tmp_path: Path, content: str) -> None
 
 
 def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
-    assert bring(report, tmp_path / "gone.json").exit_code == 2
+    gone = bring(report, tmp_path / "gone.json")
+    assert gone.exit_code == 2 and "check its name" in " ".join(gone.output.split())
     (tmp_path / "none").mkdir()
     assert bring(report, tmp_path / "none").exit_code == 2
     assert run("review", report, "--delete-missing").exit_code == 2
@@ -280,6 +281,12 @@ def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
     assert run("review", report, "--check", "--agreement").exit_code == 2
     assert run("review", report, "--check", "--pdf").exit_code == 2
     assert not (report / "review.sqlite").exists()
+
+
+def test_a_check_of_nothing_says_what_to_do(report: Path) -> None:
+    done = run("review", report, "--check")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2 and "nothing is signed yet; sign on the review page first" in said
 
 
 def test_a_report_without_a_cell(report: Path) -> None:

@@ -96,7 +96,10 @@ def _files(path: Path) -> Iterator[tuple[Path, bytes]]:
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise CorrectedError(f"{file}: cannot be read: {error.strerror or error}") from error
+            raise CorrectedError(
+                f"{file}: cannot be read ({error.strerror or error}); check its name, and whether "
+                "you may read it"
+            ) from error
         if data.startswith(_ZIPPED):
             yield from _unzipped(file, data)
         else:

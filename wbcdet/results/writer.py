@@ -263,7 +263,7 @@ def write_picture(out: Path, name: str, jpeg: bytes, *, view: bool = False) -> N
     """
     path = inside(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, signed(jpeg, view=view))
+    atomic_write(path, signed(jpeg, view=view), synced=False)
 
 
 def remove_pictures(out: Path, names: Iterable[str]) -> None:

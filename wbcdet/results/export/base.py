@@ -189,5 +189,5 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
     if link:
         target.symlink_to(source.resolve())
         return
-    with open_atomic(target) as copy, source.open("rb") as original:
+    with open_atomic(target, synced=False) as copy, source.open("rb") as original:
         shutil.copyfileobj(original, copy)
