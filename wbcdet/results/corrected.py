@@ -52,6 +52,7 @@ class CorrectedField:
         cells: label and box, pixels of the field.
         problems: what of the field cannot be read, a line each.
         untouched: nobody has annotated it yet; it has what the machine found.
+        stem: name of the field's own file, without ending; None where one file is of all fields.
     """
 
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class CorrectedField:
     cells: tuple[tuple[str, Box], ...]
     problems: tuple[str, ...] = ()
     untouched: bool = False
+    stem: str | None = None
 
 
 def read_corrected(path: Path) -> list[CorrectedField]:
@@ -294,7 +296,7 @@ def _qupath(features: Sequence[JsonObject], path: Path) -> Iterator[CorrectedFie
             raise CorrectedError("a feature has no outline")
         across, down = zip(*points, strict=True)
         cells.append((_label(name), _box(min(across), min(down), max(across), max(down))))
-    yield CorrectedField((path.stem,), None, tuple(cells), tuple(problems))
+    yield CorrectedField((path.stem,), None, tuple(cells), tuple(problems), stem=path.stem)
 
 
 def _points(coordinates: Any, depth: int = 0) -> Iterator[tuple[float, float]]:
