@@ -310,6 +310,16 @@ def test_a_field_that_the_report_does_not_have_is_no_other(report: Path, tmp_pat
     assert done.exit_code == 1 and "field 000.v2: is no field of this report" in done.output
 
 
+def test_a_box_of_several_labels_is_said(report: Path) -> None:
+    path = corrected("labelstudio", export(report, "labelstudio"))
+    tasks = json.loads(path.read_text())
+    tasks[0]["annotations"][0]["result"][0]["value"]["rectanglelabels"] = ["monocyte", "blast"]
+    path.write_text(json.dumps(tasks))
+    done = bring(report, path)
+    assert done.exit_code == 1
+    assert "a box has several labels (monocyte, blast); the first is taken" in done.output
+
+
 def test_a_check_of_nothing_says_what_to_do(report: Path) -> None:
     done = run("review", report, "--check")
     said = " ".join(done.output.split())

@@ -209,6 +209,9 @@ def _regions(
         if value.get("rotation") or region.get("image_rotation"):
             problems.append(f"a turned box ({labels[0]}) is left out")
             continue
+        if len(labels) > 1:
+            several = ", ".join(map(str, labels))
+            problems.append(f"a box has several labels ({several}); the first is taken")
         size = width, height
         x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
         w, h = float(value["width"]) * width / 100, float(value["height"]) * height / 100
