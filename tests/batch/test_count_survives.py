@@ -88,13 +88,16 @@ def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 
-def test_a_picture_whose_bytes_were_lost_is_drawn_again(count: Count, tmp_path: Path) -> None:
-    """After a power cut a file may have its name and nothing in it."""
+@pytest.mark.parametrize("kept", [0.0, 0.5])
+def test_a_picture_whose_bytes_were_lost_is_drawn_again(
+    count: Count, tmp_path: Path, kept: float
+) -> None:
+    """After a power cut a file may have its name and nothing in it, or a part."""
     folder_of(tmp_path / "in", 3)
     assert count("in", "--out", "out").exit_code == 0
     before = final_files(tmp_path / "out")
     lost = tmp_path / "out" / "annotated" / "anna" / "2.png.jpg"
-    lost.write_bytes(b"")
+    lost.write_bytes(lost.read_bytes()[: int(kept * lost.stat().st_size)])
     answer = count("in", "--out", "out")
     assert answer.exit_code == 0 and count.analysed == ["in/anna/2.png"], answer.output
     assert final_files(tmp_path / "out") == before

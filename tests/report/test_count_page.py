@@ -29,6 +29,7 @@ from wbcdet.report.html.gallery import (
     make_sections,
 )
 from wbcdet.report.html.page import Content, EmptyField, render, thresholds_text
+from wbcdet.report.html.slide_sheet import make_sheet
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
 
 EVIL = "<img src=x onerror=alert(1)>\"'&.jpg"
@@ -313,3 +314,15 @@ def test_a_slide_prints_on_one_page(tmp_path: Path, slides: int) -> None:
     data = (tmp_path / "page.pdf").read_bytes()
     pages = re.findall(rb"/MediaBox\s*\[\s*0 0 (\d+)\.?\d* (\d+)", data)
     assert [(int(w) // 10, int(h) // 10) for w, h in pages] == [(59, 84)] * sheets
+
+
+@pytest.mark.parametrize(("reason", "share"), [("artefact", None), ("low-score", 23)])
+def test_what_the_classifier_calls_artefact_leaves_no_white_cell_unclassified(
+    reason: str, share: int | None
+) -> None:
+    """The sheet gives the reasons' shares of the white cells, without these."""
+    counted = replace(differential(neutrophil=100), unclassified={reason: 30})
+    sheet = make_sheet(0, "a", counted, notes(), [], last=True)
+    said = [line for line in sheet.warnings if "of the cells are unclassified" in line]
+    assert [line.split(" %")[0] for line in said] == ([] if share is None else [str(share)])
+    assert ("many unclassified" in sheet.remarks) == (share is not None)

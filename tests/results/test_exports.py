@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import json
+import unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -17,9 +18,11 @@ from conftest import INFO, grain, make_cell
 from PIL import Image
 
 from wbcdet.cli.app import app
-from wbcdet.records import NOTICE, Cell, CellType, FieldResult
+from wbcdet.records import NOTICE, Cell, CellType, FieldResult, SlideRegion
 from wbcdet.results.document import build_document, dump
+from wbcdet.results.export import qupath
 from wbcdet.results.export.base import CLASSES, find_picture, make_items
+from wbcdet.utils.boxes import Box, iou
 
 FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
 
@@ -425,3 +428,47 @@ def test_the_command(
     assert answer.returncode == 0, answer.stderr
     assert answer.stdout.count("\n") == 1 and NOTICE in answer.stdout
     assert command("export", report, "--to", "word", "--out", "x").returncode == 2
+
+
+def test_accents_are_no_other_file(tmp_path: Path) -> None:
+    """Some file systems take both ways to write an accent for the same name."""
+    names = ("caf\u00e9.jpg", "cafe\u0301.jpg", "CAFE\u0301.jpg")
+    items, _ = make_items([FieldResult(name, 9, 9) for name in names], tmp_path, None)
+    assert len({unicodedata.normalize("NFC", item.stem).casefold() for item in items}) == 3
+
+
+def part_of_slide(slide: str, number: int, cells: int) -> FieldResult:
+    """Return a part of a slide that shares its last row of cells with the next one."""
+    places = [(30.0 * (n % 30), 30.0 * (n // 30)) for n in range(cells)]
+    return FieldResult(
+        f"{slide}#{number}", 1000, 1000,
+        tuple(make_cell(n, (x, y, x + 20, y + 20)) for n, (x, y) in enumerate(places)),
+        region=SlideRegion(slide, 0, 60 * number, 1.0, 0.25),
+    )  # fmt: skip
+
+
+def test_qupath_has_a_file_a_slide_and_each_cell_once(tmp_path: Path) -> None:
+    """Names of slides that differ in their folders alone, and neighbours that share cells."""
+    results = [part_of_slide(slide, n, 90) for slide in ("a/s.svs", "a__s.svs") for n in range(2)]
+    items, _ = make_items(results, tmp_path, None)
+    qupath.write(items, tmp_path)
+    found = [json.loads(path.read_text())["features"] for path in tmp_path.glob("*.geojson")]
+    assert [len(features) for features in found] == [150, 150]
+
+
+def test_qupath_of_many_cells_of_a_slide(tmp_path: Path) -> None:
+    """Each is compared with its neighbours alone: with all before it they took minutes."""
+    items, _ = make_items([part_of_slide("s.svs", n, 90) for n in range(60)], tmp_path, None)
+    compared = 0
+
+    def counted(first: Box, second: Box) -> float:
+        nonlocal compared
+        compared += 1
+        return iou(first, second)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(qupath, "iou", counted)
+        qupath.write(items, tmp_path)
+    [path] = tmp_path.glob("*.geojson")
+    assert len(json.loads(path.read_text())["features"]) == 121 * 30
+    assert compared < 100 * 60 * 90

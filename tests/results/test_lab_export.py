@@ -244,6 +244,54 @@ def test_what_was_signed_is_what_is_sent(report: Path) -> None:
     assert by_code(kinds["Observation"])["30180-4"]["component"][0]["valueQuantity"]["value"] == 1
 
 
+def test_what_nobody_has_signed_is_sent_as_counted(report: Path) -> None:
+    """A signature of one slide takes along the names that a person gave to cells of another."""
+    counted = {to: export(report, to)[0] for to in ("fhir", "hl7")}
+    session = Session(report)
+    named = [
+        LabelChange(key, cell.last_decision, "basophil")
+        for key, cell in session.state.cells.items()
+        if session.state.report.fields[key[0]].group == "boris"
+    ]
+    session.state.change("Ann", named)
+    session.close()
+    sign(report, "anna")
+    for to, before in counted.items():
+        after, done = export(report, to)
+        assert "1 final, 1 preliminary" in done.output
+        [(one, other)] = [
+            [(out / row["file"]).read_bytes() for out in (before, after)]
+            for row in rows(after)
+            if row["slide"] == "boris"
+        ]
+        assert one == other
+
+
+def test_cells_apart_have_no_share(tmp_path: Path) -> None:
+    """What a classifier calls artefact, and a type that a person calls as our own rows are."""
+    kinds = [CellType.NEUTROPHIL, CellType.UNCLASSIFIED, CellType.UNCLASSIFIED, "edge", "artefact"]
+    cells = tuple(
+        make_cell(n, (20.0 * n, 0.0, 20.0 * n + 9, 9.0), kind, reason)
+        for n, (kind, reason) in enumerate(
+            zip(kinds, (None, "artefact", "artefact", None, None), strict=True)
+        )
+    )
+    (tmp_path / "report").mkdir()
+    text = dump(build_document(INFO, [FieldResult("1.jpg", 99, 99, cells)]))
+    (tmp_path / "report" / "results.json").write_text(text)
+    [kinds_of] = bundles(export(tmp_path / "report", "fhir")[0]).values()
+    found = by_code(kinds_of["Observation"])
+    for code, count in (("artefact", 1), ("artefact-by-model", 2), ("edge-cells", 0)):
+        assert found[code]["valueQuantity"]["value"] == count
+        assert "dataAbsentReason" not in found[code]
+    assert found["share-edge"]["valueQuantity"]["value"] == 50
+    [message] = messages(export(tmp_path / "report", "hl7")[0]).values()
+    results = {row[3].split("^")[0]: row[5] for row in message if row[0] == "OBX"}
+    assert (results["count-artefact"], results["count-artefact-by-model"]) == ("1", "2")
+    assert results["share-edge"] == "50"
+    assert "count-unclassified" not in results and "artefact-by-model" not in results
+
+
 def test_a_decision_after_the_signature_takes_it_away(report: Path) -> None:
     sign(report, None)
     session = Session(report)
@@ -262,6 +310,18 @@ def test_what_was_changed_after_signing_is_not_sent(report: Path) -> None:
     out, done = export(report, "fhir")
     assert done.exit_code == 2 and "was changed since it was signed" in done.output
     assert not out.exists()
+
+
+def test_a_report_that_may_not_be_opened(report: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sign(report, None)
+
+    def refused(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Session, "_open", refused)
+    _, done = export(report, "fhir")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2 and "report: cannot be opened (Permission denied); check" in said
 
 
 @pytest.mark.parametrize("to", ["fhir", "hl7"])
@@ -302,6 +362,7 @@ def test_without_the_extra(report: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_no_report_no_slides(tmp_path: Path) -> None:
     _, done = export(tmp_path, "fhir")
     assert done.exit_code == 2 and "results.json: cannot be read" in done.output
+    assert "name the --out folder" in " ".join(done.output.split())
     (tmp_path / "report").mkdir()
     document = build_document(INFO, [FieldResult("1.jpg", 9, 9)])
     del document["slides"]

@@ -8,15 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import INFO, make_cell
 from reviewing import make_report
 from typer.testing import CliRunner, Result
 
 from wbcdet.cli.app import app
+from wbcdet.records import CellType, FieldResult
 from wbcdet.results.corrected import CorrectedError, read_corrected
+from wbcdet.results.document import build_document, dump
 from wbcdet.review.decision_store import Store
 from wbcdet.review.machine_report import load_report
 from wbcdet.review.state import ReviewState
 
+NEUTROPHIL = CellType.NEUTROPHIL
 FILES = {
     "labelstudio": "tasks.json",
     "cvat": "annotations.xml",
@@ -271,7 +275,8 @@ def test_files_that_are_none(report: Path, tmp_path: Path, content: str) -> None
 
 
 def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
-    assert bring(report, tmp_path / "gone.json").exit_code == 2
+    gone = bring(report, tmp_path / "gone.json")
+    assert gone.exit_code == 2 and "check its name" in " ".join(gone.output.split())
     (tmp_path / "none").mkdir()
     assert bring(report, tmp_path / "none").exit_code == 2
     assert run("review", report, "--delete-missing").exit_code == 2
@@ -280,6 +285,45 @@ def test_what_goes_with_what(report: Path, tmp_path: Path) -> None:
     assert run("review", report, "--check", "--agreement").exit_code == 2
     assert run("review", report, "--check", "--pdf").exit_code == 2
     assert not (report / "review.sqlite").exists()
+
+
+@pytest.mark.parametrize("kind", ["cvat", "coco", "qupath"])
+def test_names_that_are_alike_but_for_their_ending(tmp_path: Path, kind: str) -> None:
+    """Each field is told by its own name, where another one's is the first part of it."""
+    files = ["s1.png", "s1.v2.png", "s1", "s1-2.png", "a/s1.jpg", "s1.jpg", "s1.tif#1", "s1.tif#2"]
+    results = [
+        FieldResult(file, 90, 90, (make_cell(0, (9.0 + n, 9.0, 39.0 + n, 39.0), NEUTROPHIL),))
+        for n, file in enumerate(files)
+    ]
+    (tmp_path / "report").mkdir()
+    (tmp_path / "report" / "results.json").write_text(dump(build_document(INFO, results)))
+    done = bring(tmp_path / "report", export(tmp_path / "report", kind) / FILES[kind])
+    assert done.exit_code == 0, done.output
+    assert "8 fields" in done.output and "8 as they were" in done.output
+
+
+def test_a_field_that_the_report_does_not_have_is_no_other(report: Path, tmp_path: Path) -> None:
+    """The end of a name behind a point is no ending of a picture."""
+    file = export(report, "qupath") / "fields__anna__field 000.geojson"
+    other = file.replace(tmp_path / "field 000.v2.geojson")
+    done = bring(report, other)
+    assert done.exit_code == 1 and "field 000.v2: is no field of this report" in done.output
+
+
+def test_a_box_of_several_labels_is_said(report: Path) -> None:
+    path = corrected("labelstudio", export(report, "labelstudio"))
+    tasks = json.loads(path.read_text())
+    tasks[0]["annotations"][0]["result"][0]["value"]["rectanglelabels"] = ["monocyte", "blast"]
+    path.write_text(json.dumps(tasks))
+    done = bring(report, path)
+    assert done.exit_code == 1
+    assert "a box has several labels (monocyte, blast); the first is taken" in done.output
+
+
+def test_a_check_of_nothing_says_what_to_do(report: Path) -> None:
+    done = run("review", report, "--check")
+    said = " ".join(done.output.split())
+    assert done.exit_code == 2 and "nothing is signed yet; sign on the review page first" in said
 
 
 def test_a_report_without_a_cell(report: Path) -> None:

@@ -365,6 +365,35 @@ def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> Non
     page.close()
 
 
+def test_what_the_dialog_does_not_say_is_not_signed(
+    report: Path, browser: Any, serve: Serve
+) -> None:
+    """Somebody else changes a cell while a person reads what they are about to sign."""
+    server = serve(report, "--reviewer", "Ann")
+    page = Page(browser, server.url)
+    tab = page.tab
+    page.press("Control+a", "m")  # all that is unclassified, in bulk
+    page.says("cells: monocyte")
+    tab.click("#sign-button")
+    sync_api.expect(tab.locator("#sign-state")).to_contain_text("left as the machine named them")
+    before = tab.locator("#sign-state").inner_text()
+    news = server.ask("/api/changes")
+    field, cell, _, _, seen, *_ = next(
+        row for row in server.ask("/api/report")["cells"] if not row[3]
+    )
+    server.call("basophil", (field, cell), seen=seen, who="Bob")
+    # The page behind the dialog has taken it over.
+    reviewed = news["differential"]["cells"] - news["differential"]["unreviewed"] + 1
+    page.progress(f"{reviewed} of {CELLS} reviewed")
+    tab.click("#sign-go")
+    sync_api.expect(tab.locator("#sign-error")).to_contain_text("a cell was changed meanwhile")
+    sync_api.expect(tab.locator("#sign-state")).not_to_have_text(before)
+    assert not (report / "reviewed").exists()
+    tab.click("#sign-go")
+    sync_api.expect(tab.locator("#sign-error")).to_have_text("Signed.", timeout=60000)
+    page.close()
+
+
 def test_a_moved_box_is_signed(report: Path, browser: Any, serve: Serve) -> None:
     server = serve(report, "--reviewer", "Ann")
     page = Page(browser, server.url)

@@ -136,6 +136,67 @@ def test_a_batch_of_addresses_is_fetched_as_it_is_analysed(
         assert most == 0
 
 
+def test_all_batches_together_fetch_no_more_than_there_are_workers(
+    jpeg: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr(app_module, "download", lambda url, *_: asked.append(url) or jpeg)
+    made = Service(allowed=Allowed(urls=("http://archive.example/",)))
+    made.analyzer.open.clear()
+    answers: list[Any] = []
+
+    def ask(name: str) -> None:
+        urls = [f"http://archive.example/{name}{number}.jpg" for number in range(3)]
+        body = {"pictures": [{"url": url} for url in urls]}
+        answers.append(made.post("/v1/batch", json=body))
+
+    with made.client:
+        threads = [threading.Thread(target=ask, args=(name,)) for name in "ab"]
+        for thread in threads:
+            thread.start()
+        while made.queue.inside < 2:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        at_first = len(asked)
+        made.analyzer.open.set()
+        for thread in threads:
+            thread.join()
+    assert at_first == 1  # of one worker, which is at it
+    assert len(asked) == 6
+    assert [len(fields(answer)) for answer in answers] == [3, 3]
+
+
+def test_all_requests_together_hold_no_more_than_is_allowed(jpeg: bytes) -> None:
+    made = Service(waiting=5, held=2 * len(jpeg) + 10)
+    made.analyzer.open.clear()
+    answers: list[Any] = []
+    with made.client:
+
+        def ask() -> None:
+            answers.append(made.post("/v1/analyze", content=jpeg, headers=JPEG))
+
+        threads = [threading.Thread(target=ask) for _ in range(2)]
+        for thread in threads:
+            thread.start()
+        while made.queue.held < 2 * len(jpeg):
+            time.sleep(0.01)
+        files = [("pictures", ("1.jpg", jpeg, "image/jpeg"))]
+        # A refused request is read and forgotten, without waiting for those inside.
+        refused = [
+            made.post("/v1/analyze", content=jpeg, headers=JPEG),
+            made.post("/v1/batch", files=files),
+        ]
+        made.analyzer.open.set()
+        for thread in threads:
+            thread.join()
+        for answer in refused:
+            assert "the requests inside hold" in problem(answer, 429, "queue-full")
+            assert int(answer.headers["retry-after"]) >= 1
+        assert [len(fields(answer)) for answer in answers] == [1, 1]
+        assert made.queue.held == made.queue.inside == 0
+        fields(made.post("/v1/batch", files=files))
+
+
 @pytest.mark.parametrize(
     ("kind", "ending"),
     [("image/jpeg", ".jpg"), ("image/png", ".png"), ("application/octet-stream", ".tif")],

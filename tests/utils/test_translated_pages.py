@@ -125,6 +125,11 @@ def test_the_review_page(tmp_path: Path, browser: Any, language: str, tag: str, 
             tab.wait_for_timeout(300)
             look(tab, language, name)
         tab.keyboard.press("Escape")
+        for key in ("Control+z", "Control+z", "Control+y", "Control+y"):
+            tab.evaluate("document.getElementById('says').textContent = ''")
+            tab.keyboard.press(key)
+            sync_api.expect(tab.locator("#says")).not_to_be_empty()
+            look(tab, language, key)
         tab.click("#sign-button")
         tab.wait_for_selector("#sign[open]")
         tab.wait_for_timeout(300)

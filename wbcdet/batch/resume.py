@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +17,8 @@ from wbcdet.utils.schemas import JsonObject
 
 #: Files named in a line; the rest are counted.
 _MAX_NAMED = 3
+#: How a JPEG file ends.
+_END = b"\xff\xd9"
 
 
 @dataclass(slots=True)
@@ -178,8 +181,12 @@ def _complete(
 
 
 def _is_written(picture: Path) -> bool:
-    """Say whether a picture is there: a power cut may keep its name and lose its bytes."""
-    return picture.is_file() and picture.stat().st_size > 0
+    """Say whether a picture is there to its end: a power cut may keep its name and lose bytes."""
+    if not picture.is_file() or picture.stat().st_size < len(_END):
+        return False
+    with picture.open("rb") as file:
+        file.seek(-len(_END), os.SEEK_END)
+        return file.read() == _END
 
 
 def _fields(names: Sequence[str]) -> str:

@@ -269,7 +269,10 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
     try:
         document = parse_json(path.read_bytes())
     except OSError as error:
-        raise FieldError(f"--zone {path}: cannot be read ({error.strerror})") from error
+        raise FieldError(
+            f"--zone {path}: cannot be read ({error.strerror}); check its name, and whether you "
+            "may read it"
+        ) from error
     except ValueError as error:
         raise FieldError(f"--zone {path}: is no GeoJSON ({error})") from error
     try:

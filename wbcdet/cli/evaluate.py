@@ -161,7 +161,10 @@ def _run(
         if not output.results:
             raise
     except OSError as error:
-        stop(f"{error.filename or 'a picture'} cannot be read: {error.strerror or error}")
+        stop(
+            f"{error.filename or 'a picture'} cannot be read ({error.strerror or error}); check "
+            "the disk, and whether you may read it"
+        )
     writing(output.out, lambda: output.write(analyzer))
     return interrupted
 

@@ -288,7 +288,7 @@ def _check(session: Session) -> None:
 
     signatures = len(session.log())
     if not signatures:
-        stop(f"{session.folder}: nothing is signed yet")
+        stop(f"{session.folder}: nothing is signed yet; sign on the review page first")
     wrong = check(session)
     for line in wrong:
         typer.echo(f"wbcdet: {line}", err=True)

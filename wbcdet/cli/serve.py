@@ -63,6 +63,12 @@ def serve(
         ),
     ] = None,
     max_mb: Annotated[float, typer.Option(metavar="MB", min=0.001, help="Largest request.")] = 64.0,
+    max_held_mb: Annotated[
+        float,
+        typer.Option(
+            metavar="MB", min=0.001, help="All requests inside together; more are answered 429."
+        ),
+    ] = 1000.0,
     max_batch: Annotated[int, typer.Option(min=1, help="Pictures in a batch, at most.")] = 100,
     workers: Annotated[
         int | None,
@@ -100,6 +106,9 @@ def serve(
         if not url.lower().startswith(("http://", "https://")):
             stop(f"--allow-url {url}: give the start of an http(s) address")
 
+    if max_held_mb < max_mb:
+        stop(f"--max-held-mb {max_held_mb:g}: is less than --max-mb {max_mb:g}, one request")
+
     from wbcdet.utils.web.bearer import TokenError, read_tokens
 
     try:
@@ -115,7 +124,7 @@ def serve(
     except (TokenError, ListenError) as error:
         stop(str(error))
     allowed = Allowed(tuple(allow_url or ()), tuple(path.resolve() for path in allow_path or ()))
-    limits = Limits(round(max_mb * 1e6), max_batch, allowed)
+    limits = Limits(round(max_mb * 1e6), round(max_held_mb * 1e6), max_batch, allowed)
     analyzer = load_analyzer(settings, weights=weights)
     number = workers or analyzer.at_once
     waiting = _WAITING * number if queue is None else queue

@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 from wbcdet.utils.errors import WbcdetError
-from wbcdet.utils.files import PART_PREFIX
+from wbcdet.utils.files import PART_PREFIX, atomic_write
 
 _NAMES = (
     "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome",
@@ -85,9 +85,10 @@ def print_pdf(page: Path, pdf: Path) -> None:
             )
         except (OSError, subprocess.TimeoutExpired) as error:
             raise PdfError(f"{browser} does not print {page}: {error}; {_REMEDY}") from error
-        if not made.is_file() or not made.read_bytes().startswith(b"%PDF"):
+        data = made.read_bytes() if made.is_file() else b""
+        if not data.startswith(b"%PDF"):
             said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
             raise PdfError(
                 f"{browser} did not print {page} ({' '.join(said) or done.returncode}); {_REMEDY}"
             )
-        made.replace(pdf)
+        atomic_write(pdf, data)

@@ -52,6 +52,7 @@ class CorrectedField:
         cells: label and box, pixels of the field.
         problems: what of the field cannot be read, a line each.
         untouched: nobody has annotated it yet; it has what the machine found.
+        stem: name of the field's own file, without ending; None where one file is of all fields.
     """
 
     names: tuple[str, ...]
@@ -59,6 +60,7 @@ class CorrectedField:
     cells: tuple[tuple[str, Box], ...]
     problems: tuple[str, ...] = ()
     untouched: bool = False
+    stem: str | None = None
 
 
 def read_corrected(path: Path) -> list[CorrectedField]:
@@ -96,7 +98,10 @@ def _files(path: Path) -> Iterator[tuple[Path, bytes]]:
         try:
             data = file.read_bytes()
         except OSError as error:
-            raise CorrectedError(f"{file}: cannot be read: {error.strerror or error}") from error
+            raise CorrectedError(
+                f"{file}: cannot be read ({error.strerror or error}); check its name, and whether "
+                "you may read it"
+            ) from error
         if data.startswith(_ZIPPED):
             yield from _unzipped(file, data)
         else:
@@ -204,6 +209,9 @@ def _regions(
         if value.get("rotation") or region.get("image_rotation"):
             problems.append(f"a turned box ({labels[0]}) is left out")
             continue
+        if len(labels) > 1:
+            several = ", ".join(map(str, labels))
+            problems.append(f"a box has several labels ({several}); the first is taken")
         size = width, height
         x, y = float(value["x"]) * width / 100, float(value["y"]) * height / 100
         w, h = float(value["width"]) * width / 100, float(value["height"]) * height / 100
@@ -291,7 +299,7 @@ def _qupath(features: Sequence[JsonObject], path: Path) -> Iterator[CorrectedFie
             raise CorrectedError("a feature has no outline")
         across, down = zip(*points, strict=True)
         cells.append((_label(name), _box(min(across), min(down), max(across), max(down))))
-    yield CorrectedField((path.stem,), None, tuple(cells), tuple(problems))
+    yield CorrectedField((path.stem,), None, tuple(cells), tuple(problems), stem=path.stem)
 
 
 def _points(coordinates: Any, depth: int = 0) -> Iterator[tuple[float, float]]:

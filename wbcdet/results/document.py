@@ -151,11 +151,16 @@ def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
             "stream, or what was signed of it, its folder reviewed"
         ) from error
     except ValueError as error:
-        raise ResultsError(f"{path}: not JSON: {error}") from error
+        raise not_json(path, error) from error
     try:
         return parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+
+
+def not_json(path: Path, error: ValueError) -> ResultsError:
+    """Return the error of a results document that is no JSON, such as one that was cut off."""
+    return ResultsError(f"{path}: not JSON: {error}; run the command that wrote it again")
 
 
 def load_results(path: str | Path) -> list[FieldResult]:

@@ -196,18 +196,20 @@ class PictureNames:
         case, and how accents are written."""
         name = free = picture_name(file)
         number = 1
-        while _alike(free) in self._taken:
+        while alike(free) in self._taken:
             number += 1
             free = f"{name.removesuffix('.jpg')}-{number}.jpg"
-        self._taken.add(_alike(free))
+        self._taken.add(alike(free))
         return free
 
     def keep(self, name: str) -> None:
         """Reserve a name."""
-        self._taken.add(_alike(name))
+        self._taken.add(alike(name))
 
 
-def _alike(name: str) -> str:
+def alike(name: str) -> str:
+    """Return what two names share that are one file where capitals, or how accents are written, do
+    not count."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
@@ -263,7 +265,7 @@ def write_picture(out: Path, name: str, jpeg: bytes, *, view: bool = False) -> N
     """
     path = inside(out, name)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_write(path, signed(jpeg, view=view))
+    atomic_write(path, signed(jpeg, view=view), synced=False)
 
 
 def remove_pictures(out: Path, names: Iterable[str]) -> None:

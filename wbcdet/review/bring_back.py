@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
+from wbcdet.io.formats import SUFFIXES
 from wbcdet.results.corrected import CorrectedField
 from wbcdet.results.export.base import make_items
 from wbcdet.review.cell_state import DELETED, BroughtLabel, ChangeError, Key, checked_label
@@ -81,7 +82,7 @@ def bring_back(
         numbers: set[int] = set()
         untouched: dict[int, str] = {}
         for returned in corrected:
-            number, problem = names.find(returned.names)
+            number, problem = names.find(returned.names, returned.stem)
             if number is None:
                 done.conflicts.append(f"{_line(returned.names)}: {problem}")
                 continue
@@ -212,8 +213,16 @@ class _Names:
             base[PurePosixPath(file).name].add(number)
             stem[PurePosixPath(file).stem].add(number)
 
-    def find(self, names: Sequence[str]) -> tuple[int | None, str]:
-        """Return the number of a field, or None and why not."""
+    def find(self, names: Sequence[str], stem: str | None) -> tuple[int | None, str]:
+        """Return the number of a field, or None and why not.
+
+        Args:
+            names: what it may be called.
+            stem: name of its own file, as the export gives it: that goes first, as a point in it
+                begins no ending.
+        """
+        if stem is not None and (own := self._levels[1].get(stem)):
+            return next(iter(own)), ""
         several = False
         tries = [name.replace("\\", "/") for name in names]
         tries += [_UPLOADED.sub("", PurePosixPath(name).name) for name in tries]
@@ -228,12 +237,18 @@ class _Names:
         return None, "is no field of this report"
 
 
+def _without_ending(name: str) -> str:
+    """Return a name without the ending of a picture; ``field.2`` has none."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in SUFFIXES else path.name
+
+
 #: The forms of a name that are looked up at each level.
 _FORMS: tuple[Callable[[str], list[str]], ...] = (
     lambda name: [name],
-    lambda name: [PurePosixPath(name).name, PurePosixPath(name).stem],
+    lambda name: [PurePosixPath(name).name, _without_ending(name)],
     lambda name: [PurePosixPath(name).name],
-    lambda name: [PurePosixPath(name).name, PurePosixPath(name).stem],
+    lambda name: [PurePosixPath(name).name, _without_ending(name)],
 )
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from wbcdet.report.journal import JournalError
-from wbcdet.results.document import ResultsError, parse_document
+from wbcdet.results.document import ResultsError, not_json, parse_document
 from wbcdet.results.export.lab_report import LabReport, LabSlide
 from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
@@ -16,8 +16,8 @@ from wbcdet.review.sign_off import of_slide
 from wbcdet.review.signature_log import LOG, SignatureEntry, SigningError
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.lock import LockedError
-from wbcdet.utils.safe_files import read_own
-from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.safe_files import OutsideError, read_own
+from wbcdet.utils.schemas import JsonObject, parse_json
 
 
 class NotSignedAsIsError(WbcdetError, ValueError):
@@ -39,7 +39,7 @@ def open_lab_report(report: Path) -> LabReport:
     folder = report.parent if report.name == "results.json" else report
     try:
         if not (folder / LOG).exists():
-            return _read(folder, {})
+            return _counted(folder)
         session = Session(folder)
         try:
             return _signed(session)
@@ -49,70 +49,83 @@ def open_lab_report(report: Path) -> LabReport:
         raise NotSignedAsIsError(
             f"{folder}: a review or a count has this report open; end it first"
         ) from error
-    except (ResultsError, JournalError, StoreError, SigningError) as error:
+    except (ResultsError, JournalError, StoreError, SigningError, OutsideError) as error:
         raise NotSignedAsIsError(str(error)) from error
     except OSError as error:
-        raise NotSignedAsIsError(f"{folder}: cannot be read: {error.strerror or error}") from error
+        raise NotSignedAsIsError(
+            f"{folder}: cannot be opened ({error.strerror or error}); check whether you may read "
+            "and write there, or export a copy of the report"
+        ) from error
 
 
 def _signed(session: Session) -> LabReport:
+    report = _counted(session.folder)
     last = session.log()[-1] if session.log() else None
     if last is None or last["results_sha256"] != session.state.report.sha256:
-        return _read(session.folder, {})  # counted again since
-    signatures: dict[str, list[SignatureEntry]] = {}
-    for group in session.state.report.groups:
-        said = session.signed(group)
-        if said is not None and said["current"]:
-            log = session.log()
-            holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
-            *earlier, current = (
-                entry
-                for entry in log[: holds + 1]
-                if entry.get("slide") in (None, group)
-                and entry["results_sha256"] == last["results_sha256"]
-            )
-            # It may be of all slides at once; what is reported is of one.
-            done = progress(session.state, group)
-            signatures[group] = [*earlier, of_slide(current, done)]
-    return _read(session.reviewed_folder, signatures, last)
+        return report  # counted again since
+    reviewed, sha256 = _read(session.reviewed_folder)
+    if last["files"]["results.json"] != sha256:
+        raise NotSignedAsIsError(
+            f"{session.reviewed_folder / 'results.json'}: was changed since it was signed; see "
+            "wbcdet review --check, then sign again"
+        )
+    as_signed = {slide["group"]: slide for slide in reviewed["slides"]}
+    # A signed report has all slides as they were then, with the names that a person gave to cells
+    # of slides that nobody has signed yet: these are sent as counted.
+    slides = []
+    for slide in report.slides:
+        own = _signatures(session, slide.name)
+        if own:
+            slide = LabSlide(as_signed[slide.name], sha256, own[-1], len(own) > 1)
+        slides.append(slide)
+    return replace(report, slides=slides)
 
 
-def _read(
-    folder: Path,
-    signatures: Mapping[str, Sequence[SignatureEntry]],
-    last: SignatureEntry | None = None,
-) -> LabReport:
-    """Read the slides of a folder.
+def _signatures(session: Session, group: str) -> list[SignatureEntry]:
+    """Return all signatures of a slide, the one that holds last; none where none holds."""
+    said = session.signed(group)
+    if said is None or not said["current"]:
+        return []
+    log = session.log()
+    holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
+    *earlier, current = (
+        entry
+        for entry in log[: holds + 1]
+        if entry.get("slide") in (None, group)
+        and entry["results_sha256"] == session.state.report.sha256
+    )
+    # It may be of all slides at once; what is reported is of one.
+    return [*earlier, of_slide(current, progress(session.state, group))]
 
-    Args:
-        folder: of the report, or of what was signed of it.
-        signatures: of a slide that is signed: all that it had, the one that holds last.
-        last: the last signature of all, where the folder is of what was signed.
-    """
+
+def _counted(folder: Path) -> LabReport:
+    """Return the slides of a report as they were counted."""
+    document, sha256 = _read(folder)
+    slides = [LabSlide(slide, sha256) for slide in document["slides"]]
+    return LabReport(document["info"], slides, sha256)
+
+
+def _read(folder: Path) -> tuple[JsonObject, str]:
+    """Return the results document of a folder, which has slides, and its sha256."""
     path = folder / "results.json"
     try:
         data = read_own(folder, "results.json")
         document = parse_json(data)
+    except OutsideError as error:
+        raise ResultsError(str(error)) from error
     except OSError as error:
-        raise ResultsError(f"{path}: cannot be read: {error.strerror or error}") from error
+        raise ResultsError(
+            f"{path}: cannot be read ({error.strerror or error}); name the --out folder of wbcdet "
+            "count, predict or stream"
+        ) from error
     except ValueError as error:
-        raise ResultsError(f"{path}: not JSON: {error}") from error
-    sha256 = hashlib.sha256(data).hexdigest()
-    if last is not None and last["files"]["results.json"] != sha256:
-        raise NotSignedAsIsError(
-            f"{path}: was changed since it was signed; see wbcdet review --check, then sign again"
-        )
+        raise not_json(path, error) from error
     try:
-        info, _ = parse_document(document)
+        parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
-    slides = document.get("slides")
-    if not slides:
+    if not document.get("slides"):
         raise NotSignedAsIsError(
             f"{path}: says nothing of slides; analyse the fields again with this version"
         )
-    lab_slides = []
-    for slide in slides:
-        own = signatures.get(slide["group"], ())
-        lab_slides.append(LabSlide(slide, own[-1] if own else None, len(own) > 1))
-    return LabReport(info, sha256, lab_slides, sha256 if last is None else last["results_sha256"])
+    return document, hashlib.sha256(data).hexdigest()

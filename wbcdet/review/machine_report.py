@@ -15,7 +15,7 @@ from wbcdet.inference.run_info import CountInfo, RunInfo
 from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
-from wbcdet.results.document import ResultsError, parse_document
+from wbcdet.results.document import ResultsError, not_json, parse_document
 from wbcdet.review.cell_state import is_short_line
 from wbcdet.utils.safe_files import read_own
 from wbcdet.utils.schemas import JsonObject, parse_json
@@ -87,7 +87,7 @@ def load_report(folder: Path) -> MachineReport:
             f"{path}: cannot be read ({why}); name the --out folder of wbcdet count or predict"
         ) from error
     except ValueError as error:
-        raise ResultsError(f"{path}: not JSON: {error}") from error
+        raise not_json(path, error) from error
     try:
         info, results = parse_document(document)
     except ResultsError as error:

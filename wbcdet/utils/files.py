@@ -31,20 +31,36 @@ def write_csv(path: Path, columns: tuple[str, ...], rows: Iterable[Mapping[str, 
         text.detach()
 
 
-def atomic_write(path: Path, data: bytes) -> None:
-    """Write beside the target, then rename: a reader never meets half a file."""
-    with open_atomic(path) as file:
+def atomic_write(path: Path, data: bytes, *, synced: bool = True) -> None:
+    """Write beside the target, then rename: a reader never meets half a file.
+
+    Args:
+        path: the target.
+        data: all of it.
+        synced: as of :func:`open_atomic`.
+    """
+    with open_atomic(path, synced=synced) as file:
         file.write(data)
 
 
 @contextmanager
-def open_atomic(path: Path) -> Iterator[BinaryIO]:
-    """Yield a file to write a piece at a time, that takes its name when all is written."""
+def open_atomic(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
+    """Yield a file to write a piece at a time, that takes its name when all is written.
+
+    Args:
+        path: the file.
+        synced: it is on the disk before it takes its name, so that a power cut leaves no table
+            under it that was cut off and looks whole. That takes some 4 ms, a fifth of the
+            analysis of a field: pictures, of which one is seen to be cut off, go without.
+    """
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=PART_PREFIX, suffix=".part")
     part = Path(name)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
+            if synced:
+                file.flush()
+                os.fsync(file.fileno())
         part.chmod(0o666 & ~_UMASK)
         part.replace(path)
     except BaseException:

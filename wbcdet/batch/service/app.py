@@ -57,11 +57,13 @@ class Limits:
 
     Attributes:
         body: bytes of a body, or of a picture behind an address.
+        held: bytes of the bodies of all requests inside together.
         batch: pictures in a batch.
         allowed: addresses and folders that may be named.
     """
 
     body: int = 64_000_000
+    held: int = 1_000_000_000
     batch: int = 100
     allowed: Allowed = field(default_factory=Allowed)
 
@@ -82,6 +84,8 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
     # Who still sends when the time of grace is over hears that the service ends.
     sent = queue.unless_ended
+    # A picture that was fetched is in memory until it is analysed, of whichever request it is.
+    fetching = asyncio.Semaphore(queue.workers)
 
     def named(named_picture: NamedPicture) -> Picture:
         if named_picture.path is not None:
@@ -90,24 +94,24 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
         url = limits.allowed.check_url(named_picture.url or "")
         return Picture(PurePosixPath(unquote(urlsplit(url).path)).name, url=url)
 
-    async def fetched(picture: Picture) -> Picture:
-        if picture.url is None:
-            return picture
-        fetching = asyncio.to_thread(download, picture.url, settings, limits.allowed.url)
+    async def fetched(picture: Picture, url: str) -> Picture:
+        arriving = asyncio.to_thread(download, url, settings, limits.allowed.url)
         try:
-            return replace(picture, data=await queue.unless_ended(fetching))
+            return replace(picture, data=await queue.unless_ended(arriving))
         except FieldError as error:
             return replace(picture, problem=str(error))
 
     async def analyze_all(pictures: Sequence[Picture]) -> list[FieldResult]:
-        # No more of a batch wait for a worker than there are workers: others get their turn. Nor
-        # are more of them fetched, since each is in memory until it is analysed.
+        # No more of a batch wait for a worker than there are workers: others get their turn.
         turns = asyncio.Semaphore(queue.workers)
 
         async def one(picture: Picture) -> list[FieldResult]:
             async with turns:
-                there = await fetched(picture)
-                return await queue.run(lambda: analysis.analyze(there))
+                if picture.url is None:
+                    return await queue.run(lambda: analysis.analyze(picture))
+                async with fetching:
+                    there = await fetched(picture, picture.url)
+                    return await queue.run(lambda: analysis.analyze(there))
 
         tasks = [asyncio.ensure_future(one(picture)) for picture in pictures]
         try:
@@ -152,12 +156,12 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         A picture that cannot be read is a problem of status 422.
         """
-        with queue.place(), metrics.inside.track_inprogress():
+        with queue.place(limits.held) as hold, metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                picture = named(await sent(read_json(request, NamedPicture)))
+                picture = named(await sent(read_json(request, NamedPicture, hold)))
             elif kind == BYTES or kind.startswith("image/"):
-                picture = Picture(name, await sent(read_bytes(request, limits.body)))
+                picture = Picture(name, await sent(read_bytes(request, limits.body, hold)))
             else:
                 raise _wrong_type(kind, f"image/..., {BYTES} or {_JSON}")
             picture = replace(picture, name=unique_names([picture.name])[0])
@@ -174,14 +178,14 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         A picture that cannot be read has a record with the reason, `failure`.
         """
-        with queue.place(), metrics.inside.track_inprogress():
+        with queue.place(limits.held) as hold, metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
-                named_pictures = (await sent(read_json(request, NamedPictures))).pictures
+                named_pictures = (await sent(read_json(request, NamedPictures, hold))).pictures
                 _check_number(len(named_pictures), limits.batch)
                 pictures = [named(named_picture) for named_picture in named_pictures]
             elif kind == _FORM:
-                files = await sent(read_form(request, limits.body, limits.batch))
+                files = await sent(read_form(request, limits.body, limits.batch, hold))
                 pictures = [Picture(file, data) for file, data in files]
             else:
                 raise _wrong_type(kind, f"{_FORM} or {_JSON}")

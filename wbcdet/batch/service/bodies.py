@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
 
@@ -17,6 +17,9 @@ from wbcdet.batch.service.problems import Problem
 
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
+
+#: Takes bytes of a body into account.
+Hold = Callable[[int], None]
 
 #: Seconds in which a body must be there, and in which a refused one is read and forgotten.
 BODY_S, FORGET_S = 60.0, 5.0
@@ -57,22 +60,28 @@ def kind_of(request: Request) -> str:
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
-async def read_bytes(request: Request, limit: int) -> bytes:
+async def read_bytes(request: Request, limit: int, hold: Hold) -> bytes:
     """Return the body of a request.
 
+    Args:
+        request: the request.
+        limit: bytes that it may have.
+        hold: told of the bytes of each part before it is kept; raises ``Problem`` where all
+            requests together would hold too many.
+
     Raises:
-        Problem: it is too large, too slow, or was broken off.
+        Problem: it is too large, too slow, or was broken off; or as ``hold``.
     """
-    return await _in_time(_joined(request, limit))
+    return await _in_time(_joined(request, limit, hold))
 
 
-async def read_json(request: Request, model: type[M]) -> M:
+async def read_json(request: Request, model: type[M], hold: Hold) -> M:
     """Return the body of a request as JSON.
 
     Raises:
         Problem: it is not JSON, or of another form.
     """
-    data = await read_bytes(request, _MAX_JSON)
+    data = await read_bytes(request, _MAX_JSON, hold)
     try:
         return model.model_validate_json(data)
     except ValidationError as error:
@@ -81,14 +90,14 @@ async def read_json(request: Request, model: type[M]) -> M:
         raise Problem(422, "malformed", f"{where[:200]}: {first['msg']}") from error
 
 
-async def read_form(request: Request, limit: int, most: int) -> list[tuple[str, bytes]]:
+async def read_form(request: Request, limit: int, most: int, hold: Hold) -> list[tuple[str, bytes]]:
     """Names and bytes of the pictures in a form (``multipart/form-data``).
 
     Raises:
         Problem: it is no such form, too large, or holds no picture or too many.
     """
     parser = MultiPartParser(
-        request.headers, _bounded(request, limit), max_files=most, max_fields=16
+        request.headers, _bounded(request, limit, hold), max_files=most, max_fields=16
     )
     try:
         form = await _in_time(parser.parse())
@@ -121,11 +130,11 @@ async def _spend(request: Request, limit: int) -> None:
             return
 
 
-async def _joined(request: Request, limit: int) -> bytes:
-    return b"".join([part async for part in _bounded(request, limit)])
+async def _joined(request: Request, limit: int, hold: Hold) -> bytes:
+    return b"".join([part async for part in _bounded(request, limit, hold)])
 
 
-async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
+async def _bounded(request: Request, limit: int, hold: Hold) -> AsyncGenerator[bytes, None]:
     said = request.headers.get("content-length", "")
     length = 0
     if not (said.isdecimal() and int(said[:20]) > limit):
@@ -133,6 +142,7 @@ async def _bounded(request: Request, limit: int) -> AsyncGenerator[bytes, None]:
             length += len(part)
             if length > limit:
                 break
+            hold(len(part))
             yield part
         else:
             return

@@ -23,8 +23,8 @@ _FIRST_S = 0.1
 class WorkQueue:
     """A bound on the requests inside, and threads that work for them.
 
-    A request is let in before its body is read, so the bound is one of memory too. All methods are
-    called in the event loop.
+    A request is let in before its body is read, so the bound is one of memory too; what all bodies
+    hold together has a bound of its own. All methods are called in the event loop.
 
     Args:
         workers: pictures analysed at the same time.
@@ -32,13 +32,14 @@ class WorkQueue:
 
     Attributes:
         inside: requests let in and not yet answered.
+        held: bytes of their bodies.
         working: pictures in a thread.
         ending: no request is let in any more.
     """
 
     def __init__(self, workers: int, waiting: int) -> None:
         self.workers, self.places = workers, workers + waiting
-        self.inside = self.working = 0
+        self.inside = self.working = self.held = 0
         self.ending = False
         self._turn = asyncio.Semaphore(workers)
         self._ended = asyncio.Event()
@@ -46,24 +47,39 @@ class WorkQueue:
         self._pool = ThreadPoolExecutor(workers, thread_name_prefix="wbcdet-serve")
 
     @contextmanager
-    def place(self) -> Iterator[None]:
-        """Yield a place inside, for the time of a request.
+    def place(self, most: int) -> Iterator[Callable[[int], None]]:
+        """Yield what takes account of bytes of a request's body, for the time of the request.
+
+        Args:
+            most: bytes that all requests inside may hold together.
 
         Raises:
-            Problem: 429, all are taken; 503, the service is ending.
+            Problem: 429, all places are taken, or (when bytes are added) all bytes; 503, the
+                service is ending.
         """
         if self.ending:
             raise _ending()
         if self.inside >= self.places:
-            wait = max(1, ceil(self.inside * self._mean / self.workers))
-            raise Problem(
-                429, "queue-full", f"{self.inside} requests are inside; try again later", wait
-            )
+            raise self._full(f"{self.inside} requests are inside")
+        own = 0
+
+        def hold(size: int) -> None:
+            nonlocal own
+            if self.held + size > most:
+                raise self._full(f"the requests inside hold {self.held / 1e6:.0f} MB")
+            own += size
+            self.held += size
+
         self.inside += 1
         try:
-            yield
+            yield hold
         finally:
             self.inside -= 1
+            self.held -= own
+
+    def _full(self, why: str) -> Problem:
+        wait = max(1, ceil(self.inside * self._mean / self.workers))
+        return Problem(429, "queue-full", f"{why}; try again later", wait)
 
     async def run(self, work: Callable[[], T]) -> T:
         """Return the result of work in a thread, when its turn has come.

@@ -22,7 +22,7 @@ _MARKS = {
     "high": ("▲", N_("above reference")),
     PRESENT: ("●", N_("look at each")),
 }
-#: Share of the counted cells from which the unclassified ones are warned of.
+#: Share of the white cells from which the unclassified ones are warned of.
 _MANY_UNCLASSIFIED = 0.1
 #: Height of a page, and of what has the same size on every sheet: heading, numbers, signature.
 _PAGE_MM, _FIXED_MM = 270.0, 70.0
@@ -133,7 +133,7 @@ def make_sheet(
         made: the lines on how the report was made.
     """
     unclassified = sum(differential.unclassified.values())
-    warnings = _warnings(differential, notes, unclassified)
+    warnings = _warnings(differential, notes)
     shares = [_line(share) for share in differential.shares()]
     reasons = [_line(share) for share in differential.reasons()]
     apart = _apart(differential, notes, unclassified)
@@ -153,7 +153,7 @@ def make_sheet(
         warnings=warnings,
         apart=apart,
         quality=quality,
-        remarks=_remarks(differential, notes, unclassified),
+        remarks=_remarks(differential, notes),
         strip=strip,
         last=last,
         signature=signature,
@@ -221,7 +221,15 @@ def _length(percent: float) -> float:
     return round(_PERCENT * percent, 1)
 
 
-def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:
+def _many_unclassified(differential: Differential) -> float | None:
+    """Return the part of the white cells that has no type, where it is large; what the classifier
+    calls artefact is no white cell."""
+    total = differential.white_cells
+    part = (total - differential.classified) / total if total else 0.0
+    return part if part > _MANY_UNCLASSIFIED else None
+
+
+def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
     lines = []
     if alarm := differential.alarm():
         lines.append(f"{alarm.removeprefix(f'{differential.group}: ')}.")
@@ -236,13 +244,12 @@ def _warnings(differential: Differential, notes: GroupNotes, unclassified: int) 
         lines.append(f"{said[:1].upper()}{said[1:]}.")
     elif not differential.classified:
         lines.append(_("No cell was classified: there is no differential."))
-    counted = differential.classified + unclassified
-    if counted and unclassified > _MANY_UNCLASSIFIED * counted:
+    if many := _many_unclassified(differential):
         lines.append(
             _(
                 "{percent} % of the cells are unclassified: the percentages may not stand for all "
                 "cells. Look at them.",
-                percent=f"{100 * unclassified / counted:.0f}",
+                percent=f"{100 * many:.0f}",
             )
         )
     if notes.failures:
@@ -341,7 +348,7 @@ def _short(name: str) -> str:
     return name if len(name) <= 60 else f"…{name[-59:]}"
 
 
-def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -> str:
+def _remarks(differential: Differential, notes: GroupNotes) -> str:
     parts = [
         f"{reason.count} {_(reason.label)}"
         for reason in differential.reasons()
@@ -357,8 +364,7 @@ def _remarks(differential: Differential, notes: GroupNotes, unclassified: int) -
         )
     if notes.problems:
         parts.append(_("{fields} of doubtful quality", fields=_fields(len(notes.problems))))
-    counted = differential.classified + unclassified
-    if counted and unclassified > _MANY_UNCLASSIFIED * counted:
+    if _many_unclassified(differential):
         parts.append(_("many unclassified"))
     return "; ".join(parts)
 

@@ -14,7 +14,7 @@ from typing import Protocol
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.source import RootInfo, places
 from wbcdet.records import ALL_LABELS, FieldResult
-from wbcdet.results.writer import picture_name
+from wbcdet.results.writer import alike, picture_name
 from wbcdet.utils.files import open_atomic
 from wbcdet.utils.safe_files import is_below
 
@@ -31,7 +31,8 @@ class Item:
 
     Attributes:
         result: its record, without a failure.
-        stem: name for a separate file, without ending and folders, unique except for capitals.
+        stem: name for a separate file, without ending and folders, unique also where neither
+            capitals nor how accents are written count.
         name: what the format calls the picture: the copy's name, or the field's own name where
             no picture goes along.
         placed: the picture lies in the export.
@@ -151,7 +152,10 @@ def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
 
 
 def free_stem(file: str, taken: set[str]) -> tuple[str, str]:
-    """Return a stem for a file that no other has so far, and the ending of the picture."""
+    """Return a stem for a file that no other has so far, and the ending of the picture.
+
+    ``taken`` holds what the stems so far are ``alike``.
+    """
     safe = picture_name(file).removesuffix(".jpg").replace("/", "__")
     suffix = PurePosixPath(file).suffix
     if suffix.lower() not in SUFFIXES:
@@ -163,10 +167,10 @@ def free_stem(file: str, taken: set[str]) -> tuple[str, str]:
         mark = hashlib.sha256(data).hexdigest()[:8]
         stem = f"{data[:_STEM_BYTES].decode(errors='ignore')}-{mark}"
     free, number = stem, 1
-    while free.casefold() in taken:
+    while alike(free) in taken:
         number += 1
         free = f"{stem}-{number}"
-    taken.add(free.casefold())
+    taken.add(alike(free))
     return free, suffix
 
 
@@ -189,5 +193,5 @@ def _place(source: Path, target: Path, *, link: bool) -> None:
     if link:
         target.symlink_to(source.resolve())
         return
-    with open_atomic(target) as copy, source.open("rb") as original:
+    with open_atomic(target, synced=False) as copy, source.open("rb") as original:
         shutil.copyfileobj(original, copy)

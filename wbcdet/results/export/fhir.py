@@ -137,7 +137,7 @@ def _observation(report: LabReport, slide: LabSlide, finding: Finding) -> Resour
         "resourceType": "Observation",
         "code": {**code, "text": finding.text},
     }
-    if finding.percent is None and finding.label in ("artefact", "edge"):
+    if finding.is_apart:
         observation["valueQuantity"] = _quantity(finding.count, CELLS)
         return observation
     parts: list[Resource] = [_part("count", "Cells counted", _quantity(finding.count, CELLS))]

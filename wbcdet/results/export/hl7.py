@@ -74,7 +74,7 @@ def _observations(report: LabReport, slide: LabSlide) -> Iterator[tuple[str, ...
         yield "NM", _code(code, text), "", str(number), _counted(unit), "", ""
     for number, finding in enumerate(findings(slide), 1):
         group = str(number)
-        if finding.label not in ("artefact", "edge"):
+        if not finding.is_apart:
             code = _code(finding.code, finding.text)
             if finding.loinc is not None:
                 code = f"{'^'.join(map(_text, finding.loinc))}^LN^{code}"

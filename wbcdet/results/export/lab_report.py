@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol
 
+from wbcdet.differential.differential import EDGE
 from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
 from wbcdet.results.document import describe_model
@@ -48,12 +49,14 @@ class LabSlide:
 
     Attributes:
         data: the slide as in ``slides`` of ``results.json``.
+        digest: sha256 of that ``results.json``.
         signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
             nobody has signed it, or something was changed since.
         signed_before: it was signed before that too: what was sent as final then is replaced.
     """
 
     data: JsonObject
+    digest: str
     signature: JsonObject | None = None
     signed_before: bool = False
 
@@ -73,14 +76,12 @@ class LabReport:
     """A report.
 
     Attributes:
-        info: ``info`` of ``results.json``.
-        digest: sha256 of ``results.json``.
-        slides: what was counted.
+        info: ``info`` of ``results.json`` as it was counted.
+        slides: what was counted, or signed.
         counted: sha256 of ``results.json`` as it was counted, which no signature changes.
     """
 
     info: RunInfo
-    digest: str
     slides: Sequence[LabSlide]
     counted: str
 
@@ -115,7 +116,7 @@ class LabReport:
     def id_of(self, slide: LabSlide, what: str = "") -> uuid.UUID:
         """Return an id of a slide's report as it is now, or of a part of it."""
         number = slide.signature["number"] if slide.signature else 0
-        return uuid.uuid5(_SPACE, f"{self.digest}\n{slide.name}\n{number}\n{what}")
+        return uuid.uuid5(_SPACE, f"{slide.digest}\n{slide.name}\n{number}\n{what}")
 
 
 class LabWriter(Protocol):
@@ -146,6 +147,7 @@ class Finding:
         range: reference range in percent, where there is one.
         flag: ``low``, ``high``, ``present`` or empty, as in ``differential.csv``.
         label: cell type or reason.
+        is_apart: the cells are in no share, only counted: artefacts, and cells cut by a border.
     """
 
     code: str
@@ -159,6 +161,7 @@ class Finding:
     range: tuple[float, float] | None
     flag: str
     label: str
+    is_apart: bool
 
 
 def findings(slide: LabSlide) -> Iterator[Finding]:
@@ -168,15 +171,17 @@ def findings(slide: LabSlide) -> Iterator[Finding]:
         label, reason = str(row["label"]), row.get("reason")
         ends = row.get("range_low"), row.get("range_high")
         limits = None if None in ends else (float(ends[0]), float(ends[1]))
-        of, loinc = "classified cells", None
+        of, loinc, is_apart = "classified cells", None, False
         if label == CellType.UNCLASSIFIED and reason != ARTEFACT:
             label, of = str(reason), "all white cells"
             what = "look first at each of them" if label in ALARMING else "unclassified"
             code, text = f"reason-{label}", f"White cells left unclassified: {label} ({what})"
         elif ARTEFACT in (label, reason):
-            code, text = "artefact", "Findings that are no white cells (artefact)"
-            code += "-by-model" * (reason == ARTEFACT)
-        elif label == "edge":
+            code, text, is_apart = "artefact", "Findings that are no white cells (artefact)", True
+            if reason == ARTEFACT:
+                label = code = "artefact-by-model"
+        elif label == EDGE and reason is not None:  # a person may call a cell so, too
+            is_apart = True
             code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
         else:
             loinc = SHARES.get(label)
@@ -193,6 +198,7 @@ def findings(slide: LabSlide) -> Iterator[Finding]:
             limits,
             str(row.get("flag") or ""),
             label,
+            is_apart,
         )
 
 
@@ -253,5 +259,5 @@ def remarks(report: LabReport, slide: LabSlide) -> list[str]:
         )
     models = [f"{role} {name} ({sha[:12]})" for role, name, sha in report.models()]
     lines.append(f"wbcdet {report.info['wbcdet']}; {'; '.join(models)}.")
-    lines.append(f"Written by wbcdet {__version__} from results with sha256 {report.digest[:16]}.")
+    lines.append(f"Written by wbcdet {__version__} from results with sha256 {slide.digest[:16]}.")
     return [" ".join(line.split()) for line in lines]

@@ -203,7 +203,14 @@ async function draw(label) {
   say(t("Missed cell added: {label}", { label: t(model.cells.get(done.drawn.join("/")).label) }));
 }
 
-async function back(path, word, nothing) {
+// What undo and redo say: of cells, and where there is no step.
+const BACK = {
+  "/api/undo": () => [t("Undone:"), t("Nothing to undo")],
+  "/api/redo": () => [t("Redone:"), t("Nothing to redo")],
+};
+
+async function back(path) {
+  const [word, nothing] = BACK[path]();
   if (!(await named())) return;
   const done = await send(path, () => ({}));
   if (!done) return;
@@ -424,8 +431,8 @@ function setUpActions() {
 
 function setUpButtons() {
   const on = (id, does) => part(id).addEventListener("click", does);
-  on("undo", () => back("/api/undo", t("Undone:"), t("Nothing to undo")));
-  on("redo", () => back("/api/redo", t("Redone:"), t("Nothing to redo")));
+  on("undo", () => back("/api/undo"));
+  on("redo", () => back("/api/redo"));
   on("help-button", () => part("help").showModal());
   on("sign-button", () => signing.open());
   on("field-close", closeField);

@@ -29,8 +29,8 @@ function onKey(event, does) {
 }
 
 function controlKey(key, event, { field, gallery, back }) {
-  if (key === "z" && !event.shiftKey) return () => back("/api/undo", "Undone:");
-  if (key === "y" || key === "z") return () => back("/api/redo", "Redone:");
+  if (key === "z" && !event.shiftKey) return () => back("/api/undo");
+  if (key === "y" || key === "z") return () => back("/api/redo");
   if (key === "a" && !field.open && document.getElementById("fields").hidden) return () => gallery.chooseAll();
   return null;
 }

@@ -7,6 +7,7 @@ const part = (id) => document.getElementById(id);
 export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   const dialog = part("sign");
   const choice = part("sign-slide");
+  let shown = 0; // the last decision in what the dialog says of the cells
   part("sign-which").hidden = slides.length < 2;
   choice.replaceChildren(...["", ...slides].map((name) => new Option(name || t("all slides"), name)));
   choice.addEventListener("change", () => state());
@@ -21,7 +22,8 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
 
   async function state() {
     const asked = new URLSearchParams({ since: 1000000000, ...(choice.value && { group: choice.value }) });
-    const { differential: all } = await get(`/api/changes?${asked}`);
+    const { differential: all, last } = await get(`/api/changes?${asked}`);
+    shown = last;
     part("sign-state").textContent = `${tn("{n} cell", "{n} cells", all.cells)}: ${looked(all)}.`;
     part("sign-open").hidden = part("sign-show").hidden = !all.open;
     part("sign-open").textContent = all.open
@@ -78,6 +80,12 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
     part("sign-go").disabled = true;
     say(t("Writing the reviewed report …"), false);
     const { mark, last, group } = ask();
+    // Another tab or person was at it: the page behind shows that, and the dialog not yet.
+    if (last > shown) {
+      say(t("Not signed: {why}", { why: t("a cell was changed meanwhile; look again, then sign") }));
+      await state().catch(() => {});
+      return;
+    }
     const body = {
       mark, who: name, since: last, note: part("sign-note").value,
       ...(group === null ? {} : { group }), ...(choice.value && { slide: choice.value }),
