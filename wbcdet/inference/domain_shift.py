@@ -143,6 +143,24 @@ class GroundVerdict:
         }
 
 
+def translated_reasons(ground: JsonObject) -> list[str]:
+    """Return the reasons of a slide in the language of the reader.
+
+    Those that its figures do not give, as another version may have written them, stay as they are.
+
+    Args:
+        ground: as it stands in ``results.json``.
+    """
+    measures = {
+        name: Beyond(one["values"], one["beyond"], one["limit"])
+        for name, one in ground["measures"].items()
+    }
+    verdict = GroundVerdict(ground["verdict"], measures)
+    if verdict.reasons != ground["reasons"]:
+        return list(ground["reasons"])
+    return [_(text, **values) for text, values in verdict._reasons()]
+
+
 class GroundComparison:
     """Compares the fields of a slide with the training, one after the other.
 
