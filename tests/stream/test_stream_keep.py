@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import time
@@ -16,7 +17,8 @@ from conftest import make_cell
 from streaming import frame_at
 
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.inference.run_info import ThresholdsInfo
+from wbcdet.inference.domain_shift import UNLIKE, Beyond, GroundVerdict
+from wbcdet.inference.run_info import StreamInfo, ThresholdsInfo
 from wbcdet.records import CellType
 from wbcdet.report.journal import Journal
 from wbcdet.report.registration import encode_registration_image
@@ -25,11 +27,13 @@ from wbcdet.stream import slide_map as chart
 from wbcdet.stream import store as keep
 from wbcdet.stream.cell_counter import STILL, CellCounter
 from wbcdet.stream.event_log import EventLog
+from wbcdet.stream.report import how, unusable
 from wbcdet.stream.resume import begin
 from wbcdet.stream.runner import Options, Outcome, Runner
 from wbcdet.stream.sources.base import Frame
 from wbcdet.stream.store import StreamStore
 from wbcdet.stream.track import Track
+from wbcdet.utils.words import LANGUAGES, in_english, speaking
 
 
 def _track(number: int) -> Track:
@@ -251,6 +255,34 @@ def test_frames_of_a_pause_were_not_dropped(tmp_path: Path, analyzer: Analyzer) 
     assert outcome.failure == "camera: a part cannot be read"
     assert _kept(tmp_path).run["totals"]["dropped"] == 0
     assert told == ["pause", "unreadable", "start"]
+
+
+def test_events_are_english_in_every_language(
+    tmp_path: Path, analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    far = GroundVerdict(UNLIKE, {"stain": Beyond(10, 10, 5.0)})
+    monkeypatch.setattr(CellCounter, "ground", lambda _: far)
+    with speaking("es"):
+        runner, *_ = _run(tmp_path, analyzer, lambda _: iter([Frame(frame_at(0, 0), 0, 0.0)]))
+    # The page speaks the language of its reader; the log is read by programs.
+    assert runner.status.ground is not None and "campos" in runner.status.ground
+    events = (tmp_path / "events.csv").read_text()
+    assert "this slide looks unlike what the models were trained on: 100 % of the fields" in events
+    assert "look at all of them" in events and "campos" not in events
+
+
+def test_how_a_stream_was_counted_is_said_in_each_language() -> None:
+    totals = {"analysed": 20, "blurred": 30, "damaged": 1, "lost_times": 2, "lost_s": 4.5}
+    run: StreamInfo = {"totals": totals, "unread": ["cut.png"]}
+    english = how(run, 100)
+    assert english[2].startswith("61 % of the pictures could not be used (30 blurred, 1 damaged)")
+    for language in LANGUAGES[1:]:
+        with speaking(language):
+            said = how(run, 100)
+            assert unusable(totals, in_english) == english[2][:-1]
+        assert len(said) == len(english) == 6 and not set(said) & set(english)
+        for text, source in zip(said, english, strict=True):
+            assert sorted(re.findall(r"\d+", text)) == sorted(re.findall(r"\d+", source))
 
 
 def test_frames_are_numbered_over_all_runs_of_a_report(tmp_path: Path, analyzer: Analyzer) -> None:

@@ -304,6 +304,76 @@ def test_types_of_ones_own_become_labels(smears: Path, tmp_path: Path) -> None:
     assert is_right(before, labels, 1.0, 0.5).tolist() == [False, True, True]
 
 
+def test_a_label_needs_cells_that_can_be_read(smears: Path, tmp_path: Path) -> None:
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {"neutrophil": "band", "eosinophil": "basophil", "lymphocyte": "young"}, 70)
+    session = Session(report)
+    for key, cell in list(session.state.cells.items()):  # twice as many of them, to be decided on
+        if cell.label == "young":
+            box = tuple(side + 1 for side in cell.box)
+            session.state.draw("Ann", key[0], box, "young", None)
+    session.close()
+    for seed in range(6):
+        (report / "fields" / f"{seed}.png").unlink()
+    session = Session(report)
+    found = read_reviewed([session])
+    session.close()
+    # 40, 20 and 20 were decided on; of four fields in ten there are pictures.
+    assert found.own == found.own_labels == () and len(found.missing) == 6
+    assert found.unknown == {"band": 16, "young": 8}
+    assert found.by_class()["basophil"] == 8 == len(found.cells)
+
+
+def test_a_rare_type_is_not_drawn_away(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.training.finetune import reviewed_cells
+
+    monkeypatch.setattr(reviewed_cells, "MAX_CELLS", 60)
+    monkeypatch.setattr(reviewed_cells, "MIN_OWN", 10)
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {"lymphocyte": "blast"}, 70)
+    session = Session(report)
+    found = reviewed_cells.read_reviewed([session])
+    session.close()
+    assert found.offered == 70 and len(found.cells) == 60
+    assert found.own_labels == ("blast",) and found.by_class()["blast"] == 10
+
+
+def test_cells_are_judged_as_they_are_named(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.training.finetune.kept import Kept
+    from wbcdet.training.finetune.learn_names import learn_names
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+
+    # Classes of one reason are taken together: artefacts and platelets outweigh the lymphocyte.
+    odds = np.full(len(CLASSES), 1e-6)
+    odds[[1, CLASSES.index("platelet"), CLASSES.index("artefact")]] = 0.4, 0.3, 0.3
+    given = (np.log(odds)[None], np.array([1]), 1.0, 0.3)
+    assert is_right(*given).all()
+    assert not is_right(*given, reasons={"platelet": "artefact"}).any()
+    # What is farther away than the limit gets no name.
+    assert not is_right(*given, away=np.array([1.1])).any()
+    assert is_right(*given, away=np.array([0.9])).all()
+    # All the way: where every cell is too far from what was learnt, no name is right.
+    monkeypatch.setattr("wbcdet.training.finetune.tune.STEPS", 1)
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 70)
+    session = Session(report)
+    reviewed = read_reviewed([session])
+    session.close()
+    shipped = load_shipped("classifier")
+    card = {**shipped.card, "unlike_trained": {"output": "distance", "threshold": 1e-6}}
+    for one, right in ((shipped, True), (replace(shipped, card=card), False)):
+        learned = learn_names(one, reviewed, Kept("test", str(right)), quiet=True)
+        total = learned.judgement.rows[-1]
+        assert (total.before > 60, total.after > 60) == (right, right)
+        assert (min(learned.others) > 0.8, max(learned.others) > 0) == (right, right)
+
+
 def test_an_own_label_is_named_and_counted() -> None:
     from wbcdet.differential.differential import differential_of
     from wbcdet.inference.classifier import decide
@@ -339,6 +409,51 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     assert why is not None and "9 fields in which every cell is reviewed, at least 10" in why
     parts = detector_folds(found.fields)
     assert sorted(np.bincount(parts)) == [4, 5]
+    for seed in range(3):
+        (report / "fields" / f"{seed}.png").unlink()
+    code, out = run(report, "--only", "finding")
+    assert code == 2 and "6 fields in which every cell is reviewed" in out
+    assert "3 more cannot be read: 0.png" in out and len(out.splitlines()) == 1
+
+
+def test_slides_are_compared_with_whole_fields(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.io.field import Field
+    from wbcdet.training.finetune import write_models
+
+    seen = []
+
+    class Looking:
+        detector = load_shipped("detector")
+
+        def __init__(self, weights: Path) -> None:
+            assert weights == folder
+
+        def analyze(self, field: Field) -> FieldResult:
+            seen.append((field.width, field.reduction))
+            return FieldResult(field.name, field.width, field.height)
+
+    report = copy_of(smears, tmp_path / "report")
+    for seed in range(10):
+        file = report / "fields" / f"{seed}.png"
+        cv2.imwrite(str(file.with_suffix(".tif")), cv2.imread(str(file)))
+        file.unlink()
+    results = report / "results.json"
+    results.write_text(results.read_text().replace(".png", ".tif"))
+    # A large one is read in parts, and its pixels are a reduced overview.
+    monkeypatch.setattr("wbcdet.io.field._MAX_WHOLE", 640 * 480 - 1)
+    monkeypatch.setattr("wbcdet.io.tiff.OVERVIEW_SIDE", 80)
+    monkeypatch.setattr(write_models, "Analyzer", Looking)
+    folder = tmp_path / "models"
+    folder.mkdir()
+    shutil.copy(load_shipped("classifier").path.with_name("classifier.json"), folder)
+    session = Session(report, report / "fields")
+    write_models.add_reference(folder, "mylab", [session], quiet=True)
+    session.close()
+    assert seen == [(640, 8)] * 10
+    ground = json.loads((folder / "classifier.json").read_text())["ground"]
+    assert ground["fields"] == {"mylab": 10}
 
 
 def test_fields_are_judged_as_they_are_counted(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wbcdet.cli.learn_summary import print_data, print_finding, print_names
 from wbcdet.cli.options import EXIT_INTERRUPTED, EXIT_SOME_FAILED, Quiet, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
@@ -19,8 +20,6 @@ from wbcdet.utils.extras import missing
 if TYPE_CHECKING:
     from wbcdet.inference.weights import Model
     from wbcdet.review.session import Session
-    from wbcdet.training.finetune.judge import Judgement
-    from wbcdet.training.finetune.judge_detector import DetectorJudgement
     from wbcdet.training.finetune.kept import Kept
     from wbcdet.training.finetune.learn_finding import LearnedDetector
     from wbcdet.training.finetune.learn_names import LearnedClassifier
@@ -31,9 +30,6 @@ EPILOG = (
     "Interrupted, the same command goes on where it was. Exit code: 0 a better model was made, 1 "
     f"none is better and none was installed, 2 none could be made. {NOTICE}"
 )
-
-#: Files that are named when they are missing; the rest are counted.
-_MAX_NAMED = 3
 
 
 def learn(
@@ -210,7 +206,7 @@ def _learn(
             else:
                 check_output(out, "learn")  # before the minutes of learning
                 carried, learned = {}, []  # what is in use stays in use
-            _say_data(reviewed, fields, shipped, no_names, no_finding, quiet=quiet)
+            print_data(reviewed, fields, shipped, no_names, no_finding, quiet=quiet)
             for role, one in () if quiet else carried.items():
                 print(f"The {role} that learnt before stays in use: {one.model.name}.")
             fingerprint = data_fingerprint(reviewed, fields)
@@ -244,8 +240,8 @@ def _learn_names(
     from wbcdet.training.finetune.learn_names import learn_names
 
     learned = learn_names(model, reviewed, kept, quiet=quiet)
-    _print_names(learned)
-    return learned if _said(learned.judgement, "names") else None
+    print_names(learned)
+    return learned if learned.judgement.better else None
 
 
 def _learn_finding(
@@ -253,29 +249,10 @@ def _learn_finding(
 ) -> LearnedDetector | None:
     """Return the detector where it is better; say how it was judged."""
     from wbcdet.training.finetune.learn_finding import learn_finding
-    from wbcdet.training.finetune.tables import finding_rows
-    from wbcdet.utils.tables import Row, print_table, terminal
 
     learned = learn_finding(model, fields, kept, quiet=quiet)
-    rows = [Row(list(row.values())) for row in finding_rows(learned.judgement)]
-    heads = (
-        "fields",
-        "cells",
-        "found before (95 %)",
-        "found after (95 %)",
-        "false before",
-        "after",
-    )
-    print_table(terminal(), heads, rows)
-    return learned if _said(learned.judgement, "finding") else None
-
-
-def _said(judgement: Judgement | DetectorJudgement, what: str) -> bool:
-    if judgement.better:
-        print(f"Better on held-back fields ({what}): {judgement.why}.")
-    else:
-        print(f"Not better than the shipped one ({what}): {judgement.why}.")
-    return judgement.better
+    print_finding(learned.judgement)
+    return learned if learned.judgement.better else None
 
 
 def _check_learned_reports(reviewed: Reviewed) -> None:
@@ -336,77 +313,3 @@ def _sessions(reports: list[Path], pictures: Path | None, closing: ExitStack) ->
         closing.callback(session.close)
         sessions.append(session)
     return sessions
-
-
-def _say_data(
-    reviewed: Reviewed,
-    fields: ReviewedFields,
-    shipped: tuple[Model, Model],
-    no_names: str | None,
-    no_finding: str | None,
-    *,
-    quiet: bool,
-) -> None:
-    """Say what is learnt from, and what there is too little of, before the minutes of learning."""
-    from wbcdet.training.finetune.enough import FEW_CELLS
-    from wbcdet.training.finetune.reviewed_cells import DECLINED, MAX_CELLS, MIN_OWN
-
-    for line in reviewed.missing[:_MAX_NAMED]:
-        typer.echo(f"wbcdet: left out: {line}", err=True)
-    if len(reviewed.missing) > _MAX_NAMED:
-        more = len(reviewed.missing) - _MAX_NAMED
-        typer.echo(f"wbcdet: and {more} more fields left out", err=True)
-    if quiet:
-        return
-    counts = reviewed.by_class()
-    if no_names is None:
-        listed = ", ".join(f"{count} {name}" for name, count in counts.items() if count)
-        number = f"{len(reviewed.cells)} reviewed cells"
-        if reviewed.offered > MAX_CELLS:
-            number = f"{len(reviewed.cells)} of {reviewed.offered} reviewed cells, drawn by chance"
-        print(f"Learning from {number} ({listed}), starting at {shipped[1].name}.")
-        if reviewed.own_labels:
-            print(f"New labels: {', '.join(reviewed.own_labels)}.")
-        four = list(counts)[:4]
-        if few := [f"{counts[label]} {label}" for label in four if 0 < counts[label] < FEW_CELLS]:
-            print(f"Few cells, of which little is learnt: {', '.join(few)}; {FEW_CELLS} or more "
-                  "are better.")  # fmt: skip
-        if none := [label for label in four if not counts[label]]:
-            print(f"No cell of these, which stay as they are: {', '.join(none)}.")
-        if few := [f"{counts[label]} {label}" for label in DECLINED if 0 < counts[label] < MIN_OWN]:
-            print(f"Learnt to be declined as before: {', '.join(few)}; to become a label of your "
-                  f"own a type needs {MIN_OWN} cells.")  # fmt: skip
-    else:
-        print(f"Names are not learnt: {no_names}.")
-    if reviewed.unknown:
-        others = ", ".join(f"{count} {label}" for label, count in reviewed.unknown.most_common())
-        print(f"Not learnt: {others}; a label of your own needs {MIN_OWN} cells.")
-    if no_finding is None:
-        number = f"{len(fields.fields)} reviewed fields"
-        if fields.places < len(fields.fields):
-            number += f" of {fields.places} places, since some overlap"
-        print(
-            f"Learning to find from {number} ({fields.drawn} cells drawn, {fields.taken} boxes "
-            f"taken away), starting at {shipped[0].name}."
-        )
-    else:
-        print(f"Finding is not learnt: {no_finding}.")
-    sys.stdout.flush()
-
-
-def _print_names(learned: LearnedClassifier) -> None:
-    from wbcdet.training.finetune.tables import naming_rows
-    from wbcdet.utils.tables import Row, print_table, terminal
-
-    heads = ("type", "cells", "right before (95 %)", "right after (95 %)", "gained", "lost")
-    rows = [
-        Row([str(value) for value in row.values()], "bold" if row["type"] == "all" else "")
-        for row in naming_rows(learned.judgement)
-    ]
-    print_table(terminal(), heads, rows)
-    before, after = (100 * share for share in learned.others)
-    print(
-        "On held-back fields (cross-validation); a type that is no label is right when it is left "
-        f"unclassified. Cells of other laboratories (replay set): {before:.1f} % right before, "
-        f"{after:.1f} % after."
-    )

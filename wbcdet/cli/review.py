@@ -14,6 +14,7 @@ from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
 from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
+from wbcdet.utils.words import _
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -205,7 +206,11 @@ def _choose_useful(session: Session, number: int) -> None:
             "the pictures with --pictures FOLDER"
         )
     session.notes.append(
-        f"The {len(session.useful)} cells that teach most are shown; 'Most useful only' shows all."
+        _(
+            "The {n} cells that teach most are shown; '{button}' shows all.",
+            n=len(session.useful),
+            button=_("Most useful only"),
+        )
     )
 
 

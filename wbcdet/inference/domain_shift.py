@@ -10,7 +10,7 @@ that works; ``scripts/unknown_ground.py`` makes the reference and checks it.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import cast
 
@@ -110,15 +110,20 @@ class GroundVerdict:
         values, beyond = self._together()
         return [(_TOGETHER, {"share": f"{100 * beyond / values:.0f} %"})]
 
-    def warning(self) -> str | None:
-        """Return the reasons and what to do in one line; None where the slide is not unlike."""
+    def warning(self, say: Callable[..., str] = _) -> str | None:
+        """Return the reasons and what to do in one line; None where the slide is not unlike.
+
+        Args:
+            say: gives a text in the language of the reader, or in English for programs.
+        """
         if self.verdict != UNLIKE:
             return None
-        said = ", ".join(_(text, **values) for text, values in self._reasons())
-        start = _(
-            "unlike what the models were trained on: {reasons} (5 % of each there).", reasons=said
+        said = ", ".join(say(text, **values) for text, values in self._reasons())
+        start = say(
+            N_("unlike what the models were trained on: {reasons} (5 % of each there)."),
+            reasons=said,
         )
-        return f"{start} {_(ADVICE)}"
+        return f"{start} {say(ADVICE)}"
 
     def to_dict(self) -> dict[str, object]:
         """Return the verdict as it stands in ``results.json``."""
@@ -136,6 +141,24 @@ class GroundVerdict:
                 for name, measure in self.measures.items()
             },
         }
+
+
+def translated_reasons(ground: JsonObject) -> list[str]:
+    """Return the reasons of a slide in the language of the reader.
+
+    Those that its figures do not give, as another version may have written them, stay as they are.
+
+    Args:
+        ground: as it stands in ``results.json``.
+    """
+    measures = {
+        name: Beyond(one["values"], one["beyond"], one["limit"])
+        for name, one in ground["measures"].items()
+    }
+    verdict = GroundVerdict(ground["verdict"], measures)
+    if verdict.reasons != ground["reasons"]:
+        return list(ground["reasons"])
+    return [_(text, **values) for text, values in verdict._reasons()]
 
 
 class GroundComparison:

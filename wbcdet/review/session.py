@@ -10,6 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from wbcdet.differential.differential import ALL, Differential
+from wbcdet.inference.domain_shift import translated_reasons
 from wbcdet.io.source import Root
 from wbcdet.report.header import check_shape, roots_of
 from wbcdet.report.job import title_of
@@ -30,6 +31,7 @@ from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
 from wbcdet.utils.safe_files import own_folder
 from wbcdet.utils.text import one_line
+from wbcdet.utils.words import _, plural_of
 
 _SECOND_SIGNS = "the second reader does not sign; the first one does, after both have read"
 #: Folder of the fields that a stream keeps, in its report.
@@ -98,9 +100,12 @@ class Session:
                 check_shape(journal.header)
             if journal.damaged:
                 self.notes.append(
-                    f"{len(journal.damaged)} lines of the journal are damaged "
-                    f"({'; '.join(journal.damaged[:3])}); the thumbnails of these fields are cut "
-                    "from the fields. Count again to mend it."
+                    _(
+                        "{n} lines of the journal are damaged ({lines}); the thumbnails of these "
+                        "fields are cut from the fields. Count again to mend it.",
+                        n=len(journal.damaged),
+                        lines="; ".join(journal.damaged[:3]),
+                    )
                 )
         self.journal = journal
         self.store = Store(folder, SECOND_DATABASE if self.second else DATABASE)
@@ -119,22 +124,33 @@ class Session:
         self.state.listen(self._tell)
         if self.state.strays:
             self.notes.append(
-                f"{self.state.strays} earlier decisions are about cells that this report does not "
-                "have any more; they are kept, and not applied."
+                _(
+                    "{n} earlier decisions are about cells that this report does not have any "
+                    "more; they are kept, and not applied.",
+                    n=self.state.strays,
+                )
             )
         if twice := counts.counted_twice(self.state):
-            (number, cell), (_, other) = twice[0]
-            many = "1 cell has" if len(twice) == 1 else f"{len(twice)} cells have"
-            both = [self.state.cells[number, one].number for one in (cell, other)]
+            both = [self.state.cells[key].number for key in twice[0]]
+            field = report.fields[twice[0][0][0]].result.file
             self.notes.append(
-                f"{many} two boxes, one of them drawn or moved by a person, and would count twice: "
-                f"delete one ({report.fields[number].result.file}, boxes {both[0]} and {both[1]}"
-                f"{', …' if len(twice) > 1 else ''})."
+                plural_of(
+                    "{n} cell has two boxes, one of them drawn or moved by a person, and would "
+                    "count twice: delete one ({field}, boxes {first} and {second}).",
+                    "{n} cells have two boxes, one of them drawn or moved by a person, and would "
+                    "count twice: delete one ({field}, boxes {first} and {second}, …).",
+                    len(twice),
+                    field=field,
+                    first=both[0],
+                    second=both[1],
+                )
             )
         if "stream" in report.info:
             self.notes.append(
-                "Frames of a stream overlap: a cell without a box is mostly counted in another "
-                "frame. Mark it as missed only if none has it."
+                _(
+                    "Frames of a stream overlap: a cell without a box is mostly counted in another "
+                    "frame. Mark it as missed only if none has it."
+                )
             )
         self.notes += _slide_notes(report)
         self._check_pictures()
@@ -164,9 +180,11 @@ class Session:
         try:
             self.pictures.field(read[0])
         except PictureError as error:
-            self.notes.append(f"Fields cannot be shown: {error}.")
+            self.notes.append(_("Fields cannot be shown: {why}.", why=error))
             if self.journal is None:
-                self.notes.append("Thumbnails are cut from the fields, so these are missing too.")
+                self.notes.append(
+                    _("Thumbnails are cut from the fields, so these are missing too.")
+                )
 
     def differential(self, group: str | None) -> dict[str, object]:
         """Return both differentials of a slide, or of all together."""
@@ -277,12 +295,16 @@ def _slide_notes(report: MachineReport) -> Iterator[str]:
     empty = sum(len(slide["without_cell"]) for slide in report.slides)
     if empty:
         fields = sum(slide["fields"] for slide in report.slides)
-        yield (
-            f"{empty} of {fields} fields hold no cell that was found: look whether cells were "
-            "missed there."
+        yield _(
+            "{n} of {fields} fields hold no cell that was found: look whether cells were missed "
+            "there.",
+            n=empty,
+            fields=fields,
         )
     for slide in report.slides:
-        if slide["ground"]["reasons"]:
-            said = ", ".join(slide["ground"]["reasons"])
+        if said := ", ".join(translated_reasons(slide["ground"])):
             name = "" if slide["group"] == ALL else f"{one_line(slide['group'])}: "
-            yield f"{name}unlike what the models were trained on: {said}. Look at every cell."
+            yield name + _(
+                "unlike what the models were trained on: {reasons}. Look at every cell.",
+                reasons=said,
+            )

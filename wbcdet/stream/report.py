@@ -24,6 +24,7 @@ from wbcdet.results.writer import remove_pictures, write_annotated, write_pictur
 from wbcdet.stream.mosaic import mosaics
 from wbcdet.stream.store import ANNOTATED, StreamStore, View, read_view
 from wbcdet.stream.track import Track
+from wbcdet.utils.words import N_, _
 
 CROPS, MOSAICS = "crops", "mosaic"
 
@@ -139,48 +140,60 @@ def _called(identifiers: Mapping[str, Identifiers], slides: int) -> Mapping[str,
     return {ALL if name == slide_name(1) else name: slide for name, slide in identifiers.items()}
 
 
-def unusable(totals: Mapping[str, float]) -> str | None:
+def unusable(totals: Mapping[str, float], say: Callable[..., str] = _) -> str | None:
     """Warn that many of the pictures could not be used; None where most could.
 
     Args:
         totals: number of frames by what they became.
+        say: gives a text in the language of the reader, or in English for programs.
     """
     blurred, damaged = (int(totals.get(key, 0)) for key in ("blurred", "damaged"))
     analysed = blurred + damaged + int(totals.get("analysed", 0)) + int(totals.get("still", 0))
     if analysed < _ENOUGH or blurred + damaged < _UNUSABLE * analysed:
         return None
-    parts = [f"{n} {what}" for n, what in ((blurred, "blurred"), (damaged, "damaged")) if n]
-    return (
-        f"{100 * (blurred + damaged) / analysed:.0f} % of the pictures could not be used "
-        f"({', '.join(parts)}): what only they show is not counted; see to the focus, the speed of "
-        "the stage and the camera's connection"
+    kinds = ((blurred, N_("{n} blurred")), (damaged, N_("{n} damaged")))
+    return say(
+        N_(
+            "{share} of the pictures could not be used ({kinds}): what only they show is not "
+            "counted; see to the focus, the speed of the stage and the camera's connection"
+        ),
+        share=f"{100 * (blurred + damaged) / analysed:.0f} %",
+        kinds=", ".join(say(what, n=n) for n, what in kinds if n),
     )
 
 
 def how(run: StreamInfo, target: int | None) -> list[str]:
     """Describe how the cells of a stream were counted."""
     totals = run.get("totals", {})
+    kinds = ("analysed", "without_cell", "blurred", "still", "damaged", "dropped")
     lines = [
-        "Each cell of the slide is counted once, however often it was seen, in its best view; its "
-        "name is the vote of its sharp views. Cells that were cut by the border in every view are "
-        "left out.",
-        f"Frames: {totals.get('analysed', 0):g} analysed, {totals.get('without_cell', 0):g} of "
-        "them without a cell; not analysed: "
-        f"{totals.get('blurred', 0):g} blurred, {totals.get('still', 0):g} still, "
-        f"{totals.get('damaged', 0):g} damaged, {totals.get('dropped', 0):g} dropped for newer "
-        "ones.",
+        _(
+            "Each cell of the slide is counted once, however often it was seen, in its best view; "
+            "its name is the vote of its sharp views. Cells that were cut by the border in every "
+            "view are left out."
+        ),
+        _(
+            "Frames: {analysed} analysed, {without_cell} of them without a cell; not analysed: "
+            "{blurred} blurred, {still} still, {damaged} damaged, {dropped} dropped for newer "
+            "ones.",
+            **{kind: f"{totals.get(kind, 0):g}" for kind in kinds},
+        ),
     ]
     if warning := unusable(totals):
         lines.append(f"{warning[0].upper()}{warning[1:]}.")
     if run.get("unread"):
-        lines.append(f"Not everything could be read: {'; '.join(run['unread'])}.")
+        lines.append(_("Not everything could be read: {what}.", what="; ".join(run["unread"])))
     if totals.get("lost_times"):
         lines.append(
-            f"The signal was lost {totals['lost_times']:g} times, {totals.get('lost_s', 0):g} s "
-            "in all; what passed meanwhile is not counted."
+            _(
+                "The signal was lost {times} times, {seconds} s in all; what passed meanwhile is "
+                "not counted.",
+                times=f"{totals['lost_times']:g}",
+                seconds=f"{totals.get('lost_s', 0):g}",
+            )
         )
     if target:
-        lines.append(f"Target: {target} classified cells.")
+        lines.append(_("Target: {target} classified cells.", target=target))
     return lines
 
 

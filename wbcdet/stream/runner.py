@@ -24,6 +24,7 @@ from wbcdet.stream.sources.base import Frame, FrameSource
 from wbcdet.stream.sources.latest_frame import Notice, watch
 from wbcdet.stream.store import StreamStore
 from wbcdet.utils.text import plural
+from wbcdet.utils.words import in_english
 
 #: Frames that speed and lag are averaged over.
 _RECENT = 30
@@ -220,8 +221,9 @@ class Runner:
 
     def _warn(self) -> None:
         """Say that many pictures cannot be used: once a slide, and on the page while it is so."""
-        warning = unusable({**self._session.frames, "damaged": self._damaged}) or ""
-        self.status.warning = warning
+        totals = {**self._session.frames, "damaged": self._damaged}
+        self.status.warning = unusable(totals) or ""
+        warning = unusable(totals, in_english)
         if warning and self.status.slide not in self._warned:
             self._warned.add(self.status.slide)
             self._log("unusable", warning)
@@ -342,10 +344,12 @@ class Runner:
         if now - self._compared < _COMPARE_S:
             return
         self._compared = now
-        self.status.ground = self._session.ground().warning()
-        if self.status.ground and self.status.slide not in self._unlike:
+        ground = self._session.ground()
+        self.status.ground = ground.warning()
+        warning = ground.warning(in_english)  # events.csv is the same in every language
+        if warning and self.status.slide not in self._unlike:
             self._unlike.add(self.status.slide)
-            self._log("ground", f"this slide looks {self.status.ground}")
+            self._log("ground", f"this slide looks {warning}")
 
     def _at_target(self) -> None:
         target, slide = self._options.target, self.status.slide

@@ -37,10 +37,13 @@ def check_cells(reviewed: Reviewed) -> str | None:
 def check_fields(fields: ReviewedFields) -> str | None:
     """Return why there is too little to learn finding from; None where there is enough."""
     corrections = fields.drawn + fields.taken
+    also = ""
+    if fields.missing:
+        also = f"; {len(fields.missing)} more cannot be read: {fields.missing[0]}"
     if len(fields.fields) < MIN_FIELDS:
         return (
             f"{len(fields.fields)} fields in which every cell is reviewed, at least {MIN_FIELDS} "
-            f"are needed ({fields.unfinished} more are reviewed in part)"
+            f"are needed ({fields.unfinished} more are reviewed in part){also}"
         )
     if fields.places < DETECTOR_FOLDS:
         return (
@@ -51,5 +54,6 @@ def check_fields(fields: ReviewedFields) -> str | None:
         return (
             f"{fields.drawn} cells drawn and {fields.taken} boxes taken away in "
             f"{len(fields.fields)} reviewed fields: there is nothing to learn, it finds these cells"
+            f"{also}"
         )
     return None

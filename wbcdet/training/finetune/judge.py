@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +125,8 @@ def is_right(
     least: float,
     own: Sequence[str] = (),
     own_labels: Sequence[str] = (),
+    reasons: Mapping[str, str] | None = None,
+    away: np.ndarray | None = None,
 ) -> np.ndarray:
     """Tell for each cell (N,) whether its verdict is right; unclassified is wrong for all labels.
 
@@ -135,11 +137,15 @@ def is_right(
         least: least score of a label.
         own: names of the classes after ``CLASSES``.
         own_labels: names of classes that are labels beside the four.
+        reasons: of the card, as :func:`wbcdet.inference.classifier.decide` takes them.
+        away: (N,) distance of each cell from all that was learnt, in the greatest of a cell that
+            gets a name; None for a classifier that has no such check.
     """
     classes = (*CLASSES, *own)[: logits.shape[1]]
+    far = np.zeros(len(labels)) if away is None else away
     right = []
-    for row, label in zip(softmax(logits / temperature), labels, strict=True):
-        named = str(decide(row, classes, least, own=own_labels).label)
+    for row, label, distance in zip(softmax(logits / temperature), labels, far, strict=True):
+        named = str(decide(row, classes, least, reasons, float(distance), 1.0, own_labels).label)
         true = classes[label] if label < len(classes) else ""
         shown = true if true in (*_FOUR, *own_labels) else CellType.UNCLASSIFIED.value
         right.append(named == shown)

@@ -16,7 +16,6 @@ from safetensors.torch import load_file, save_file
 from wbcdet.inference.cards import ClassifierCard
 from wbcdet.inference.weights import Model
 from wbcdet.training.classifier_training import load_network
-from wbcdet.training.distance import fit_distance, load_distance
 from wbcdet.training.finetune import tune
 from wbcdet.training.finetune.judge import (
     FOLDS,
@@ -27,7 +26,8 @@ from wbcdet.training.finetune.judge import (
     judge,
 )
 from wbcdet.training.finetune.kept import Kept
-from wbcdet.training.finetune.replay import FILE, Replay, as_arrays, load_replay
+from wbcdet.training.finetune.learnt_distance import LearntDistance, LearntDistances
+from wbcdet.training.finetune.replay import FILE, Replay, load_replay
 from wbcdet.training.finetune.reviewed_cells import Reviewed
 from wbcdet.training.leucocytenet import FeatureDistance, LeucoCyteNet
 from wbcdet.utils.parallel import cores
@@ -49,7 +49,7 @@ class LearnedClassifier:
         judgement: by cross-validation.
         distance: from the cells of the replay and the laboratory's; None where the classifier that
             it was made from has none.
-        distance_scale: what its threshold is multiplied by.
+        distance_limit: the greatest distance of a cell that gets a name.
         others: share of the held-back replay named right, before and after.
     """
 
@@ -57,7 +57,7 @@ class LearnedClassifier:
     temperature: float
     judgement: Judgement
     distance: FeatureDistance | None
-    distance_scale: float
+    distance_limit: float
     others: tuple[float, float]
 
 
@@ -86,31 +86,36 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
         maps = tune.FeatureMaps(network, reviewed.cells, tick)
     every = np.arange(len(labels))
     own, own_labels = reviewed.own, reviewed.own_labels
-    taught = tune.outputs(network, replay.maps)[0]
+    taught, known = tune.outputs(network, replay.maps)
+    distances = LearntDistances(path, card, known, replay, maps)
     with progress("Learning names", (FOLDS + 1) * tune.STEPS, quiet) as tick:
         learnt_all = _tuned(network, maps, every, replay, taught, kept.path("names"), tick)
         share = kept_share(network, learnt_all, held, card, own, own_labels)
         tuned = tune.averaged(network, learnt_all, share)
+        away = np.zeros(len(labels))
 
         def held_back(learnt: np.ndarray, rest: np.ndarray, part: int) -> np.ndarray:
             file = kept.path(f"names-{part}")
             one = _tuned(network, maps, learnt, replay, taught, file, tick)
-            return tune.outputs(tune.averaged(network, one, share), maps.plain(rest))[0]
+            mixed = tune.averaged(network, one, share)
+            logits, features = tune.outputs(mixed, maps.plain(rest))
+            away[rest] = distances.after(mixed, learnt).away(features)
+            return logits
 
         after = cross_validated(held_back, groups, labels)
     temperature = fit_temperature(after, labels, card["temperature"])
-    least = card["min_score"]
-    before = tune.outputs(network, maps.plain(every))[0]
+    least, reasons = card["min_score"], card.get("reasons")
+    before, features = tune.outputs(network, maps.plain(every))
+    new_distance = distances.after(tuned, every)
+    # Each as the classifier names them that is in use before, or the one that is installed after.
+    first = (card["temperature"], least, (), (), reasons, distances.before.away(features))
+    then = (temperature, least, own, own_labels, reasons, away)
     judgement = judge(
-        is_right(before, labels, card["temperature"], least),
-        is_right(after, labels, temperature, least, own, own_labels),
-        labels,
-        groups,
-        own,
+        is_right(before, labels, *first), is_right(after, labels, *then), labels, groups, own
     )
     others = [
-        _known_right(network, held, card["temperature"], least),
-        _known_right(tuned, held, temperature, least, own, own_labels),
+        _known_right(network, held, card, card["temperature"], distance=distances.before),
+        _known_right(tuned, held, card, temperature, own, own_labels, new_distance),
     ]
     if judgement.better and others[1] < others[0] - MAX_FORGOTTEN:
         why = (
@@ -118,8 +123,14 @@ def learn_names(model: Model, reviewed: Reviewed, kept: Kept, *, quiet: bool) ->
             f"right before, {100 * others[1]:.1f} % after"
         )
         judgement = Judgement(judgement.rows, judgement.p, False, why)
-    distance, scale = _distance(path, network, tuned, maps, replay)
-    return LearnedClassifier(tuned, temperature, judgement, distance, scale, (others[0], others[1]))
+    return LearnedClassifier(
+        tuned,
+        temperature,
+        judgement,
+        new_distance.distance,
+        new_distance.limit,
+        (others[0], others[1]),
+    )
 
 
 def kept_share(
@@ -131,12 +142,11 @@ def kept_share(
     own_labels: Sequence[str] = (),
 ) -> float:
     """Return the largest share of what was learnt that costs known cells at most
-    ``MAX_FORGOTTEN``."""
-    heat, least = card["temperature"], card["min_score"]
-    before = _known_right(network, held, heat, least)
+    ``MAX_FORGOTTEN``, by their names alone: distances are fitted to the share that is taken."""
+    before = _known_right(network, held, card, card["temperature"])
     for share in tune.SHARES:
         mixed = tune.averaged(network, tuned, share)
-        after = _known_right(mixed, held, heat, least, own, own_labels)
+        after = _known_right(mixed, held, card, card["temperature"], own, own_labels)
         if after >= before - MAX_FORGOTTEN:
             break
     return share
@@ -145,17 +155,20 @@ def kept_share(
 def _known_right(
     network: LeucoCyteNet,
     held: Replay,
+    card: ClassifierCard,
     temperature: float,
-    least: float,
     own: Sequence[str] = (),
     own_labels: Sequence[str] = (),
+    distance: LearntDistance | None = None,
 ) -> float:
     """Return the share of known cells named right, of the four types alone: a basophil that is
     named one now is no mistake elsewhere."""
     labels = held.labels.numpy()
     four = np.flatnonzero(labels < 4)
-    logits = tune.outputs(network, held.maps[four])[0]
-    return float(is_right(logits, labels[four], temperature, least, own, own_labels).mean())
+    logits, features = tune.outputs(network, held.maps[four])
+    away = None if distance is None else distance.away(features)
+    given = (own, own_labels, card.get("reasons"), away)
+    return float(is_right(logits, labels[four], temperature, card["min_score"], *given).mean())
 
 
 def _tuned(
@@ -182,31 +195,3 @@ def _tuned(
     save_file({k: v.contiguous() for k, v in tuned.state_dict().items()}, part)
     part.replace(file)
     return tuned
-
-
-def _distance(
-    path: Path,
-    network: LeucoCyteNet,
-    tuned: LeucoCyteNet,
-    maps: tune.FeatureMaps,
-    replay: Replay,
-) -> tuple[FeatureDistance | None, float]:
-    """Return the distance in the features of the tuned network, and how much larger it is."""
-    old = load_distance(path)
-    if old is None:
-        return None, 1.0
-    labels, laboratories = as_arrays(replay)
-    features = tune.outputs(tuned, replay.maps)[1]
-    own = tune.outputs(tuned, maps.maps[:, 0])[1]
-    new = fit_distance(
-        np.concatenate([features, own]),
-        np.concatenate([labels, maps.labels.numpy()]),
-        [*laboratories, *("its own laboratory" for _ in own)],
-    )
-    before = torch.from_numpy(tune.outputs(network, replay.maps)[1])
-    with torch.no_grad():
-        far = [
-            float(torch.quantile(distance(values), 0.95))
-            for distance, values in ((old, before), (new, torch.from_numpy(features)))
-        ]
-    return new, far[1] / max(far[0], 1e-6)

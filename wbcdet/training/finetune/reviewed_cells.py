@@ -88,7 +88,6 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
             named[_name(current)] += 1
     enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
     reviewed.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
-    reviewed.own_labels = (*(n for n in DECLINED if n in enough), *reviewed.own)
     chosen = [
         (number, key)
         for number, key in offered
@@ -99,15 +98,51 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
             reviewed.unknown[name] += count
     reviewed.offered = len(chosen)
     if len(chosen) > MAX_CELLS:
-        drawn = np.random.default_rng(0).choice(len(chosen), MAX_CELLS, replace=False)
-        chosen = [chosen[place] for place in sorted(drawn)]
+        names = [_name(sessions[number].state.cells[key]) for number, key in chosen]
+        chosen = [chosen[place] for place in _drawn(names)]
     by_field: dict[tuple[int, int], list[Key]] = {}
     for number, key in chosen:
         by_field.setdefault((number, key[0]), []).append(key)
     taken: set[tuple[str, Box]] = set()
     for (number, _), keys in by_field.items():
         _read_field(sessions[number], keys, taken, reviewed)
+    _settle_labels(reviewed)
     return reviewed
+
+
+def _drawn(names: Sequence[str]) -> list[int]:
+    """Return places of ``MAX_CELLS`` cells, drawn by chance.
+
+    Of each type ``MIN_OWN`` are taken first, so that none loses its label for being rare.
+
+    Args:
+        names: type of each cell.
+    """
+    first: list[int] = []
+    rest: list[int] = []
+    seen: Counter[str] = Counter()
+    for place in np.random.default_rng(0).permutation(len(names)).tolist():
+        seen[names[place]] += 1
+        (first if seen[names[place]] <= MIN_OWN else rest).append(place)
+    return sorted((first + rest)[:MAX_CELLS])
+
+
+def _settle_labels(reviewed: Reviewed) -> None:
+    """Decide which types become labels, by the cells that there are.
+
+    More were decided on where pictures are missing or stand in several reports: a label must not
+    come of a few cells, or of none.
+    """
+    counts, before = reviewed.by_class(), reviewed.classes
+    few = [name for name in reviewed.own if counts[name] < MIN_OWN]
+    reviewed.unknown.update({name: counts[name] for name in few if counts[name]})
+    reviewed.own = tuple(name for name in reviewed.own if name not in few)
+    reviewed.own_labels = (
+        *(name for name in DECLINED if counts[name] >= MIN_OWN), *reviewed.own,
+    )  # fmt: skip
+    reviewed.cells = [cell for cell in reviewed.cells if before[cell.label] not in few]
+    for cell in reviewed.cells:
+        cell.label = reviewed.classes.index(before[cell.label])
 
 
 def report_name(folder: Path) -> str:

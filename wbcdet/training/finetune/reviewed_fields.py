@@ -65,10 +65,12 @@ class ReviewedFields:
         fields: those in which every cell is reviewed.
         unfinished: number of fields in which only some cells are: a cell that nobody has looked at
             teaches nothing about where cells are.
+        missing: why fields in which every cell is reviewed could not be read, a line each.
     """
 
     fields: list[ReviewedField] = field(default_factory=list)
     unfinished: int = 0
+    missing: list[str] = field(default_factory=list)
 
     @property
     def places(self) -> int:
@@ -115,8 +117,9 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
     for session, number in whole:
         try:
             read = _read(session, number)
-        except (PictureError, FieldError):
-            continue  # reading the cells has said so already
+        except (PictureError, FieldError) as error:
+            fields.missing.append(str(error))
+            continue
         key = field_key(session.state.report, number)
         if read.group in keys:  # what overlaps with a copy overlaps with the picture
             places.join(keys[read.group], key)

@@ -8,7 +8,7 @@ import logging
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import asdict
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,7 +21,6 @@ from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.cards import ClassifierCard, DetectorCard
 from wbcdet.inference.domain_shift import make_reference
 from wbcdet.inference.weights import ROLES, Model, sealed
-from wbcdet.io.errors import FieldError
 from wbcdet.records import NOTICE
 from wbcdet.results.document import dump
 from wbcdet.review.images import PictureError
@@ -62,7 +61,7 @@ def write_models(
         out: folder; made where it does not exist.
         name: how the laboratory calls them.
         shipped: detector and classifier that were learnt from.
-        found: the cells that were learnt from.
+        reviewed: the cells that were learnt from.
         fingerprint: of all data that was learnt from.
         classifier, detector: what was learnt and is better; None where it is not.
         carried: learned models, by role, that this run has not learnt again.
@@ -131,11 +130,12 @@ def add_reference(out: Path, name: str, sessions: Sequence[Session], *, quiet: b
     results = []
     with progress("Looking at your fields", len(places[::step]), quiet) as tick:
         for session, number in places[::step]:
-            try:
-                picture = session.pictures.field(number)
-                results.append(analyzer.analyze(picture.pixels))
-            except (PictureError, FieldError):
-                pass
+            with suppress(PictureError):
+                # The field itself: the pixels of a large one are a reduced overview, in which
+                # cells are too small, and slides of the same microscope would be unlike it.
+                result = analyzer.analyze(session.pictures.field(number))
+                if result.failure is None:
+                    results.append(result)
             tick()
     if len(results) < _MIN_REFERENCE_FIELDS:
         return
@@ -203,8 +203,8 @@ def _write_classifier(
     card = cast("ClassifierCard", shipped.card)
     extra: dict[str, Any] = {key: card[key] for key in ("ground",) if key in card}
     if learned.distance is not None and "unlike_trained" in card:
-        limit = card["unlike_trained"]["threshold"] * learned.distance_scale
-        extra["unlike_trained"] = {**card["unlike_trained"], "threshold": round(limit, 3)}
+        threshold = round(learned.distance_limit, 3)
+        extra["unlike_trained"] = {**card["unlike_trained"], "threshold": threshold}
     if reviewed.own_labels:
         extra["own_labels"] = list(reviewed.own_labels)
     with tempfile.TemporaryDirectory() as folder, _silent():

@@ -86,6 +86,11 @@ def _(text: str, **values: object) -> str:
     return _filled(translations(current()).gettext(text) if text else text, values)
 
 
+def in_english(text: str, **values: object) -> str:
+    """Return a text as it is, with values in the places of ``{name}``, for what programs read."""
+    return _filled(text, values)
+
+
 def N_(text: str) -> str:
     """Mark a text that is translated where it is used."""
     return text
