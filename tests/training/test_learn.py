@@ -642,8 +642,9 @@ def test_a_shared_file_writes_over_nothing_else(tmp_path: Path) -> None:
     code, out = run(tmp_path / "report", "--share", taken)
     assert code == 2 and "is there already and holds no models" in out
     assert taken.read_text() == "letters"
-    code, out = run("--restore", "--share", taken)
-    assert code == 2 and "--restore goes alone" in out
+    for option in (("--share", taken), ("--only", "names"), ("--pictures", tmp_path)):
+        code, out = run("--restore", *option)
+        assert code == 2 and "--restore goes alone" in out
 
 
 def test_one_learns_at_a_time(tmp_path: Path) -> None:
@@ -659,6 +660,9 @@ def test_one_learns_at_a_time(tmp_path: Path) -> None:
         with pytest.raises(LockedError, match="another wbcdet learn is under way"), Kept.held():
             pass
         assert kept.folder.is_dir() and not old.folder.exists()
+        # What is under way would be put in use after it.
+        code, out = run("--restore")
+        assert code == 2 and "another wbcdet learn is under way" in out
     with Kept.held():
         pass
 

@@ -88,7 +88,7 @@ def learn(
     held-back fields, and installed only if they have become better.
     """
     if restore:
-        if reports or share is not None or out is not None:
+        if reports or any(given is not None for given in (share, out, only, pictures)):
             stop("--restore goes alone")
         _restore()
         return
@@ -120,9 +120,12 @@ def learn(
 
 def _restore() -> None:
     from wbcdet.training.finetune.install import restore
+    from wbcdet.utils.lock import LockedError
 
     try:
         before, now = restore()
+    except LockedError as error:
+        stop(str(error))
     except OSError as error:
         stop(f"{error.filename}: {error.strerror or error}")
     if before == now:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
 from wbcdet.inference.weights import IN_USE, learned_home
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
+from wbcdet.utils.lock import LOCK, LockedError, locked
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.user_folder import user_folder
 
 #: The name in the list that stands for the models of the package.
 SHIPPED = "(shipped)"
@@ -19,6 +23,27 @@ SHIPPED = "(shipped)"
 
 class InstallError(WbcdetError, ValueError):
     """Learned models cannot be installed; the message is one line."""
+
+
+def learning_home() -> Path:
+    """Return the folder of what learning keeps while it is under way."""
+    return user_folder() / "learning"
+
+
+@contextmanager
+def learning_alone() -> Iterator[None]:
+    """Hold the models in use against another learning of this user.
+
+    Raises:
+        LockedError: there is one.
+        OSError: nothing can be written there.
+    """
+    with ExitStack() as lock:
+        try:
+            lock.enter_context(locked(learning_home(), LOCK))
+        except LockedError as error:
+            raise LockedError("another wbcdet learn is under way; wait for its end") from error
+        yield
 
 
 def check_name(name: str) -> str:
@@ -70,10 +95,15 @@ def restore() -> tuple[str, str]:
 
     Returns:
         what was in use, and what is now; twice the same where there is nothing to go back to.
+
+    Raises:
+        LockedError: a learning is under way, which would put its own in use afterwards.
+        OSError: it cannot be written.
     """
-    names = history()
-    before = names[-1] if names else SHIPPED
-    _write(names[:-1])
+    with learning_alone():
+        names = history()
+        before = names[-1] if names else SHIPPED
+        _write(names[:-1])
     return before, names[-2] if len(names) > 1 else SHIPPED
 
 

@@ -6,13 +6,12 @@ import hashlib
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
+from wbcdet.training.finetune.install import learning_alone, learning_home
 from wbcdet.training.finetune.reviewed_cells import Reviewed
 from wbcdet.training.finetune.reviewed_fields import ReviewedFields
-from wbcdet.utils.lock import LOCK, LockedError, locked
-from wbcdet.utils.user_folder import user_folder
 from wbcdet.utils.version import __version__
 
 #: Days for which what an interrupted run has done is kept.
@@ -28,7 +27,7 @@ class Kept:
 
     def __init__(self, *parts: str) -> None:
         self.fingerprint = hashlib.sha256("\n".join((*parts, __version__)).encode()).hexdigest()
-        self.folder = _learning() / self.fingerprint[:16]
+        self.folder = learning_home() / self.fingerprint[:16]
 
     @staticmethod
     @contextmanager
@@ -38,12 +37,8 @@ class Kept:
         Raises:
             LockedError: there is one.
         """
-        with ExitStack() as lock:
-            try:
-                lock.enter_context(locked(_learning(), LOCK))
-            except LockedError as error:
-                raise LockedError("another wbcdet learn is under way; wait for its end") from error
-            for folder in _learning().iterdir():  # nobody goes on with these
+        with learning_alone():
+            for folder in learning_home().iterdir():  # nobody goes on with these
                 if folder.is_dir() and time.time() - folder.stat().st_mtime > KEPT_DAYS * 86400:
                     shutil.rmtree(folder, ignore_errors=True)
             yield
@@ -56,10 +51,6 @@ class Kept:
     def done(self) -> None:
         """Forget it all: it stands elsewhere now."""
         shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _learning() -> Path:
-    return user_folder() / "learning"
 
 
 def data_fingerprint(cells: Reviewed, fields: ReviewedFields) -> str:
