@@ -11,13 +11,18 @@ from pathlib import Path, PurePosixPath
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.results.corrected import CorrectedField
 from wbcdet.results.export.base import make_items
-from wbcdet.review.cell_state import DELETED, BroughtLabel, ChangeError, Key, checked_label
+from wbcdet.review.cell_state import (
+    DELETED,
+    SAME_IOU,
+    BroughtLabel,
+    ChangeError,
+    Key,
+    checked_label,
+)
 from wbcdet.review.machine_report import MachineReport
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box, iou
 
-#: A box that comes back is the same cell from this intersection over union on.
-SAME_IOU = 0.5
 #: Pixels by which a side may differ, as formats round it, and the box was not moved.
 _ROUNDING = 0.6
 #: What Label Studio puts before the name of a picture that was uploaded.

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
-from wbcdet.review.cell_state import ARTEFACT, UNCLASSIFIED, CellState, Key
+from wbcdet.review.cell_state import ARTEFACT, SAME_IOU, UNCLASSIFIED, CellState, Key
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import iou
@@ -15,8 +15,6 @@ from wbcdet.utils.intervals import clopper_pearson
 
 #: Reason of a cell that a person left unclassified and the machine did not.
 BY_PERSON = "by-reviewer"
-#: Two boxes of this intersection over union hold one cell.
-_SAME_IOU = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +101,7 @@ def counted_twice(state: ReviewState, group: str | None = None) -> list[tuple[Ke
             pairs += [
                 (key, other)
                 for other, also in counted
-                if other not in compared and iou(current.box, also.box) >= _SAME_IOU
+                if other not in compared and iou(current.box, also.box) >= SAME_IOU
             ]
     return pairs
 

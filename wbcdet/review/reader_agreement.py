@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from wbcdet.results.export.base import CLASSES
-from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, CellState, Key
+from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, SAME_IOU, CellState, Key
 from wbcdet.review.decision_store import SECOND_DATABASE, Decision, Store, read_decisions
 from wbcdet.review.machine_report import MachineReport
 from wbcdet.review.state import ReviewState, steps_of
@@ -27,8 +27,6 @@ from wbcdet.utils.schemas import parse_json
 
 #: What a reader says of a box that they took away, or of a cell that only the other one drew.
 NO_CELL = "no cell"
-#: Boxes that two readers drew are the same cell from this intersection over union on.
-SAME_IOU = 0.5
 
 #: Note of the store: numbers of the last decision whenever the cells that differ were shown.
 _SHOWN = "differences-shown"
