@@ -374,8 +374,17 @@ def test_what_the_dialog_does_not_say_is_not_signed(
     tab = page.tab
     page.press("Control+a", "m")  # all that is unclassified, in bulk
     page.says("cells: monocyte")
+    held: list[Any] = []
+    tab.route("**/api/changes?since=1000000000*", lambda route: held.append(route))
     tab.click("#sign-button")
+    sync_api.expect(tab.locator("#sign-form")).to_be_visible()
+    tab.wait_for_timeout(300)
+    sync_api.expect(tab.locator("#sign-go")).to_be_disabled()
+    for route in held:
+        route.continue_()
+    tab.unroute("**/api/changes?since=1000000000*")
     sync_api.expect(tab.locator("#sign-state")).to_contain_text("left as the machine named them")
+    sync_api.expect(tab.locator("#sign-go")).to_be_enabled()
     before = tab.locator("#sign-state").inner_text()
     news = server.ask("/api/changes")
     field, cell, _, _, seen, *_ = next(

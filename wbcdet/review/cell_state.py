@@ -23,8 +23,8 @@ MAX_LETTERS = 40
 #: Largest number of a cell in its field, as of ``results.schema.json``.
 MAX_NUMBER = 2**31 - 1
 
-#: Two boxes hold the same cell from this intersection over union on: of two readers, of one who drew
-#: what a later count finds, and one that comes back from another program.
+#: Two boxes hold the same cell from this intersection over union on: of two readers, of one who
+#: drew what a later count finds, and one that comes back from another program.
 SAME_IOU = 0.5
 
 #: A cell: number of its field, and its number there.

@@ -21,8 +21,12 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   }
 
   async function state() {
+    // Nothing can be signed before the dialog says what it is.
+    part("sign-go").disabled = true;
+    const wanted = choice.value;
     const asked = new URLSearchParams({ since: 1000000000, ...(choice.value && { group: choice.value }) });
     const { differential: all, last } = await get(`/api/changes?${asked}`);
+    if (choice.value !== wanted) return;
     shown = last;
     part("sign-state").textContent = `${tn("{n} cell", "{n} cells", all.cells)}: ${looked(all)}.`;
     part("sign-open").hidden = part("sign-show").hidden = !all.open;
