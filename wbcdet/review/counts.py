@@ -89,9 +89,13 @@ def counted_twice(state: ReviewState, group: str | None = None) -> list[tuple[Ke
     """
     pairs: list[tuple[Key, Key]] = []
     for field in _of(state, group):
+        cells = list(state.of_field(field.number))
+        # The page asks after every step, and most fields have none.
+        if not any(current.cell is None or current.moved for _, current in cells):
+            continue
         counted = [
             (key, current)
-            for key, current in state.of_field(field.number)
+            for key, current in cells
             if state.counts(key) and current.label != ARTEFACT
         ]
         changed = [pair for pair in counted if pair[1].cell is None or pair[1].moved]
