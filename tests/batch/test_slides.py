@@ -276,7 +276,17 @@ def test_the_objective_is_judged(um: float, said: str, written: Path) -> None:
             plan_slide(source, options)
         return
     plan = plan_slide(source, options)
-    assert said in "; ".join(plan.remarks) if said else not plan.remarks
+    of_scale = f"--um-per-px {um:g} is taken, and the slide itself says {UM:g} µm"
+    others = [line for line in plan.remarks if not line.startswith(of_scale)]
+    assert len(plan.remarks) - len(others) == (um != UM)
+    assert said in "; ".join(others) if said else not others
+
+
+@pytest.mark.parametrize("um", [None, UM, 1.01 * UM])
+def test_a_scale_that_the_file_says_too_is_not_remarked(um: float | None, written: Path) -> None:
+    source = as_slide(str(written / "pyramid.tif"))[0]
+    options = SlideOptions(um_per_px=um, zone=whole_zone(written / "whole.geojson"))
+    assert not plan_slide(source, options).remarks
 
 
 def test_the_working_level_follows_the_scale(tmp_path: Path) -> None:
