@@ -111,7 +111,7 @@ class Folder:
                     new = True
                     for remark in read.remarks:
                         yield Note(f"{name}: {remark}")
-                    yield Frame(pixels, number, time.monotonic() - start)
+                    yield Frame(pixels, number, time.monotonic() - start, file=name)
                     number += 1
                 else:
                     done[path.name] = state  # from before it was read: what came since is seen
