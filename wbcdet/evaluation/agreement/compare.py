@@ -263,7 +263,8 @@ def _compare_class(
     )
     differences = bland_altman(manual, ours)
     if differences.limit_low is None:
-        missing.append("limits of agreement: they need two groups")
+        why = "they need two groups" if len(pairs) < 2 else "all groups differ by the same"
+        missing.append(f"limits of agreement: {why}")
     line = passing_bablok(manual, ours)
     if line is None:
         why = "it needs five groups" if len(pairs) < 5 else "too few shares differ"
