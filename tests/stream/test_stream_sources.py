@@ -129,6 +129,7 @@ def test_folder_gives_what_is_there_and_what_comes(
     tifffile.imwrite(tmp_path / "2.tif", frame_at(0, 0)[:, :, 0].astype(np.uint16) << 8)
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "._1.png").write_bytes(b"what a Mac writes on a network drive")
 
     def add() -> None:
         time.sleep(0.8)

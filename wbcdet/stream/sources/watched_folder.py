@@ -139,7 +139,9 @@ class Folder:
         try:
             with os.scandir(self._folder) as entries:
                 for entry in entries:
-                    if not entry.name.lower().endswith(_ENDINGS):
+                    # Hidden ones are what a Mac or a copying program writes beside a picture.
+                    hidden = entry.name.startswith(".")
+                    if hidden or not entry.name.lower().endswith(_ENDINGS):
                         continue
                     state = _state(entry)
                     if state is not None and done.get(entry.name) != state:
