@@ -69,6 +69,17 @@ def test_missing_tiles_are_said(tiles: Path) -> None:
     assert Slide(tiles).remarks[0] == f"1 tiles are missing, the first {names[0]}"
 
 
+def test_pictures_without_a_position_are_said(tiles: Path) -> None:
+    path = tiles / "TileConfiguration.txt"
+    named = [line for line in path.read_text().splitlines() if line.startswith("tile")]
+    path.write_text(path.read_text().replace(f"{named[-1]}\n", ""))
+    name = named[-1].split(";")[0]
+    (tiles / "._tile.jpg").write_bytes(b"")
+    assert Slide(tiles).remarks == (
+        f"1 picture of the folder, the first {name}, has no position and cannot be looked at",
+    )
+
+
 def test_names_that_no_tile_has(tiles: Path) -> None:
     path = tiles / "TileConfiguration.txt"
     path.write_text(path.read_text().replace("tile-", "scan-"))

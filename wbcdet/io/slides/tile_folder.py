@@ -104,6 +104,11 @@ class TileFolderReader:
         self.remarks: tuple[str, ...] = ()
         if missing:
             self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
+        if others := _without_position([path for path, _, _ in placed]):
+            self.remarks += (
+                f"{plural(len(others), 'picture')} of the folder, the first {others[0]}, "
+                f"{'has' if len(others) == 1 else 'have'} no position and cannot be looked at",
+            )
         hidden = len(self._tiles) - len({(tile.x, tile.y) for tile in self._tiles})
         if hidden:
             self.remarks += (
@@ -389,6 +394,21 @@ def _pictures(folder: Path) -> Iterator[Path]:
             if names:
                 yield from names
                 return
+
+
+def _without_position(placed: Sequence[Path]) -> list[str]:
+    """Return names of pictures that lie beside tiles and are none."""
+    known, names = set(placed), []
+    for folder in sorted({path.parent for path in placed}):
+        with suppress(OSError):
+            names += sorted(
+                path.name
+                for path in folder.iterdir()
+                if path.suffix.lower() in _PICTURES
+                and path not in known
+                and not path.name.startswith(".")
+            )
+    return names
 
 
 def _inside(folder: Path, name: str, file: Path) -> Path:
