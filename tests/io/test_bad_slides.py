@@ -209,3 +209,17 @@ def test_the_slide_of_a_conversion_that_keeps_label_and_overview(
     assert is_slide(folder)
     slide = Slide(folder)
     assert (slide.width, slide.height, slide.um_per_px) == (drawn.width, drawn.height, UM)
+    assert slide.remarks == ()
+
+
+def test_scenes_beside_the_first_are_said(tmp_path: Path, drawn: Drawn) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    folder = tmp_path / "slide.zarr"
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    for scene in ("0", "1"):
+        write_zarr(drawn, folder / scene)
+    (folder / "2").mkdir()  # holds no picture
+    assert Slide(folder).remarks == (
+        "holds 1 further scene (1), and only the first is counted; export each by itself",
+    )

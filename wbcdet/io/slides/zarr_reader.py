@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level, check_colours, um_from
 from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.text import plural
 
 _NO_PYRAMID = "folder is no OME-Zarr picture: it names no multiscales; export it again"
+#: Part of the samples of the first picture from which another one is a scene of the slide too.
+_SCENE = 0.1
 #: Files that describe an array, in the two formats of zarr.
 _DESCRIPTIONS = (".zarray", "zarr.json")
 
@@ -29,6 +33,7 @@ class ZarrReader:
         self._path = path
         group = zarr.open_group(str(path), mode="r")
         said = _attributes(group)
+        whole = group
         if "bioformats2raw.layout" in said and not said.get("multiscales"):
             # The slide itself, before its label and overview.
             group = group["0"]
@@ -48,13 +53,32 @@ class ZarrReader:
         self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
         self.um_per_px = self._scale(picture)
         self.remarks: tuple[str, ...] = ()
+        scenes = [] if group is whole else self._scenes(whole)
+        if scenes:
+            self.remarks = (
+                f"holds {plural(len(scenes), 'further scene')} ({', '.join(scenes)}), and only the "
+                "first is counted; export each by itself",
+            )
         # What was not scanned is often not written either; what was lost looks the same.
         self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
         if self._missing[0] > 0:
-            self.remarks = (
+            self.remarks += (
                 f"{self._missing[0]} of {first.nchunks} chunks are not there, and count as not "
                 "scanned",
             )
+
+    def _scenes(self, whole: Any) -> list[str]:
+        """Return names of the pictures beside the first that are as large as slides: a label and an
+        overview are far smaller."""
+        least = _SCENE * math.prod(self._arrays[0].shape)
+        scenes = []
+        for name in sorted(path.name for path in self._path.iterdir() if path.name.isdecimal()):
+            pictures = name != "0" and name in whole and _attributes(whole[name]).get("multiscales")
+            if pictures:
+                finest = whole[name][pictures[0]["datasets"][0]["path"]]
+                if math.prod(finest.shape) > least:
+                    scenes.append(name)
+        return scenes
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""
