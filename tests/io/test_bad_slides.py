@@ -212,6 +212,20 @@ def test_the_slide_of_a_conversion_that_keeps_label_and_overview(
     assert slide.remarks == ()
 
 
+@pytest.mark.parametrize("sides", [(1,), (1, 8), (1, 1)])
+def test_scenes_of_an_ome_tiff_are_said(tmp_path: Path, sides: tuple[int, ...]) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path, picture = tmp_path / "slide.ome.tif", np.full((1024, 1536, 3), 200, np.uint8)
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for by in sides:
+            options = {"photometric": "rgb", "tile": (256, 256)}
+            file.write(picture[::by, ::by], subifds=1, metadata={"axes": "YXS"}, **options)
+            file.write(picture[:: 4 * by, :: 4 * by], subfiletype=1, **options)
+    assert is_slide(path)
+    said = [remark for remark in Slide(path).remarks if "1 further scene (1)" in remark]
+    assert bool(said) == (sides == (1, 1))  # an eighth is the label
+
+
 def test_scenes_beside_the_first_are_said(tmp_path: Path, drawn: Drawn) -> None:
     zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
     folder = tmp_path / "slide.zarr"

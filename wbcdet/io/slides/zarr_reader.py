@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import numpy as np
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slides.base import Level, check_colours, um_from
+from wbcdet.io.slides.base import Level, check_colours, further_scenes, um_from
 from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
-from wbcdet.utils.text import plural
 
 _NO_PYRAMID = "folder is no OME-Zarr picture: it names no multiscales; export it again"
-#: Part of the samples of the first picture from which another one is a scene of the slide too.
-_SCENE = 0.1
 #: Files that describe an array, in the two formats of zarr.
 _DESCRIPTIONS = (".zarray", "zarr.json")
 
@@ -53,12 +49,8 @@ class ZarrReader:
         self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
         self.um_per_px = self._scale(picture)
         self.remarks: tuple[str, ...] = ()
-        scenes = [] if group is whole else self._scenes(whole)
-        if scenes:
-            self.remarks = (
-                f"holds {plural(len(scenes), 'further scene')} ({', '.join(scenes)}), and only the "
-                "first is counted; export each by itself",
-            )
+        if group is not whole:
+            self.remarks = further_scenes({"0": first.shape, **self._others(whole)})
         # What was not scanned is often not written either; what was lost looks the same.
         self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
         if self._missing[0] > 0:
@@ -67,18 +59,14 @@ class ZarrReader:
                 "scanned",
             )
 
-    def _scenes(self, whole: Any) -> list[str]:
-        """Return names of the pictures beside the first that are as large as slides: a label and an
-        overview are far smaller."""
-        least = _SCENE * math.prod(self._arrays[0].shape)
-        scenes = []
+    def _others(self, whole: Any) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the pictures beside the first, by name."""
+        shapes = {}
         for name in sorted(path.name for path in self._path.iterdir() if path.name.isdecimal()):
             pictures = name != "0" and name in whole and _attributes(whole[name]).get("multiscales")
             if pictures:
-                finest = whole[name][pictures[0]["datasets"][0]["path"]]
-                if math.prod(finest.shape) > least:
-                    scenes.append(name)
-        return scenes
+                shapes[name] = whole[name][pictures[0]["datasets"][0]["path"]].shape
+        return shapes
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""
