@@ -233,6 +233,11 @@ def test_group_names_are_matched() -> None:
     ]
 
 
+def test_accents_of_a_mac_are_those_of_a_spreadsheet() -> None:
+    for mac, table in (("Mu\u0308ller", "Müller"), ("tag/Mu\u0308ller", "müller")):
+        assert match_groups([mac], [table]) == [(mac, table)]
+
+
 def test_names_that_differ_in_capitals_alone_are_two_slides() -> None:
     assert match_groups(["S1", "s1"], ["s1", "S1"]) == [("S1", "S1"), ("s1", "s1")]
     assert match_groups(["S1", "s1"], ["S1"]) == [("S1", "S1")]
