@@ -276,7 +276,17 @@ def test_the_objective_is_judged(um: float, said: str, written: Path) -> None:
             plan_slide(source, options)
         return
     plan = plan_slide(source, options)
-    assert said in "; ".join(plan.remarks) if said else not plan.remarks
+    of_scale = f"--um-per-px {um:g} is taken, and the slide itself says {UM:g} µm"
+    others = [line for line in plan.remarks if not line.startswith(of_scale)]
+    assert len(plan.remarks) - len(others) == (um != UM)
+    assert said in "; ".join(others) if said else not others
+
+
+@pytest.mark.parametrize("um", [None, UM, 1.01 * UM])
+def test_a_scale_that_the_file_says_too_is_not_remarked(um: float | None, written: Path) -> None:
+    source = as_slide(str(written / "pyramid.tif"))[0]
+    options = SlideOptions(um_per_px=um, zone=whole_zone(written / "whole.geojson"))
+    assert not plan_slide(source, options).remarks
 
 
 def test_the_working_level_follows_the_scale(tmp_path: Path) -> None:
@@ -444,6 +454,56 @@ def test_micromanager_and_openflexure_positions(drawn: Drawn, tmp_path: Path) ->
     assert is_slide(scan)
     slide = Slide(scan)
     assert abs(slide.width - 1500 * 0.8) < 600 and slide.um_per_px is None
+
+
+def micromanager(folder: Path, frames: dict[str, tuple[float | None, float | None]]) -> None:
+    """Write pictures and what Micro-Manager says of them: by file, where the stage was."""
+    folder.mkdir(parents=True)
+    said: dict[str, object] = {"Summary": {"Prefix": folder.parent.name}}
+    for name, (x, y) in frames.items():
+        cv2.imwrite(str(folder / f"{name}.png"), np.full((600, 800, 3), 255, np.uint8))
+        said[f"Metadata-{folder.name}/{name}"] = {
+            # With its own folder, as version 2 writes it.
+            "FileName": f"{folder.name}/{name}.png",
+            "XPositionUm": x,
+            "YPositionUm": y,
+            "PixelSizeUm": 0.2,
+        }
+    (folder / "metadata.txt").write_text(json.dumps(said))
+
+
+def test_positions_of_one_scan_are_a_slide(tmp_path: Path) -> None:
+    for number in range(2):
+        frames: dict[str, tuple[float | None, float | None]] = {
+            f"img_position{number}_time0_z0": (100.0 * number, 0.0),
+            f"img_position{number}_time0_z1": (100.0 * number, 0.0),
+        }
+        micromanager(tmp_path / "scan" / f"Pos{number}", frames)
+    assert is_slide(tmp_path / "scan")
+    slide = Slide(tmp_path / "scan")
+    assert slide.width == 1300
+    assert slide.remarks[0].startswith("2 pictures lie at the place of another")
+
+
+@pytest.mark.parametrize("same_place", [True, False])
+def test_acquisitions_beside_each_other_are_no_tiles(tmp_path: Path, same_place: bool) -> None:
+    # Without a motor the stage says 0, 0 of all; with one the scans are called otherwise.
+    for number in range(2):
+        x = 0.0 if same_place else 100.0 * number
+        micromanager(tmp_path / "day" / f"acq_{number}", {"img_time0_z0": (x, 0.0)})
+        if not same_place:
+            file = tmp_path / "day" / f"acq_{number}" / "metadata.txt"
+            file.write_text(file.read_text().replace('"day"', f'"acq_{number}"'))
+    assert not is_slide(tmp_path / "day")
+    assert not is_slide(tmp_path / "day" / "acq_0")  # a field
+
+
+def test_a_stage_that_does_not_say_where_it_is(tmp_path: Path) -> None:
+    micromanager(tmp_path / "none", {f"img_time{n}_z0": (None, None) for n in range(3)})
+    assert not is_slide(tmp_path / "none")
+    micromanager(tmp_path / "album", {f"img_time{n}_z0": (0.0, 0.0) for n in range(3)})
+    with pytest.raises(FieldError, match=r"one after the other at one place, by metadata\.txt"):
+        Slide(tmp_path / "album")
 
 
 def test_zones_of_all_shapes(tmp_path: Path) -> None:

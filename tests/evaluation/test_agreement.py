@@ -101,6 +101,22 @@ def test_wide_counts_and_percentages_say_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "neutrophils"),
+    [
+        ("slide,neut,band,lymph,mono,eos,n\ns1,100,20,60,16,4,200\n", 60.0),
+        ("slide,neut,band,lymph,mono,eos\ns1,50,10,30,8,2\ns2,52,0,38,8,2\n", 60.0),
+        ("slide,neut %,band %,lymph %,mono %,eos %,n\ns1,50,10,30,8,2,200\n", 60.0),
+        # Bands are among the neutrophils, or nothing tells.
+        ("slide,neut,band,lymph,mono,eos,n\ns1,120,20,60,16,4,200\n", 60.0),
+        ("slide,neut,band,lymph,mono,eos\ns1,60,10,30,8,2\n", 60.0),
+        ("slide,neut,band,lymph,mono,eos\ns1,60,,30,8,2\n", 60.0),
+    ],
+)
+def test_bands_beside_the_other_neutrophils(tmp_path: Path, text: str, neutrophils: float) -> None:
+    assert manual(tmp_path, text).groups["s1"].percent["neutrophil"] == pytest.approx(neutrophils)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         "sep=;\nslide;neut;lymph;mono;eos;n\ns1;1.200;600;160;40;2.000\n",
@@ -215,6 +231,11 @@ def test_group_names_are_matched() -> None:
         ("day1/S2", "DAY1/S2"),
         ("S3", "s3"),  # S2 could be either day's
     ]
+
+
+def test_accents_of_a_mac_are_those_of_a_spreadsheet() -> None:
+    for mac, table in (("Mu\u0308ller", "Müller"), ("tag/Mu\u0308ller", "müller")):
+        assert match_groups([mac], [table]) == [(mac, table)]
 
 
 def test_names_that_differ_in_capitals_alone_are_two_slides() -> None:
@@ -479,3 +500,8 @@ def test_mistakes_in_the_command_give_one_line(
 def test_cell_types_of_long_tables() -> None:
     assert cell_type("Eosinophile Granulozyten").label == "eosinophil"
     assert cell_type("unclassified").role == cell_type("edge").role == ""
+
+
+def test_a_column_of_cells_that_stands_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TableError, match="column label stands twice"):
+        manual(tmp_path, "file,id,label,label\na.png,0,neutrophil,monocyte\n")

@@ -122,6 +122,9 @@ def test_bland_altman_against_their_paper() -> None:
     assert (found.limit_high - found.bias) / 1.96 == pytest.approx(38.8, abs=0.05)
     single = bland_altman(np.array([3.0]), np.array([5.0]))
     assert single.bias == 2 and single.limit_low is None and single.bias_low is None
+    # As of a type that is on no slide: 0.0 to 0.0 would say that it never differs.
+    same = bland_altman(np.array([0.1, 0.3, 0.7]), np.array([0.3, 0.5, 0.9]))
+    assert same.bias == pytest.approx(0.2) and same.limit_low is None and same.bias_low is None
 
 
 def test_binomial_limit() -> None:

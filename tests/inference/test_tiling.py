@@ -191,6 +191,18 @@ def test_a_large_smear_is_counted_exactly(
     assert not any(cell.touches_edge for cell in result.cells)  # drawn whole inside the field
 
 
+@pytest.mark.parametrize("overlap", [1, 100])
+def test_tiles_that_share_less_than_half_a_cell_are_said(smear: SmearField, overlap: int) -> None:
+    x, y = (round(value) for value in smear.cells[0].center)
+    part = smear.pixels[max(0, y - 180) : y + 180, max(0, x - 180) : x + 180]
+    chosen = Analyzer(Settings(tile_size=220, tile_overlap=overlap), device="cpu")
+    result = chosen.analyze(np.ascontiguousarray(part))
+    assert result.cells
+    said = [line for line in result.remarks if "may count twice" in line]
+    assert bool(said) == (overlap == 1)
+    assert overlap > 1 or said[0].startswith("tiles of 220 px share 1 px, and cells are ")
+
+
 def test_cells_at_the_border_of_the_field_are_flagged(
     analyzer: Analyzer, smear: SmearField
 ) -> None:

@@ -7,7 +7,9 @@ import json
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from wbcdet.cli.app import app
 from wbcdet.inference import weights
 from wbcdet.inference.weights import WeightsError, card_digest, load_model, sealed
 
@@ -168,3 +170,21 @@ def test_a_learned_classifier_is_never_taken_silently(
     model = load_model("classifier")
     assert model.learned and model.name == "own 3"
     assert "own 3 in use, learned on this computer" in caplog.text
+
+
+def test_which_models_are_in_use_is_never_guessed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "learned_home", lambda: tmp_path)
+    assert weights.learned_folder() is None
+    listed = tmp_path / weights.IN_USE
+    listed.write_bytes(b"lab-1\n\xff\xfe")
+    for role in weights.ROLES:
+        with pytest.raises(WeightsError, match=f"{weights.IN_USE}: .*delete it to use the shipped"):
+            load_model(role)
+    assert CliRunner().invoke(app, ["learn", "--restore"]).output.count("\n") == 1
+    listed.unlink()
+    listed.mkdir()
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_model("detector")

@@ -69,6 +69,17 @@ def test_missing_tiles_are_said(tiles: Path) -> None:
     assert Slide(tiles).remarks[0] == f"1 tiles are missing, the first {names[0]}"
 
 
+def test_pictures_without_a_position_are_said(tiles: Path) -> None:
+    path = tiles / "TileConfiguration.txt"
+    named = [line for line in path.read_text().splitlines() if line.startswith("tile")]
+    path.write_text(path.read_text().replace(f"{named[-1]}\n", ""))
+    name = named[-1].split(";")[0]
+    (tiles / "._tile.jpg").write_bytes(b"")
+    assert Slide(tiles).remarks == (
+        f"1 picture of the folder, the first {name}, has no position and cannot be looked at",
+    )
+
+
 def test_names_that_no_tile_has(tiles: Path) -> None:
     path = tiles / "TileConfiguration.txt"
     path.write_text(path.read_text().replace("tile-", "scan-"))
@@ -198,3 +209,31 @@ def test_the_slide_of_a_conversion_that_keeps_label_and_overview(
     assert is_slide(folder)
     slide = Slide(folder)
     assert (slide.width, slide.height, slide.um_per_px) == (drawn.width, drawn.height, UM)
+    assert slide.remarks == ()
+
+
+@pytest.mark.parametrize("sides", [(1,), (1, 8), (1, 1)])
+def test_scenes_of_an_ome_tiff_are_said(tmp_path: Path, sides: tuple[int, ...]) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path, picture = tmp_path / "slide.ome.tif", np.full((1024, 1536, 3), 200, np.uint8)
+    with tifffile.TiffWriter(path, ome=True) as file:
+        for by in sides:
+            options = {"photometric": "rgb", "tile": (256, 256)}
+            file.write(picture[::by, ::by], subifds=1, metadata={"axes": "YXS"}, **options)
+            file.write(picture[:: 4 * by, :: 4 * by], subfiletype=1, **options)
+    assert is_slide(path)
+    said = [remark for remark in Slide(path).remarks if "1 further scene (1)" in remark]
+    assert bool(said) == (sides == (1, 1))  # an eighth is the label
+
+
+def test_scenes_beside_the_first_are_said(tmp_path: Path, drawn: Drawn) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    folder = tmp_path / "slide.zarr"
+    group = zarr.open_group(str(folder), mode="w", zarr_format=2)
+    group.attrs["bioformats2raw.layout"] = 3
+    for scene in ("0", "1"):
+        write_zarr(drawn, folder / scene)
+    (folder / "2").mkdir()  # holds no picture
+    assert Slide(folder).remarks == (
+        "holds 1 further scene (1), and only the first is counted; export each by itself",
+    )

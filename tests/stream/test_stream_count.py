@@ -161,6 +161,25 @@ def test_still_and_blurred_frames_are_not_analysed(tmp_path: Path, command: Comm
     assert found["analysed"] == 2
 
 
+def test_a_blurred_picture_of_a_folder_is_named(tmp_path: Path, command: Command) -> None:
+    folder = tmp_path / "taken"
+    folder.mkdir()
+    # The third shows what the second did, and the last what no other does.
+    pictures = [
+        frame_at(100, 100),
+        frame_at(300, 100),
+        frame_at(300, 100, blur=4),
+        frame_at(700, 500, blur=4),
+    ]
+    for number, picture in enumerate(pictures):
+        cv2.imwrite(str(folder / f"{number}.png"), picture)
+    done = command("stream", folder, "--out", "out", "--idle-stop", "1", "--quiet")
+    assert done.returncode == 1
+    assert totals(tmp_path / "out")["blurred"] == 2
+    assert "3.png: is much softer than the others" in done.stderr and "2.png" not in done.stderr
+    assert events(tmp_path / "out").count("unreadable") == 1
+
+
 def test_cells_where_the_slide_itself_is_soft_count(tmp_path: Path, command: Command) -> None:
     places = [(x, 100) for x in range(0, 1100, 60)]
     pictures = [frame_at(x, y, blur=1.9 if x > 500 else 0.0) for x, y in places]

@@ -129,6 +129,7 @@ def test_folder_gives_what_is_there_and_what_comes(
     tifffile.imwrite(tmp_path / "2.tif", frame_at(0, 0)[:, :, 0].astype(np.uint16) << 8)
     (tmp_path / "broken.jpg").write_bytes(b"nothing")
     (tmp_path / "notes.txt").write_text("not a picture")
+    (tmp_path / "._1.png").write_bytes(b"what a Mac writes on a network drive")
 
     def add() -> None:
         time.sleep(0.8)
@@ -168,6 +169,33 @@ def test_a_folder_is_not_read_again_at_every_look(
     assert len([item for item in source.frames() if isinstance(item, Frame)]) == 3
     assert read.count(drawn) == 1
     assert len(read) <= 1 + 2 * 3  # each is looked at twice: has it grown?
+
+
+def test_a_picture_written_over_under_its_name_is_a_new_frame(tmp_path: Path) -> None:
+    live = tmp_path / "live.bmp"
+    views = [frame_at(50 * at, 0) for at in range(3)]
+    cv2.imwrite(str(live), views[0])
+    seen: list[Frame] = []
+    for item in open_source(str(tmp_path), idle_stop=1.0).frames():
+        if isinstance(item, Frame):
+            seen.append(item)
+            if len(seen) < len(views):
+                cv2.imwrite(str(live), views[len(seen)])  # of the same size
+    assert [frame.index for frame in seen] == [0, 1, 2]
+    assert all(np.array_equal(f.pixels, view) for f, view in zip(seen, views, strict=True))
+
+
+def test_a_file_that_grows_for_long_is_read_when_it_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folder, "_GIVEN_S", 0.5)
+    data = cv2.imencode(".png", frame_at(0, 0))[1].tobytes()
+    items = []
+    for look, item in enumerate(open_source(str(tmp_path), idle_stop=1.0).frames()):
+        items.append(item)
+        if look < 5:
+            (tmp_path / "slow.png").write_bytes(data[: len(data) * (look + 1) // 5])
+    assert [type(item) for item in items if item is not None] == [Frame]
 
 
 def test_every_picture_of_a_file_in_a_folder_is_a_frame(tmp_path: Path) -> None:

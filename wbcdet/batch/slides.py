@@ -28,6 +28,8 @@ CORE = 2048
 #: Cells narrower than this, px, are named from too few pixels; narrower than that they are not
 #: found.
 _MIN_NAMED, _MIN_FOUND = 38.0, 14.0
+#: Part by which a scale that a person says may differ from that of the file, for roundings.
+_OTHER_SCALE = 0.05
 #: Cells wider than this in the next coarser level leave it enough for the classifier's crop.
 _ENOUGH_PX = 100.0
 #: Part of a core that lies in the zone from which it is counted; of a zone that a person drew any.
@@ -137,6 +139,11 @@ def plan_slide(source: Source, options: SlideOptions) -> SlidePlan:
             "found; scan it with an objective of 40x"
         )
     remarks = list(slide.remarks)
+    if slide.um_per_px is not None and abs(um / slide.um_per_px - 1) > _OTHER_SCALE:
+        remarks.append(
+            f"--um-per-px {um:g} is taken, and the slide itself says {slide.um_per_px:g} µm per "
+            "pixel: where that is right, leave the option out"
+        )
     if width < _MIN_NAMED:
         remarks.append(
             f"objective too low: at {um:g} µm per pixel a white cell is {width:.0f} px wide, and "

@@ -119,12 +119,13 @@ def learn(
 
 
 def _restore() -> None:
+    from wbcdet.inference.weights import WeightsError
     from wbcdet.training.finetune.install import restore
     from wbcdet.utils.lock import LockedError
 
     try:
         before, now = restore()
-    except LockedError as error:
+    except (LockedError, WeightsError) as error:
         stop(str(error))
     except OSError as error:
         stop(f"{error.filename}: {error.strerror or error}")
@@ -147,10 +148,10 @@ def _share(out: Path | None, file: Path) -> None:
     from wbcdet.inference.shared_models import ShareError, pack
     from wbcdet.inference.weights import WeightsError, learned_folder, load_model
 
-    folder = out or learned_folder()
-    if folder is None:
-        stop("the shipped models are in use; there is nothing of your own to share")
     try:
+        folder = out or learned_folder()
+        if folder is None:
+            stop("the shipped models are in use; there is nothing of your own to share")
         for role in ("detector", "classifier"):
             load_model(role, folder)  # what is damaged is not handed on
         pack(folder, file)

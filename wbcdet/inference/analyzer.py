@@ -213,6 +213,7 @@ class Analyzer:
         named: dict[int, list[tuple[Box, float, Classification]]] = {}
         weak: dict[int, list[float]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
+        remarks: dict[int, tuple[str, ...]] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
         failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
@@ -223,6 +224,7 @@ class Analyzer:
                 )
                 stains[number] = detections.stain
                 weak[number] = detections.weak
+                remarks[number] = (*field.remarks, *detections.remarks)
                 if detections.labels is not None:
                     named[number] = _named(detections, detections.labels)
                     continue
@@ -242,7 +244,10 @@ class Analyzer:
         return [
             (None, failed[number])
             if number in failed
-            else (field, _record(field, named[number], weak[number], stains[number]))
+            else (
+                field,
+                _record(field, named[number], weak[number], stains[number], remarks[number]),
+            )
             for number, field in enumerate(fields)
         ]
 
@@ -293,6 +298,7 @@ def _record(
     named: list[tuple[Box, float, Classification]],
     weak: list[float],
     stain: tuple[float, ...] | None,
+    remarks: tuple[str, ...],
 ) -> FieldResult:
     size = field.width, field.height
     cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
@@ -303,7 +309,7 @@ def _record(
         cells,
         weak_scores=nearly,
         stain=stain,
-        remarks=field.remarks,
+        remarks=remarks,
         region=field.region,
     )
 

@@ -18,6 +18,10 @@ from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import map_ahead
 
+#: Neighbouring tiles share this part of a cell's width at least; with less, no tile may see enough
+#: of a cell on their seam to tell that both saw the same one.
+_LEAST_SHARED = 0.5
+
 
 def _inside(
     boxes: np.ndarray, scores: np.ndarray, width: int, height: int
@@ -41,6 +45,7 @@ class Detections:
         stain: colours of the field, see :func:`wbcdet.inference.field_stain.measure_stain`.
         labels: of the cells of a field that was seen in tiles; None where it was seen as a whole,
             so that its crops can be classified together with those of other fields.
+        remarks: what to know of how they were found, a line each.
     """
 
     boxes: np.ndarray
@@ -48,6 +53,7 @@ class Detections:
     weak: list[float]
     stain: tuple[float, ...] | None
     labels: list[Classification] | None = None
+    remarks: tuple[str, ...] = ()
 
     def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
         """Return box and score of each cell, cut to a field of this size, to 0.1 pixel."""
@@ -163,7 +169,18 @@ def _find_in_tiles(
             crops = [crop(field, _tenths(box), classifier)]
             (verdict,) = classifier.classify(crops, settings.min_score)
         labels.append(verdict)
-    return Detections(boxes, scores, weak, stain, labels)
+    return Detections(boxes, scores, weak, stain, labels, _seam_remarks(boxes, view))
+
+
+def _seam_remarks(boxes: np.ndarray, view: View) -> tuple[str, ...]:
+    """Say where tiles of a user's choice share too little for the cells (N, 4) that they show."""
+    width = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(1))) if len(boxes) else 0.0
+    if view.overlap >= _LEAST_SHARED * width:
+        return ()
+    return (
+        f"tiles of {view.size} px share {view.overlap} px, and cells are {width:.0f} px wide: one "
+        f"on a seam may count twice; take tiles of {4 * width:.0f} px or more",
+    )
 
 
 def _tenths(box: np.ndarray) -> Box:

@@ -97,13 +97,36 @@ def learned_home() -> Path:
     return user_folder() / "learned"
 
 
-def learned_folder() -> Path | None:
-    """Return the folder of the learned models that are in use; None where the shipped ones are."""
-    home = learned_home()
+def names_in_use() -> list[str]:
+    """Return names of the learned models that were put in use, the present ones last; none where
+    the shipped ones are in use.
+
+    Raises:
+        WeightsError: their list is damaged, or may not be read.
+    """
+    file = learned_home() / IN_USE
     try:
-        return home / (home / IN_USE).read_text(encoding="utf-8").split()[-1]
-    except (OSError, IndexError):
-        return None
+        return file.read_text(encoding="utf-8").split()
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except (OSError, ValueError) as error:
+        if not os.access(user_folder().parent, os.X_OK):  # a service without a home of its own
+            return []
+        raise WeightsError(
+            f"{file}: which learned models are in use cannot be read ({error}); make it readable, "
+            "write the name of one of the folders beside it into it, or delete it to use the "
+            "shipped models"
+        ) from error
+
+
+def learned_folder() -> Path | None:
+    """Return the folder of the learned models that are in use; None where the shipped ones are.
+
+    Raises:
+        WeightsError: which are in use cannot be read.
+    """
+    names = names_in_use()
+    return learned_home() / names[-1] if names else None
 
 
 def _folder_of(role: str) -> Path:

@@ -15,7 +15,7 @@ from types import FrameType
 from wbcdet.differential.differential import Differential, differential_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.run_info import StreamInfo
-from wbcdet.stream.cell_counter import CellCounter, FrameResult
+from wbcdet.stream.cell_counter import BLURRED, CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
 from wbcdet.stream.report import unusable
@@ -37,6 +37,10 @@ _KEPT = 20
 #: Cells that the page shows as pictures, and marks on its map at most.
 _SHOWN, _MARKED = 24, 2000
 DAMAGED = "damaged"
+_SOFT = (
+    "is much softer than the others, and was not looked at; wbcdet count looks at every picture of "
+    "a folder"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +179,11 @@ class Runner:
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
         self._update(result.became)
+        if frame.file and result.became == BLURRED and result.position is None:
+            # No other picture will show what this one does.
+            text = f"{frame.file}: {_SOFT}"
+            self._log("unreadable", text)
+            self._failures.append(text)
         self._warn()
         self._write_run()
         self._show(result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from dataclasses import dataclass, field
@@ -195,28 +196,34 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
 def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, str]]:
     """Return pairs of group names that mean the same, in our order.
 
-    Names match; else except for capitals, where only one on each side is spelt so; else our
-    folder's last name matches, where only one of ours has it.
+    Names match; else except for capitals and how accents are written, where only one on each side
+    is spelt so; else our folder's last name matches, where only one of ours has it.
     """
     spelt: dict[str, list[str]] = {}
     for name in manual:
-        spelt.setdefault(name.casefold(), []).append(name)
-    alike = Counter(name.casefold() for name in ours)
-    tails = Counter(name.split("/")[-1].casefold() for name in ours)
+        spelt.setdefault(_spelling(name), []).append(name)
+    alike = Counter(_spelling(name) for name in ours)
+    tails = Counter(_spelling(name.split("/")[-1]) for name in ours)
 
     def meant(name: str) -> str | None:
-        same = spelt.get(name.casefold(), [])
+        same = spelt.get(_spelling(name), [])
         return name if name in same else same[0] if len(same) == 1 else None
 
     pairs = []
     for name in ours:
         tail = name.split("/")[-1]
-        other = meant(name) if name in manual or alike[name.casefold()] == 1 else None
-        if other is None and tails[tail.casefold()] == 1:
+        other = meant(name) if name in manual or alike[_spelling(name)] == 1 else None
+        if other is None and tails[_spelling(tail)] == 1:
             other = meant(tail)
         if other is not None:
             pairs.append((name, other))
     return pairs
+
+
+def _spelling(name: str) -> str:
+    """Return a name without what does not matter: capitals, and the accents of a Mac, which writes
+    them as letters of their own."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _only(side: Side, keys: Set[CellKey], by: str | None) -> Side:
@@ -263,7 +270,8 @@ def _compare_class(
     )
     differences = bland_altman(manual, ours)
     if differences.limit_low is None:
-        missing.append("limits of agreement: they need two groups")
+        why = "they need two groups" if len(pairs) < 2 else "all groups differ by the same"
+        missing.append(f"limits of agreement: {why}")
     line = passing_bablok(manual, ours)
     if line is None:
         why = "it needs five groups" if len(pairs) < 5 else "too few shares differ"

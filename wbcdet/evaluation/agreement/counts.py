@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wbcdet.differential.csv_table import Table, TableError, number, read_table
+from wbcdet.differential.csv_table import Table, TableError, column_names, number, read_table
 from wbcdet.differential.differential import NOT_CLASSIFIED
 from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.evaluation.agreement.headers import cell_type
@@ -119,9 +119,9 @@ def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
     Cells that a count left out are not among them.
 
     Raises:
-        TableError: a cell stands there twice or has no label.
+        TableError: a cell or a column stands there twice, or a cell has no label.
     """
-    header = [name.casefold() for name in table.header]
+    header = column_names(table, ("file", "id", "label", "manual", "left_out"))
     names: dict[CellKey, str] = {}
     manual: dict[CellKey, str] = {}
     for line, cells in table.rows:

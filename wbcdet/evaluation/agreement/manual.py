@@ -21,6 +21,8 @@ from wbcdet.records import LABELS
 #: Between these a row may be the percentages of one slide: rounding included, and with types that
 #: are not compared.
 _NEARLY, _HUNDRED = 90.0, 102.0
+#: How far rounded percentages of a row may lie from 100 together.
+_OFF = 1.5
 #: Up to here a row may be the shares of one slide; below this it is not its percentages: other
 #: types than the four are seldom half of all cells.
 _ONE, _LEAST = 1.02, 50.0
@@ -82,6 +84,8 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
         )
     total = roles.index("total") if "total" in roles else None
     used = _used_columns(table, headings)
+    beside = _beside(table, headings, used, total)
+    used |= beside
     unused = [
         name for place, name in enumerate(table.header) if place not in (at, total, *used) and name
     ]
@@ -95,7 +99,11 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
             row.values[label] = row.values.get(label, 0.0) + value
         rows.append(row)
     percent = any(headings[place].percent for place in used)
-    return rows, percent, _unused(unused)
+    notes = [
+        f"{table.header[place]} is added to the {label}s: with it the rows are whole"
+        for place, label in beside.items()
+    ]
+    return rows, percent, [*notes, *_unused(unused)]
 
 
 def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
@@ -114,6 +122,34 @@ def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
             used[place] = column.label
     _need_all(table, set(used.values()))
     return used
+
+
+def _beside(
+    table: Table, headings: list[Heading], used: dict[int, str], total: int | None
+) -> dict[int, str]:
+    """Return the columns of parts, such as bands, that a column of all neutrophils does not hold,
+    with their label: with them every row adds up to n or to whole hundreds, and without them not.
+    """
+    parts = {
+        place: column.label
+        for place, column in enumerate(headings)
+        if column.role == "part" and place not in used
+    }
+    tells = False
+    for _, cells in table.rows if parts else ():
+        values = [number(cells[place], table.point) for place in (*used, *parts)]
+        if None in values:
+            return {}
+        known = [value or 0.0 for value in values]
+        without, whole = sum(known[: len(used)]), sum(known)
+        wanted = {100.0 * max(1, round(whole / 100))}
+        if total is not None and (counted := number(cells[total], table.point)) is not None:
+            wanted = {100.0, counted}
+        near = min(wanted, key=lambda value: abs(value - whole))
+        if abs(near - whole) > _OFF:
+            return {}
+        tells |= near - without > _OFF
+    return parts if tells else {}
 
 
 def _read_long(

@@ -13,6 +13,9 @@ from wbcdet.utils.kappa import Z
 
 Floats = npt.NDArray[np.float64]
 
+#: A spread of differences below this, in the unit of the data, is none.
+_ROUNDING = 1e-9
+
 
 @dataclass(frozen=True, slots=True)
 class Differences:
@@ -20,9 +23,10 @@ class Differences:
 
     Attributes:
         bias: mean difference.
-        bias_low, bias_high: its 95 % interval; None with fewer than two pairs.
+        bias_low, bias_high: its 95 % interval; None with fewer than two pairs, or where all differ
+            by the same.
         limit_low, limit_high: 95 % limits of agreement, bias -+ 1.96 standard deviations; None
-            with fewer than two pairs.
+            there too.
     """
 
     bias: float
@@ -56,6 +60,8 @@ def bland_altman(manual: Floats, ours: Floats) -> Differences:
     if count < 2:
         return Differences(bias, None, None, None, None)
     spread = float(difference.std(ddof=1))
+    if spread < _ROUNDING:  # as of a type that is on no slide: an interval without width is none
+        return Differences(bias, None, None, None, None)
     half = t_limit(count - 1) * spread / math.sqrt(count)
     return Differences(bias, bias - half, bias + half, bias - Z * spread, bias + Z * spread)
 

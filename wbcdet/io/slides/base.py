@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.utils.extras import EXTRAS
+from wbcdet.utils.text import plural
 
 #: What a person has to install before slides are read.
 MISSING = f"slides are read by an extra: {EXTRAS['slides'].install}"
+#: Part of the samples of the picture that is counted from which another one is a scene too.
+_SCENE = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,3 +89,20 @@ def check_colours(dtype: str, channels: int) -> None:
             f"slide has {channels} channels of {dtype}, not the 8-bit colours of a stained smear; "
             "export it as 8-bit RGB"
         )
+
+
+def further_scenes(shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
+    """Say that a slide holds scenes beside the one that is counted: pictures as large as slides; a
+    label and an overview are far smaller.
+
+    Args:
+        shapes: of its pictures by name, that of the one that is counted first.
+    """
+    least = _SCENE * math.prod(next(iter(shapes.values())))
+    scenes = [name for name, shape in list(shapes.items())[1:] if math.prod(shape) > least]
+    if not scenes:
+        return ()
+    return (
+        f"holds {plural(len(scenes), 'further scene')} ({', '.join(scenes)}), and only the first "
+        "is counted; export each by itself",
+    )

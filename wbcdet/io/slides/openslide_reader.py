@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wbcdet.io.colour import BAD_PROFILE, Pixels, in_srgb
-from wbcdet.io.slides.base import Level, check_colours, um_from
+from wbcdet.io.slides.base import Level, check_colours, further_scenes, um_from
 
 #: µm per pixel of an objective that magnifies once, as scanners' cameras have it.
 _UM_AT_ONE = 10.0
@@ -48,7 +48,10 @@ class TiffSlideReader:
         check_colours(str(pixel.dtype), pixel.shape[2] if pixel.ndim == 3 else 1)
         self._profile, bad = _profile(self._slide)
         self.um_per_px, remarks = _scale(self._slide.properties, "tiffslide")
-        self.remarks = (*remarks, *bad)
+        tiff = self._slide.ts_tifffile
+        # Of others a series may be a level.
+        shapes = {str(at): one.shape for at, one in enumerate(tiff.series) if tiff.is_ome}
+        self.remarks = (*remarks, *bad, *(further_scenes(shapes) if shapes else ()))
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""

@@ -8,8 +8,8 @@ pictures (stage steps, with the matrix that turns them into pixels).
 from __future__ import annotations
 
 import re
-from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections import Counter, OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
@@ -25,10 +25,14 @@ from wbcdet.io.decode import decode
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level, um_from
 from wbcdet.utils.schemas import parse_json
+from wbcdet.utils.text import plural
 
 _FIJI = ("TileConfiguration.registered.txt", "TileConfiguration.txt")
 _MICROMANAGER = "metadata.txt"
 _FIJI_LINE = re.compile(r"^(?P<name>[^;]+);[^;]*;\s*\(\s*(?P<x>[^,]+),\s*(?P<y>[^,)]+)[^)]*\)")
+_PLACE = re.compile(rb'"XPositionUm"\s*:\s*"?-?[\d.]')
+#: Which of a series in time a picture is: as versions 1.4 and 2 of Micro-Manager number them.
+_TIME = re.compile(r"^FrameKey-(\d+)-|time(\d+)_z\d+")
 #: Pictures that a microscope writes.
 _PICTURES = frozenset({".jpg", ".jpeg", ".png", ".tif", ".tiff"})
 #: EXIF: the pointer to the camera's tags, and the tag that OpenFlexure writes JSON into.
@@ -100,6 +104,17 @@ class TileFolderReader:
         self.remarks: tuple[str, ...] = ()
         if missing:
             self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
+        if others := _without_position([path for path, _, _ in placed]):
+            self.remarks += (
+                f"{plural(len(others), 'picture')} of the folder, the first {others[0]}, "
+                f"{'has' if len(others) == 1 else 'have'} no position and cannot be looked at",
+            )
+        hidden = len(self._tiles) - len({(tile.x, tile.y) for tile in self._tiles})
+        if hidden:
+            self.remarks += (
+                f"{plural(hidden, 'picture')} lie{'s' * (hidden == 1)} at the place of another: of "
+                "each place the first is looked at",
+            )
         self.remarks += self._check_seams()
 
     def _check_seams(self) -> tuple[str, ...]:
@@ -226,29 +241,75 @@ def _fiji(folder: Path, file: Path) -> list[tuple[Path, float, float]]:
 
 def _micromanager(files: list[Path]) -> tuple[list[tuple[Path, float, float]], float | None]:
     placed: dict[Path, tuple[float, float]] = {}
+    first: dict[_Place, tuple[Path, int | None]] = {}
     scale = None
     for file in files:
-        try:
-            document = parse_json(_text(file))
-        except ValueError as error:
-            raise FieldError(f"{file.name} is damaged ({error}); copy it again") from error
-        for frame in document.values() if isinstance(document, dict) else ():
-            if not isinstance(frame, dict) or "XPositionUm" not in frame:
+        for taken in _frames(_metadata(file)):
+            if taken.um is None:
                 continue
-            name = frame.get("FileName")
-            um = um_from(_float(frame.get("PixelSizeUm")))
-            x, y = _float(frame["XPositionUm"]), _float(frame.get("YPositionUm"))
-            if not isinstance(name, str) or um is None or x is None or y is None:
-                continue
-            scale = scale or um
+            scale = scale or taken.um
+            path = _inside(file.parent, _below_own_folder(file, taken.name), file)
+            earlier, time = first.setdefault(taken.place, (path, taken.time))
+            if time != taken.time:
+                raise FieldError(
+                    f"{earlier.name} and {path.name} were taken one after the other at one place, "
+                    f"by {file.name}: it does not say where the stage was, so they are no tiles of "
+                    "a slide; rename it, and every picture is counted as a field"
+                )
             # Of several planes or channels at a place the first stands for it.
-            placed.setdefault(_inside(file.parent, name, file), (x / um, y / um))
+            placed.setdefault(path, (taken.x / taken.um, taken.y / taken.um))
     if scale is None:
         raise FieldError(
             f"{files[0].name} names no PixelSizeUm; calibrate the pixel size in Micro-Manager"
         )
     in_order = [(path, x, y) for path, (x, y) in placed.items()]
     return _finite(in_order, files[0]), scale
+
+
+#: A place of the stage, whole µm: no two tiles are nearer to each other.
+_Place = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """A picture of Micro-Manager: its file, the stage's place in µm, µm per pixel where they are
+    said, and which of a series in time it is."""
+
+    name: str
+    x: float
+    y: float
+    um: float | None
+    time: int | None
+
+    @property
+    def place(self) -> _Place:
+        return round(self.x), round(self.y)
+
+
+def _frames(document: Any) -> Iterator[_Taken]:
+    """Yield the pictures of which Micro-Manager says where the stage was."""
+    for key, frame in document.items() if isinstance(document, dict) else ():
+        if not isinstance(frame, dict) or not isinstance(name := frame.get("FileName"), str):
+            continue
+        x, y = _float(frame.get("XPositionUm")), _float(frame.get("YPositionUm"))
+        if x is None or y is None or not np.isfinite((x, y)).all():
+            continue
+        match = _TIME.search(key)
+        time = int(match[1] or match[2]) if match else None
+        yield _Taken(name, x, y, um_from(_float(frame.get("PixelSizeUm"))), time)
+
+
+def _metadata(file: Path) -> Any:
+    try:
+        return parse_json(_text(file))
+    except ValueError as error:
+        raise FieldError(f"{file.name} is damaged ({error}); copy it again") from error
+
+
+def _below_own_folder(file: Path, name: str) -> str:
+    """Return the name of a picture from the folder of its metadata on: version 2 begins with that
+    folder."""
+    return name.replace("\\", "/").removeprefix(f"{file.parent.name}/")
 
 
 def _openflexure(path: Path) -> tuple[float, float] | None:
@@ -293,14 +354,36 @@ def _metadata_files(folder: Path) -> list[Path]:
             files = [folder / _MICROMANAGER]
         else:
             files = sorted(folder.glob(f"*/{_MICROMANAGER}"))
-        return [file for file in files if _names_places(file)]
+        files = [file for file in files if _names_places(file)]
+        return files if _is_scan(files) else []
     return []
 
 
+def _is_scan(files: Sequence[Path]) -> bool:
+    """Say whether files of positions are of one scan. A single picture is a field, and acquisitions
+    that lie beside each other are each of a slide of its own: as tiles they would hide each
+    other."""
+    scans: set[tuple[str, ...]] = set()
+    pictures: set[tuple[Path, str]] = set()
+    places: Counter[_Place] = Counter()
+    for file in files:
+        try:
+            document = _metadata(file)
+        except FieldError:
+            return True  # it is said where it is read
+        summary = document.get("Summary") if isinstance(document, dict) else None
+        if isinstance(summary, dict):
+            scans.add(tuple(str(summary.get(name)) for name in ("Prefix", "UUID")))
+        frames = list(_frames(document))
+        pictures.update((file, taken.name) for taken in frames)
+        places.update({taken.place for taken in frames})
+    return len(pictures) > 1 and len(scans) < 2 and max(places.values()) < 2
+
+
 def _names_places(file: Path) -> bool:
-    """Many programs write a ``metadata.txt``."""
+    """Many programs write a ``metadata.txt``, and without a stage Micro-Manager has no places."""
     with file.open("rb") as text:
-        return b"XPositionUm" in text.read(1 << 20)
+        return _PLACE.search(text.read(1 << 20)) is not None
 
 
 def _pictures(folder: Path) -> Iterator[Path]:
@@ -311,6 +394,21 @@ def _pictures(folder: Path) -> Iterator[Path]:
             if names:
                 yield from names
                 return
+
+
+def _without_position(placed: Sequence[Path]) -> list[str]:
+    """Return names of pictures that lie beside tiles and are none."""
+    known, names = set(placed), []
+    for folder in sorted({path.parent for path in placed}):
+        with suppress(OSError):
+            names += sorted(
+                path.name
+                for path in folder.iterdir()
+                if path.suffix.lower() in _PICTURES
+                and path not in known
+                and not path.name.startswith(".")
+            )
+    return names
 
 
 def _inside(folder: Path, name: str, file: Path) -> Path:

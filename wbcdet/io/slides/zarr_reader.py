@@ -10,7 +10,7 @@ import numpy as np
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slides.base import Level, check_colours, um_from
+from wbcdet.io.slides.base import Level, check_colours, further_scenes, um_from
 from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
 
@@ -29,6 +29,7 @@ class ZarrReader:
         self._path = path
         group = zarr.open_group(str(path), mode="r")
         said = _attributes(group)
+        whole = group
         if "bioformats2raw.layout" in said and not said.get("multiscales"):
             # The slide itself, before its label and overview.
             group = group["0"]
@@ -48,13 +49,24 @@ class ZarrReader:
         self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
         self.um_per_px = self._scale(picture)
         self.remarks: tuple[str, ...] = ()
+        if group is not whole:
+            self.remarks = further_scenes({"0": first.shape, **self._others(whole)})
         # What was not scanned is often not written either; what was lost looks the same.
         self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
         if self._missing[0] > 0:
-            self.remarks = (
+            self.remarks += (
                 f"{self._missing[0]} of {first.nchunks} chunks are not there, and count as not "
                 "scanned",
             )
+
+    def _others(self, whole: Any) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of the pictures beside the first, by name."""
+        shapes = {}
+        for name in sorted(path.name for path in self._path.iterdir() if path.name.isdecimal()):
+            pictures = name != "0" and name in whole and _attributes(whole[name]).get("multiscales")
+            if pictures:
+                shapes[name] = whole[name][pictures[0]["datasets"][0]["path"]].shape
+        return shapes
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``."""

@@ -24,12 +24,14 @@ class Frame:
         index: number in the source since it was opened, from 0; dropped frames count.
         seconds: time in the source since its first frame, by the source's own clock.
         arrived: ``time.monotonic()`` when it was at hand.
+        file: of a picture that somebody took, its file; empty for one of many of a camera or film.
     """
 
     pixels: Pixels
     index: int
     seconds: float
     arrived: float = field(default_factory=time.monotonic)
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wbcdet.io.discover import pictures_of
@@ -19,9 +20,36 @@ from wbcdet.stream.sources.base import Frame, Item, Note, SourceError
 #: Seconds between two looks at the folder. Looking, not being told by the system, also works on
 #: network drives.
 _LOOK_S = 0.3
-#: Seconds that a file which cannot be read is given to be written to its end.
+#: Seconds that a file which cannot be read is given from its last change on, and one that changes
+#: at every look in all, before it is taken as it is.
 _GIVEN_S = 10.0
+_ENDINGS = tuple(SUFFIXES)
 _TOO_LARGE = "is too large for one view of a stream; use wbcdet predict or wbcdet count"
+
+
+#: Bytes and time of change of a file, ns: other ones tell that it was written again.
+_State = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A file that is not done: since when, how it was at the last look and since when it is so,
+    and how many of its pictures were given."""
+
+    state: _State | None = None
+    since: float = field(default_factory=time.monotonic)
+    unchanged_since: float = 0.0
+    given: int = 0
+
+    def settled(self, state: _State) -> bool:
+        """Say whether the file is as at the last look, or has changed for long enough."""
+        same, now = self.state == state, time.monotonic()
+        if not same:
+            self.state, self.unchanged_since = state, now
+        return (same and state[0] > 0) or now - self.since >= _GIVEN_S
+
+    def is_given_up(self) -> bool:
+        return time.monotonic() - self.unchanged_since >= _GIVEN_S
 
 
 class Folder:
@@ -43,54 +71,51 @@ class Folder:
     def frames(self) -> Iterator[Item]:
         """See :class:`~wbcdet.stream.sources.base.FrameSource`.
 
-        A picture that is still being written is waited for; one that stays unreadable is named.
-        Of a TIFF that holds several, each is a frame.
+        A picture that is still being written is waited for; one that stays unreadable is named; one
+        that is written over is a new one. Of a TIFF that holds several, each is a frame.
         """
         start = last_new = time.monotonic()
         settings = Settings()
-        sizes: dict[Path, int] = {}
-        since: dict[Path, float] = {}
-        done: set[Path] = set()
-        given: Counter[Path] = Counter()  # pictures of files that are not done
+        waiting: dict[Path, _Waiting] = {}
+        done: dict[str, _State] = {}
         number = 0
         while not self._closed:
             new = waits = False
-            for path in self._new(done):
+            for path, state in self._new(done):
                 if self._closed:
                     break
-                since.setdefault(path, time.monotonic())
-                waited = time.monotonic() - since[path]
-                if not self._settled(path, sizes) and waited < _GIVEN_S:
+                file = waiting.setdefault(path, _Waiting())
+                if not file.settled(state):
                     waits = True
                     continue
-                for source in pictures_of(as_source(str(path)))[given[path] :]:
+                for source in pictures_of(as_source(str(path)))[file.given :]:
                     if self._closed:
                         return
                     name = source.below
                     try:
-                        field = read_field(source, settings)
+                        read = read_field(source, settings)
                         # Of a very large picture only an overview would be seen.
-                        pixels = field.pixels if field.reduction == 1 else None
-                        field.release()
+                        pixels = read.pixels if read.reduction == 1 else None
+                        read.release()
                     except (FieldError, OSError) as error:
-                        if waited < _GIVEN_S:
+                        if not file.is_given_up():
                             waits = True
                             break
-                        given[path] += 1
+                        file.given += 1
                         yield f"{name}: {error}"
                         continue
-                    given[path] += 1
+                    file.given += 1
                     if pixels is None:
                         yield f"{name}: {_TOO_LARGE}"
                         continue
                     new = True
-                    for remark in field.remarks:
+                    for remark in read.remarks:
                         yield Note(f"{name}: {remark}")
-                    yield Frame(pixels, number, time.monotonic() - start)
+                    yield Frame(pixels, number, time.monotonic() - start, file=name)
                     number += 1
                 else:
-                    done.add(path)
-                    del given[path]
+                    done[path.name] = state  # from before it was read: what came since is seen
+                    del waiting[path]
             now = time.monotonic()
             last_new = now if new else last_new
             idle = now - last_new
@@ -103,27 +128,35 @@ class Folder:
         """Stop after the current picture."""
         self._closed = True
 
-    def _new(self, done: set[Path]) -> list[Path]:
-        """Return the pictures that are not done; those that wbcdet has drawn are, from then on."""
+    def _new(self, done: dict[str, _State]) -> list[tuple[Path, _State]]:
+        """Return the pictures that are not done, or were written again since, and how each is;
+        those that wbcdet has drawn are done.
+
+        Args:
+            done: the files that are done, by name, as they were then.
+        """
+        new: list[tuple[Path, _State]] = []
         try:
-            files = [
-                path
-                for path in self._folder.iterdir()
-                if path not in done and path.suffix.lower() in SUFFIXES
-            ]
+            with os.scandir(self._folder) as entries:
+                for entry in entries:
+                    # Hidden ones are what a Mac or a copying program writes beside a picture.
+                    hidden = entry.name.startswith(".")
+                    if hidden or not entry.name.lower().endswith(_ENDINGS):
+                        continue
+                    state = _state(entry)
+                    if state is not None and done.get(entry.name) != state:
+                        new.append((self._folder / entry.name, state))
         except OSError as error:
             raise SourceError(f"{self.name}: cannot be looked at: {error.strerror}") from error
         # Only of new ones: who looks into thousands several times a second does nothing else.
-        done.update(path for path in files if is_signed(path))
-        return sorted(path for path in files if path not in done)
+        done.update((path.name, state) for path, state in new if is_signed(path))
+        return sorted((path, state) for path, state in new if done.get(path.name) != state)
 
-    @staticmethod
-    def _settled(path: Path, sizes: dict[Path, int]) -> bool:
-        """Say whether the file did not grow since the last look."""
-        try:
-            size = path.stat().st_size
-        except OSError:
-            return False
-        same = sizes.get(path) == size and size > 0
-        sizes[path] = size
-        return same
+
+def _state(entry: os.DirEntry[str]) -> _State | None:
+    """Return the state of a file; None where it has just gone."""
+    try:
+        status = entry.stat()
+    except OSError:
+        return None
+    return status.st_size, status.st_mtime_ns

@@ -38,7 +38,11 @@ class Carried:
 
 
 def learned_roles() -> list[str]:
-    """Return which of the models in use have learnt something."""
+    """Return which of the models in use have learnt something.
+
+    Raises:
+        InstallError, WeightsError: it cannot be read.
+    """
     said = learned_document()
     return [role for role, what in LEARNS.items() if said.get(what) is not None]
 
@@ -53,7 +57,8 @@ def carry_over(untried: Mapping[str, str], shipped: Iterable[Model]) -> dict[str
         shipped: detector and classifier that this run learns from.
 
     Raises:
-        InstallError: one comes from another shipped model, and would be lost.
+        InstallError: one comes from another shipped model, and would be lost, or what they have
+        learnt cannot be read.
         WeightsError: one is damaged.
     """
     folder, said = learned_folder(), learned_document()

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from wbcdet.inference.weights import IN_USE, learned_home
+from wbcdet.inference.weights import IN_USE, learned_folder, learned_home, names_in_use
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
 from wbcdet.utils.lock import LOCK, LockedError, locked
@@ -86,7 +86,7 @@ def install(exported: Path, name: str) -> Path:
     part = home / f"{PART_PREFIX}{free}"
     shutil.copytree(exported, part)
     part.rename(home / free)
-    _write([*history(), free])
+    _write([*names_in_use(), free])
     return home / free
 
 
@@ -98,42 +98,48 @@ def restore() -> tuple[str, str]:
 
     Raises:
         LockedError: a learning is under way, which would put its own in use afterwards.
+        WeightsError: which are in use cannot be read.
         OSError: it cannot be written.
     """
     with learning_alone():
-        names = history()
+        names = names_in_use()
         before = names[-1] if names else SHIPPED
         _write(names[:-1])
     return before, names[-2] if len(names) > 1 else SHIPPED
 
 
-def history() -> list[str]:
-    """Return names of the learned models that were put in use, the present ones last."""
-    try:
-        return (learned_home() / IN_USE).read_text(encoding="utf-8").split()
-    except OSError:
-        return []
-
-
 def learned_document() -> JsonObject:
-    """Return ``learned.json`` of the learned models in use; empty where the shipped ones are."""
-    names = history()
-    if not names:
+    """Return ``learned.json`` of the learned models in use; empty where the shipped ones are.
+
+    Raises:
+        InstallError: it is damaged or gone, so that what they have learnt is not known.
+        WeightsError: which are in use cannot be read.
+    """
+    folder = learned_folder()
+    if folder is None:
         return {}
+    file = folder / "learned.json"
     try:
-        said = json.loads((learned_home() / names[-1] / "learned.json").read_bytes())
-    except (OSError, ValueError):
-        return {}  # a damaged one does no harm
-    return said if isinstance(said, dict) else {}
+        said = json.loads(file.read_bytes())
+        if not isinstance(said, dict) or not isinstance(said.get("reports"), dict):
+            raise ValueError("it does not say from which reports")
+    except (OSError, ValueError) as error:
+        raise InstallError(
+            f"{file}: what the models in use have learnt cannot be read ({error}), and would be "
+            "lost; put the file back from where the models were shared or saved, or go back first "
+            "with 'wbcdet learn --restore'"
+        ) from error
+    return said
 
 
 def learned_reports() -> dict[str, str]:
     """Return names of the reports that the learned models in use come from, by the sha256 of their
-    results; none where the shipped ones are in use."""
-    try:
-        return dict(learned_document()["reports"])
-    except (ValueError, KeyError, TypeError):
-        return {}
+    results; none where the shipped ones are in use.
+
+    Raises:
+        InstallError, WeightsError: as :func:`learned_document`.
+    """
+    return dict(learned_document().get("reports", {}))
 
 
 def _write(names: list[str]) -> None:
