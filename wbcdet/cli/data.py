@@ -62,7 +62,8 @@ def list_archives(into: _Folder = None) -> None:
             state = "damaged" if wrong else "present"
             if wrong:
                 notes.append(f"{item.name}: {fault_line(wrong)}")
-        rows.append(Row((item.name, item.licence, f"{megabytes:.0f} MB", state, item.holds)))
+        size = f"{megabytes:.0f} MB" if megabytes >= 0.5 else "< 1 MB"
+        rows.append(Row((item.name, item.licence, size, state, item.holds)))
     console = terminal()
     console.print(f"Archives in {folder}", markup=False, highlight=False, soft_wrap=True)
     print_table(console, ("name", "licence", "size", "state", "what it holds"), rows, left=5)
