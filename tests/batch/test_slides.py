@@ -81,8 +81,9 @@ def test_every_format_gives_each_cell_once(
 ) -> None:
     scale = ["--um-per-px", UM] if name == "tiles" else []
     zone = whole_zone(tmp_path / "zone.geojson")
-    done = count(written / name, "--out", "out", "--zone", zone, "--quiet", *scale)
+    done = count(written / name, "--out", "out", "--zone", zone, *scale)
     assert done.exit_code == 0, done.output
+    assert done.stdout.rstrip().endswith(", maps/")
     found = found_places(tmp_path / "out")
     assert missed_and_double(drawn, found) == (0, 0)
     assert len(found) == len(drawn.places)

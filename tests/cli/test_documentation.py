@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
 import shutil
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 
 from wbcdet.cli.app import app
 from wbcdet.datasets.synthetic import render_field
+from wbcdet.stream.cell_counter import _SURER
 
 PAGES = (REPOSITORY / "README.md", *sorted((REPOSITORY / "docs").glob("*.md")))
 #: Commands that do not run as written here, and why. They are checked to parse.
@@ -210,3 +212,9 @@ def test_links_lead_somewhere() -> None:
     for page in (*PAGES, REPOSITORY / "CONTRIBUTING.md"):
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def test_streams_say_the_certainty_that_the_shipped_detector_asks_for() -> None:
+    card = json.loads((REPOSITORY / "weights" / "detector.json").read_text(encoding="utf-8"))
+    page = (REPOSITORY / "docs" / "streams.md").read_text(encoding="utf-8")
+    assert f"({card['confidence'] + _SURER:g} with the shipped detector)" in page

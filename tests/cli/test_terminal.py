@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ from counting import Count, draw
 from rich.cells import cell_len
 from typer.testing import CliRunner
 
-from wbcdet.cli.app import app
+from wbcdet.cli.app import _COMMANDS, app
 from wbcdet.results.document import build_document, dump
 from wbcdet.stream.sources import open as sources
 from wbcdet.stream.sources.base import AvailableSource
@@ -35,6 +36,13 @@ def test_what_a_command_does_is_said_in_a_whole_line(group: list[str]) -> None:
     said = RUN.invoke(app, [*group, "--help"], env={"COLUMNS": "80"}).output
     _, _, commands = said.partition("Commands:")
     assert commands.count("\n") > 1 and "..." not in commands
+
+
+@pytest.mark.parametrize("name", [*_COMMANDS, "data fetch", "train classifier", "train detector"])
+def test_help_names_arguments_and_values_plainly(name: str) -> None:
+    said = RUN.invoke(app, [*name.split(), "--help"], env={"COLUMNS": "80"}).output
+    assert "Usage:" in said
+    assert not re.findall(r"<[a-z |]+>|\{[A-Za-z.]+\}|'[^' ]*[*(]", said)
 
 
 @pytest.mark.parametrize("code", ["import wbcdet", "import wbcdet.utils.intervals as _",

@@ -100,6 +100,7 @@ def test_patterns_home_and_repeats(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert all(item.problem is None for item in found)
     assert "no file matches" in str(find_fields([tmp_path / "z*.jpg"])[0].problem)
     assert "does not exist" in str(find_fields([tmp_path / "z.jpg"])[0].problem)
+    assert "folder does not exist" in str(find_fields([tmp_path / "day1"])[0].problem)
     (tmp_path / "nothing").mkdir()
     assert "holds no JPEG" in str(find_fields([tmp_path / "nothing"])[0].problem)
 

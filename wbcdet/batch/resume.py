@@ -156,7 +156,7 @@ def plan_resume(
     for what, files in (
         ("changed since, counted again", changed),
         ("could not be read, tried again", failed),
-        ("with something missing that is asked for now, counted again", more),
+        ("without what is asked for now, counted again", more),
         ("new", new),
         ("gone, left out", gone),
     ):

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, Command, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.version import __version__
@@ -68,7 +68,7 @@ Analyse a picture, or all pictures in a folder: wbcdet predict slide.jpg""",
             app.add_typer(module.app, name=name, help=_GROUPS[name])
         else:
             epilog = getattr(module, "EPILOG", None)
-            app.command(epilog=epilog)(as_command(getattr(module, name)))
+            app.command(cls=Command, epilog=epilog)(as_command(getattr(module, name)))
     return app
 
 

@@ -54,9 +54,9 @@ def count(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE",
+            metavar="SOURCE...",
             help="The fields: folders (with their subfolders), pictures, patterns such as "
-            "'day1/*.jpg', http(s) addresses.",
+            '"day1/*.jpg", http(s) addresses.',
             show_default=False,
         ),
     ],
@@ -66,7 +66,7 @@ def count(
         typer.Option(
             metavar="folder|PATTERN",
             help="One differential for each folder, or for each text that the part in parentheses "
-            "of a pattern finds in the names, as in 'patient([0-9]+)'.",
+            'of a pattern finds in the names, as in "patient([0-9]+)".',
         ),
     ] = None,
     target: Annotated[

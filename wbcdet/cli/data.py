@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from wbcdet.cli.options import as_command
+from wbcdet.cli.options import Command, as_command
 
 if TYPE_CHECKING:
     from wbcdet.datasets.archives import Source
@@ -40,7 +40,7 @@ def _stop(message: object, code: int = 1) -> NoReturn:
     raise typer.Exit(code)
 
 
-@app.command("list")
+@app.command("list", cls=Command)
 @as_command
 def list_archives(into: _Folder = None) -> None:
     """List the archives, their licences, and which are here.
@@ -62,7 +62,8 @@ def list_archives(into: _Folder = None) -> None:
             state = "damaged" if wrong else "present"
             if wrong:
                 notes.append(f"{item.name}: {fault_line(wrong)}")
-        rows.append(Row((item.name, item.licence, f"{megabytes:.0f} MB", state, item.holds)))
+        size = f"{megabytes:.0f} MB" if megabytes >= 0.5 else "< 1 MB"
+        rows.append(Row((item.name, item.licence, size, state, item.holds)))
     console = terminal()
     console.print(f"Archives in {folder}", markup=False, highlight=False, soft_wrap=True)
     print_table(console, ("name", "licence", "size", "state", "what it holds"), rows, left=5)
@@ -70,12 +71,12 @@ def list_archives(into: _Folder = None) -> None:
         console.print(note, markup=False, highlight=False, soft_wrap=True)
 
 
-@app.command("fetch")
+@app.command("fetch", cls=Command)
 @as_command
 def fetch_archives(
     names: Annotated[
         list[str] | None,
-        typer.Argument(help="Archives to download. Default: all of them."),
+        typer.Argument(metavar="NAME...", help="Archives to download. Default: all of them."),
     ] = None,
     into: _Folder = None,
 ) -> None:
@@ -127,7 +128,7 @@ def fetch_archives(
     typer.echo(f"{len(wanted)} archive(s) checked and ready in {into or default_folder()}")
 
 
-@app.command("prepare")
+@app.command("prepare", cls=Command)
 @as_command
 def prepare_folder(
     into: Annotated[

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, TypeVar, get_type_hints
 
 import typer
+from typer.core import TyperCommand
 
 from wbcdet.settings import Settings
 from wbcdet.utils.stopping import stops_at_once
@@ -87,7 +88,7 @@ Careful = Annotated[
     bool,
     typer.Option(
         "--careful",
-        help="Look at every field four times, mirrored and turned by half too: the same answer "
+        help="Look at every field four times, mirrored and turned by 180 degrees: the same answer "
         "however a field is turned, in about five times the time.",
     ),
 ]
@@ -95,7 +96,7 @@ Memory = Annotated[
     float,
     typer.Option(
         metavar="GB",
-        help="Memory for the pixels of all pictures in work; one that takes more is not read.",
+        help="Memory for the pixels of all pictures at work; one that takes more is not read.",
     ),
 ]
 Timeout = Annotated[
@@ -125,7 +126,7 @@ Port = Annotated[
     typer.Option(
         min=0,
         max=65535,
-        help=f"Port of the page; 0 takes a free one. Default: {PORT}, or a free one where that is "
+        help=f"Port to listen on; 0 takes a free one. Default: {PORT}, or a free one where that is "
         "taken.",
         show_default=False,
     ),
@@ -138,6 +139,30 @@ Verbose = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, not as a table.")]
+
+
+#: How the help writes the value of an option that does not say it, by the first word of its type,
+#: which Typer and Click call differently; all others are texts.
+_VALUES = {"float": "NUMBER", "int": "NUMBER", "integer": "NUMBER", "path": "FOLDER"}
+
+
+class Command(TyperCommand):
+    """A command whose help does not depend on the version of Typer.
+
+    Newer ones put braces around arguments and write ``<int range>`` for the value of an option.
+    """
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        for parameter in self.params:
+            kind: Any = parameter.type
+            if parameter.metavar is None and not getattr(parameter, "is_flag", False):
+                choices = "|".join(getattr(kind, "choices", ()))
+                parameter.metavar = choices or _VALUES.get(kind.name.split()[0], "TEXT")
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return arguments as they are named: only those in square brackets may be left out."""
+        return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]
 
 
 #: The settings of a command that is not told otherwise.

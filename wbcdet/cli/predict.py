@@ -38,8 +38,8 @@ def predict(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE",
-            help="Pictures, folders (with their subfolders), patterns such as 'day1/*.jpg', "
+            metavar="SOURCE...",
+            help='Pictures, folders (with their subfolders), patterns such as "day1/*.jpg", '
             "http(s) addresses.",
             show_default=False,
         ),

@@ -71,7 +71,8 @@ def review(
     delete_missing: Annotated[
         bool,
         typer.Option(
-            "--delete-missing", help="With --import: a cell that its field lacks there is no cell."
+            "--delete-missing",
+            help="With --import: take away cells that are missing from their field in FILE.",
         ),
     ] = False,
     second: Annotated[

@@ -62,11 +62,15 @@ def serve(
             help="Requests may name pictures in this folder. May be given several times.",
         ),
     ] = None,
-    max_mb: Annotated[float, typer.Option(metavar="MB", min=0.001, help="Largest request.")] = 64.0,
+    max_mb: Annotated[
+        float, typer.Option(metavar="MB", min=0.001, help="Size of a request, at most.")
+    ] = 64.0,
     max_held_mb: Annotated[
         float,
         typer.Option(
-            metavar="MB", min=0.001, help="All requests inside together; more are answered 429."
+            metavar="MB",
+            min=0.001,
+            help="All requests inside together, at most; beyond it they are answered 429.",
         ),
     ] = 1000.0,
     max_batch: Annotated[int, typer.Option(min=1, help="Pictures in a batch, at most.")] = 100,
@@ -88,7 +92,9 @@ def serve(
     grace: Annotated[
         float,
         typer.Option(
-            metavar="SECONDS", min=0, help="At the end, time for requests that are inside."
+            metavar="SECONDS",
+            min=0,
+            help="At the end, time to answer the requests that are inside.",
         ),
     ] = 30.0,
     settings: FieldSettings = DEFAULTS,

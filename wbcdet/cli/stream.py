@@ -72,9 +72,9 @@ def stream(
         typer.Argument(
             metavar="SOURCE",
             help="What to watch: a video file; a camera number such as 0; an rtsp:// or http:// "
-            "address; a folder that fills with pictures; mm:demo or mm:FILE.cfg for a "
-            "Micro-Manager camera. Without it, the files are written again from what was counted "
-            "into OUT.",
+            "address; a folder that fills with pictures (its subfolders are not looked at); "
+            "mm:demo or mm:FILE.cfg for a Micro-Manager camera. Without it, the files are written "
+            "again from what was counted into OUT.",
             show_default=False,
         ),
     ] = None,

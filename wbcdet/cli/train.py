@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from wbcdet.cli.options import EXIT_INTERRUPTED, as_command, stop
+from wbcdet.cli.options import EXIT_INTERRUPTED, Command, as_command, stop
 from wbcdet.records import NOTICE
 from wbcdet.training.config import ClassifierRecipe, DetectorRecipe, TrainingError
 from wbcdet.utils.extras import missing
@@ -45,7 +45,7 @@ _Workers = Annotated[int, typer.Option(min=0, help="Processes that prepare the p
 _CLASSIFIER, _DETECTOR = ClassifierRecipe(), DetectorRecipe()
 
 
-@app.command(epilog=NOTICE)
+@app.command(cls=Command, epilog=NOTICE)
 @as_command
 def classifier(
     arch: Annotated[
@@ -125,7 +125,7 @@ def classifier(
         _print_end(folder, card, f"validation accuracy {_percent(card['validation']['accuracy'])}")
 
 
-@app.command(epilog=NOTICE)
+@app.command(cls=Command, epilog=NOTICE)
 @as_command
 def detector(
     prepared: _Prepared = Path("prepared"),

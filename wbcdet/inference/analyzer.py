@@ -50,13 +50,17 @@ class Analyzer:
 
     Args:
         settings: every default in one place.
-        confidence, min_score, device, careful: shortcuts that override the settings.
+        confidence: overrides that of the settings, as do the next three.
+        min_score: the same.
+        device: the same.
+        careful: the same.
         threads: processor threads that share the work of one call of a model. With 1, many fields
             are done fastest, a core for each; with all cores, one field that comes by itself.
         weights: folder of the models, as ``weights/`` of the repository is one; a model that it
             lacks is the shipped one. None takes the shipped ones, or the classifier that
             ``wbcdet learn`` has put in use, which is said in the log and in the results.
-        detector, classifier: stages of your own, in the place of the shipped ones.
+        detector: a stage of your own, in the place of the shipped one.
+        classifier: the same.
 
     Attributes:
         at_once: fields that it analyses at the same time: as many as there are cores, up to 8.

@@ -120,7 +120,7 @@ class GroundVerdict:
             return None
         said = ", ".join(say(text, **values) for text, values in self._reasons())
         start = say(
-            N_("unlike what the models were trained on: {reasons} (5 % of each there)."),
+            N_("unlike what the models were trained on: {reasons} (5 % of each in the training)."),
             reasons=said,
         )
         return f"{start} {say(ADVICE)}"

@@ -136,7 +136,8 @@ class _Search:
         if is_folder:
             self._add_folder(path)
         elif exists or not glob.has_magic(text):
-            self._add_file(path, None if exists else "file does not exist; check its name")
+            missing = "file or folder does not exist; check its name"
+            self._add_file(path, None if exists else missing)
         else:
             self._add_pattern(path, text)
 

@@ -56,7 +56,7 @@ def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool =
     print_some(console, failures, "red")
     files = "report.html, " + "report.pdf, " * pdf
     files += "report.xlsx, differential.csv, cells.csv, fields.csv, results.json, cells/"
-    files += ", annotated/" * annotated
+    files += ", annotated/" * annotated + ", maps/" * (out / "maps").is_dir()
     for line in (NOTICE, f"Files in {out}: {files}"):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
 
