@@ -27,6 +27,7 @@ from wbcdet.report import counts as counts_module
 from wbcdet.report.duplicates import find_duplicates
 from wbcdet.report.tables import COUNT_CELL_COLUMNS, COUNT_FIELD_COLUMNS
 from wbcdet.settings import Settings
+from wbcdet.utils.text import plural
 
 FILES = ("report.html", "differential.csv", "cells.csv", "fields.csv", "results.json")
 
@@ -103,6 +104,7 @@ def test_other_options_need_no_second_count(count: Count, tmp_path: Path) -> Non
     assert answer.exit_code == 0 and count.analysed == []
     edge = [row for row in rows(tmp_path / "out" / "cells.csv") if row["touches_edge"] == "True"]
     assert edge and all(row["left_out"] == "edge" for row in edge)
+    assert f"{plural(len(edge), 'cell')} cut by the border of a field, left out" in answer.output
     left = [r for r in rows(tmp_path / "out" / "differential.csv") if r["reason"] == "left out"]
     assert sum(int(row["count"]) for row in left) == len(edge)
     # What dedupe compares was not kept: the fields are read once more.
@@ -156,7 +158,7 @@ def test_json_and_bad_fields(count: Count, tmp_path: Path) -> None:
     assert fields["in/dark.png"]["left_out"] == "bad-field"
     assert "too dark" in fields["in/dark.png"]["problems"]
     assert (
-        "1 field with quality problems, left out"
+        "1 field with quality problems, left out with 1 cell"
         in count("in", "--out", "out", "--skip-bad").output
     )
 

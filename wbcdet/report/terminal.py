@@ -11,7 +11,7 @@ from wbcdet.differential.differential import ALL, Differential, Share, overview_
 from wbcdet.differential.grouping import no_group_warning
 from wbcdet.differential.slide_summary import copies_line, empty_line
 from wbcdet.records import NOTICE, REASONS
-from wbcdet.report.counts import DUPLICATE, ReportCounts
+from wbcdet.report.counts import BAD_FIELD, DUPLICATE, EDGE, ReportCounts
 from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line, plural
 
@@ -171,9 +171,17 @@ def _notes(counts: ReportCounts) -> list[str]:
         lines.append(line)
     if line := copies_line([pair for note in notes for pair in note.copies]):
         lines.append(line)
+    if counts.options.exclude_edge:
+        cut = sum(note.left_out[EDGE] for note in notes)
+        lines.append(f"{plural(cut, 'cell')} cut by the border of a field, left out")
     problems = sum(len(note.problems) for note in notes)
     if problems:
-        what = "left out" if counts.options.skip_bad else "counted; --skip-bad leaves them out"
+        cells = plural(sum(note.left_out[BAD_FIELD] for note in notes), "cell")
+        what = (
+            f"left out with {cells}"
+            if counts.options.skip_bad
+            else "counted; --skip-bad leaves them out"
+        )
         lines.append(f"{plural(problems, 'field')} with quality problems, {what}")
     if warning := no_group_warning(counts.ungrouped()):
         lines.append(warning)
