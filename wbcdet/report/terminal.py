@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wbcdet.differential.differential import ALL, Differential, Share, overview_labels
 from wbcdet.differential.grouping import no_group_warning
-from wbcdet.differential.slide_summary import copies_line, empty_line
+from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
 from wbcdet.records import NOTICE, REASONS
 from wbcdet.report.counts import DUPLICATE, ReportCounts
 from wbcdet.utils.tables import Row, print_table, terminal
@@ -171,6 +171,7 @@ def _notes(counts: ReportCounts) -> list[str]:
         lines.append(line)
     if line := copies_line([pair for note in notes for pair in note.copies]):
         lines.append(line)
+    lines += [line for note in notes for line in scale_lines(note.diameters)]
     problems = sum(len(note.problems) for note in notes)
     if problems:
         what = "left out" if counts.options.skip_bad else "counted; --skip-bad leaves them out"
