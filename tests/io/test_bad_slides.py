@@ -58,6 +58,24 @@ def test_tiles_that_do_not_join_are_said(tiles: Path) -> None:
     assert len(remarks) == 1 and "do not join" in remarks[0] and "stitch" in remarks[0]
 
 
+@pytest.mark.parametrize("offset", [(300, 250), (1400, 1300)])
+def test_tiles_of_two_slides_in_one_folder_are_said(
+    offset: tuple[int, int], tiles: Path, drawn: Drawn, tmp_path: Path
+) -> None:
+    other = Drawn()
+    other.pixels = drawn.pixels[::-1, ::-1].copy()
+    write_tiles(other, tmp_path / "other", side=900, overlap=120)
+    moved(tmp_path / "other", *offset, every=0)
+    moved(tmp_path / "other", *offset, every=1)
+    lines = (tmp_path / "other" / "TileConfiguration.txt").read_text()
+    with (tiles / "TileConfiguration.txt").open("a") as positions:
+        positions.write(f"\n{lines.replace('tile', 'second')}")
+    for path in (tmp_path / "other").glob("*.jpg"):
+        path.rename(tiles / path.name.replace("tile", "second"))
+    (said,) = Slide(tiles).remarks
+    assert "do not show the same place" in said and "second" in said
+
+
 def test_a_position_far_away_is_refused(tiles: Path) -> None:
     moved(tiles, 90_000_000, 0)
     assert "export the positions again" in problem(tiles)
