@@ -244,6 +244,33 @@ def test_scenes_of_an_ome_tiff_are_said(tmp_path: Path, sides: tuple[int, ...]) 
     assert bool(said) == (sides == (1, 1))  # an eighth is the label
 
 
+@pytest.mark.parametrize(("axes", "said"), [("ZYXS", "planes of depth"), ("TYXS", "times")])
+def test_planes_of_an_ome_tiff_are_said(tmp_path: Path, axes: str, said: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path, planes = tmp_path / "slide.ome.tif", np.full((3, 1024, 1024, 3), 200, np.uint8)
+    options = {"photometric": "rgb", "tile": (256, 256)}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(planes, subifds=1, metadata={"axes": axes}, **options)
+        file.write(planes[:, ::4, ::4], subfiletype=1, **options)
+    assert is_slide(path)
+    (remark,) = Slide(path).remarks
+    assert remark.startswith(f"holds 3 {said} of each place, and only one is looked at")
+
+
+@pytest.mark.parametrize(("axis", "said"), [("z", "planes of depth"), ("t", "times")])
+def test_planes_of_an_ome_zarr_are_said(tmp_path: Path, drawn: Drawn, axis: str, said: str) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    group = zarr.open_group(str(tmp_path / "slide.zarr"), mode="w", zarr_format=2)
+    array = group.create_array("0", shape=(2, 3, 600, 800), chunks=(1, 3, 300, 400), dtype="u1")
+    array[:] = np.stack([np.moveaxis(drawn.pixels[:600, :800], 2, 0)] * 2)
+    scale = {"type": "scale", "scale": [1.0, 1.0, UM, UM]}
+    datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+    axes = [{"name": name, "unit": "micrometer"} for name in (axis, "c", "y", "x")]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    (remark,) = Slide(tmp_path / "slide.zarr").remarks
+    assert remark.startswith(f"holds 2 {said} of each place, and only one is looked at")
+
+
 def test_scenes_beside_the_first_are_said(tmp_path: Path, drawn: Drawn) -> None:
     zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
     folder = tmp_path / "slide.zarr"
