@@ -361,7 +361,12 @@ def _remarks(differential: Differential, notes: GroupNotes) -> str:
         parts.append(_("{fields} without a cell", fields=_fields(len(notes.empty))))
     if differential.missing:
         parts.append(
-            _("{n} cells short of {target}", n=differential.missing, target=differential.target)
+            plural_of(
+                "{n} cell short of {target}",
+                "{n} cells short of {target}",
+                differential.missing,
+                target=differential.target,
+            )
         )
     if notes.problems:
         parts.append(_("{fields} of doubtful quality", fields=_fields(len(notes.problems))))
