@@ -265,7 +265,7 @@ def test_a_camera_may_begin_with_the_same_picture(
     with pytest.raises(SourceError):
         assert len(list(source.frames())) > 8
     if moved:
-        first.parts = mjpeg([black, black, *seen[10:]])  # type: ignore[attr-defined]
+        first.parts = mjpeg([black, black, *seen[10:]])
     frames: list[object] = []
     with contextlib.suppress(SourceError):  # it is lost again; a film has ended
         for item in source.frames():
