@@ -166,7 +166,8 @@ class TileFolderReader:
     def _most_shared(self) -> list[tuple[_Tile, _Tile]]:
         """Return the pairs of tiles at two places that share most: of tiles of two slides some
         share more than neighbours on one do, wherever the two lie over each other."""
-        tiles = list({(tile.x, tile.y): tile for tile in self._tiles}.values())
+        # Of a place the first is looked at.
+        tiles = list({(tile.x, tile.y): tile for tile in reversed(self._tiles)}.values())
         corners = np.array([(tile.x, tile.y) for tile in tiles])
         ends = corners + np.array([self._sizes[tile.path] for tile in tiles])
         pairs = []
