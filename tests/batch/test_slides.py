@@ -290,6 +290,17 @@ def test_a_scale_that_the_file_says_too_is_not_remarked(um: float | None, writte
     assert not plan_slide(source, options).remarks
 
 
+@pytest.mark.parametrize("um", [UM, 2 * UM])
+def test_cells_too_large_for_blood_tell_a_wrong_scale(
+    um: float, written: Path, count: Count, tmp_path: Path
+) -> None:
+    zone = whole_zone(tmp_path / "zone.geojson")
+    done = count(written / "tiles", "--out", "out", "--zone", zone, "--um-per-px", um)
+    said = "would be 27.0 µm wide (median)"
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert (said in page) == (said in done.output) == (um != UM)
+
+
 def test_the_working_level_follows_the_scale(tmp_path: Path) -> None:
     path = tmp_path / "fine.tif"
     write_pyramid(Drawn(), path, levels=(1, 2, 4))

@@ -502,6 +502,13 @@ def test_cell_types_of_long_tables() -> None:
     assert cell_type("unclassified").role == cell_type("edge").role == ""
 
 
+def test_a_type_without_a_row_is_said(tmp_path: Path) -> None:
+    rows = ["s1,neut,60", "s1,lymph,30", "s1,mono,8", "s1,eos,2"]
+    rows += ["s2,neut,70", "s2,lymph,25", "s2,eos,5"]
+    side = manual(tmp_path, "\n".join(["slide,type,count", *rows, ""]))
+    assert "no row of monocyte, which is taken for 0: s2" in side.notes
+
+
 def test_a_column_of_cells_that_stands_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(TableError, match="column label stands twice"):
         manual(tmp_path, "file,id,label,label\na.png,0,neutrophil,monocyte\n")

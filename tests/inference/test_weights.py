@@ -172,6 +172,37 @@ def test_a_learned_classifier_is_never_taken_silently(
     assert "own 3 in use, learned on this computer" in caplog.text
 
 
+@pytest.mark.parametrize(
+    ("said", "lost"),
+    [
+        ({"finding": [{"fields": "9"}], "names": None}, "detector"),
+        ({"finding": None, "names": None, "carried_over": {}}, "detector"),
+        ({"finding": None, "names": [{"type": "all"}]}, None),  # as an early version left it
+        (None, "detector"),
+    ],
+)
+def test_a_learned_model_that_is_lost_is_not_the_shipped_one(
+    said: dict[str, object] | None,
+    lost: str | None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
+    monkeypatch.setattr(weights, "learned_home", lambda: tmp_path)
+    folder = tmp_path / "own"
+    folder.mkdir()
+    for name in ("classifier.json", "classifier.onnx"):
+        (folder / name).write_bytes((weights.weights_folder() / name).read_bytes())
+    (folder / "learned.json").write_bytes(b"{" if said is None else json.dumps(said).encode())
+    (tmp_path / weights.IN_USE).write_text("own\n", encoding="utf-8")
+    for place in (None, folder):
+        if lost:
+            with pytest.raises(WeightsError, match=f"own/{lost}.json: cannot be used"):
+                load_model(lost, place)
+        else:
+            assert load_model("detector", place) == weights.load_shipped("detector")
+
+
 def test_which_models_are_in_use_is_never_guessed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

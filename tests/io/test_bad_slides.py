@@ -58,6 +58,24 @@ def test_tiles_that_do_not_join_are_said(tiles: Path) -> None:
     assert len(remarks) == 1 and "do not join" in remarks[0] and "stitch" in remarks[0]
 
 
+@pytest.mark.parametrize("offset", [(300, 250), (1400, 1300)])
+def test_tiles_of_two_slides_in_one_folder_are_said(
+    offset: tuple[int, int], tiles: Path, drawn: Drawn, tmp_path: Path
+) -> None:
+    other = Drawn()
+    other.pixels = drawn.pixels[::-1, ::-1].copy()
+    write_tiles(other, tmp_path / "other", side=900, overlap=120)
+    moved(tmp_path / "other", *offset, every=0)
+    moved(tmp_path / "other", *offset, every=1)
+    lines = (tmp_path / "other" / "TileConfiguration.txt").read_text()
+    with (tiles / "TileConfiguration.txt").open("a") as positions:
+        positions.write(f"\n{lines.replace('tile', 'second')}")
+    for path in (tmp_path / "other").glob("*.jpg"):
+        path.rename(tiles / path.name.replace("tile", "second"))
+    (said,) = Slide(tiles).remarks
+    assert "do not show the same place" in said and "second" in said
+
+
 def test_a_position_far_away_is_refused(tiles: Path) -> None:
     moved(tiles, 90_000_000, 0)
     assert "export the positions again" in problem(tiles)
@@ -224,6 +242,33 @@ def test_scenes_of_an_ome_tiff_are_said(tmp_path: Path, sides: tuple[int, ...]) 
     assert is_slide(path)
     said = [remark for remark in Slide(path).remarks if "1 further scene (1)" in remark]
     assert bool(said) == (sides == (1, 1))  # an eighth is the label
+
+
+@pytest.mark.parametrize(("axes", "said"), [("ZYXS", "planes of depth"), ("TYXS", "times")])
+def test_planes_of_an_ome_tiff_are_said(tmp_path: Path, axes: str, said: str) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    path, planes = tmp_path / "slide.ome.tif", np.full((3, 1024, 1024, 3), 200, np.uint8)
+    options = {"photometric": "rgb", "tile": (256, 256)}
+    with tifffile.TiffWriter(path, ome=True) as file:
+        file.write(planes, subifds=1, metadata={"axes": axes}, **options)
+        file.write(planes[:, ::4, ::4], subfiletype=1, **options)
+    assert is_slide(path)
+    (remark,) = Slide(path).remarks
+    assert remark.startswith(f"holds 3 {said} of each place, and only one is looked at")
+
+
+@pytest.mark.parametrize(("axis", "said"), [("z", "planes of depth"), ("t", "times")])
+def test_planes_of_an_ome_zarr_are_said(tmp_path: Path, drawn: Drawn, axis: str, said: str) -> None:
+    zarr = pytest.importorskip("zarr", reason="pip install 'wbcdet[slides]'")
+    group = zarr.open_group(str(tmp_path / "slide.zarr"), mode="w", zarr_format=2)
+    array = group.create_array("0", shape=(2, 3, 600, 800), chunks=(1, 3, 300, 400), dtype="u1")
+    array[:] = np.stack([np.moveaxis(drawn.pixels[:600, :800], 2, 0)] * 2)
+    scale = {"type": "scale", "scale": [1.0, 1.0, UM, UM]}
+    datasets = [{"path": "0", "coordinateTransformations": [scale]}]
+    axes = [{"name": name, "unit": "micrometer"} for name in (axis, "c", "y", "x")]
+    group.attrs["multiscales"] = [{"version": "0.4", "axes": axes, "datasets": datasets}]
+    (remark,) = Slide(tmp_path / "slide.zarr").remarks
+    assert remark.startswith(f"holds 2 {said} of each place, and only one is looked at")
 
 
 def test_scenes_beside_the_first_are_said(tmp_path: Path, drawn: Drawn) -> None:

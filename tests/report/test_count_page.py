@@ -31,6 +31,7 @@ from wbcdet.report.html.gallery import (
 from wbcdet.report.html.page import Content, EmptyField, render, thresholds_text
 from wbcdet.report.html.slide_sheet import make_sheet
 from wbcdet.report.thumbnails import SIDE, from_jpeg, to_jpeg
+from wbcdet.utils.words import speaking
 
 EVIL = "<img src=x onerror=alert(1)>\"'&.jpg"
 HEADER = {**INFO, "wbcdet": "0", "created": "2026-01-02T03:04:05+00:00"}
@@ -137,6 +138,20 @@ def test_a_page_is_safe_and_stands_alone() -> None:
         assert target[0] == "#" or re.fullmatch(r"annotated/\d+%20%23%3F\.jpg", target)
     policy = next(v["content"] for t, v in read.tags if t == "meta" and "http-equiv" in v)
     assert policy is not None and policy.startswith("default-src 'none'")
+
+
+@pytest.mark.parametrize(
+    ("language", "one", "two"),
+    [
+        ("en", "cell classified", "cells classified"),
+        ("es", "célula clasificada", "células clasificadas"),
+        ("ru", "клетка определена", "клетки определены"),
+    ],
+)
+def test_numbers_go_with_their_nouns(language: str, one: str, two: str) -> None:
+    with speaking(language):
+        pages = [page([differential(neutrophil=number)], shots(number)) for number in (1, 2)]
+    assert f"<b>1</b><span>{one}<" in pages[0] and f"<b>2</b><span>{two}<" in pages[1]
 
 
 def test_what_a_sheet_says() -> None:

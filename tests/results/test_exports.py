@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import unicodedata
@@ -21,7 +22,7 @@ from wbcdet.cli.app import app
 from wbcdet.records import NOTICE, Cell, CellType, FieldResult, SlideRegion
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.export import qupath
-from wbcdet.results.export.base import CLASSES, find_picture, make_items
+from wbcdet.results.export.base import CLASSES, Pictures, find_picture, make_items
 from wbcdet.utils.boxes import Box, iou
 
 FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
@@ -380,6 +381,21 @@ def test_links_and_missing_pictures(
     assert [row["picture"] for row in listed(tmp_path / "out")] == ["linked", *["left out"] * 10]
     # The labels are there all the same.
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 11
+
+
+def test_another_picture_of_the_same_name_is_left_out(tmp_path: Path) -> None:
+    digests = {}
+    for number in range(2):
+        path = tmp_path / f"{number}.png"
+        Image.fromarray(grain() + np.uint8(number)).save(path)
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (tmp_path / "1.png").write_bytes((tmp_path / "0.png").read_bytes())
+    height, width = grain().shape[:2]
+    results = [FieldResult(name, width, height) for name in digests]
+    pictures = Pictures(tmp_path, link=False, digests=digests)
+    items, problems = make_items(results, tmp_path / "out", pictures)
+    assert [item.placed for item in items] == [True, False]
+    assert problems == ["1.png: has changed since it was analysed, or is another of this name"]
 
 
 def test_names_that_lead_out_of_the_folder(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
@@ -250,6 +251,26 @@ def live_mjpeg(jpegs: Sequence[bytes]) -> type[Bare]:
 
 def jpegs(count: int) -> list[bytes]:
     return [cv2.imencode(".jpg", frame_at(20 * i, 0))[1].tobytes() for i in range(count)]
+
+
+@pytest.mark.parametrize(("moved", "back"), [(True, True), (False, False)])
+def test_a_camera_may_begin_with_the_same_picture(
+    moved: bool, back: bool, serve: Callable[..., Served]
+) -> None:
+    black = cv2.imencode(".jpg", np.zeros_like(frame_at(0, 0)))[1].tobytes()
+    seen = jpegs(20)
+    first = live_mjpeg([black, black, *seen[:10]])
+    served = serve(first)
+    source = open_source(f"{served.url}/live.mjpg")
+    with pytest.raises(SourceError):
+        assert len(list(source.frames())) > 8
+    if moved:
+        first.parts = mjpeg([black, black, *seen[10:]])
+    frames: list[object] = []
+    with contextlib.suppress(SourceError):  # it is lost again; a film has ended
+        for item in source.frames():
+            frames.append(item)
+    assert bool(frames) == back
 
 
 def test_cut_pictures_of_a_camera_are_not_looked_at(serve: Callable[..., Served]) -> None:

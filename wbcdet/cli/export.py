@@ -110,7 +110,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a report for another program, to look at or correct there."""
-    from wbcdet.results.document import ResultsError, load_document, roots_in
+    from wbcdet.results.document import ResultsError, load_digests, load_document, roots_in
     from wbcdet.results.export.base import Pictures
 
     writer = _open_writer(to)
@@ -130,9 +130,10 @@ def export(
     elif images in (Images.COPY, Images.LINK):
         stop(f"--images {images.value} needs --pictures FOLDER: where the pictures are")
     try:
-        info, results = load_document(report / "results.json" if report.is_dir() else report)
+        file = report / "results.json" if report.is_dir() else report
+        info, results = load_document(file)
         if place is not None:
-            place = replace(place, roots=roots_in(info))
+            place = replace(place, roots=roots_in(info), digests=load_digests(file))
     except ResultsError as error:
         stop(str(error))
     results, left_out = _without(results, without or [])

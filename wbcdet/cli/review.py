@@ -14,7 +14,7 @@ from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
 from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
-from wbcdet.utils.words import _
+from wbcdet.utils.words import _, plural_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -207,9 +207,10 @@ def _choose_useful(session: Session, number: int) -> None:
             "the pictures with --pictures FOLDER"
         )
     session.notes.append(
-        _(
+        plural_of(
+            "The {n} cell that teaches most is shown; '{button}' shows all.",
             "The {n} cells that teach most are shown; '{button}' shows all.",
-            n=len(session.useful),
+            len(session.useful),
             button=_("Most useful only"),
         )
     )

@@ -18,6 +18,7 @@ from wbcdet.cli.options import (
 )
 from wbcdet.records import NOTICE
 from wbcdet.utils.extras import missing
+from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 EPILOG = (
@@ -136,7 +137,8 @@ def serve(
     waiting = _WAITING * number if queue is None else queue
     app, work = make_parts(analyzer, number, waiting, limits)
     print(
-        f"Service: {listening.url.partition('?')[0]}  ({number} workers; Ctrl-C ends)", flush=True
+        f"Service: {listening.url.partition('?')[0]}  ({plural(number, 'worker')}; Ctrl-C ends)",
+        flush=True,
     )
     if known is None:
         known = [listening.token]

@@ -35,6 +35,7 @@ from wbcdet.cli.options import (
 from wbcdet.cli.sheet_options import Ids, Order, Patient, Pdf, Slide, check_browser, identifiers
 from wbcdet.records import NOTICE
 from wbcdet.utils.progress import progress
+from wbcdet.utils.text import plural
 from wbcdet.utils.web.bind import HOST, ListenError, listen
 
 if TYPE_CHECKING:
@@ -250,7 +251,7 @@ def _count(task: _Task, analyzer: Analyzer, ends: ExitStack) -> _Done:
             begin(out, journal, analyzer.info(), restart=task.restart)
             store = StreamStore(out, journal)
             if journal.damaged:
-                lines = f"{len(journal.damaged)} damaged lines of the journal are left out"
+                lines = f"left out of the journal: {plural(len(journal.damaged), 'damaged line')}"
                 task.say(f"{lines}: {'; '.join(journal.damaged[:3])}")
             outcome, page = None, _serve(task, ends)
             if task.source is not None:

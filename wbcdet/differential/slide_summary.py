@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
@@ -16,6 +17,9 @@ from wbcdet.utils.words import _, plural_of
 
 #: Names in a line; the rest is counted.
 _MAX_NAMED = 3
+#: Median diameter of the white cells of a slide, µm, between which any blood has it, and cells from
+#: which it is told.
+_LEAST_UM, _MOST_UM, _ENOUGH = 8.0, 20.0, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +118,26 @@ def copies_line(copies: Sequence[tuple[str, str]]) -> str | None:
         "{n} fields are copies of others ({names}): their cells count once more; remove them",
         len(copies), names=_named(pairs),
     )  # fmt: skip
+
+
+def scale_lines(diameters: Mapping[str, Sequence[float]]) -> list[str]:
+    """Name the slides whose cells are too small or too large for white cells, a line each: their
+    scale is wrong.
+
+    Args:
+        diameters: of the white cells, µm, by slide.
+    """
+    medians = {slide: median(of) for slide, of in diameters.items() if len(of) >= _ENOUGH}
+    return [
+        _(
+            "white cells of {slide} would be {um} µm wide (median), and are {least} to {most} in "
+            "blood: areas, sizes and names are not to be trusted; give its true scale with "
+            "--um-per-px",
+            slide=one_line(slide), um=f"{um:.1f}", least=f"{_LEAST_UM:g}", most=f"{_MOST_UM:g}",
+        )
+        for slide, um in medians.items()
+        if not _LEAST_UM <= um <= _MOST_UM
+    ]  # fmt: skip
 
 
 def _named(names: Sequence[str]) -> str:

@@ -21,6 +21,10 @@ _LOG = logging.getLogger(__name__)
 
 #: The two models.
 ROLES = ("detector", "classifier")
+#: What each model learns, as ``learned.json`` and ``--only`` call it.
+LEARNS = dict(zip(ROLES, ("finding", "names"), strict=True))
+#: What ``wbcdet learn`` says of the models of a folder.
+LEARNED = "learned.json"
 #: List of the folders of learned models that were put in use, in their home; the last one is.
 IN_USE = "in-use.txt"
 
@@ -132,10 +136,27 @@ def learned_folder() -> Path | None:
 def _folder_of(role: str) -> Path:
     """Return a model's folder: a learned one stands in for the shipped one."""
     learned = None if os.environ.get("WBCDET_WEIGHTS") else learned_folder()
-    # Where learning brought the detector nothing, the folder holds the classifier alone.
-    if learned is None or (role == "detector" and not (learned / "detector.json").exists()):
+    # Where learning brought the detector nothing, the folder of an early version holds the
+    # classifier alone.
+    if learned is None or (role == "detector" and not _had(learned, role)):
         return weights_folder()
     return learned
+
+
+def _had(folder: Path, role: str) -> bool:
+    """Say whether a folder has a model, or had it by its ``learned.json``: one that was lost is not
+    to be taken for one that learning never made, and the shipped one for it."""
+    if (folder / f"{role}.json").exists():
+        return True
+    file = folder / LEARNED
+    try:
+        said = parse_json(file.read_bytes())
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except (OSError, ValueError):
+        return True  # what it was is not known, and is not guessed
+    # Since something is carried over both models are written, learnt or not.
+    return isinstance(said, dict) and (said.get(LEARNS[role]) is not None or "carried_over" in said)
 
 
 def load_model(role: str, folder: str | Path | None = None) -> Model:
@@ -187,7 +208,7 @@ def _load_from(folder: Path, role: str) -> Model:
             f"{folder}: holds no model; a folder of models has a detector.json or classifier.json "
             "with the file that it names"
         )
-    if not (folder / f"{role}.json").is_file():
+    if not _had(folder, role):
         return load_shipped(role)
     return _load(folder, role, "name another folder with --weights")
 

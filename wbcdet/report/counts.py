@@ -18,7 +18,7 @@ from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, Ground
 from wbcdet.inference.run_info import CountInfo, RangeInfo
 from wbcdet.io.slide_part import part_of
 from wbcdet.io.source import below
-from wbcdet.records import Cell
+from wbcdet.records import ARTEFACT, Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of
 from wbcdet.report.input_fingerprint import FileStamp
@@ -88,6 +88,7 @@ class GroupNotes:
         remarks: fields with remarks, and the remarks.
         skipped: number of fields left out for their quality.
         left_out: cells left out, by reason.
+        diameters: of the counted white cells on slides of known scale, µm, by slide.
         overlapping: pairs of overlapping fields; None where they were not looked for.
         ground: whether the fields are like what the models were trained on.
     """
@@ -100,6 +101,7 @@ class GroupNotes:
     remarks: list[tuple[str, tuple[str, ...]]] = field(default_factory=list)
     skipped: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
+    diameters: dict[str, list[float]] = field(default_factory=dict)
     overlapping: int | None = None
     ground: GroundVerdict = field(default_factory=lambda: GroundVerdict(NOT_COMPARED))
 
@@ -235,6 +237,12 @@ class ReportCounts:
         notes.left_out.update(
             reason for cell in result.cells if (reason := self.left_out(entry, cell))
         )
+        if result.region is not None:
+            notes.diameters.setdefault(result.region.slide, []).extend(
+                result.region.diameter_um(cell)
+                for cell in result.cells
+                if cell.reason != ARTEFACT and self.left_out(entry, cell) is None
+            )
 
     def _note_copy(self, entry: JournalEntry, notes: GroupNotes) -> None:
         """See whether an earlier field with cells is of a file with the same bytes."""

@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import TypedDict
 
-_CHUNK = 1 << 20
+from wbcdet.utils.files import sha256_of
 
 
 class _Hashed(TypedDict):
@@ -77,13 +77,10 @@ def _size_and_time(path: Path) -> tuple[int, int]:
 
 
 def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
     if path.is_dir():
+        digest = hashlib.sha256()
         for part in sorted(part for part in path.rglob("*") if part.is_file()):
             name = part.relative_to(path).as_posix()
             digest.update(f"{_sha256(part)} {name}\n".encode("utf-8", "surrogateescape"))
         return digest.hexdigest()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return sha256_of(path)

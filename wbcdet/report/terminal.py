@@ -9,7 +9,7 @@ from rich.console import Console
 
 from wbcdet.differential.differential import ALL, Differential, Share, overview_labels
 from wbcdet.differential.grouping import no_group_warning
-from wbcdet.differential.slide_summary import copies_line, empty_line
+from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
 from wbcdet.records import NOTICE, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, EDGE, ReportCounts
 from wbcdet.utils.tables import Row, print_table, terminal
@@ -174,6 +174,7 @@ def _notes(counts: ReportCounts) -> list[str]:
     if counts.options.exclude_edge:
         cut = sum(note.left_out[EDGE] for note in notes)
         lines.append(f"{plural(cut, 'cell')} cut by the border of a field, left out")
+    lines += [line for note in notes for line in scale_lines(note.diameters)]
     problems = sum(len(note.problems) for note in notes)
     if problems:
         cells = plural(sum(note.left_out[BAD_FIELD] for note in notes), "cell")

@@ -135,6 +135,14 @@ def roots_in(info: RunInfo) -> list[RootInfo]:
     return [{"name": root["name"], "path": root["path"]} for root in roots]
 
 
+def load_digests(path: str | Path) -> dict[str, str]:
+    """Load the sha256 of the fields' files from a ``results.json`` that :func:`load_document` has
+    read, by field; of the fields of which it says them."""
+    path = Path(path)
+    fields = parse_json(read_own(path.parent, path.name))["fields"]
+    return {field["file"]: field["sha256"] for field in fields if field.get("sha256")}
+
+
 def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     """Load ``(info, results)`` of a ``results.json`` file.
 

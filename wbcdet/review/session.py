@@ -100,10 +100,12 @@ class Session:
                 check_shape(journal.header)
             if journal.damaged:
                 self.notes.append(
-                    _(
+                    plural_of(
+                        "{n} line of the journal is damaged ({lines}); the thumbnails of this "
+                        "field are cut from the field. Count again to mend it.",
                         "{n} lines of the journal are damaged ({lines}); the thumbnails of these "
                         "fields are cut from the fields. Count again to mend it.",
-                        n=len(journal.damaged),
+                        len(journal.damaged),
                         lines="; ".join(journal.damaged[:3]),
                     )
                 )
@@ -124,10 +126,12 @@ class Session:
         self.state.listen(self._tell)
         if self.state.strays:
             self.notes.append(
-                _(
+                plural_of(
+                    "{n} earlier decision is about a cell that this report does not have any "
+                    "more; it is kept, and not applied.",
                     "{n} earlier decisions are about cells that this report does not have any "
                     "more; they are kept, and not applied.",
-                    n=self.state.strays,
+                    self.state.strays,
                 )
             )
         if twice := counts.counted_twice(self.state):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tempfile
@@ -14,6 +15,16 @@ from wbcdet.utils.csv_text import write_rows
 
 #: How the names of files that are being written start.
 PART_PREFIX = ".wbcdet-"
+_CHUNK = 1 << 20
+
+
+def sha256_of(path: Path) -> str:
+    """Return sha256 (hex) of a file of any size."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def csv_bytes(columns: tuple[str, ...], rows: Iterable[Mapping[str, object]]) -> bytes:

@@ -10,7 +10,14 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from wbcdet.differential.csv_table import TableError
-from wbcdet.evaluation.agreement.counts import CellKey, Counted, Side, category, group_cells
+from wbcdet.evaluation.agreement.counts import (
+    CellKey,
+    Counted,
+    Side,
+    category,
+    group_cells,
+    some_of,
+)
 from wbcdet.evaluation.agreement.method_comparison import (
     Differences,
     Line,
@@ -20,9 +27,6 @@ from wbcdet.evaluation.agreement.method_comparison import (
 )
 from wbcdet.records import ALL_LABELS, LABELS
 from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
-
-#: Groups named in one sentence; the rest are counted.
-_MAX_NAMED = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +175,7 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
     if not matched and not (cells and cells.cells):
         raise TableError(
             "no group has the same name on both sides: ours are "
-            f"{_some(ours.groups)}; manual are {_some(manual.groups)}"
+            f"{some_of(ours.groups)}; manual are {some_of(manual.groups)}"
         )
     for side, groups, own in (
         ("report", ours.groups, {our_name for our_name, _ in matched}),
@@ -179,7 +183,7 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
     ):
         alone = [name for name in groups if name not in own]
         if alone:
-            notes.append(f"only in the {side}, not compared: {_some(alone)}")
+            notes.append(f"only in the {side}, not compared: {some_of(alone)}")
     labels, more = _shared_labels(ours.groups.values(), manual.groups.values())
     notes += more
     couples: list[tuple[str, Counted, Counted]] = []
@@ -292,9 +296,3 @@ def _compare_cells(ours: dict[CellKey, str], manual: dict[CellKey, str]) -> Cell
         cohen_kappa(table, weights),
         len(manual) - len(pairs),
     )
-
-
-def _some(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
-    return ", ".join(listed[:_MAX_NAMED]) + more

@@ -17,6 +17,8 @@ from wbcdet.results.document import ResultsError, load_document
 #: The cells of a report: ``(file, id)``.
 CellKey = tuple[str, str]
 
+#: Groups named in one sentence; the rest are counted.
+_MAX_NAMED = 8
 _OWN = tuple(str(label) for label in LABELS)
 
 
@@ -212,3 +214,10 @@ def _plain(label: str) -> str:
 def category(label: str) -> str:
     """Reduce a label to one of the four or ``unclassified``, which both sides can give."""
     return label if label in _OWN else CellType.UNCLASSIFIED.value
+
+
+def some_of(names: Iterable[str]) -> str:
+    """Return the first of some names, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
+    return ", ".join(listed[:_MAX_NAMED]) + more

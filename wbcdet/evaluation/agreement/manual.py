@@ -8,7 +8,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from wbcdet.differential.csv_table import Table, TableError, number, read_table
-from wbcdet.evaluation.agreement.counts import Counted, Side, group_cells, has_cells, read_cells
+from wbcdet.evaluation.agreement.counts import (
+    Counted,
+    Side,
+    group_cells,
+    has_cells,
+    read_cells,
+    some_of,
+)
 from wbcdet.evaluation.agreement.headers import (
     Heading,
     cell_type,
@@ -177,8 +184,15 @@ def _read_long(
         row.values[named.label] = row.values.get(named.label, 0.0) + value
         if total_at is not None and cells[total_at]:
             row.total = _value(table, line, table.header[total_at], cells[total_at])
-    _need_all(table, {label for row in rows.values() for label in row.values})
-    return list(rows.values()), says_percent(table.header[value_at]), _unused(unused)
+    labels = {label: None for row in rows.values() for label in row.values}
+    _need_all(table, set(labels))
+    notes = []
+    for label in labels:
+        without = [group for group, row in rows.items() if label not in row.values]
+        if without:
+            notes.append(f"no row of {label}, which is taken for 0: {some_of(without)}")
+    notes += _unused(unused)
+    return list(rows.values()), says_percent(table.header[value_at]), notes
 
 
 def _are_percentages(rows: list[_Row], marked: bool, path: Path) -> tuple[bool, list[str]]:

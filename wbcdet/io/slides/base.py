@@ -106,3 +106,19 @@ def further_scenes(shapes: Mapping[str, Sequence[int]]) -> tuple[str, ...]:
         f"holds {plural(len(scenes), 'further scene')} ({', '.join(scenes)}), and only the first "
         "is counted; export each by itself",
     )
+
+
+def further_planes(axes: Sequence[str], shape: Sequence[int]) -> tuple[str, ...]:
+    """Say that a slide holds several pictures of each place, of which one is counted.
+
+    Args:
+        axes: of its finest level, as OME names them.
+        shape: how long each is.
+    """
+    known = {"z": "planes of depth", "t": "times"}
+    return tuple(
+        f"holds {size} {known.get(axis.lower(), f'pictures along {axis}')} of each place, and only "
+        "one is looked at; export the one that is meant by itself"
+        for axis, size in zip(axes, shape, strict=True)
+        if axis.lower() not in ("y", "x", "c", "s") and size > 1
+    )

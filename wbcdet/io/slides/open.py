@@ -10,7 +10,7 @@ from pathlib import Path
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import DICOM, SUFFIXES, picture_kind
-from wbcdet.io.slides.base import MISSING, Level, SlideReader
+from wbcdet.io.slides.base import MISSING, Level, SlideReader, further_planes
 from wbcdet.io.slides.tile_folder import TileFolderReader, is_tile_folder
 
 #: Endings that may be those of a slide, beside those of TIFFs.
@@ -166,7 +166,9 @@ def _open(path: Path) -> SlideReader:
         except Exception:
             if vendor is None:
                 raise
-            return OpenSlideReader(path)
+            reader = OpenSlideReader(path)
+            reader.remarks += _planes(path)
+            return reader
     except FieldError:
         raise
     except Exception as error:  # as in Slide.read
@@ -192,6 +194,15 @@ def _has_levels(path: Path) -> bool:
     # A damaged file is not one of ours: reading it as a field says what is wrong.
     except Exception:
         return False
+
+
+def _planes(path: Path) -> tuple[str, ...]:
+    """Say of an OME-TIFF that it holds several pictures of each place."""
+    import tifffile
+
+    with tifffile.TiffFile(path) as file:
+        series = file.series[0]
+        return further_planes(series.axes, series.shape) if file.is_ome else ()
 
 
 def _is_zarr(path: Path) -> bool:

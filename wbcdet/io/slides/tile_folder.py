@@ -46,6 +46,9 @@ _MAX_SPREAD = 2000
 #: Pairs of neighbours that are compared, px that they must share, response of the comparison from
 #: which it tells anything, and px that they may be off: a third of a cell at 0.25 µm.
 _PAIRS, _MIN_OVERLAP, _SURE, _MAX_SHIFT = 8, 40, 0.1, 16.0
+#: Where two pictures show no common place: shared px and contrast (of 255, without shading) from
+#: which it is told, correlation below which it is so, and px that it is looked for around.
+_MIN_SHARED, _MIN_CONTRAST, _UNLIKE, _AROUND = 20_000, 6.0, 0.35, 64
 #: Largest file of positions, bytes.
 _MAX_TEXT = 64 << 20
 
@@ -118,9 +121,10 @@ class TileFolderReader:
         self.remarks += self._check_seams()
 
     def _check_seams(self) -> tuple[str, ...]:
-        """Compare what a few pairs of neighbours both show: positions may be wrong."""
-        shifts = []
-        for first, second in self._neighbours():
+        """Compare what a few pairs of neighbours both show: positions may be wrong, and pictures
+        those of another slide."""
+        shifts, strangers = [], []
+        for first, second in dict.fromkeys([*self._neighbours(), *self._most_shared()]):
             try:
                 first_part, second_part = self._shared(first, second)
             except FieldError:
@@ -132,13 +136,22 @@ class TileFolderReader:
             )
             if sure > _SURE:
                 shifts.append(float(np.hypot(across, down)))
+            elif _is_unlike(first_part, second_part):
+                strangers.append(f"{first.path.name} and {second.path.name}")
+        remarks: tuple[str, ...] = ()
         shift = float(np.median(shifts)) if shifts else 0.0
-        if shift < _MAX_SHIFT:
-            return ()
-        return (
-            f"tiles do not join: neighbours are about {shift:.0f} px off, and cells there may be "
-            "counted twice or cut; stitch them first, in Fiji for example",
-        )
+        if shift >= _MAX_SHIFT:
+            remarks = (
+                f"tiles do not join: neighbours are about {shift:.0f} px off, and cells there may "
+                "be counted twice or cut; stitch them first, in Fiji for example",
+            )
+        if strangers:
+            remarks += (
+                f"{strangers[0]} lie over each other and do not show the same place: where they "
+                "are of two slides, cells of each are hidden by the other; give each slide a "
+                "folder of its own",
+            )
+        return remarks
 
     def _neighbours(self) -> Iterator[tuple[_Tile, _Tile]]:
         """Yield pairs of tiles that follow each other and overlap, from all over the slide."""
@@ -149,6 +162,23 @@ class TileFolderReader:
         ]
         step = max(1, len(pairs) // _PAIRS)
         yield from pairs[step // 2 :: step][:_PAIRS]
+
+    def _most_shared(self) -> list[tuple[_Tile, _Tile]]:
+        """Return the pairs of tiles at two places that share most: of tiles of two slides some
+        share more than neighbours on one do, wherever the two lie over each other."""
+        # Of a place the first is looked at.
+        tiles = list({(tile.x, tile.y): tile for tile in reversed(self._tiles)}.values())
+        corners = np.array([(tile.x, tile.y) for tile in tiles])
+        ends = corners + np.array([self._sizes[tile.path] for tile in tiles])
+        pairs = []
+        for number in range(len(tiles) - 1):
+            left_top = np.maximum(corners[number], corners[number + 1 :])
+            shared = np.minimum(ends[number], ends[number + 1 :]) - left_top
+            area = np.where(shared.min(1) >= _MIN_OVERLAP, shared.prod(1), 0)
+            most = int(area.argmax())
+            pairs.append((int(area[most]), tiles[number], tiles[number + 1 + most]))
+        pairs.sort(key=lambda pair: -pair[0])
+        return [(first, second) for area, first, second in pairs[:_PAIRS] if area]
 
     def _overlap(self, tile: _Tile, other: _Tile) -> tuple[int, int, int, int]:
         """Return corner and size of what both show, on the slide."""
@@ -207,6 +237,20 @@ class TileFolderReader:
             ):
                 self._kept.popitem(last=False)
         return pixels
+
+
+def _is_unlike(first: np.ndarray, second: np.ndarray) -> bool:
+    """Say whether two pictures of one place, (height, width) float32, show different ones; False
+    where there is too little on them to tell."""
+    if first.size < _MIN_SHARED:
+        return False
+    # The light of a microscope falls off to the borders, which is the same on all pictures.
+    first, second = (part - cv2.GaussianBlur(part, (0, 0), 16) for part in (first, second))
+    if min(first.std(), second.std()) < _MIN_CONTRAST:
+        return False
+    margin = min(*(side // 4 for side in first.shape), _AROUND)
+    inner = first[margin:-margin, margin:-margin]
+    return float(cv2.matchTemplate(second, inner, cv2.TM_CCOEFF_NORMED).max()) < _UNLIKE
 
 
 def _read_positions(folder: Path) -> tuple[list[tuple[Path, float, float]], float | None]:

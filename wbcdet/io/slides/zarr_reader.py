@@ -10,7 +10,7 @@ import numpy as np
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slides.base import Level, check_colours, further_scenes, um_from
+from wbcdet.io.slides.base import Level, check_colours, further_planes, further_scenes, um_from
 from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
 
@@ -51,6 +51,7 @@ class ZarrReader:
         self.remarks: tuple[str, ...] = ()
         if group is not whole:
             self.remarks = further_scenes({"0": first.shape, **self._others(whole)})
+        self.remarks += further_planes(axes, first.shape)
         # What was not scanned is often not written either; what was lost looks the same.
         self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
         if self._missing[0] > 0:

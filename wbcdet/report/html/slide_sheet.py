@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
-from wbcdet.differential.slide_summary import copies_line, empty_line
+from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.results.palette import colour_of
@@ -239,6 +239,7 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
         lines.append(f"{empty}.")
     if copies := copies_line(notes.copies):
         lines.append(f"{copies}.")
+    lines += [f"{line[:1].upper()}{line[1:]}." for line in scale_lines(notes.diameters)]
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
         lines.append(f"{said[:1].upper()}{said[1:]}.")
@@ -360,7 +361,12 @@ def _remarks(differential: Differential, notes: GroupNotes) -> str:
         parts.append(_("{fields} without a cell", fields=_fields(len(notes.empty))))
     if differential.missing:
         parts.append(
-            _("{n} cells short of {target}", n=differential.missing, target=differential.target)
+            plural_of(
+                "{n} cell short of {target}",
+                "{n} cells short of {target}",
+                differential.missing,
+                target=differential.target,
+            )
         )
     if notes.problems:
         parts.append(_("{fields} of doubtful quality", fields=_fields(len(notes.problems))))

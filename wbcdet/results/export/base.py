@@ -6,8 +6,8 @@ import hashlib
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Protocol
 
@@ -15,7 +15,7 @@ from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.source import RootInfo, places
 from wbcdet.records import ALL_LABELS, FieldResult
 from wbcdet.results.writer import alike, picture_name
-from wbcdet.utils.files import open_atomic
+from wbcdet.utils.files import open_atomic, sha256_of
 from wbcdet.utils.safe_files import is_below
 
 #: Class names that every export has, in order.
@@ -62,11 +62,13 @@ class Pictures:
         folder: the folder that was analysed, or the working folder of the run.
         link: link, do not copy.
         roots: ``info.sources`` of the results.
+        digests: sha256 of the files that were analysed, by field, as far as the results say them.
     """
 
     folder: Path
     link: bool
     roots: Sequence[RootInfo] = ()
+    digests: Mapping[str, str] = field(default_factory=dict)
 
 
 def make_items(
@@ -97,7 +99,11 @@ def make_items(
         if pictures is not None:
             name = f"{stem}{suffix}"
             picture, problem = find_picture(pictures.folder, result, pictures.roots)
+            known = pictures.digests.get(result.file)
             if picture is None:
+                problems.append(f"{result.file}: {problem}")
+            elif known is not None and sha256_of(picture) != known:
+                problem = "has changed since it was analysed, or is another of this name"
                 problems.append(f"{result.file}: {problem}")
             else:
                 _place(picture, target / name, link=pictures.link)

@@ -39,6 +39,8 @@ _FILMS = ("http", "https")
 #: faster than it plays: so does a film, while no camera does. A server may begin with what it keeps
 #: of the last moments, s.
 _LOOK_S, _LOOK_FOR_S, _KEPT_S = 6.0, 1.5, 1.0
+#: Different pictures that tell a film that begins again from a camera.
+_LOOKS = 2
 #: Free space that is left on the disk when a film is fetched, bytes.
 _SPARE = 1 << 30
 _CHUNK = 1 << 20
@@ -67,7 +69,7 @@ class NetworkStream:
         self._container: av.container.InputContainer | None = None
         self._fetched: Path | None = None
         self._live: bool | None = None
-        self._begins: bytes | None = None
+        self._begins: list[bytes] = []
         self._begun: list[av.Packet[Any]] = []
         self._over = False
 
@@ -121,12 +123,15 @@ class NetworkStream:
         """Yield the frames of a camera."""
         begun, self._begun = self._begun, []
         whole, number = time.monotonic(), 0
+        looks: list[bytes] = []
         for item in Pictures(container, self.name, live=True, begun=begun).items():
             if self._closed:
                 return
             if isinstance(item, Frame):
                 whole, number = time.monotonic(), number + 1
-                if item.index == 0 and self._again(item):
+                if self._scheme in _FILMS and self._may_be_again(item, looks):
+                    if len(looks) < _LOOKS:
+                        continue
                     self._over = True
                     return
             elif isinstance(item, Damaged):
@@ -139,13 +144,24 @@ class NetworkStream:
                     continue
             yield item
 
-    def _again(self, first: Frame) -> bool:
-        """Say whether a server begins the same film from its start: no camera gives one picture
-        twice."""
-        if self._scheme not in _FILMS:
+    def _may_be_again(self, frame: Frame, looks: list[bytes]) -> bool:
+        """Say whether a server begins the same film from its start, as far as the pictures so far
+        tell: a camera may begin with a black picture or a sign each time, and gives no other
+        twice.
+
+        Args:
+            frame: the next picture since it was opened.
+            looks: of the different pictures before; this one is added while they are fewer than
+                ``_LOOKS``.
+        """
+        if len(looks) == _LOOKS:
             return False
-        begins = hashlib.sha256(first.pixels.tobytes()).digest()
-        again, self._begins = begins == self._begins, begins
+        look = hashlib.sha256(frame.pixels.tobytes()).digest()
+        if look not in looks:
+            looks.append(look)
+        again = looks == self._begins[: len(looks)]
+        if len(looks) == _LOOKS:
+            self._begins = looks
         return again
 
     def _is_film(self, container: Any, opening: float) -> bool:

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from wbcdet.inference.weights import ROLES, Model, learned_folder, load_learned
+from wbcdet.inference.weights import LEARNS, ROLES, Model, learned_folder, load_learned
 from wbcdet.training.finetune.install import InstallError, learned_document
-
-#: What each model learns, as ``learned.json`` and ``--only`` call it.
-LEARNS = dict(zip(ROLES, ("finding", "names"), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

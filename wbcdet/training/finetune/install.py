@@ -10,7 +10,13 @@ from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
 from pathlib import Path
 
-from wbcdet.inference.weights import IN_USE, learned_folder, learned_home, names_in_use
+from wbcdet.inference.weights import (
+    IN_USE,
+    LEARNED,
+    learned_folder,
+    learned_home,
+    names_in_use,
+)
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.files import PART_PREFIX, atomic_write
 from wbcdet.utils.lock import LOCK, LockedError, locked
@@ -118,7 +124,7 @@ def learned_document() -> JsonObject:
     folder = learned_folder()
     if folder is None:
         return {}
-    file = folder / "learned.json"
+    file = folder / LEARNED
     try:
         said = json.loads(file.read_bytes())
         if not isinstance(said, dict) or not isinstance(said.get("reports"), dict):

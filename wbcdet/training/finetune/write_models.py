@@ -20,13 +20,13 @@ from safetensors.torch import save_file
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.cards import ClassifierCard, DetectorCard
 from wbcdet.inference.domain_shift import make_reference
-from wbcdet.inference.weights import ROLES, Model, sealed
+from wbcdet.inference.weights import LEARNED, LEARNS, ROLES, Model, sealed
 from wbcdet.records import NOTICE
 from wbcdet.results.document import dump
 from wbcdet.review.images import PictureError
 from wbcdet.training.export import export_classifier, export_detector
 from wbcdet.training.finetune import tune, tune_detector
-from wbcdet.training.finetune.carry_over import LEARNS, Carried
+from wbcdet.training.finetune.carry_over import Carried
 from wbcdet.training.finetune.judge import ALPHA
 from wbcdet.training.finetune.learn_finding import LearnedDetector
 from wbcdet.training.finetune.learn_names import LearnedClassifier
@@ -103,7 +103,7 @@ def write_models(
         "way_back": "wbcdet learn --restore",
         "notice": NOTICE,
     }
-    atomic_write(out / "learned.json", dump(said).encode())
+    atomic_write(out / LEARNED, dump(said).encode())
     atomic_write(out / "README.md", _page(said).encode())
 
 
