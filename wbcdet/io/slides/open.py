@@ -11,7 +11,8 @@ from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import DICOM, SUFFIXES, picture_kind
 from wbcdet.io.slides.base import MISSING, Level, SlideReader, further_planes
-from wbcdet.io.slides.tile_folder import TileFolderReader, is_tile_folder
+from wbcdet.io.slides.tile_folder import TileFolderReader
+from wbcdet.io.slides.tile_positions import is_tile_folder
 
 #: Endings that may be those of a slide, beside those of TIFFs.
 _SUFFIXES = frozenset(
