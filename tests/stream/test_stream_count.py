@@ -274,6 +274,14 @@ def test_a_run_without_a_frame_reports_what_was_there(
     assert (out / "report.html").is_file()
 
 
+def test_a_folder_of_folders_is_said(tmp_path: Path, command: Command) -> None:
+    (tmp_path / "in" / "day1").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "in" / "day1" / "a.png"), frame_at(0, 0))
+    done = command("stream", "in", "--out", "out", "--idle-stop", 0.1, "--no-annotate")
+    assert done.returncode == 2
+    assert "in: ended before a frame was looked at (of a folder, pictures in sub" in done.stderr
+
+
 def test_target_ends_the_run(tmp_path: Path, command: Command, video: Path) -> None:
     done = command("stream", video, "--out", "out", "--target", 3, "--stop-at-target", "--quiet")
     assert done.returncode == 0, done.stderr

@@ -262,7 +262,8 @@ def _count(task: _Task, analyzer: Analyzer, ends: ExitStack) -> _Done:
                 stop(
                     f"{out}: holds no count yet; name a SOURCE to watch"
                     if task.source is None
-                    else f"{task.source.name}: ended before a frame was looked at"
+                    else f"{task.source.name}: ended before a frame was looked at (of a folder, "
+                    "pictures in subfolders are not)"
                 )
             if outcome is None:
                 _settle(analyzer, store, quiet=task.quiet)
