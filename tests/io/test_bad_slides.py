@@ -84,7 +84,7 @@ def test_a_position_far_away_is_refused(tiles: Path) -> None:
 def test_missing_tiles_are_said(tiles: Path) -> None:
     names = sorted(path.name for path in tiles.glob("*.jpg"))
     (tiles / names[0]).unlink()
-    assert Slide(tiles).remarks[0] == f"1 tiles are missing, the first {names[0]}"
+    assert Slide(tiles).remarks[0] == f"1 tile is missing, the first {names[0]}"
 
 
 def test_pictures_without_a_position_are_said(tiles: Path) -> None:

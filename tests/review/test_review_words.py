@@ -38,7 +38,7 @@ def test_the_top_of_the_page_is_in_the_language_of_its_reader(tmp_path: Path) ->
             said[language] = session.notes
             session.close()
     english = said["en"]
-    assert "1 of 1 fields hold no cell that was found: look whether cells were missed" in english[0]
+    assert "1 of 1 field holds no cell that was found: look whether cells were missed" in english[0]
     assert english[1].endswith("another stain, light or camera. Look at every cell.")
     assert english[2].startswith("Fields cannot be shown: ") and len(english) == 4
     for language in LANGUAGES[1:]:

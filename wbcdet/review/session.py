@@ -299,11 +299,11 @@ def _slide_notes(report: MachineReport) -> Iterator[str]:
     empty = sum(len(slide["without_cell"]) for slide in report.slides)
     if empty:
         fields = sum(slide["fields"] for slide in report.slides)
-        yield _(
-            "{n} of {fields} fields hold no cell that was found: look whether cells were missed "
-            "there.",
-            n=empty,
-            fields=fields,
+        yield plural_of(
+            "{n} of {fields} holds no cell that was found: look whether cells were missed there.",
+            "{n} of {fields} hold no cell that was found: look whether cells were missed there.",
+            empty,
+            fields=plural_of("{n} field", "{n} fields", fields),
         )
     for slide in report.slides:
         if said := ", ".join(translated_reasons(slide["ground"])):

@@ -59,7 +59,10 @@ class TileFolderReader:
         self._lock = Lock()
         self.remarks: tuple[str, ...] = ()
         if missing:
-            self.remarks = (f"{len(missing)} tiles are missing, the first {missing[0]}",)
+            are = "is" if len(missing) == 1 else "are"
+            self.remarks = (
+                f"{plural(len(missing), 'tile')} {are} missing, the first {missing[0]}",
+            )
         if others := without_position([path for path, _, _ in placed]):
             self.remarks += (
                 f"{plural(len(others), 'picture')} of the folder, the first {others[0]}, "
