@@ -110,6 +110,9 @@ def test_wide_counts_and_percentages_say_the_same(tmp_path: Path) -> None:
         ("slide,neut,band,lymph,mono,eos,n\ns1,120,20,60,16,4,200\n", 60.0),
         ("slide,neut,band,lymph,mono,eos\ns1,60,10,30,8,2\n", 60.0),
         ("slide,neut,band,lymph,mono,eos\ns1,60,,30,8,2\n", 60.0),
+        # Blasts make the row whole, not bands; then both do.
+        ("slide,neut,band,lymph,mono,eos,blast,n\ns1,60,20,30,7,3,20,120\n", 60.0),
+        ("slide,neut,band,lymph,mono,eos,blast,n\ns1,40,20,30,7,3,20,120\n", 60.0),
     ],
 )
 def test_bands_beside_the_other_neutrophils(tmp_path: Path, text: str, neutrophils: float) -> None:

@@ -91,7 +91,7 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
         )
     total = roles.index("total") if "total" in roles else None
     used = _used_columns(table, headings)
-    beside = _beside(table, headings, used, total)
+    beside = _beside(table, headings, used, (at, total))
     used |= beside
     unused = [
         name for place, name in enumerate(table.header) if place not in (at, total, *used) and name
@@ -132,23 +132,32 @@ def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
 
 
 def _beside(
-    table: Table, headings: list[Heading], used: dict[int, str], total: int | None
+    table: Table, headings: list[Heading], used: dict[int, str], places: tuple[int, int | None]
 ) -> dict[int, str]:
     """Return the columns of parts, such as bands, that a column of all neutrophils does not hold,
     with their label: with them every row adds up to n or to whole hundreds, and without them not.
+
+    All numbers of a row count for that, those of types that are not compared too: where blasts are
+    what is left to a hundred, as many bands are not.
+
+    Args:
+        places: columns of the group, and of the total.
     """
+    total = places[1]
     parts = {
         place: column.label
         for place, column in enumerate(headings)
         if column.role == "part" and place not in used
     }
+    others = set(range(len(headings))) - {*places, *used, *parts}
     tells = False
     for _, cells in table.rows if parts else ():
         values = [number(cells[place], table.point) for place in (*used, *parts)]
         if None in values:
             return {}
         known = [value or 0.0 for value in values]
-        without, whole = sum(known[: len(used)]), sum(known)
+        rest = sum(number(cells[place], table.point) or 0.0 for place in others)
+        without, whole = sum(known[: len(used)]) + rest, sum(known) + rest
         wanted = {100.0 * max(1, round(whole / 100))}
         if total is not None and (counted := number(cells[total], table.point)) is not None:
             wanted = {100.0, counted}

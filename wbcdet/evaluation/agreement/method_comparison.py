@@ -13,7 +13,7 @@ from wbcdet.utils.kappa import Z
 
 Floats = npt.NDArray[np.float64]
 
-#: A spread of differences below this, in the unit of the data, is none.
+#: A spread of differences below this, in the unit of the data, comes from rounding.
 _ROUNDING = 1e-9
 
 
@@ -60,7 +60,7 @@ def bland_altman(manual: Floats, ours: Floats) -> Differences:
     if count < 2:
         return Differences(bias, None, None, None, None)
     spread = float(difference.std(ddof=1))
-    if spread < _ROUNDING:  # as of a type that is on no slide: an interval without width is none
+    if spread < _ROUNDING:  # as of a type that is on no slide: such an interval tells nothing
         return Differences(bias, None, None, None, None)
     half = t_limit(count - 1) * spread / math.sqrt(count)
     return Differences(bias, bias - half, bias + half, bias - Z * spread, bias + Z * spread)
