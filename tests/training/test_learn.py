@@ -30,6 +30,7 @@ from wbcdet.results.document import build_document, dump
 from wbcdet.results.output_folder import ENTRIES, Output
 from wbcdet.review.cell_state import DELETED, LabelChange
 from wbcdet.review.session import Session
+from wbcdet.training.finetune import learn_names
 from wbcdet.training.finetune.install import install, restore
 from wbcdet.training.finetune.judge import (
     ALPHA,
@@ -40,6 +41,7 @@ from wbcdet.training.finetune.judge import (
     judge,
     sign_test,
 )
+from wbcdet.training.finetune.replay import load_replay
 from wbcdet.utils.files import PART_PREFIX
 
 #: What the reviewer of the tests calls each type: a laboratory that sees eosinophils where the
@@ -55,9 +57,10 @@ def own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("WBCDET_WEIGHTS", raising=False)
     # Threads of torch wait for each other busily where the tests share their processor.
     torch.set_num_threads(1)
-    # As quick as it still learns: drawn cells are alike.
-    monkeypatch.setattr("wbcdet.training.finetune.tune.STEPS", 30)
-    monkeypatch.setattr("wbcdet.training.finetune.tune.VIEWS", 2)
+    # As quick as it still learns: drawn cells are alike, and a quarter of the known cells will do.
+    for name, value in {"STEPS": 30, "VIEWS": 2, "BATCH": 24, "REPLAYED": 12}.items():
+        monkeypatch.setattr(f"wbcdet.training.finetune.tune.{name}", value)
+    monkeypatch.setattr(learn_names, "load_replay", lambda *given: load_replay(*given).split(4)[1])
 
 
 @pytest.fixture(scope="module")
@@ -182,7 +185,7 @@ def test_a_laboratory_is_learnt_and_taken_back(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Swapped names contradict all other laboratories: these must lose something here.
-    monkeypatch.setattr("wbcdet.training.finetune.learn_names.MAX_FORGOTTEN", 0.2)
+    monkeypatch.setattr(learn_names, "MAX_FORGOTTEN", 0.2)
     for part in ("onnx", "onnxscript", "safetensors"):
         pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
     report = copy_of(smears, tmp_path / "report")
@@ -346,7 +349,6 @@ def test_cells_are_judged_as_they_are_named(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from wbcdet.training.finetune.kept import Kept
-    from wbcdet.training.finetune.learn_names import learn_names
     from wbcdet.training.finetune.reviewed_cells import read_reviewed
 
     # Classes of one reason are taken together: artefacts and platelets outweigh the lymphocyte.
@@ -368,7 +370,7 @@ def test_cells_are_judged_as_they_are_named(
     shipped = load_shipped("classifier")
     card = {**shipped.card, "unlike_trained": {"output": "distance", "threshold": 1e-6}}
     for one, right in ((shipped, True), (replace(shipped, card=card), False)):
-        learned = learn_names(one, reviewed, Kept("test", str(right)), quiet=True)
+        learned = learn_names.learn_names(one, reviewed, Kept("test", str(right)), quiet=True)
         total = learned.judgement.rows[-1]
         assert (total.before > 60, total.after > 60) == (right, right)
         assert (min(learned.others) > 0.8, max(learned.others) > 0) == (right, right)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,14 @@ pytest.importorskip("safetensors", reason="training needs safetensors: pip insta
 
 from safetensors.torch import save_file
 
+from wbcdet.cli import train as train_command
 from wbcdet.cli.train import app
 from wbcdet.records import NOTICE
 from wbcdet.training import classifier_training, detector_training
 from wbcdet.training.architectures import ARCHITECTURES
 from wbcdet.training.augment_cells import CROP_SIZE
 from wbcdet.training.classifier_training import Run, load_network
+from wbcdet.training.config import DetectorRecipe
 from wbcdet.utils.lock import locked
 
 SMALL = ("--arch", "leucocytenet-v1", "--epochs", "2", "--crops", "16", "--batch", "8")
@@ -171,6 +175,7 @@ DETECTOR = ("--size", "64", "--epochs", "2", "--scenes", "4", "--batch", "2", "-
 def test_detector(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(detector_training, "VALIDATION_SCENES", 4)
     monkeypatch.setattr(detector_training, "cores", lambda: 1)
+    monkeypatch.setattr(train_command, "DetectorRecipe", partial(DetectorRecipe, sizes=(64, 96)))
     trainer = detector_training.SceneTrainer
     save = trainer.save_model
 
@@ -198,3 +203,35 @@ def test_detector(train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     again = train("detector", *DETECTOR)
     assert again.exit_code == 0 and again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+
+
+class Timed(torch.nn.Module):
+    """A network whose steps take as long as is asked for each precision."""
+
+    def __init__(self, **seconds: float) -> None:
+        super().__init__()
+        self.norm = torch.nn.BatchNorm2d(3)
+        self.seconds, self.bfloat16, self.steps = seconds, False, {"float32": 0, "bfloat16": 0}
+
+    def predict(self, picture: torch.Tensor) -> dict[str, torch.Tensor]:
+        name = "bfloat16" if self.bfloat16 else "float32"
+        self.steps[name] += 1
+        time.sleep(self.seconds[name])
+        return {"one": self.norm(picture)}
+
+
+@pytest.mark.parametrize(
+    ("bfloat16", "chosen", "steps"),
+    [(0.01, "bfloat16", 3), (0.06, "float32", 3), (0.4, "float32", 1)],
+)
+def test_the_faster_precision_is_taken(bfloat16: float, chosen: str, steps: int) -> None:
+    model = Timed(float32=0.04, bfloat16=bfloat16).eval()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    said = detector_training.choose_precision(model, 32)  # type: ignore[arg-type]
+    assert said.startswith(f"{chosen} (a picture of 32 px") and model.bfloat16 == (
+        chosen != "float32"
+    )
+    # Where it is hopeless, one step says so; what was learnt before is as it was.
+    assert model.steps == {"float32": 3, "bfloat16": steps} and not model.training
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    assert model.norm.weight.grad is None
