@@ -73,6 +73,9 @@ def judged(names: bool, finding: bool) -> Iterator[None]:
             patch.setattr(write_models, f"export_{role}", exported(role))
         patch.setattr(learn_names, "learn_names", no_names)
         patch.setattr(learn_finding, "learn_finding", no_finding)
+        # Two fields to compare slides with, not all.
+        patch.setattr(write_models, "_MIN_REFERENCE_FIELDS", 2)
+        patch.setattr(write_models, "_MAX_REFERENCE_FIELDS", 2)
         yield
 
 
@@ -156,19 +159,19 @@ def test_what_cannot_be_carried_over_stops(report: Path) -> None:
         assert run(report)[0] == 0 and load_model("detector").sha256
 
 
-@pytest.mark.parametrize("damage", [b"", b'{"reports": {"a', b"[]", b"{}", None])
-def test_what_was_learnt_cannot_be_read(report: Path, damage: bytes | None) -> None:
+def test_what_was_learnt_cannot_be_read(report: Path) -> None:
     with judged(names=True, finding=True):
         assert run(report, "--only", "finding")[0] == 0
         folder = learned_folder()
         assert folder is not None
-        (folder / "learned.json").unlink()
-        if damage is not None:
-            (folder / "learned.json").write_bytes(damage)
-        code, out = run(report, "--only", "names")
-        assert code == 2 and len(out.splitlines()) == 1
-        assert f"{folder / 'learned.json'}: " in out and "'wbcdet learn --restore'" in out
-        assert load_model("detector").learned
+        for damage in (b"", b'{"reports": {"a', b"[]", b"{}", None):
+            (folder / "learned.json").unlink()
+            if damage is not None:
+                (folder / "learned.json").write_bytes(damage)
+            code, out = run(report, "--only", "names")
+            assert code == 2 and len(out.splitlines()) == 1, damage
+            assert f"{folder / 'learned.json'}: " in out and "'wbcdet learn --restore'" in out
+            assert load_model("detector").learned
         assert run("--restore")[0] == 0
         assert run(report, "--only", "names")[0] == 0
 

@@ -230,7 +230,10 @@ def test_a_laboratory_is_learnt_and_taken_back(
     assert len(list(learned_home().glob("blue-lab-*"))) == 1  # kept
 
 
-def test_one_that_is_not_better_is_refused(smears: Path, tmp_path: Path) -> None:
+def test_one_that_is_not_better_is_refused(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wbcdet.training.finetune.tune.STEPS", 10)
     for part in ("onnx", "onnxscript", "safetensors"):
         pytest.importorskip(part, reason="learning needs pip install wbcdet[train]")
     report = copy_of(smears, tmp_path / "report")
