@@ -10,7 +10,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import one_line, schema
+from conftest import GROUND, PURPLE, one_line, schema
 from counting import Count, final_files, journal_lines, rows
 from drawn_slides import CELL, UM, Drawn, whole_zone, write_zarr
 
@@ -537,3 +537,31 @@ def test_edge_and_tail_are_a_group_of_their_own(smear: tuple[SyntheticSlide, Pat
     for part, group in zip(plan.parts, groups, strict=True):
         assert part_of(part.name) == (plan.source.name, part.part)
         assert group.endswith("#edge") == (part.part is not None and part.part.edge)
+
+
+def test_what_is_left_out_of_the_count_is_on_no_map(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wbcdet.differential.differential.TARGETS", (10,))
+    drawn = Drawn(50, width=1500, height=860)
+    drawn.pixels[300 : 300 + CELL, :CELL] = PURPLE  # cut by the border of the slide
+    drawn.pixels[:, 700:830] = GROUND
+    right = drawn.pixels[:, 830:]
+    right[..., 2] = np.where(right.max(2) > 140, 255, right[..., 2])  # overexposed
+    seam = [(738, y) for y in (100, 400, 700)]  # both neighbours show these
+    for x, y in seam:
+        drawn.pixels[y : y + CELL, x : x + CELL] = PURPLE
+    write_pyramid(drawn, tmp_path / "half.tif", levels=(1, 4))
+    zone = whole_zone(tmp_path / "zone.geojson")
+    arguments = ("half.tif", "--zone", zone, "--quiet", "--out", "out")
+    for options in (("--exclude-edge",), ("--skip-bad", "--target", 10)):
+        assert count(*arguments, *options).exit_code == 0
+        found = found_places(tmp_path / "out")
+        features = json.loads((tmp_path / "out" / "maps" / "half.tif.geojson").read_text())
+        kinds = [item["properties"]["objectType"] for item in features["features"]]
+        assert kinds.count("detection") == len(found)
+        assert f"{len(found)} white cells on " in (tmp_path / "out" / "report.html").read_text()
+    # The part that comes first is bad: it reaches no target, and its neighbour counts the seam.
+    assert {row["left_out"] for row in rows(tmp_path / "out" / "fields.csv")} == {"", "bad-field"}
+    assert _classified(tmp_path / "out") >= 10
+    assert all(any(abs(x - a) < 9 and abs(y - b) < 9 for a, b in found) for x, y in seam)
