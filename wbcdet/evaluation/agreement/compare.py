@@ -169,8 +169,8 @@ def compare(ours: Side, manual: Side) -> Agreement:
     same_cells = bool(manual.names and ours.names)
     if same_cells:
         shared = ours.names.keys() & manual.names.keys()
-        groups = ours.group_of_field
-        ours, manual = (_only(side, shared, groups) for side in (ours, manual))
+        group_of_field = ours.group_of_field
+        ours, manual = (_only(side, shared, group_of_field) for side in (ours, manual))
     matched = match_groups(list(ours.groups), list(manual.groups))
     if not matched and not (cells and cells.cells):
         raise TableError(
