@@ -330,6 +330,27 @@ def test_groups_are_those_of_the_report(monkeypatch: pytest.MonkeyPatch, tmp_pat
         assert [pair.group for pair in found.classes[0].pairs] == ["1", "2"]
 
 
+def test_bands_are_neutrophils_in_all_forms_of_a_report(tmp_path: Path) -> None:
+    # As a reviewer calls them, or a classifier that was taught so.
+    records = [
+        replace(
+            record,
+            cells=tuple(
+                replace(cell, label="Band") if cell.label == "neutrophil" and cell.id % 2 else cell
+                for cell in record.cells
+            ),
+        )
+        for record in results(2)
+    ]
+    folder = write_report(tmp_path / "out", records)
+    manual = read_manual(write_manual(tmp_path / "m.csv", results(2)))
+    for path in (folder, *(folder / f for f in ("cells.csv", "differential.csv", "results.json"))):
+        ours = read_machine_counts(path)
+        assert all("neutrophil" in counted.percent for counted in ours.groups.values())
+        for agreement in compare(ours, manual).classes:
+            assert [pair.difference for pair in agreement.pairs] == pytest.approx([0, 0])
+
+
 def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:
     [record] = results(1)
     folder = write_report(tmp_path / "out", [record])

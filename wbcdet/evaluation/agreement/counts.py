@@ -219,7 +219,7 @@ def _read_document(path: Path, by: str | None) -> tuple[dict[CellKey, str], dict
     # What wbcdet count says of a cell beyond its record is not part of the records.
     entries = json.loads(path.read_text(encoding="utf-8"))["fields"]
     names = {
-        (result.file, str(cell.id)): str(cell.label)
+        (result.file, str(cell.id)): _plain(str(cell.label))
         for result, entry in zip(results, entries, strict=True)
         for cell, more in zip(result.cells, entry["cells"], strict=True)
         if not more.get("left_out")
@@ -230,6 +230,7 @@ def _read_document(path: Path, by: str | None) -> tuple[dict[CellKey, str], dict
 
 def _read_differential(table: Table) -> Side:
     counts: dict[str, dict[str, float]] = {}
+    seen: set[tuple[str, str]] = set()
     for line, cells in table.rows:
         row = dict(zip(table.header, cells, strict=True))
         # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
@@ -239,11 +240,15 @@ def _read_differential(table: Table) -> Side:
         if count is None or count < 0:
             raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
         group = counts.setdefault(row["group"], {})
-        if row["label"] in group:
+        if (row["group"], row["label"]) in seen:
             raise TableError(
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
-        group[row["label"]] = count
+        seen.add((row["group"], row["label"]))
+        # A person, or a classifier of `wbcdet learn`, may tell bands from the neutrophils; the
+        # manual side adds them up.
+        label = _plain(row["label"])
+        group[label] = group.get(label, 0.0) + count
     empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
     groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}
