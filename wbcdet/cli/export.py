@@ -162,7 +162,7 @@ def export(
 def _once(
     results: Sequence[FieldResult], duplicates: Collection[tuple[str, int]]
 ) -> list[FieldResult]:
-    """Return the records of the parts of slides with each cell in one of them, as it was counted."""
+    """Return the records, each cell of a slide in one part alone, as it was counted."""
     return [
         replace(
             result,
