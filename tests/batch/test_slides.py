@@ -13,6 +13,7 @@ import pytest
 from conftest import GROUND, PURPLE, one_line, schema
 from counting import Count, final_files, journal_lines, rows
 from drawn_slides import CELL, UM, Drawn, whole_zone, write_zarr
+from PIL import Image
 
 from wbcdet.batch import slides as slides_module
 from wbcdet.batch.slides import SlideOptions, plan_slide, read_zone
@@ -565,3 +566,28 @@ def test_what_is_left_out_of_the_count_is_on_no_map(
     assert {row["left_out"] for row in rows(tmp_path / "out" / "fields.csv")} == {"", "bad-field"}
     assert _classified(tmp_path / "out") >= 10
     assert all(any(abs(x - a) < 9 and abs(y - b) < 9 for a, b in found) for x, y in seam)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_tiles_are_taken_as_stitching_programs_see_them(ending: str, tmp_path: Path) -> None:
+    """A telephone turns pictures by EXIF alone, which Fiji passes over; a damaged one is said."""
+    drawn = Drawn(8, width=700, height=400)
+    orientations = [(0, 6), (300, 3)]
+    for x, orientation in orientations:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        part = Image.fromarray(np.ascontiguousarray(drawn.pixels[:, x : x + 400, ::-1]))
+        part.save(tmp_path / f"{x}.{ending}", exif=exif)
+    lines = [f"{x}.{ending}; ; ({x}.0, 0.0)" for x, _ in orientations]
+    (tmp_path / "TileConfiguration.txt").write_text("\n".join(lines))
+    slide = Slide(tmp_path)
+    assert (slide.width, slide.height, slide.remarks) == (700, 400, ())
+    read = slide.read(0, 0, 0, 700, 400).astype(int)
+    assert np.abs(read - drawn.pixels).mean() < 3
+    if ending == "jpg":
+        path = tmp_path / "300.jpg"
+        data = path.read_bytes()
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
+        with pytest.raises(FieldError, match=r"tile 300\.jpg: damaged: .* or remove it"):
+            Slide(tmp_path).read(0, 0, 0, 700, 400)
