@@ -26,9 +26,11 @@ from wbcdet.datasets.synthetic.slide import (
 from wbcdet.differential.grouping import group_of
 from wbcdet.inference.smear_map import MONOLAYER, THICK, map_smear
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slide_part import BY_SLIDE, part_of
-from wbcdet.io.slides.open import Slide, is_slide
-from wbcdet.io.source import as_slide
+from wbcdet.io.field import read_field
+from wbcdet.io.slide_part import BY_SLIDE, SlidePart, part_of
+from wbcdet.io.slides.open import Slide, forget, is_slide
+from wbcdet.io.source import Source, as_slide
+from wbcdet.records import DAMAGED
 from wbcdet.results.document import load_document
 
 openslide = pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
@@ -347,7 +349,6 @@ def test_a_slide_that_vanishes_keeps_what_is_done(
     zone = whole_zone(tmp_path / "zone.geojson")
     arguments = (f"drive/{name}", "--out", "out", "--zone", zone, "--um-per-px", UM, "--quiet")
     from wbcdet.batch import slide_count
-    from wbcdet.io.slides.open import forget
 
     add = slide_count.SlideCount.add
 
@@ -591,3 +592,24 @@ def test_tiles_are_taken_as_stitching_programs_see_them(ending: str, tmp_path: P
         path.write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
         with pytest.raises(FieldError, match=r"tile 300\.jpg: damaged: .* or remove it"):
             Slide(tmp_path).read(0, 0, 0, 700, 400)
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_a_damaged_jpeg_of_a_pyramid_is_said(ome: bool, tmp_path: Path) -> None:
+    """The libraries decode what is left of it without a word; elsewhere nothing is said."""
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    write_pyramid(Drawn(20, width=1500, height=1100), path, levels=(1, 4), ome=ome)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        place = page.dataoffsets[1] + page.databytecounts[1] // 3  # the second of the first row
+    parts = [
+        Source(part.name("a.tif"), path, part=part)
+        for part in (SlidePart(0, 0, 500, 500, 0), SlidePart(400, 0, 500, 500, 0))
+    ]
+    assert [read_field(part).remarks for part in parts] == [(), ()]
+    with path.open("r+b") as data:
+        data.seek(place)
+        data.write(np.random.default_rng(1).integers(0, 255, 400, np.uint8).tobytes())
+    forget(path)
+    whole, damaged = (read_field(part).remarks for part in parts)
+    assert whole == () and len(damaged) == 1 and damaged[0].startswith(DAMAGED)
