@@ -613,3 +613,24 @@ def test_a_damaged_jpeg_of_a_pyramid_is_said(ome: bool, tmp_path: Path) -> None:
     forget(path)
     whole, damaged = (read_field(part).remarks for part in parts)
     assert whole == () and len(damaged) == 1 and damaged[0].startswith(DAMAGED)
+
+
+def test_pixels_that_are_not_square_are_said(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for by in (1, 4):
+            pixels = np.full((1200 // by, 1600 // by, 3), 240, np.uint8)
+            scale = (1e4 / UM / by, 1e4 / (2 * UM) / by)
+            writer.write(
+                pixels, tile=(512, 512), photometric="rgb", resolution=scale,
+                resolutionunit="CENTIMETER", subfiletype=int(by > 1),
+            )  # fmt: skip
+    shutil.copytree(written / "slide.zarr", tmp_path / "a.zarr")
+    said = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    said["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][1] *= 2
+    (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(said))
+    for slide in (Slide(path), Slide(tmp_path / "a.zarr")):
+        assert slide.um_per_px == pytest.approx(1.5 * UM)
+        [remark] = slide.remarks
+        assert "0.25 µm wide and 0.5 µm high" in remark and "--um-per-px" in remark
+    assert not Slide(written / "slide.zarr").remarks
