@@ -10,9 +10,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from conftest import one_line, schema
+from conftest import GROUND, PURPLE, one_line, schema
 from counting import Count, final_files, journal_lines, rows
 from drawn_slides import CELL, UM, Drawn, whole_zone, write_zarr
+from PIL import Image
 
 from wbcdet.batch import slides as slides_module
 from wbcdet.batch.slides import SlideOptions, plan_slide, read_zone
@@ -25,9 +26,11 @@ from wbcdet.datasets.synthetic.slide import (
 from wbcdet.differential.grouping import group_of
 from wbcdet.inference.smear_map import MONOLAYER, THICK, map_smear
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slide_part import BY_SLIDE, part_of
-from wbcdet.io.slides.open import Slide, is_slide
-from wbcdet.io.source import as_slide
+from wbcdet.io.field import read_field
+from wbcdet.io.slide_part import BY_SLIDE, SlidePart, part_of
+from wbcdet.io.slides.open import Slide, forget, is_slide
+from wbcdet.io.source import Source, as_slide
+from wbcdet.records import DAMAGED
 from wbcdet.results.document import load_document
 
 openslide = pytest.importorskip("openslide", reason="pip install 'wbcdet[slides]'")
@@ -346,12 +349,11 @@ def test_a_slide_that_vanishes_keeps_what_is_done(
     zone = whole_zone(tmp_path / "zone.geojson")
     arguments = (f"drive/{name}", "--out", "out", "--zone", zone, "--um-per-px", UM, "--quiet")
     from wbcdet.batch import slide_count
-    from wbcdet.io.slides.open import forget
 
     add = slide_count.SlideCount.add
 
-    def then_gone(self, result) -> None:  # type: ignore[no-untyped-def]
-        add(self, result)
+    def then_gone(self, *part) -> None:  # type: ignore[no-untyped-def]
+        add(self, *part)
         if not (tmp_path / "away").exists():
             slide.rename(tmp_path / "away")
             if left == "an empty folder":
@@ -537,3 +539,98 @@ def test_edge_and_tail_are_a_group_of_their_own(smear: tuple[SyntheticSlide, Pat
     for part, group in zip(plan.parts, groups, strict=True):
         assert part_of(part.name) == (plan.source.name, part.part)
         assert group.endswith("#edge") == (part.part is not None and part.part.edge)
+
+
+def test_what_is_left_out_of_the_count_is_on_no_map(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("wbcdet.differential.differential.TARGETS", (10,))
+    drawn = Drawn(50, width=1500, height=860)
+    drawn.pixels[300 : 300 + CELL, :CELL] = PURPLE  # cut by the border of the slide
+    drawn.pixels[:, 700:830] = GROUND
+    right = drawn.pixels[:, 830:]
+    right[..., 2] = np.where(right.max(2) > 140, 255, right[..., 2])  # overexposed
+    seam = [(738, y) for y in (100, 400, 700)]  # both neighbours show these
+    for x, y in seam:
+        drawn.pixels[y : y + CELL, x : x + CELL] = PURPLE
+    write_pyramid(drawn, tmp_path / "half.tif", levels=(1, 4))
+    zone = whole_zone(tmp_path / "zone.geojson")
+    arguments = ("half.tif", "--zone", zone, "--quiet", "--out", "out")
+    for options in (("--exclude-edge",), ("--skip-bad", "--target", 10)):
+        assert count(*arguments, *options).exit_code == 0
+        found = found_places(tmp_path / "out")
+        features = json.loads((tmp_path / "out" / "maps" / "half.tif.geojson").read_text())
+        kinds = [item["properties"]["objectType"] for item in features["features"]]
+        assert kinds.count("detection") == len(found)
+        assert f"{len(found)} white cells on " in (tmp_path / "out" / "report.html").read_text()
+    # The part that comes first is bad: it reaches no target, and its neighbour counts the seam.
+    assert {row["left_out"] for row in rows(tmp_path / "out" / "fields.csv")} == {"", "bad-field"}
+    assert _classified(tmp_path / "out") >= 10
+    assert all(any(abs(x - a) < 9 and abs(y - b) < 9 for a, b in found) for x, y in seam)
+
+
+@pytest.mark.parametrize("ending", ["jpg", "png", "tif"])
+def test_tiles_are_taken_as_stitching_programs_see_them(ending: str, tmp_path: Path) -> None:
+    """A telephone turns pictures by EXIF alone, which Fiji passes over; a damaged one is said."""
+    drawn = Drawn(8, width=700, height=400)
+    orientations = [(0, 6), (300, 3)]
+    for x, orientation in orientations:
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        part = Image.fromarray(np.ascontiguousarray(drawn.pixels[:, x : x + 400, ::-1]))
+        part.save(tmp_path / f"{x}.{ending}", exif=exif)
+    lines = [f"{x}.{ending}; ; ({x}.0, 0.0)" for x, _ in orientations]
+    (tmp_path / "TileConfiguration.txt").write_text("\n".join(lines))
+    slide = Slide(tmp_path)
+    assert (slide.width, slide.height, slide.remarks) == (700, 400, ())
+    read = slide.read(0, 0, 0, 700, 400).astype(int)
+    assert np.abs(read - drawn.pixels).mean() < 3
+    if ending == "jpg":
+        path = tmp_path / "300.jpg"
+        data = path.read_bytes()
+        middle = len(data) // 2
+        path.write_bytes(data[:middle] + bytes(3000) + data[middle + 3000 :])
+        with pytest.raises(FieldError, match=r"tile 300\.jpg: damaged: .* or remove it"):
+            Slide(tmp_path).read(0, 0, 0, 700, 400)
+
+
+@pytest.mark.parametrize("ome", [False, True])
+def test_a_damaged_jpeg_of_a_pyramid_is_said(ome: bool, tmp_path: Path) -> None:
+    """The libraries decode what is left of it without a word; elsewhere nothing is said."""
+    path = tmp_path / ("a.ome.tif" if ome else "a.tif")
+    write_pyramid(Drawn(20, width=1500, height=1100), path, levels=(1, 4), ome=ome)
+    with tifffile.TiffFile(path) as file:
+        page = file.pages[0]
+        place = page.dataoffsets[1] + page.databytecounts[1] // 3  # the second of the first row
+    parts = [
+        Source(part.name("a.tif"), path, part=part)
+        for part in (SlidePart(0, 0, 500, 500, 0), SlidePart(400, 0, 500, 500, 0))
+    ]
+    assert [read_field(part).remarks for part in parts] == [(), ()]
+    with path.open("r+b") as data:
+        data.seek(place)
+        data.write(np.random.default_rng(1).integers(0, 255, 400, np.uint8).tobytes())
+    forget(path)
+    whole, damaged = (read_field(part).remarks for part in parts)
+    assert whole == () and len(damaged) == 1 and damaged[0].startswith(DAMAGED)
+
+
+def test_pixels_that_are_not_square_are_said(written: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as writer:
+        for by in (1, 4):
+            pixels = np.full((1200 // by, 1600 // by, 3), 240, np.uint8)
+            scale = (1e4 / UM / by, 1e4 / (2 * UM) / by)
+            writer.write(
+                pixels, tile=(512, 512), photometric="rgb", resolution=scale,
+                resolutionunit="CENTIMETER", subfiletype=int(by > 1),
+            )  # fmt: skip
+    shutil.copytree(written / "slide.zarr", tmp_path / "a.zarr")
+    said = json.loads((tmp_path / "a.zarr" / ".zattrs").read_text())
+    said["multiscales"][0]["datasets"][0]["coordinateTransformations"][0]["scale"][1] *= 2
+    (tmp_path / "a.zarr" / ".zattrs").write_text(json.dumps(said))
+    for slide in (Slide(path), Slide(tmp_path / "a.zarr")):
+        assert slide.um_per_px == pytest.approx(1.5 * UM)
+        [remark] = slide.remarks
+        assert "0.25 µm wide and 0.5 µm high" in remark and "--um-per-px" in remark
+    assert not Slide(written / "slide.zarr").remarks

@@ -15,6 +15,7 @@ from subprocess import CompletedProcess
 import numpy as np
 import pytest
 from conftest import INFO, make_cell
+from counting import Count, folder_of
 
 from wbcdet.cli.app import app
 from wbcdet.differential.csv_table import TableError, number, read_table
@@ -304,6 +305,50 @@ def test_all_forms_of_a_report_say_the_same(tmp_path: Path) -> None:
         assert side.groups == sides[0].groups
     by_day = read_machine_counts(folder, r"day <(\d)>").groups
     assert list(by_day) == ["1"] and by_day["1"].cells == 2400
+
+
+def test_groups_are_those_of_the_report(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    # The folder above says a patient, too: looked for in whole names, all are of patient 9.
+    study = folder_of(tmp_path / "patient9 study", 8)
+    (study / "anna").rename(study / "patient1")
+    (study / "boris").rename(study / "patient2")
+    pattern = "patient([0-9]+)"
+    assert Count(monkeypatch, tmp_path)(study, "--group-by", pattern, "--out", "out").exit_code == 0
+    told = read_machine_counts("out").groups
+    assert list(told) == ["1", "2"]
+    for path in (Path("out/cells.csv"), Path("out/results.json")):
+        assert read_machine_counts(path).groups == told
+        assert read_machine_counts(path, pattern).groups == told
+    assert read_machine_counts("out", pattern).groups == told
+    # Single cells that a person has named are put together in the same way.
+    cells = read_table("out/cells.csv")
+    file, number = cells.header.index("file"), cells.header.index("id")
+    lines = [f"{row[file]},{row[number]},neutrophil" for _, row in cells.rows]
+    Path("named.csv").write_text("\n".join(["file,id,manual", *lines]))
+    for by in (None, pattern):
+        found = compare(read_machine_counts("out", by), read_manual("named.csv", by))
+        assert [pair.group for pair in found.classes[0].pairs] == ["1", "2"]
+
+
+def test_bands_are_neutrophils_in_all_forms_of_a_report(tmp_path: Path) -> None:
+    # As a reviewer calls them, or a classifier that was taught so.
+    records = [
+        replace(
+            record,
+            cells=tuple(
+                replace(cell, label="Band") if cell.label == "neutrophil" and cell.id % 2 else cell
+                for cell in record.cells
+            ),
+        )
+        for record in results(2)
+    ]
+    folder = write_report(tmp_path / "out", records)
+    manual = read_manual(write_manual(tmp_path / "m.csv", results(2)))
+    for path in (folder, *(folder / f for f in ("cells.csv", "differential.csv", "results.json"))):
+        ours = read_machine_counts(path)
+        assert all("neutrophil" in counted.percent for counted in ours.groups.values())
+        for agreement in compare(ours, manual).classes:
+            assert [pair.difference for pair in agreement.pairs] == pytest.approx([0, 0])
 
 
 def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:

@@ -488,3 +488,29 @@ def test_qupath_of_many_cells_of_a_slide(tmp_path: Path) -> None:
     [path] = tmp_path.glob("*.geojson")
     assert len(json.loads(path.read_text())["features"]) == 121 * 30
     assert compared < 100 * 60 * 90
+
+
+def test_qupath_counts_a_cell_of_two_parts_as_the_report_does(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One part sees two cells where its neighbour sees the clump that they are: one cell."""
+    apart, clump = (
+        FieldResult(f"s.svs#{n}", 900, 900, cells, region=SlideRegion("s.svs", 0, 0, 1.0, 0.25))
+        for n, cells in enumerate(
+            (
+                (make_cell(0, (0, 0, 20, 20)), make_cell(1, (30, 0, 50, 20))),
+                (make_cell(0, (0, 0, 50, 30)), make_cell(1, (90, 90, 120, 120))),
+            )
+        )
+    )
+    document = build_document(INFO, [apart, clump])
+    for cell in document["fields"][0]["cells"]:
+        cell |= {"left_out": "duplicate", "duplicate_of": {"file": clump.file, "id": 0}}
+    (tmp_path / "results.json").write_text(dump(document))
+    assert run("export", tmp_path / "results.json", "--to", "qupath", "--out", tmp_path / "q") == 0
+    assert "with 2 cells written" in capsys.readouterr().out
+    [path] = (tmp_path / "q").glob("*.geojson")
+    assert len(json.loads(path.read_text())["features"]) == 2
+    # Where each part is a picture of its own, they are cells of both.
+    assert run("export", tmp_path / "results.json", "--to", "coco", "--out", tmp_path / "c") == 0
+    assert "with 4 cells written" in capsys.readouterr().out

@@ -144,7 +144,7 @@ def count(
                 if not slides.wanted(result.file):
                     continue
                 slides.check_reachable(result)
-                slides.add(result)
+                slides.add(result, field.quality["problems"] if field.quality else ())
             cells = _keep(job, journal, plan.pictures.get(result.file), field)
             tick(cells, 0.0 if slides is None else slides.mm2(result.file))
     journal.sync()

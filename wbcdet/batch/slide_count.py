@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Protocol
 
 from wbcdet.batch.slide_claims import Claims
 from wbcdet.batch.slides import SlideOptions, SlidePlan, plan_slide
@@ -158,7 +159,7 @@ class SlideCount:
                 except JournalError:
                     continue
                 if entry.result.failure is None:
-                    self.add(entry.result)
+                    self.add(entry.result, entry.problems)
 
     def wanted(self, name: str) -> bool:
         """Say whether a part is still to be counted: its slide has not reached the target."""
@@ -167,8 +168,9 @@ class SlideCount:
         edge = part is not None and part.edge
         return progress is None or edge or not progress.reached
 
-    def add(self, result: FieldResult) -> None:
-        """Take a counted part into account."""
+    def add(self, result: FieldResult, problems: Sequence[str] = ()) -> None:
+        """Take a counted part into account, with the problems of its quality."""
+        result = replace(result, cells=counting_cells(result, problems, self._options))
         target, name = self._options.target, slide_of(result.file)
         if target is None or name not in self.plans:
             return
@@ -219,6 +221,23 @@ class SlideCount:
         """Area of a part that is counted in, mm²."""
         plan = self.plans.get(slide_of(name))
         return 0.0 if plan is None else plan.areas[name]
+
+
+class _LeavesOut(Protocol):
+    @property
+    def skip_bad(self) -> bool: ...
+    @property
+    def exclude_edge(self) -> bool: ...
+
+
+def counting_cells(
+    result: FieldResult, problems: Sequence[str], options: _LeavesOut
+) -> tuple[Cell, ...]:
+    """Return the cells of a part that the options leave in the count, whether or not its
+    neighbours show them too."""
+    if options.skip_bad and problems:
+        return ()
+    return tuple(cell for cell in result.cells if not (options.exclude_edge and cell.touches_edge))
 
 
 def _zone_parts(plan: SlidePlan) -> list[Source]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
-from wbcdet.batch.slide_count import SlideCount
+from wbcdet.batch.slide_count import SlideCount, counting_cells
 from wbcdet.batch.slides import SlidePlan
 from wbcdet.differential.differential import ALL
 from wbcdet.differential.grouping import group_of
@@ -32,7 +33,14 @@ def finish_slides(
 ) -> ReportCounts:
     """Write the files of a report of slides; see ``report.write.finish``."""
     names = slides.counted()
-    shared = find_shared(JournalEntry.from_record(journal.read(name)).result for name in names)
+    entries = [JournalEntry.from_record(journal.read(name)) for name in names]
+    # A part that is left out counts none of the cells that it shares: its neighbours do.
+    results = [
+        replace(entry.result, cells=counting_cells(entry.result, entry.problems, options))
+        for entry in entries
+        if not (options.skip_bad and entry.problems)
+    ]
+    shared = find_shared(results)
     roots = roots_of(journal)
 
     def group(name: str) -> str:
@@ -44,7 +52,6 @@ def finish_slides(
         }
         return Overlaps(duplicates, [pair for pair in shared.pairs if group(pair[1]) == wanted])
 
-    results = [JournalEntry.from_record(journal.read(name)).result for name in names]
     maps = [
         _write_map(
             job, plan, [result for result in results if slide_of(result.file) == slide], shared

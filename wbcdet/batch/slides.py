@@ -50,6 +50,8 @@ class SlideOptions:
         track: ``battlement``, or ``all`` of the zone.
         edges: count the edge and tail of the smear too, apart.
         target: stop at so many classified cells a slide.
+        skip_bad: cells of parts of doubtful quality are in no count, so they reach no target.
+        exclude_edge: nor do those cut by the border of the slide.
     """
 
     um_per_px: float | None = None
@@ -57,6 +59,8 @@ class SlideOptions:
     track: str = "all"
     edges: bool = False
     target: int | None = None
+    skip_bad: bool = False
+    exclude_edge: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)

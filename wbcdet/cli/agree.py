@@ -63,9 +63,7 @@ def agree(
     try:
         if group_by is not None:
             check_grouping(group_by)
-        agreement = compare(
-            read_machine_counts(ours, group_by), read_manual(manual, group_by), group_by
-        )
+        agreement = compare(read_machine_counts(ours, group_by), read_manual(manual, group_by))
     except (TableError, GroupingError) as error:
         stop(str(error))
     if out is not None:

@@ -170,7 +170,7 @@ def count(
         stop(f"--track must be all or battlement, not {track}")
     if um_per_px is not None and not 0.005 < um_per_px < 100:
         stop(f"--um-per-px must be the size of a pixel in µm, such as 0.25, not {um_per_px:g}")
-    asked = SlideOptions(um_per_px, zone, track, edges, target)
+    asked = SlideOptions(um_per_px, zone, track, edges, target, skip_bad, exclude_edge)
     try:
         writing(out, lambda: check_output(out, "count"))
         searched, slides = _search(sources, out, asked, quiet=quiet)

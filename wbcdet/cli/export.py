@@ -17,7 +17,7 @@ from wbcdet.utils.extras import missing
 from wbcdet.utils.text import plural
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from wbcdet.records import Cell, FieldResult
     from wbcdet.results.export.base import Item, Pictures, Writer
@@ -110,7 +110,13 @@ def export(
     ] = None,
 ) -> None:
     """Write a report for another program, to look at or correct there."""
-    from wbcdet.results.document import ResultsError, load_digests, load_document, roots_in
+    from wbcdet.results.document import (
+        ResultsError,
+        load_digests,
+        load_document,
+        load_duplicates,
+        roots_in,
+    )
     from wbcdet.results.export.base import Pictures
 
     writer = _open_writer(to)
@@ -136,6 +142,8 @@ def export(
             place = replace(place, roots=roots_in(info), digests=load_digests(file))
     except ResultsError as error:
         stop(str(error))
+    if getattr(writer, "WHOLE_SLIDES", False) and any(result.region for result in results):
+        results = _once(results, load_duplicates(file))
     results, left_out = _without(results, without or [])
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
@@ -149,6 +157,21 @@ def export(
         typer.echo(f"wbcdet: and {len(problems) - _MAX_NAMED} more, see fields.csv", err=True)
     sys.stdout.flush()
     raise typer.Exit(EXIT_SOME_FAILED if problems else 0)
+
+
+def _once(
+    results: Sequence[FieldResult], duplicates: Collection[tuple[str, int]]
+) -> list[FieldResult]:
+    """Return the records, each cell of a slide in one part alone, as it was counted."""
+    return [
+        replace(
+            result,
+            cells=tuple(cell for cell in result.cells if (result.file, cell.id) not in duplicates),
+        )
+        if result.region
+        else result
+        for result in results
+    ]
 
 
 def _without(

@@ -21,6 +21,7 @@ from wbcdet.records import SlideRegion
 from wbcdet.settings import Settings
 
 if TYPE_CHECKING:
+    from wbcdet.io.slides.open import Slide
     from wbcdet.io.tiff import TiffPicture
 
 #: Largest TIFF that is read into memory whole, in pixels.
@@ -200,11 +201,21 @@ def _read_part(item: Source, part: SlidePart, settings: Settings, place: Place |
         region = part.region(item.name, slide)
         x, y = (round(value / region.downsample) for value in (part.x, part.y))
         pixels = slide.read(part.level, x, y, part.width, part.height)
+        damage = _damage(slide, part, x, y)
     except BaseException:
         held.release()
         raise
     held.keep(pixels)
-    return Field(item.name, item.path, pixels, slide.remarks, held, region)
+    return Field(item.name, item.path, pixels, (*slide.remarks, *damage), held, region)
+
+
+def _damage(slide: Slide, part: SlidePart, x: int, y: int) -> tuple[str, ...]:
+    try:
+        return slide.damage_in(part.level, x, y, part.width, part.height)
+    except OSError as error:
+        raise FieldError(
+            "slide cannot be reached any more; check the drive that it is on"
+        ) from error
 
 
 def _decode(

@@ -343,7 +343,7 @@ class TiffPicture:
         data = file.read(int(band.counts[block]))
         if len(data) < band.counts[block]:
             raise FieldError("file is cut short; copy it again from its source")
-        if band.jpeg_tables is not None and _is_damaged(data, band.jpeg_tables):
+        if band.jpeg_tables is not None and is_damaged_jpeg(data, band.jpeg_tables):
             self._remark(DAMAGED_DATA)
         return band.unpack(data, block)
 
@@ -370,7 +370,7 @@ def read_tiff(source: Path | bytes, number: int, max_pixels: int) -> tuple[Pixel
     return pixels, tuple(picture.remarks)
 
 
-def _is_damaged(data: bytes, tables: bytes) -> bool:
+def is_damaged_jpeg(data: bytes, tables: bytes) -> bool:
     """Say whether a block that is a JPEG is not as it was written; it is decoded at an eighth of
     its size."""
     import simplejpeg

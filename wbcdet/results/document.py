@@ -143,6 +143,18 @@ def load_digests(path: str | Path) -> dict[str, str]:
     return {field["file"]: field["sha256"] for field in fields if field.get("sha256")}
 
 
+def load_duplicates(path: str | Path) -> set[tuple[str, int]]:
+    """Load the cells, ``(file, id)``, that a count found to be counted in another field, from a
+    ``results.json`` that :func:`load_document` has read."""
+    path = Path(path)
+    return {
+        (field["file"], cell["id"])
+        for field in parse_json(read_own(path.parent, path.name))["fields"]
+        for cell in field["cells"]
+        if cell.get("duplicate_of")
+    }
+
+
 def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     """Load ``(info, results)`` of a ``results.json`` file.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -148,12 +148,11 @@ class Agreement:
         return len(self.classes[0].pairs) if self.classes else 0
 
 
-def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
+def compare(ours: Side, manual: Side) -> Agreement:
     """Compare class by class and, where single cells are named, cell by cell.
 
     Args:
-        ours, manual: the two sides.
-        by: how single cells are grouped where the manual side names them.
+        ours, manual: the two sides; where single cells are named, their groups are ours.
 
     Raises:
         TableError: the two sides have neither a group nor a cell in common.
@@ -170,7 +169,8 @@ def compare(ours: Side, manual: Side, by: str | None = None) -> Agreement:
     same_cells = bool(manual.names and ours.names)
     if same_cells:
         shared = ours.names.keys() & manual.names.keys()
-        ours, manual = (_only(side, shared, by) for side in (ours, manual))
+        group_of_field = ours.group_of_field
+        ours, manual = (_only(side, shared, group_of_field) for side in (ours, manual))
     matched = match_groups(list(ours.groups), list(manual.groups))
     if not matched and not (cells and cells.cells):
         raise TableError(
@@ -230,9 +230,9 @@ def _spelling(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _only(side: Side, keys: Set[CellKey], by: str | None) -> Side:
+def _only(side: Side, keys: Set[CellKey], groups: Mapping[str, str]) -> Side:
     names = {key: label for key, label in side.names.items() if key in keys}
-    return Side(group_cells(names, by), names)
+    return Side(group_cells(names, groups), names)
 
 
 def _shared_labels(

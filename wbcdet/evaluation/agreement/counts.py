@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wbcdet.differential.csv_table import Table, TableError, column_names, number, read_table
 from wbcdet.differential.differential import NOT_CLASSIFIED
-from wbcdet.differential.grouping import FOLDER, group_of
+from wbcdet.differential.grouping import FOLDER, NO_GROUP, group_of
 from wbcdet.evaluation.agreement.headers import cell_type
+from wbcdet.io.source import RootInfo, below
 from wbcdet.records import LABELS, CellType
-from wbcdet.results.document import ResultsError, load_document
+from wbcdet.results.document import ResultsError, load_document, roots_in
 
 #: The cells of a report: ``(file, id)``.
 CellKey = tuple[str, str]
@@ -60,12 +61,14 @@ class Side:
         names: label of every cell, where single cells are known.
         manual: what a person called them, where the same table says so.
         notes: what a reader should know about how it was read, in sentences.
+        group_of_field: group of every field with single cells.
     """
 
     groups: dict[str, Counted]
     names: dict[CellKey, str] = field(default_factory=dict)
     manual: dict[CellKey, str] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    group_of_field: dict[str, str] = field(default_factory=dict)
 
 
 def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
@@ -73,8 +76,8 @@ def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
 
     Args:
         path: a report folder, or its ``results.json``, ``cells.csv`` or ``differential.csv``.
-        by: ``folder`` or a pattern (``grouping.group_of``); None takes the groups of
-            ``differential.csv`` where there is one, else ``folder``.
+        by: ``folder`` or a pattern (``grouping.group_of``), told from the names below the folder
+            that was counted; None takes the groups of the report, and ``folder`` where it has none.
 
     Raises:
         TableError: nothing can be read there.
@@ -92,7 +95,7 @@ def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
         if singles is None:
             return side
         cells = _read_file(singles, None)
-        return Side(side.groups, cells.names, cells.manual, side.notes)
+        return replace(cells, groups=side.groups, notes=side.notes)
     if singles is None:
         raise TableError(
             f"{path}: holds no differential.csv, cells.csv or results.json; name a report of "
@@ -101,31 +104,58 @@ def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
     return _read_file(singles, by)
 
 
-def group_cells(names: Mapping[CellKey, str], by: str | None) -> dict[str, Counted]:
-    """Compute the differentials of single cells; groups without a classified cell are left out.
-
-    Raises:
-        grouping.GroupingError: ``by`` is not usable.
-    """
+def group_cells(
+    names: Mapping[CellKey, str], group_of_field: Mapping[str, str]
+) -> dict[str, Counted]:
+    """Compute the differentials of single cells; groups without a classified cell are left out."""
     counts: dict[str, dict[str, float]] = {}
     for (file, _), label in names.items():
         if label not in NOT_CLASSIFIED:
-            cells = counts.setdefault(group_of(file, by or FOLDER), dict.fromkeys(_OWN, 0.0))
+            cells = counts.setdefault(group_of_field[file], dict.fromkeys(_OWN, 0.0))
             cells[label] = cells.get(label, 0.0) + 1
     return {group: Counted.of(cells) for group, cells in counts.items()}
 
 
-def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
-    """Return labels and manual labels by cell, of a table with ``file``, ``id`` and one of both.
+def group_fields(
+    files: Iterable[str], said: Mapping[str, str], by: str | None, roots: Sequence[RootInfo] = ()
+) -> dict[str, str]:
+    """Return the group of each field.
+
+    Args:
+        files: the fields.
+        said: the groups that a report says.
+        by: as of ``read_machine_counts``; it stands before what the report says.
+        roots: where the fields are, as far as it is known.
+
+    Raises:
+        grouping.GroupingError: ``by`` is not usable.
+    """
+
+    def group(file: str) -> str:
+        if by is None:
+            return said.get(file) or group_of(file, FOLDER)
+        # The folders above the one that was counted may hold what a pattern looks for, too.
+        short = group_of(below(file, roots), by)
+        return group_of(file, by) if (by, short) == (FOLDER, NO_GROUP) else short
+
+    return {file: group(file) for file in files}
+
+
+def read_cells(
+    table: Table,
+) -> tuple[dict[CellKey, str], dict[CellKey, str], dict[str, str]]:
+    """Return labels and manual labels by cell, of a table with ``file``, ``id`` and one of both;
+    and the groups of their fields, where it says them.
 
     Cells that a count left out are not among them.
 
     Raises:
         TableError: a cell or a column stands there twice, or a cell has no label.
     """
-    header = column_names(table, ("file", "id", "label", "manual", "left_out"))
+    header = column_names(table, ("file", "id", "label", "manual", "left_out", "group"))
     names: dict[CellKey, str] = {}
     manual: dict[CellKey, str] = {}
+    groups: dict[str, str] = {}
     for line, cells in table.rows:
         row = dict(zip(header, cells, strict=True))
         key = (row["file"], row["id"])
@@ -133,13 +163,15 @@ def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
             raise TableError(f"{table.path}: line {line}: cell {key[1]} of {key[0]} stands twice")
         if row.get("left_out"):
             continue
+        if row.get("group"):
+            groups[row["file"]] = row["group"]
         if "label" in row:
             if not row["label"]:
                 raise TableError(f"{table.path}: line {line}: the cell has no label")
             names[key] = _plain(row["label"])
         if row.get("manual"):
             manual[key] = _plain(row["manual"])
-    return names, manual
+    return names, manual, groups
 
 
 def has_cells(table: Table) -> bool:
@@ -150,14 +182,16 @@ def has_cells(table: Table) -> bool:
 
 def _read_file(path: Path, by: str | None) -> Side:
     if path.suffix.lower() == ".json":
-        names = _read_document(path)
-        return Side(group_cells(names, by), names)
+        names, groups = _read_document(path, by)
+        return Side(group_cells(names, groups), names, group_of_field=groups)
     table = read_table(path)
     if has_cells(table):
-        names, manual = read_cells(table)
+        names, manual, said = read_cells(table)
         if not names:
             raise TableError(f"{path}: column label is missing; name a cells.csv of wbcdet")
-        return Side(group_cells(names, by), names, manual)
+        roots = () if by is None else _roots_beside(path)
+        groups = group_fields((file for file, _ in names), said, by, roots)
+        return Side(group_cells(names, groups), names, manual, group_of_field=groups)
     if not {"group", "label", "count"} <= set(table.header):
         raise TableError(
             f"{path}: is no differential.csv (group, label, count) and no cells.csv "
@@ -168,23 +202,35 @@ def _read_file(path: Path, by: str | None) -> Side:
     return _read_differential(table)
 
 
-def _read_document(path: Path) -> dict[CellKey, str]:
+def _roots_beside(cells: Path) -> list[RootInfo]:
+    """Return where the fields of a ``cells.csv`` are, as the document of its run says."""
     try:
-        _, results = load_document(path)
+        return roots_in(load_document(cells.with_name("results.json"))[0])
+    except ResultsError:  # the table was copied without it
+        return []
+
+
+def _read_document(path: Path, by: str | None) -> tuple[dict[CellKey, str], dict[str, str]]:
+    try:
+        info, results = load_document(path)
+        roots = roots_in(info)
     except ResultsError as error:
         raise TableError(str(error)) from error
     # What wbcdet count says of a cell beyond its record is not part of the records.
     entries = json.loads(path.read_text(encoding="utf-8"))["fields"]
-    return {
-        (result.file, str(cell.id)): str(cell.label)
+    names = {
+        (result.file, str(cell.id)): _plain(str(cell.label))
         for result, entry in zip(results, entries, strict=True)
         for cell, more in zip(result.cells, entry["cells"], strict=True)
         if not more.get("left_out")
     }
+    said = {str(entry["file"]): str(entry["group"]) for entry in entries if entry.get("group")}
+    return names, group_fields((file for file, _ in names), said, by, roots)
 
 
 def _read_differential(table: Table) -> Side:
     counts: dict[str, dict[str, float]] = {}
+    seen: set[tuple[str, str]] = set()
     for line, cells in table.rows:
         row = dict(zip(table.header, cells, strict=True))
         # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
@@ -194,11 +240,15 @@ def _read_differential(table: Table) -> Side:
         if count is None or count < 0:
             raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
         group = counts.setdefault(row["group"], {})
-        if row["label"] in group:
+        if (row["group"], row["label"]) in seen:
             raise TableError(
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
-        group[row["label"]] = count
+        seen.add((row["group"], row["label"]))
+        # A person, or a classifier of `wbcdet learn`, may tell bands from the neutrophils; the
+        # manual side adds them up.
+        label = _plain(row["label"])
+        group[label] = group.get(label, 0.0) + count
     empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
     groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}

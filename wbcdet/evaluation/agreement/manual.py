@@ -12,6 +12,7 @@ from wbcdet.evaluation.agreement.counts import (
     Counted,
     Side,
     group_cells,
+    group_fields,
     has_cells,
     read_cells,
     some_of,
@@ -66,10 +67,11 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
     """
     table = read_table(path)
     if has_cells(table):
-        names, manual = read_cells(table)
+        names, manual, said = read_cells(table)
         chosen = manual or names
         notes = [] if manual else ["its column label is taken for the manual names"]
-        return Side(group_cells(chosen, by), chosen, notes=notes)
+        groups = group_fields((file for file, _ in chosen), said, by)
+        return Side(group_cells(chosen, groups), chosen, notes=notes, group_of_field=groups)
     places = long_columns(table.header)
     rows, percent, notes = _read_wide(table) if places is None else _read_long(table, places)
     for row in rows:

@@ -77,5 +77,17 @@ def upright(pixels: Pixels, orientation: int) -> Pixels:
     return np.ascontiguousarray(pixels)
 
 
+def as_stored(pixels: Pixels, orientation: int) -> Pixels:
+    """Turn upright pixels back to how the file stores them."""
+    swap, mirror_x, mirror_y = TURNS[orientation]
+    if mirror_y:
+        pixels = pixels[::-1]
+    if mirror_x:
+        pixels = pixels[:, ::-1]
+    if swap:
+        pixels = pixels.transpose(1, 0, 2)
+    return np.ascontiguousarray(pixels)
+
+
 def animation_remark(frames: int) -> str:
     return f"animation: first of {frames} pictures"

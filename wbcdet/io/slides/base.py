@@ -14,6 +14,8 @@ from wbcdet.utils.text import plural
 
 #: What a person has to install before slides are read.
 MISSING = f"slides are read by an extra: {EXTRAS['slides'].install}"
+#: The longer side of a square pixel is at most so much of the shorter one, for roundings.
+_SQUARE = 1.05
 #: Part of the samples of the picture that is counted from which another one is a scene too.
 _SCENE = 0.1
 
@@ -76,6 +78,24 @@ def um_from(size: float | None, unit: str | None = "micrometer") -> float | None
     um = size * factor
     # Nobody scans finer than a light microscope resolves or coarser than a flatbed does.
     return um if 0.005 < um < 100 else None
+
+
+def one_scale(across: float | None, down: float | None) -> tuple[float | None, tuple[str, ...]]:
+    """Return the µm per pixel that stands for both sides of a pixel, and what to know of it.
+
+    Args:
+        across, down: µm per pixel along each side, as the file says; None where it does not.
+    """
+    known = [side for side in (across, down) if side is not None]
+    if not known:
+        return None, ()
+    um = sum(known) / len(known)
+    if max(known) <= _SQUARE * min(known):
+        return um, ()
+    return um, (
+        f"its pixels are {across:g} µm wide and {down:g} µm high, by the file, and {um:g} is taken "
+        "for both: say the right scale with --um-per-px, or export it with square pixels",
+    )
 
 
 def check_colours(dtype: str, channels: int) -> None:

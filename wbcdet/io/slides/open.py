@@ -5,12 +5,15 @@ from __future__ import annotations
 import importlib.util
 import threading
 from collections import OrderedDict
+from functools import cached_property
 from pathlib import Path
 
+from wbcdet.io.codecs.picture import DAMAGED_DATA
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import DICOM, SUFFIXES, picture_kind
 from wbcdet.io.slides.base import MISSING, Level, SlideReader, further_planes
+from wbcdet.io.slides.jpeg_tiles import JpegTiles
 from wbcdet.io.slides.tile_folder import TileFolderReader
 from wbcdet.io.slides.tile_positions import is_tile_folder
 
@@ -57,6 +60,19 @@ class Slide:
     def height(self) -> int:
         """Pixels of the finest level."""
         return self.levels[0].height
+
+    @cached_property
+    def _tiles(self) -> JpegTiles:
+        return JpegTiles(self.path, self.levels)
+
+    def damage_in(self, level: int, x: int, y: int, width: int, height: int) -> tuple[str, ...]:
+        """Return a remark where a rectangle of a level shows a damaged part of the file; of the
+        kinds of slides of which that can be told.
+
+        Raises:
+            OSError: the file cannot be read any more.
+        """
+        return (DAMAGED_DATA,) if self._tiles.is_damaged(level, x, y, width, height) else ()
 
     def read(self, level: int, x: int, y: int, width: int, height: int) -> Pixels:
         """Return a rectangle of a level; see ``SlideReader.read``.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from wbcdet.io.colour import BAD_PROFILE, Pixels, in_srgb
-from wbcdet.io.slides.base import Level, check_colours, further_scenes, um_from
+from wbcdet.io.slides.base import Level, check_colours, further_scenes, one_scale, um_from
 
 #: µm per pixel of an objective that magnifies once, as scanners' cameras have it.
 _UM_AT_ONE = 10.0
@@ -86,9 +86,9 @@ def _levels(slide: Any) -> tuple[Level, ...]:
 def _scale(properties: Mapping[str, object], library: str) -> tuple[float | None, tuple[str, ...]]:
     """µm per pixel, and how it was told where the file does not say it itself."""
     sides = [um_from(_number(properties.get(f"{library}.mpp-{axis}"))) for axis in "xy"]
-    known = [side for side in sides if side is not None]
-    if known:
-        return sum(known) / len(known), ()
+    um, remarks = one_scale(*sides)
+    if um is not None:
+        return um, remarks
     power = _number(properties.get(f"{library}.objective-power"))
     if power is None or (um := um_from(_UM_AT_ONE / power)) is None:
         return None, ()

@@ -8,12 +8,15 @@ from threading import Lock
 
 import numpy as np
 
+from wbcdet.io.codecs.by_pillow import orientation_of
+from wbcdet.io.codecs.picture import TURNS, as_stored
 from wbcdet.io.colour import Pixels
-from wbcdet.io.decode import decode
+from wbcdet.io.decode import decode_whole
 from wbcdet.io.errors import FieldError
 from wbcdet.io.slides.base import Level
 from wbcdet.io.slides.tile_positions import read_positions, without_position
 from wbcdet.io.slides.tile_seams import Tile, seam_remarks
+from wbcdet.records import DAMAGED
 from wbcdet.utils.text import plural
 
 #: Decoded tiles that are kept, bytes.
@@ -44,7 +47,7 @@ class TileFolderReader:
             raise FieldError(f"tiles are missing ({missing[0]} and the others); copy them again")
         left, top = min(x for _, x, _ in placed), min(y for _, _, y in placed)
         self._tiles = [
-            Tile(path, round(x - left), round(y - top), *_picture_size(path))
+            Tile(path, round(x - left), round(y - top), *_size_and_orientation(path))
             for path, x, y in placed
         ]
         width = max(tile.x + tile.width for tile in self._tiles)
@@ -107,9 +110,14 @@ class TileFolderReader:
             pixels = self._kept.pop(path, None)
         if pixels is None:
             try:
-                pixels = decode(path.read_bytes(), _MAX_TILE)
+                decoded = decode_whole(path.read_bytes(), _MAX_TILE)
             except FieldError as error:
                 raise FieldError(f"tile {path.name}: {error}") from error
+            # A slide has no remark of a part of it that would be seen beside its cells.
+            if damaged := [remark for remark in decoded.remarks if remark.startswith(DAMAGED)]:
+                raise FieldError(f"tile {path.name}: {damaged[0]}, or remove it")
+            # The programs that stitch pass over the orientation, and so do their positions.
+            pixels = as_stored(decoded.pixels, tile.orientation)
             if pixels.shape[1::-1] != (tile.width, tile.height):
                 raise FieldError(f"tile {path.name} has changed; start the run again")
         with self._lock:
@@ -121,11 +129,14 @@ class TileFolderReader:
         return pixels
 
 
-def _picture_size(path: Path) -> tuple[int, int]:
+def _size_and_orientation(path: Path) -> tuple[int, int, int]:
     from PIL import Image
 
     try:
         with Image.open(path) as picture:
-            return picture.size
+            (width, height), turn = picture.size, orientation_of(picture)
+            # Of a TIFF Pillow says the size that it has when it is turned upright.
+            turned = picture.format == "TIFF" and TURNS[turn][0]
+            return (height, width, turn) if turned else (width, height, turn)
     except (OSError, ValueError) as error:
         raise FieldError(f"tile {path.name} cannot be read; copy it again or remove it") from error

@@ -23,13 +23,14 @@ _MIN_SHARED, _MIN_CONTRAST, _UNLIKE, _AROUND = 20_000, 6.0, 0.35, 64
 
 @dataclass(frozen=True, slots=True)
 class Tile:
-    """A picture, the corner of it on the slide and its size, px."""
+    """A picture, the corner of it on the slide, its size as stored, px, and EXIF's orientation."""
 
     path: Path
     x: int
     y: int
     width: int
     height: int
+    orientation: int = 1
 
 
 def seam_remarks(tiles: Sequence[Tile], pixels_of: Callable[[Tile], Pixels]) -> tuple[str, ...]:

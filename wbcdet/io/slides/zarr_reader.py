@@ -10,7 +10,14 @@ import numpy as np
 
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
-from wbcdet.io.slides.base import Level, check_colours, further_planes, further_scenes, um_from
+from wbcdet.io.slides.base import (
+    Level,
+    check_colours,
+    further_planes,
+    further_scenes,
+    one_scale,
+    um_from,
+)
 from wbcdet.io.slides.blosc_guard import guard_blosc
 from wbcdet.utils.schemas import JsonObject
 
@@ -47,10 +54,9 @@ class ZarrReader:
         channels = first.shape[axes.index("c")] if "c" in axes else 1
         check_colours(str(first.dtype), int(channels))
         self.levels = tuple(Level(width, height, sizes[0][0] / width) for width, height in sizes)
-        self.um_per_px = self._scale(picture)
-        self.remarks: tuple[str, ...] = ()
+        self.um_per_px, self.remarks = one_scale(*(self._scale(picture, axis) for axis in "xy"))
         if group is not whole:
-            self.remarks = further_scenes({"0": first.shape, **self._others(whole)})
+            self.remarks += further_scenes({"0": first.shape, **self._others(whole)})
         self.remarks += further_planes(axes, first.shape)
         # What was not scanned is often not written either; what was lost looks the same.
         self._missing = [array.nchunks - array.nchunks_initialized for array in self._arrays]
@@ -144,8 +150,8 @@ class ZarrReader:
     def _size(self, array: Any) -> tuple[int, int]:
         return int(array.shape[self._axes.index("x")]), int(array.shape[self._axes.index("y")])
 
-    def _scale(self, picture: JsonObject) -> float | None:
-        place = self._axes.index("x")
+    def _scale(self, picture: JsonObject, side: str) -> float | None:
+        place = self._axes.index(side)
         factor, scaled = 1.0, False
         for step in (
             *picture["datasets"][0].get("coordinateTransformations", ()),

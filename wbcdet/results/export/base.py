@@ -47,7 +47,8 @@ class Item:
 class Writer(Protocol):
     """Protocol of an export format: a module or any object with this function.
 
-    It may also have ``PICTURES``, the folder in the export that pictures go to (``images``).
+    It may also have ``PICTURES``, the folder in the export that pictures go to (``images``), and
+    ``WHOLE_SLIDES``, true where the parts of a slide are one picture: then each cell is in one.
     """
 
     def write(self, items: Sequence[Item], out: Path) -> None:

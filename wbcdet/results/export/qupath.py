@@ -15,6 +15,9 @@ from wbcdet.utils.boxes import Box, iou
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.schemas import JsonObject
 
+#: The parts of a slide are one picture here, so a cell that two of them show is written once.
+WHOLE_SLIDES = True
+
 #: Name space of the ids: the same cell of the same field has the same id in every export.
 _SPACE = uuid.UUID("6f0e4a0e-7a3e-5b54-9f7e-2f6d7c1f2a10")
 
