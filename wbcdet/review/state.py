@@ -192,10 +192,13 @@ class ReviewState:
 
     def _named(self, key: Key, label: str, box: Box, *, reviewed: bool = True) -> RecordedState:
         """Return what a decision records of a cell that a person has named; its box where that
-        was moved."""
+        was moved, and its picture where they draw it."""
         recorded = RecordedState(label=checked_label(label), reviewed=reviewed)
         if box != self.cells[key].origin:
             recorded["box"] = list(box)
+        picture = self.report.fields[key[0]].sha256
+        if self.cells[key].label is None and picture is not None:
+            recorded["picture"] = picture
         return recorded
 
     def draw(self, who: str, number: int, box: Box, label: str, thumbnail: bytes | None) -> Key:

@@ -71,9 +71,10 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     """Return the reviewed cells of reports, cut from their fields.
 
     A box that a person took away is an artefact to the classifier, unless a white cell stays
-    there: one of two boxes of a cell shows that cell. Cells that are in no count because an overlapping field shows them too are passed over: they must not stand on both sides
-    of a split. For the same reason a picture that several reports hold is one group, and a cell
-    of it that was decided on in several of them is taken from the first.
+    there: one of two boxes of a cell shows that cell. Cells that are in no count because an
+    overlapping field shows them too are passed over: they must not stand on both sides of a split.
+    For the same reason a picture that several reports hold is one group, and a cell of it that was
+    decided on in several of them is taken from the first.
 
     Args:
         sessions: one a report.
@@ -162,7 +163,8 @@ def shows_kept_cell(state: ReviewState, key: Key) -> bool:
         return False
     box = state.cells[key].box
     return any(
-        other.is_present and other.label != ARTEFACT
+        other.is_present
+        and other.label != ARTEFACT
         and part_of_smaller(box, other.box) >= _SHOWS_CELL
         for _, other in state.of_field(key[0])
     )
