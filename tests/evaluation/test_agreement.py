@@ -306,6 +306,32 @@ def test_all_forms_of_a_report_say_the_same(tmp_path: Path) -> None:
     assert list(by_day) == ["1"] and by_day["1"].cells == 2400
 
 
+def test_bands_of_a_report_are_neutrophils_in_all_its_forms(tmp_path: Path) -> None:
+    """A person, or a classifier that was taught them, names them apart; a manual count has both
+    under neutrophils."""
+    records = results(3)
+    banded = [
+        replace(
+            record,
+            cells=tuple(
+                replace(cell, label="bands") if cell.label == "neutrophil" and cell.id % 2 else cell
+                for cell in record.cells
+            ),
+        )
+        for record in records
+    ]
+    whole = read_machine_counts(write_report(tmp_path / "whole", records)).groups
+    folder = write_report(tmp_path / "out", banded)
+    assert "bands" in (folder / "differential.csv").read_text()
+    for name in ("", "cells.csv", "differential.csv", "results.json"):
+        side = read_machine_counts(folder / name)
+        assert side.groups == whole and side.notes == ["bands: counted with the neutrophils"]
+    manual = read_manual(write_manual(tmp_path / "manual.csv", records))
+    agreement = compare(read_machine_counts(folder), manual)
+    assert all(pair.difference == 0 for table in agreement.classes for pair in table.pairs)
+    assert "ours: bands: counted with the neutrophils" in agreement.notes
+
+
 def test_cells_that_a_count_left_out_are_not_compared(tmp_path: Path) -> None:
     [record] = results(1)
     folder = write_report(tmp_path / "out", [record])

@@ -9,6 +9,7 @@ from pathlib import Path
 from wbcdet.report.journal import JournalError
 from wbcdet.results.document import ResultsError, not_json, parse_document
 from wbcdet.results.export.lab_report import LabReport, LabSlide
+from wbcdet.results.signed_slides import check_not_signed
 from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.session import Session
@@ -101,6 +102,8 @@ def _signatures(session: Session, group: str) -> list[SignatureEntry]:
 def _counted(folder: Path) -> LabReport:
     """Return the slides of a report as they were counted."""
     document, sha256 = _read(folder)
+    # Its names are a person's: sent as counted, they would be said to be the program's.
+    check_not_signed(folder / "results.json", document["info"])
     slides = [LabSlide(slide, sha256) for slide in document["slides"]]
     return LabReport(document["info"], slides, sha256)
 

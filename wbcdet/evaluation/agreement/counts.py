@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from wbcdet.differential.csv_table import Table, TableError, column_names, number, read_table
@@ -13,12 +13,11 @@ from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.evaluation.agreement.headers import cell_type
 from wbcdet.records import LABELS, CellType
 from wbcdet.results.document import ResultsError, load_document
+from wbcdet.results.signed_slides import signed_notes
 
 #: The cells of a report: ``(file, id)``.
 CellKey = tuple[str, str]
 
-#: Groups named in one sentence; the rest are counted.
-_MAX_NAMED = 8
 _OWN = tuple(str(label) for label in LABELS)
 
 
@@ -81,8 +80,12 @@ def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
         grouping.GroupingError: ``by`` is not usable.
     """
     path = Path(path)
-    if not path.is_dir():
-        return _read_file(path, by)
+    side = _read_report(path, by) if path.is_dir() else _read_file(path, by)
+    signed = signed_notes(path if path.is_dir() else path.parent)
+    return replace(side, notes=[*side.notes, *signed])
+
+
+def _read_report(path: Path, by: str | None) -> Side:
     counted = path / "differential.csv"
     singles = next(
         (path / name for name in ("cells.csv", "results.json") if (path / name).is_file()), None
@@ -136,9 +139,9 @@ def read_cells(table: Table) -> tuple[dict[CellKey, str], dict[CellKey, str]]:
         if "label" in row:
             if not row["label"]:
                 raise TableError(f"{table.path}: line {line}: the cell has no label")
-            names[key] = _plain(row["label"])
+            names[key] = plain_label(row["label"])
         if row.get("manual"):
-            manual[key] = _plain(row["manual"])
+            manual[key] = plain_label(row["manual"])
     return names, manual
 
 
@@ -150,14 +153,18 @@ def has_cells(table: Table) -> bool:
 
 def _read_file(path: Path, by: str | None) -> Side:
     if path.suffix.lower() == ".json":
-        names = _read_document(path)
-        return Side(group_cells(names, by), names)
+        given = _read_document(path)
+        names = {key: plain_label(label) for key, label in given.items()}
+        return Side(group_cells(names, by), names, notes=_added(given.values()))
     table = read_table(path)
     if has_cells(table):
         names, manual = read_cells(table)
         if not names:
             raise TableError(f"{path}: column label is missing; name a cells.csv of wbcdet")
-        return Side(group_cells(names, by), names, manual)
+        at = column_names(table, ("label", "left_out")).index("label")
+        return Side(
+            group_cells(names, by), names, manual, _added(cells[at] for _, cells in table.rows)
+        )
     if not {"group", "label", "count"} <= set(table.header):
         raise TableError(
             f"{path}: is no differential.csv (group, label, count) and no cells.csv "
@@ -185,6 +192,7 @@ def _read_document(path: Path) -> dict[CellKey, str]:
 
 def _read_differential(table: Table) -> Side:
     counts: dict[str, dict[str, float]] = {}
+    seen: set[tuple[str, str]] = set()
     for line, cells in table.rows:
         row = dict(zip(table.header, cells, strict=True))
         # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
@@ -193,31 +201,33 @@ def _read_differential(table: Table) -> Side:
         count = number(row["count"], table.point)
         if count is None or count < 0:
             raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
-        group = counts.setdefault(row["group"], {})
-        if row["label"] in group:
+        group, label = counts.setdefault(row["group"], {}), plain_label(row["label"])
+        if (row["group"], row["label"]) in seen:
             raise TableError(
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
-        group[row["label"]] = count
+        seen.add((row["group"], row["label"]))
+        group[label] = group.get(label, 0.0) + count
     empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
     groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}
     if not groups:
         raise TableError(f"{table.path}: no group has a classified cell")
-    return Side(groups, notes=notes)
+    return Side(groups, notes=[*notes, *_added(label for _, label in seen)])
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
+    """Return the type that a label is compared as: bands and segmented cells are neutrophils, as in
+    a manual count that does not tell them apart."""
     return cell_type(label).label or label.casefold()
+
+
+def _added(labels: Iterable[str]) -> list[str]:
+    """Return what of labels is compared as another type, as a sentence; none where nothing is."""
+    parts = sorted({label for label in labels if cell_type(label).role == "part"})
+    return [f"{', '.join(parts)}: counted with the neutrophils"] if parts else []
 
 
 def category(label: str) -> str:
     """Reduce a label to one of the four or ``unclassified``, which both sides can give."""
     return label if label in _OWN else CellType.UNCLASSIFIED.value
-
-
-def some_of(names: Iterable[str]) -> str:
-    """Return the first of some names, and how many more there are."""
-    listed = list(names)
-    more = f" and {len(listed) - _MAX_NAMED} more" if len(listed) > _MAX_NAMED else ""
-    return ", ".join(listed[:_MAX_NAMED]) + more
