@@ -244,6 +244,48 @@ def test_what_was_signed_is_what_is_sent(report: Path) -> None:
     assert by_code(kinds["Observation"])["30180-4"]["component"][0]["valueQuantity"]["value"] == 1
 
 
+def test_neutrophils_are_sent_with_their_bands(report: Path) -> None:
+    """LOINC's code and the reference range are of all neutrophils: where bands were named apart the
+    others stood under both, 45 % of 40 cells in the range for 39 to 75 of which 90 % were."""
+    session = Session(report)
+    state = session.state
+    anna = [key for key in state.cells if state.report.fields[key[0]].group == "anna"]
+    names = ["band"] * 18 + ["neutrophil"] * 18 + ["lymphocyte"] * 4
+    state.change("Ann", [LabelChange(key, 0, name) for key, name in zip(anna, names, strict=True)])
+    session.close()
+    sign(report, "anna")
+    sent = bundles(export(report, "fhir")[0])
+    coded = by_code(sent["anna"]["Observation"])
+    whole, others = coded["26511-6"], coded["share-neutrophil"]
+    assert whole is coded["share-all-neutrophil"] and whole is not others
+    assert [one["valueQuantity"]["value"] for one in (whole, others)] == [90, 45]
+    assert [one["component"][0]["valueQuantity"]["value"] for one in (whole, others)] == [36, 18]
+    assert (
+        whole["referenceRange"][0]["high"]["value"] == 75 and "text" in whole["referenceRange"][0]
+    )
+    assert whole["interpretation"][0]["coding"][0]["code"] == "H"
+    assert not {"referenceRange", "interpretation"} & others.keys()
+    assert others["code"]["text"].startswith("neutrophil cells without band")
+    observed = [s for s in messages(export(report, "hl7")[0])["anna"] if s[0] == "OBX"]
+    assert [s[5:9] for s in observed if s[3].startswith("26511-6^")] == [
+        ["90", "%^percent^UCUM", "39-75", "H"]
+    ]
+    with (report / "reviewed" / "differential.csv").open(newline="") as file:
+        table = {row["label"]: row for row in csv.DictReader(file) if row["group"] == "anna"}
+    assert [table["neutrophil"][name] for name in ("percent", "range_low", "flag")] == [
+        "45.0",
+        "",
+        "",
+    ]
+    page = (report / "reviewed" / "report.html").read_text()
+    assert "neutrophil + band: 36 together, 90.0 %" in page
+    assert "reference range of all of them: 39 – 75 (above reference)" in page
+    # Of the other slide nobody has named bands.
+    assert (
+        by_code(bundles(export(report, "fhir")[0])["boris"]["Observation"])["26511-6"] is not None
+    )
+
+
 def test_what_nobody_has_signed_is_sent_as_counted(report: Path) -> None:
     """A signature of one slide takes along the names that a person gave to cells of another."""
     counted = {to: export(report, to)[0] for to in ("fhir", "hl7")}

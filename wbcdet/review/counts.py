@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
+from wbcdet.results.named_apart import with_parts
 from wbcdet.review.cell_state import ARTEFACT, SAME_IOU, UNCLASSIFIED, CellState, Key
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
@@ -193,6 +194,7 @@ def _differential(
         target=options.target,
         ranges=options.ranges,
     )
+    differential = with_parts(differential)
     return differential if group is None else replace(differential, group=group)
 
 

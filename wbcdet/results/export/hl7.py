@@ -72,7 +72,7 @@ def _observations(report: LabReport, slide: LabSlide) -> Iterator[tuple[str, ...
     """
     for code, text, number, unit in totals(slide):
         yield "NM", _code(code, text), "", str(number), _counted(unit), "", ""
-    for number, finding in enumerate(findings(slide), 1):
+    for number, finding in enumerate(findings(slide, report), 1):
         group = str(number)
         if not finding.is_apart:
             code = _code(finding.code, finding.text)
