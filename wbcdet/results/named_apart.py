@@ -18,8 +18,9 @@ def named_apart(counts: Mapping[str, int]) -> dict[str, tuple[str, ...]]:
     found: dict[str, tuple[str, ...]] = {}
     for label, count in counts.items():
         meaning = understand(label)
-        if count and meaning.part and meaning.standard in counts:
-            found[meaning.standard] = (*found.get(meaning.standard, ()), label)
+        whole = str(meaning.standard)
+        if count and meaning.part and whole in counts:
+            found[whole] = (*found.get(whole, ()), label)
     return found
 
 

@@ -38,11 +38,11 @@ class FieldShifts:
                     views.setdefault(kept, [kept]).append((field.number, cell))
         sides: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
         for members in views.values():
-            for one, two in permutations(members, 2):
-                if one[0] != two[0]:
-                    found = sides.setdefault((one[0], two[0]), ([], []))
-                    boxes = (cells[one].box, cells[two].box)
-                    self._add_sides(found, (one[0], two[0]), boxes)
+            for view, other in permutations(members, 2):
+                if view[0] != other[0]:
+                    found = sides.setdefault((view[0], other[0]), ([], []))
+                    boxes = (cells[view].box, cells[other].box)
+                    self._add_sides(found, (view[0], other[0]), boxes)
         for (one, two), (across, down) in sides.items():
             if across and down:
                 self._shifts[one][two] = (median(across), median(down))

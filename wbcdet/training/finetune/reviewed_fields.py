@@ -16,7 +16,7 @@ from wbcdet.review.cell_state import ARTEFACT, DELETED, SAME_IOU, CellState
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
 from wbcdet.training.finetune.places import Places, field_key
-from wbcdet.training.finetune.reviewed_cells import is_undrawn
+from wbcdet.training.finetune.reviewed_cells import is_undrawn, report_name
 from wbcdet.utils.boxes import iou
 
 #: Fields that are learnt from at most, and their longer side in memory, px.
@@ -69,11 +69,13 @@ class ReviewedFields:
         unfinished: number of fields in which only some cells are: a cell that nobody has looked at
             teaches nothing about where cells are.
         missing: why fields in which every cell is reviewed could not be read, a line each.
+        reports: names of the reports that the fields come from, by the sha256 of their results.
     """
 
     fields: list[ReviewedField] = field(default_factory=list)
     unfinished: int = 0
     missing: list[str] = field(default_factory=list)
+    reports: dict[str, str] = field(default_factory=dict)
 
     @property
     def places(self) -> int:
@@ -125,6 +127,7 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
         except (PictureError, FieldError) as error:
             fields.missing.append(str(error))
             continue
+        fields.reports[session.state.report.sha256] = report_name(session.folder)
         key = field_key(session.state.report, number)
         if read.group in keys:  # what overlaps with a copy overlaps with the picture
             places.join(keys[read.group], key)
