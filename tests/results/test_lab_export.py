@@ -371,6 +371,7 @@ def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
     """A slide without a cell, and slides whose names are hard on XML, HL7 and file systems."""
     lonely = make_cell(0, (1.0, 1.0, 9.0, 9.0), CellType.UNCLASSIFIED, "blast-like")
     names = ("a|b^c&d~e\\f/1.jpg", '<b>"x"</b>/1.jpg', "мазок/1.jpg", "x" * 180 + "/1.jpg", "1.jpg")
+    names = (*names, "x" * 181 + "/1.jpg")  # as long a name that begins as another one
     results = [FieldResult(name, 99, 99, (lonely,) * (n == 0)) for n, name in enumerate(names)]
     results.append(FieldResult.failed("bad/2.jpg", "file is empty"))
     (tmp_path / "report").mkdir()
@@ -381,6 +382,12 @@ def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
     read = bundles(out) if to == "fhir" else messages(out)
     slides = json.loads(text)["slides"]
     assert list(read) == [slide["group"] for slide in slides]
+    if to == "hl7":
+        ids = [message[-1][2] for message in read.values()]
+        assert len(set(ids)) == len(ids) and all(len(one) <= 81 for one in ids[1:])
+        said = [row[3] for row in read["x" * 181] if row[0] == "NTE"]
+        short = read["x" * 181][-1][2].removeprefix("^")
+        assert said[-1] == f"{short} is short for the slide {'x' * 181}."
     first = str(next(iter(read.values())))
     assert "blast-like" in first and "'A'" in first
 
