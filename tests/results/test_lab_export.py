@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import INFO, make_cell
+from counting import Count
 from reviewing import make_report
 from typer.testing import CliRunner
 
@@ -19,6 +21,7 @@ from wbcdet.records import NOTICE, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.export import lab_report
 from wbcdet.review.cell_state import LabelChange
+from wbcdet.review.lab_report import open_lab_report
 from wbcdet.review.session import Session
 
 fhir = pytest.importorskip("fhir.resources.R4B.bundle", reason="needs the extra lis")
@@ -204,6 +207,31 @@ def test_a_second_signature_replaces_the_first(report: Path) -> None:
     assert [one[0] for one in (before, first, second)] == ["preliminary", "final", "amended"]
     assert [one[2] for one in (before, first, second)] == ["P", "F", "C"]
     assert before[1::2] == first[1::2] == second[1::2]  # the same report for the receiver
+
+
+def test_a_slide_that_is_added_gives_the_others_no_other_number(report: Path) -> None:
+    def sent() -> tuple[str, bool, bool]:
+        lab = open_lab_report(report)
+        anna = next(slide for slide in lab.slides if slide.name == "anna")
+        return str(lab.order_of(anna)), anna.is_final, anna.signed_before
+
+    sign(report, None)
+    number, *signed = sent()
+    assert signed == [True, False]
+    shutil.copytree(report.parent / "fields" / "boris", report.parent / "fields" / "carla")
+    with pytest.MonkeyPatch.context() as patch:
+        options = ("--out", "report", "--quiet", "--no-annotate", "--group-by", "folder")
+        assert Count(patch, report.parent)("fields", *options).exit_code == 0
+    # What was signed is to be signed again, and replaces what the receiver has.
+    assert sent() == (number, False, False)
+    sign(report, None)
+    assert sent() == (number, True, True)
+    # Another count that began in the same second is another report.
+    document = json.loads((report / "results.json").read_text())
+    for field in document["fields"]:
+        field["sha256"] = field["sha256"][::-1]
+    (report / "results.json").write_text(json.dumps(document))
+    assert sent()[0] != number
 
 
 def test_of_slides_signed_together_each_says_what_was_not_looked_at(report: Path) -> None:

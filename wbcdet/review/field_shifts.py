@@ -31,11 +31,11 @@ class FieldShifts:
         }
         # By the cell that counts, every view of it.
         views: dict[tuple[int, int], list[tuple[int, int]]] = {}
-        for field in report.fields:
-            for cell, (file, other) in field.duplicate_of.items():
-                kept = (numbers.get(file, -1), other)
-                if kept in cells and (field.number, cell) in cells:
-                    views.setdefault(kept, [kept]).append((field.number, cell))
+        for shown in report.fields:
+            for cell, (file, id_) in shown.duplicate_of.items():
+                kept = (numbers.get(file, -1), id_)
+                if kept in cells and (shown.number, cell) in cells:
+                    views.setdefault(kept, [kept]).append((shown.number, cell))
         sides: dict[tuple[int, int], tuple[list[float], list[float]]] = {}
         for members in views.values():
             for view, other in permutations(members, 2):
@@ -43,9 +43,9 @@ class FieldShifts:
                     found = sides.setdefault((view[0], other[0]), ([], []))
                     boxes = (cells[view].box, cells[other].box)
                     self._add_sides(found, (view[0], other[0]), boxes)
-        for (one, two), (across, down) in sides.items():
+        for (field, over), (across, down) in sides.items():
             if across and down:
-                self._shifts[one][two] = (median(across), median(down))
+                self._shifts[field][over] = (median(across), median(down))
 
     def overlapping(self, number: int) -> Iterator[int]:
         """Yield the fields that show a part of a field, as far as it is known."""

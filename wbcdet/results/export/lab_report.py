@@ -58,12 +58,15 @@ class LabSlide:
         signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
             nobody has signed it, or something was changed since.
         signed_before: it was signed before that too: what was sent as final then is replaced.
+        first: sha256 of its first picture, where that is known: counts that began in the same
+            second are told apart by it.
     """
 
     data: JsonObject
     digest: str
     signature: JsonObject | None = None
     signed_before: bool = False
+    first: str = ""
 
     @property
     def name(self) -> str:
@@ -83,7 +86,8 @@ class LabReport:
     Attributes:
         info: ``info`` of ``results.json`` as it was counted.
         slides: what was counted, or signed.
-        counted: sha256 of ``results.json`` as it was counted, which no signature changes.
+        counted: what tells the report from others: neither a signature changes it nor a count that
+            goes on, which adds slides or fields.
     """
 
     info: RunInfo
@@ -116,7 +120,7 @@ class LabReport:
 
     def order_of(self, slide: LabSlide) -> uuid.UUID:
         """Return the id that a slide's report keeps, preliminary, final and signed again."""
-        return uuid.uuid5(_SPACE, f"{self.counted}\n{slide.name}\norder")
+        return uuid.uuid5(_SPACE, f"{self.counted}\n{slide.first}\n{slide.name}\norder")
 
     def id_of(self, slide: LabSlide, what: str = "") -> uuid.UUID:
         """Return an id of a slide's report as it is now, or of a part of it."""
