@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from wbcdet.evaluation.classification import (
     FOUR,
     NOT_FOUND,
     NamedCell,
+    as_labelled,
     calibration,
     judge_names,
     judged_cell,
@@ -309,6 +311,28 @@ def test_labels_of_a_laboratory_s_own_are_names() -> None:
     assert [r[name]["unclassified"] for name in ("other", "basophil", "artefact")] == [1, 0.5, 0]
     # At no threshold is a cell of which the own label is surer one of the four.
     assert r["risk_coverage"]["coverage_most"] == 1 / 3
+
+
+def test_bands_that_a_laboratory_has_taught_are_neutrophils_as_their_labels_are() -> None:
+    classes = (*FOUR, "basophil", "artefact", "band")
+
+    def cell(truth: str, **odds: float) -> NamedCell:
+        scores = np.array([odds.get(name, 0.0) for name in classes])
+        return judged_cell(truth, decide(scores, classes, 0.35, own=("band",)), "")
+
+    cells = [
+        cell("neutrophil", neutrophil=0.2, band=0.7),
+        cell("neutrophil", neutrophil=0.9),
+        cell("monocyte", monocyte=0.3, band=0.6),
+        cell("monocyte", monocyte=0.9),
+    ]
+    assert [one.named for one in cells] == ["neutrophil"] * 3 + ["monocyte"]
+    assert cells[0].scores[FOUR.index("neutrophil")] == pytest.approx(0.9)
+    r = judge_names(cells, 0.35)
+    assert (r["accuracy"], r["risk_coverage"]["coverage_most"]) == (0.75, 1)
+    assert r["risk_coverage"]["at_threshold"]["risk"] == 0.25
+    assert as_labelled(replace(make_cell(), label="band")).label == "neutrophil"
+    assert as_labelled(replace(make_cell(), label="blast")).label == "blast"
 
 
 def test_copies_of_one_field_widen_the_intervals() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from conftest import INFO, make_cell
+from counting import Count
 from reviewing import make_report
 from typer.testing import CliRunner
 
@@ -19,6 +21,7 @@ from wbcdet.records import NOTICE, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.export import lab_report
 from wbcdet.review.cell_state import LabelChange
+from wbcdet.review.lab_report import open_lab_report
 from wbcdet.review.session import Session
 
 fhir = pytest.importorskip("fhir.resources.R4B.bundle", reason="needs the extra lis")
@@ -206,6 +209,31 @@ def test_a_second_signature_replaces_the_first(report: Path) -> None:
     assert before[1::2] == first[1::2] == second[1::2]  # the same report for the receiver
 
 
+def test_a_slide_that_is_added_gives_the_others_no_other_number(report: Path) -> None:
+    def sent() -> tuple[str, bool, bool]:
+        lab = open_lab_report(report)
+        anna = next(slide for slide in lab.slides if slide.name == "anna")
+        return str(lab.order_of(anna)), anna.is_final, anna.signed_before
+
+    sign(report, None)
+    number, *signed = sent()
+    assert signed == [True, False]
+    shutil.copytree(report.parent / "fields" / "boris", report.parent / "fields" / "carla")
+    with pytest.MonkeyPatch.context() as patch:
+        options = ("--out", "report", "--quiet", "--no-annotate", "--group-by", "folder")
+        assert Count(patch, report.parent)("fields", *options).exit_code == 0
+    # What was signed is to be signed again, and replaces what the receiver has.
+    assert sent() == (number, False, False)
+    sign(report, None)
+    assert sent() == (number, True, True)
+    # Another count that began in the same second is another report.
+    document = json.loads((report / "results.json").read_text())
+    for field in document["fields"]:
+        field["sha256"] = field["sha256"][::-1]
+    (report / "results.json").write_text(json.dumps(document))
+    assert sent()[0] != number
+
+
 def test_of_slides_signed_together_each_says_what_was_not_looked_at(report: Path) -> None:
     session = Session(report)
     try:
@@ -242,6 +270,48 @@ def test_what_was_signed_is_what_is_sent(report: Path) -> None:
     sign(report, None)
     kinds = bundles(export(report, "fhir")[0])["anna"]
     assert by_code(kinds["Observation"])["30180-4"]["component"][0]["valueQuantity"]["value"] == 1
+
+
+def test_neutrophils_are_sent_with_their_bands(report: Path) -> None:
+    """LOINC's code and the reference range are of all neutrophils: where bands were named apart the
+    others stood under both, 45 % of 40 cells in the range for 39 to 75 of which 90 % were."""
+    session = Session(report)
+    state = session.state
+    anna = [key for key in state.cells if state.report.fields[key[0]].group == "anna"]
+    names = ["band"] * 18 + ["neutrophil"] * 18 + ["lymphocyte"] * 4
+    state.change("Ann", [LabelChange(key, 0, name) for key, name in zip(anna, names, strict=True)])
+    session.close()
+    sign(report, "anna")
+    sent = bundles(export(report, "fhir")[0])
+    coded = by_code(sent["anna"]["Observation"])
+    whole, others = coded["26511-6"], coded["share-neutrophil"]
+    assert whole is coded["share-all-neutrophil"] and whole is not others
+    assert [one["valueQuantity"]["value"] for one in (whole, others)] == [90, 45]
+    assert [one["component"][0]["valueQuantity"]["value"] for one in (whole, others)] == [36, 18]
+    assert (
+        whole["referenceRange"][0]["high"]["value"] == 75 and "text" in whole["referenceRange"][0]
+    )
+    assert whole["interpretation"][0]["coding"][0]["code"] == "H"
+    assert not {"referenceRange", "interpretation"} & others.keys()
+    assert others["code"]["text"].startswith("neutrophil cells without band")
+    observed = [s for s in messages(export(report, "hl7")[0])["anna"] if s[0] == "OBX"]
+    assert [s[5:9] for s in observed if s[3].startswith("26511-6^")] == [
+        ["90", "%^percent^UCUM", "39-75", "H"]
+    ]
+    with (report / "reviewed" / "differential.csv").open(newline="") as file:
+        table = {row["label"]: row for row in csv.DictReader(file) if row["group"] == "anna"}
+    assert [table["neutrophil"][name] for name in ("percent", "range_low", "flag")] == [
+        "45.0",
+        "",
+        "",
+    ]
+    page = (report / "reviewed" / "report.html").read_text()
+    assert "neutrophil + band: 36 together, 90.0 %" in page
+    assert "reference range of all of them: 39 – 75 (above reference)" in page
+    # Of the other slide nobody has named bands.
+    assert (
+        by_code(bundles(export(report, "fhir")[0])["boris"]["Observation"])["26511-6"] is not None
+    )
 
 
 def test_what_nobody_has_signed_is_sent_as_counted(report: Path) -> None:
@@ -329,6 +399,7 @@ def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
     """A slide without a cell, and slides whose names are hard on XML, HL7 and file systems."""
     lonely = make_cell(0, (1.0, 1.0, 9.0, 9.0), CellType.UNCLASSIFIED, "blast-like")
     names = ("a|b^c&d~e\\f/1.jpg", '<b>"x"</b>/1.jpg', "мазок/1.jpg", "x" * 180 + "/1.jpg", "1.jpg")
+    names = (*names, "x" * 181 + "/1.jpg")  # as long a name that begins as another one
     results = [FieldResult(name, 99, 99, (lonely,) * (n == 0)) for n, name in enumerate(names)]
     results.append(FieldResult.failed("bad/2.jpg", "file is empty"))
     (tmp_path / "report").mkdir()
@@ -339,6 +410,12 @@ def test_nothing_classified_and_odd_names(tmp_path: Path, to: str) -> None:
     read = bundles(out) if to == "fhir" else messages(out)
     slides = json.loads(text)["slides"]
     assert list(read) == [slide["group"] for slide in slides]
+    if to == "hl7":
+        ids = [message[-1][2] for message in read.values()]
+        assert len(set(ids)) == len(ids) and all(len(one) <= 81 for one in ids[1:])
+        said = [row[3] for row in read["x" * 181] if row[0] == "NTE"]
+        short = read["x" * 181][-1][2].removeprefix("^")
+        assert said[-1] == f"{short} is short for the slide {'x' * 181}."
     first = str(next(iter(read.values())))
     assert "blast-like" in first and "'A'" in first
 

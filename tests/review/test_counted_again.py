@@ -207,6 +207,34 @@ def test_a_drawn_cell_outside_of_a_picture_that_has_changed(
     assert back.strays == 0 and back.cells[key].label == back.cells[other].label == "blast"
 
 
+def test_a_cell_that_was_drawn_in_a_picture_that_is_another_now(
+    report: MachineReport, tmp_path: Path
+) -> None:
+    def with_picture(sha256: str | None) -> MachineReport:
+        return replace(
+            report, fields=(replace(report.fields[0], sha256=sha256), *report.fields[1:])
+        )
+
+    assert report.fields[0].sha256
+    state = ReviewState(report, Store(tmp_path))
+    key = state.draw("Ann", 0, BOX, "blast", b"old")
+    call(state, "plasma cell", key)
+    state.undo("Ann")
+    state.undo("Ann")
+    state.redo("Ann")
+    # Its place on the new picture shows something else, or nothing; no decision on it counts.
+    state = ReviewState(with_picture("b" * 64), Store(tmp_path))
+    assert not drawn(state) and state.strays == 5
+    assert "blast" not in counts.reviewed(state).counts
+    new = state.draw("Ann", 0, BOX, "monocyte", b"new")
+    assert Store(tmp_path).thumbnail(report.fields[0].result.file, state.cells[new].stored)
+    # With the old picture the old cell is there again, and the new one is not.
+    state = ReviewState(report, Store(tmp_path))
+    assert {cell.label for cell in drawn(state).values()} == {"blast"}
+    # What is not known of the picture, as in the store of an earlier version, takes nothing away.
+    assert len(drawn(ReviewState(with_picture(None), Store(tmp_path)))) == 2
+
+
 @pytest.mark.parametrize("seed", range(4))
 def test_any_order_of_counts_and_decisions(
     report: MachineReport, tmp_path: Path, seed: int

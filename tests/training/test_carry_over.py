@@ -128,6 +128,24 @@ def test_what_is_left_out_stays_in_use(report: Path) -> None:
     assert load_model("classifier").sha256 == shipped["classifier"].sha256
 
 
+def test_a_report_of_which_only_the_fields_are_learnt_is_not_lost(
+    report: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its cells have names of which there are too few to learn: finding was learnt from it, and the
+    next run without it was not refused."""
+    monkeypatch.setattr(write_models, "add_reference", lambda *_, **__: None)  # it takes long
+    other = report.with_name("other")
+    other.mkdir()
+    (other / "results.json").write_bytes((report / "results.json").read_bytes() + b"\n")
+    shutil.copytree(report / "fields", other / "fields")
+    review(other, {"neutrophil": "odd", "lymphocyte": "rare", "eosinophil": "own"}, 7)
+    with judged(names=True, finding=True):
+        code, out = run(report, other, "--only", "finding")
+        assert code == 0 and sorted(learned_json()["reports"].values()) == ["other", "report"], out
+        code, out = run(report, "--only", "finding")
+        assert code == 2 and "have also learnt from other reports" in out and "other;" in out
+
+
 def test_models_written_elsewhere_are_of_their_run_alone(report: Path, tmp_path: Path) -> None:
     with judged(names=True, finding=True):
         assert run(report, "--only", "finding")[0] == 0

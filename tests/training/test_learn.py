@@ -421,6 +421,38 @@ def test_fields_to_learn_finding_from(smears: Path, tmp_path: Path) -> None:
     assert "3 more cannot be read: 0.png" in out and len(out.splitlines()) == 1
 
 
+def test_a_box_that_was_drawn_again_teaches_no_artefact(smears: Path, tmp_path: Path) -> None:
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+    from wbcdet.training.finetune.reviewed_fields import read_reviewed_fields
+
+    report = copy_of(smears, tmp_path / "report")
+    review(report, {}, 70)
+    session = Session(report)
+    state = session.state
+
+    def call(label: str, *keys: tuple[int, int]) -> None:
+        changes = [LabelChange(key, state.cells[key].last_decision, label) for key in keys]
+        state.change("Ann", changes)
+
+    def beside(key: tuple[int, int]) -> tuple[float, float, float, float]:
+        x_min, y_min, x_max, y_max = state.cells[key].box
+        return x_min + 3, y_min + 3, x_max + 3, y_max + 3
+
+    # A box taken away and drawn better; a second box of a cell, by one way and by the other; one
+    # drawn by mistake, and one that holds no cell in truth.
+    call(DELETED, (0, 0), (1, 0))
+    state.draw("Ann", 0, beside((0, 0)), "neutrophil", None)
+    call(DELETED, state.draw("Ann", 2, beside((2, 0)), "neutrophil", None))
+    call("artefact", state.draw("Ann", 3, beside((3, 0)), "neutrophil", None))
+    call(DELETED, state.draw("Ann", 4, (0, 0, 40, 40), "neutrophil", None))
+    cells, fields = read_reviewed([session]), read_reviewed_fields([session])
+    session.close()
+    assert cells.by_class()["artefact"] == 1 and len(cells.cells) == 70
+    corrected = [(field.drawn, field.taken) for field in fields.fields]
+    assert corrected == [(0, 0), (0, 1), *[(0, 0)] * 8]
+    assert [len(field.cells) for field in fields.fields] == [7, 6, *[7] * 8]
+
+
 def test_slides_are_compared_with_whole_fields(
     smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -118,6 +118,7 @@ def export(
         roots_in,
     )
     from wbcdet.results.export.base import Pictures
+    from wbcdet.results.signed_slides import signed_notes
 
     writer = _open_writer(to)
     folder = (report if report.is_dir() else report.parent).resolve()
@@ -148,6 +149,8 @@ def export(
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")
     problems = writing(target, lambda: _write(results, writer, to, target, place))
+    for note in signed_notes(folder):
+        typer.echo(f"wbcdet: {folder.name}: {note}", err=True)
     if without:
         kinds = " and ".join(dict.fromkeys(kind.value for kind in without))
         typer.echo(f"Without {kinds}: {left_out} cell{'s' * (left_out != 1)} left out.")

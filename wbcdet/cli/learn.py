@@ -202,6 +202,9 @@ def _learn(
             if no_names and no_finding:
                 asked = (no_names, no_finding) if only is None else (no_names,)
                 stop(no_finding if only == "finding" else "; for the detector: ".join(asked))
+            if not no_finding:
+                # Its cells may all have names that are not learnt; its fields are all the same.
+                reviewed.reports |= fields.reports
             asked_of = {"detector": no_finding, "classifier": no_names}
             untried = {role: why for role, why in asked_of.items() if why}
             if out is None:

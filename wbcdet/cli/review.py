@@ -292,6 +292,7 @@ def _user() -> str:
 
 def _check(session: Session) -> None:
     from wbcdet.review.sign_off import check
+    from wbcdet.utils.text import some_of
 
     signatures = len(session.log())
     if not signatures:
@@ -301,8 +302,16 @@ def _check(session: Session) -> None:
         typer.echo(f"wbcdet: {line}", err=True)
     if wrong:
         raise typer.Exit(1)
-    last = session.signed() or {}
-    later = "" if last["current"] else "; there are decisions after it"
+    last, groups = session.signed() or {}, session.state.report.groups
+    of = {group: session.signed(group) for group in groups}
+    changed = [group for group, said in of.items() if said and not said["current"]]
+    unsigned = [group for group, said in of.items() if not said]
+    later = ""
+    if changed:
+        which = f" was signed: {some_of(changed)}" if len(groups) > 1 else ""
+        later = f"; there are decisions after it{which}"
+    if unsigned:
+        later += f"; not signed: {some_of(unsigned)}"
     print(
         f"{session.folder}: {signatures} signature{'s' * (signatures != 1)}, decisions and files "
         f"agree; last by {last['name']}, {last['time']}{later}"

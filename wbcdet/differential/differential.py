@@ -111,6 +111,8 @@ class Differential:
         fields, not_read: fields read, and fields that could not be read.
         target: number of classified cells asked for, or None.
         ranges: reference ranges by label.
+        apart: by label, the labels that are a part of it and are counted apart, as bands are of the
+            neutrophils; a reference range is of all of them together.
     """
 
     group: str
@@ -123,6 +125,7 @@ class Differential:
     not_read: int
     target: int | None = None
     ranges: Mapping[str, ReferenceRange] = field(default_factory=dict)
+    apart: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def classified(self) -> int:
@@ -143,17 +146,27 @@ class Differential:
 
     def shares(self) -> list[Share]:
         """Return one line a label, in the order of ``counts``."""
+        return [
+            self._share(label, count, None if label in self.apart else self.ranges.get(label))
+            for label, count in self.counts.items()
+        ]
+
+    def together(self) -> list[Share]:
+        """Return one line a label of which parts are counted apart, of all of its cells."""
+        return [
+            self._share(
+                label, sum(self.counts[one] for one in (label, *parts)), self.ranges.get(label)
+            )
+            for label, parts in self.apart.items()
+        ]
+
+    def _share(self, label: str, count: int, known: ReferenceRange | None) -> Share:
         total = self.classified
-        lines = []
-        for label, count in self.counts.items():
-            known = self.ranges.get(label)
-            if not total:
-                lines.append(Share(label, count, None, None, None, known, ""))
-                continue
-            low, high = (100 * end for end in clopper_pearson(count, total))
-            flag = known.flag(low, high) if known else ""
-            lines.append(Share(label, count, 100 * count / total, low, high, known, flag))
-        return lines
+        if not total:
+            return Share(label, count, None, None, None, known, "")
+        low, high = (100 * end for end in clopper_pearson(count, total))
+        flag = known.flag(low, high) if known else ""
+        return Share(label, count, 100 * count / total, low, high, known, flag)
 
     def reasons(self) -> list[Share]:
         """Return one line a reason of unclassified cells, in the order of ``records.REASONS``, then

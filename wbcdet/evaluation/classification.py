@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 
@@ -21,8 +22,8 @@ from wbcdet.evaluation.figures import (
     RiskCoverage,
 )
 from wbcdet.inference.classifier import Classification, decide
-from wbcdet.records import LABELS, CellType
-from wbcdet.results.class_names import TYPES
+from wbcdet.records import LABELS, Cell, CellType
+from wbcdet.results.class_names import TYPES, understand
 from wbcdet.utils.intervals import Groups, wilson
 
 FOUR = tuple(str(label) for label in LABELS)
@@ -78,9 +79,26 @@ def named_cell(
 
 def judged_cell(truth: str, verdict: Classification, group: str) -> NamedCell:
     """Return a labelled cell beside the verdict on it."""
+    verdict = as_labelled(verdict)
     scores = np.array([verdict.scores[label] for label in FOUR])
     declined = is_declined(verdict.reason, verdict.label_score, scores)
     return NamedCell(truth, str(verdict.label), scores, declined, group, verdict.reason)
+
+
+_VerdictT = TypeVar("_VerdictT", Cell, Classification)
+
+
+def as_labelled(verdict: _VerdictT) -> _VerdictT:
+    """Return a verdict as labels are read: bands that a laboratory has taught as a label of its own
+    are neutrophils there, and their score is one of the neutrophils."""
+    label = str(verdict.label)
+    if label in (*FOUR, UNCLASSIFIED) or not (meaning := understand(label)).part:
+        return verdict
+    whole = str(meaning.standard)
+    score = min(1.0, verdict.scores[whole] + verdict.label_score)
+    return replace(
+        verdict, label=CellType(whole), label_score=score, scores={**verdict.scores, whole: score}
+    )
 
 
 def is_declined(reason: str | None, label_score: float, scores: np.ndarray) -> bool:

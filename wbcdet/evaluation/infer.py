@@ -8,7 +8,14 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from wbcdet.evaluation.classification import FOUR, NOT_FOUND, NamedCell, is_declined, judged_cell
+from wbcdet.evaluation.classification import (
+    FOUR,
+    NOT_FOUND,
+    NamedCell,
+    as_labelled,
+    is_declined,
+    judged_cell,
+)
 from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, counting
 from wbcdet.evaluation.end_to_end import AnalysedField
@@ -100,6 +107,7 @@ def _observe(
     cells: Sequence[Cell],
 ) -> Observation:
     pixels = field.pixels
+    cells = [as_labelled(cell) for cell in cells]
     observation = Observation(labelled, cells_seen=len(cells))
     if labelled.picture_type is not None:
         _judge_picture(observation, pixels, analyzer, cells)

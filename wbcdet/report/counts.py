@@ -25,6 +25,7 @@ from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
+from wbcdet.results.named_apart import with_parts
 
 #: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
@@ -162,13 +163,14 @@ class ReportCounts:
                 comparisons[self.group(entry.result.file)].add(entry.result)
         for group, comparison in comparisons.items():
             self.notes[group].ground = comparison.verdict()
-        self.differentials: list[Differential] = differentials(
+        counted = differentials(
             (self._counted(entry) for entry in self.entries()),
             by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
             target=options.target,
             ranges=options.ranges,
         )
+        self.differentials: list[Differential] = list(map(with_parts, counted))
 
     def slides(self) -> list[SlideSummary]:
         """Return what is said of each group beside its cells."""

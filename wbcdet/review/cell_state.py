@@ -37,9 +37,16 @@ class _LabelledState(TypedDict):
 
 
 class RecordedState(_LabelledState, total=False):
-    """State of a cell as a decision records it: ``box`` only where a person has moved it."""
+    """State of a cell as a decision records it.
+
+    Attributes:
+        box: only where a person has moved it.
+        picture: sha256 of the file in which a person draws it, where that is known; only of the
+            decision that draws it.
+    """
 
     box: list[float]
+    picture: str
 
 
 class ChangeError(WbcdetError, ValueError):

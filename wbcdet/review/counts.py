@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
+from wbcdet.results.named_apart import with_parts
 from wbcdet.review.cell_state import ARTEFACT, SAME_IOU, UNCLASSIFIED, CellState, Key
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
@@ -85,29 +86,43 @@ def progress(state: ReviewState, group: str | None = None) -> dict[str, int]:
 def counted_twice(state: ReviewState, group: str | None = None) -> list[tuple[Key, Key]]:
     """Return pairs of boxes that hold one white cell, first the one that a person drew or moved.
 
-    A report that was counted again may find a cell itself that a person had drawn.
+    A report that was counted again may find a cell itself that a person had drawn. Where fields
+    overlap (``count --dedupe``), a cell that was missed in one of them may be counted in another,
+    or be drawn in both.
     """
     pairs: list[tuple[Key, Key]] = []
+    compared: set[Key] = set()
     for field in _of(state, group):
         cells = list(state.of_field(field.number))
         # The page asks after every step, and most fields have none.
-        if not any(current.cell is None or current.moved for _, current in cells):
-            continue
-        counted = [
-            (key, current)
-            for key, current in cells
-            if state.counts(key) and current.label != ARTEFACT
-        ]
-        changed = [pair for pair in counted if pair[1].cell is None or pair[1].moved]
-        compared: set[Key] = set()
-        for key, current in changed:
+        changed = [key for key, one in cells if one.cell is None or one.moved]
+        changed = [key for key in changed if _is_counted(state, key)]
+        for key in changed:
+            box = state.cells[key].box
             compared.add(key)
             pairs += [
                 (key, other)
-                for other, also in counted
-                if other not in compared and iou(current.box, also.box) >= SAME_IOU
+                for other, also in cells
+                if other not in compared
+                and _is_counted(state, other)
+                and iou(box, also.box) >= SAME_IOU
             ]
+            for number in state.shifts.overlapping(field.number):
+                if state.report.fields[number].group != field.group:
+                    continue
+                pairs += [
+                    (key, other)
+                    for other, also in state.of_field(number)
+                    if other not in compared
+                    and _is_counted(state, other)
+                    and state.shifts.overlap(field.number, box, number, also.box) >= SAME_IOU
+                ]
     return pairs
+
+
+def _is_counted(state: ReviewState, key: Key) -> bool:
+    """Say whether a box counts as a white cell."""
+    return state.counts(key) and state.cells[key].label != ARTEFACT
 
 
 def side_by_side(state: ReviewState, group: str | None, before: Differential) -> dict[str, object]:
@@ -179,6 +194,7 @@ def _differential(
         target=options.target,
         ranges=options.ranges,
     )
+    differential = with_parts(differential)
     return differential if group is None else replace(differential, group=group)
 
 

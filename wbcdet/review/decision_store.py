@@ -53,7 +53,7 @@ class Decision:
             drew the number that it was drawn with.
         box: the box in pixels of the field by which it is known again: as it was found or drawn.
         before, after: ``{"label": ..., "reviewed": ...}``, with ``"box"`` where a person has moved
-            it; None where the cell is not there.
+            it, and ``"picture"`` where they draw it; None where the cell is not there.
     """
 
     id: int
@@ -323,6 +323,10 @@ def _state(text: str | None) -> RecordedState | None:
     recorded = RecordedState(label=label, reviewed=reviewed)
     if "box" in value:
         recorded["box"] = list(_box(value["box"]))
+    if "picture" in value:
+        if not isinstance(value["picture"], str):
+            raise ValueError("its picture is no sha256")
+        recorded["picture"] = value["picture"]
     return recorded
 
 

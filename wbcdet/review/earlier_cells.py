@@ -38,8 +38,15 @@ class EarlierCells:
         if current is not None and current.cell is not None and current.origin == row.box:
             return key
         if row.before is None:
-            return self._draw_again(key, row.box)
+            return self._draw_again(key, row)
         return self._with_box.get((number, row.box))
+
+    def _is_of_another_picture(self, number: int, row: Decision) -> bool:
+        """Say whether a cell was drawn in a picture that has been replaced under its name: where it
+        lay, the picture of now has no cell, or another one. Earlier versions did not keep it."""
+        drawn_in = row.after.get("picture") if row.after else None
+        now = self._table.report.fields[number].sha256
+        return None not in (drawn_in, now) and drawn_in != now
 
     def _fits(self, number: int, row: Decision) -> bool:
         """Say whether the boxes to which a decision moves a cell are inside its field."""
@@ -49,17 +56,17 @@ class EarlierCells:
             if recorded and "box" in recorded
         )
 
-    def _draw_again(self, key: Key, box: Box) -> Key | None:
+    def _draw_again(self, key: Key, row: Decision) -> Key | None:
         """Put a cell that a person drew under its number, or a new one where that is taken.
 
         None where it cannot be in its field.
         """
-        number, stored = key
+        (number, stored), box = key, row.box
         if stored > MAX_NUMBER:
             return None
         # The store has a picture under the number, of a cell that does not fit too.
         self._table.keep_free(key)
-        if not self._table.is_inside(number, box):
+        if not self._table.is_inside(number, box) or self._is_of_another_picture(number, row):
             return None
         if key in self._table.cells:
             try:

@@ -6,9 +6,11 @@ import hashlib
 from dataclasses import replace
 from pathlib import Path
 
+from wbcdet.differential.differential import ALL
 from wbcdet.report.journal import JournalError
 from wbcdet.results.document import ResultsError, not_json, parse_document
 from wbcdet.results.export.lab_report import LabReport, LabSlide
+from wbcdet.results.signed_slides import check_not_signed
 from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.session import Session
@@ -76,7 +78,13 @@ def _signed(session: Session) -> LabReport:
     for slide in report.slides:
         own = _signatures(session, slide.name)
         if own:
-            slide = LabSlide(as_signed[slide.name], sha256, own[-1], len(own) > 1)
+            slide = replace(
+                slide,
+                data=as_signed[slide.name],
+                digest=sha256,
+                signature=own[-1],
+                signed_before=len(own) > 1,
+            )
         slides.append(slide)
     return replace(report, slides=slides)
 
@@ -88,12 +96,8 @@ def _signatures(session: Session, group: str) -> list[SignatureEntry]:
         return []
     log = session.log()
     holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
-    *earlier, current = (
-        entry
-        for entry in log[: holds + 1]
-        if entry.get("slide") in (None, group)
-        and entry["results_sha256"] == session.state.report.sha256
-    )
+    # Those of an earlier state of the count too: they have the same number of the report.
+    *earlier, current = (entry for entry in log[: holds + 1] if entry.get("slide") in (None, group))
     # It may be of all slides at once; what is reported is of one.
     return [*earlier, of_slide(current, progress(session.state, group))]
 
@@ -101,8 +105,17 @@ def _signatures(session: Session, group: str) -> list[SignatureEntry]:
 def _counted(folder: Path) -> LabReport:
     """Return the slides of a report as they were counted."""
     document, sha256 = _read(folder)
-    slides = [LabSlide(slide, sha256) for slide in document["slides"]]
-    return LabReport(document["info"], slides, sha256)
+    # Its names are a person's: sent as counted, they would be said to be the program's.
+    check_not_signed(folder / "results.json", document["info"])
+    first: dict[str, str] = {}
+    for entry in document["fields"]:
+        first.setdefault(entry.get("group") or ALL, entry.get("sha256") or entry["file"])
+    slides = [
+        LabSlide(slide, sha256, first=first.get(slide["group"], "")) for slide in document["slides"]
+    ]
+    # A count that goes on is the one that was begun then: a slide that it adds must not give the
+    # others another number, under which a receiver would have them twice.
+    return LabReport(document["info"], slides, str(document["info"].get("created") or sha256))
 
 
 def _read(folder: Path) -> tuple[JsonObject, str]:

@@ -16,6 +16,7 @@ from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
 from wbcdet.results.document import ResultsError, not_json, parse_document
+from wbcdet.results.signed_slides import check_not_signed
 from wbcdet.review.cell_state import is_short_line
 from wbcdet.utils.safe_files import read_own
 from wbcdet.utils.schemas import JsonObject, parse_json
@@ -75,7 +76,8 @@ def load_report(folder: Path) -> MachineReport:
     """Read a report folder.
 
     Raises:
-        ResultsError: it holds no ``results.json`` that this version reads.
+        ResultsError: it holds no ``results.json`` that this version reads, or that of a report
+            that a review has signed.
     """
     path = folder / "results.json"
     try:
@@ -92,6 +94,7 @@ def load_report(folder: Path) -> MachineReport:
         info, results = parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+    check_not_signed(path, info)
     for result in results:
         # Decisions record labels, and a store takes none that a person could not have given.
         if odd := [cell for cell in result.cells if not is_short_line(str(cell.label))]:

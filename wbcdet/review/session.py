@@ -156,6 +156,13 @@ class Session:
                     "frame. Mark it as missed only if none has it."
                 )
             )
+        elif any(field.duplicate_of for field in report.fields):
+            self.notes.append(
+                _(
+                    "Fields of this report overlap: a cell without a box may be counted in another "
+                    "field. Mark it as missed only if none has it, and in one of them."
+                )
+            )
         self.notes += _slide_notes(report)
         self._check_pictures()
 

@@ -20,6 +20,7 @@ from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.thumbnails import blank_thumbnail
 from wbcdet.report.write import ReportAdditions, write_report
 from wbcdet.results.output_folder import mark
+from wbcdet.results.signed_slides import SIGNED_SLIDES
 from wbcdet.review.cell_state import CellState, Key
 from wbcdet.review.counts import reason_of
 from wbcdet.review.decision_store import Store
@@ -85,7 +86,7 @@ def write_reviewed(
     Raises:
         OSError: a file cannot be written.
     """
-    journal = _Reviewed(session, signature)
+    journal = _Reviewed(session, {**signature, SIGNED_SLIDES: list(slides)})
     report = session.state.report
     # The groups too are as the report has them: a pattern that stands in a report is never run.
     groups = {field.result.file: field.group for field in report.fields}
@@ -109,7 +110,7 @@ def write_reviewed(
 class _Reviewed:
     """A review in place of a count's journal: a :class:`~wbcdet.report.source.ReportSource`."""
 
-    def __init__(self, session: OpenReview, signature: Signed) -> None:
+    def __init__(self, session: OpenReview, signature: Mapping[str, object]) -> None:
         report = session.state.report
         self.state, self._pictures = session.state, session.pictures
         self.header: RunInfo | None = {**report.info, "review": signature}

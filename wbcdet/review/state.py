@@ -24,6 +24,7 @@ from wbcdet.review.cell_state import (
 from wbcdet.review.cell_table import CellTable
 from wbcdet.review.decision_store import Decision
 from wbcdet.review.earlier_cells import EarlierCells
+from wbcdet.review.field_shifts import FieldShifts
 from wbcdet.review.machine_report import MachineReport
 from wbcdet.review.undo_history import CellChange, Step, UndoHistory
 from wbcdet.utils.boxes import Box
@@ -49,11 +50,13 @@ class ReviewState:
         store: the decisions so far, and where new ones go.
 
     Attributes:
+        shifts: how fields that overlap lie to each other.
         strays: decisions on cells that the report does not have (any more); they are not applied.
     """
 
     def __init__(self, report: MachineReport, store: DecisionLog) -> None:
         self.report = report
+        self.shifts = FieldShifts(report)
         self.turn = threading.RLock()
         self.last = 0
         self.strays = 0
@@ -192,10 +195,13 @@ class ReviewState:
 
     def _named(self, key: Key, label: str, box: Box, *, reviewed: bool = True) -> RecordedState:
         """Return what a decision records of a cell that a person has named; its box where that
-        was moved."""
+        was moved, and its picture where they draw it."""
         recorded = RecordedState(label=checked_label(label), reviewed=reviewed)
         if box != self.cells[key].origin:
             recorded["box"] = list(box)
+        picture = self.report.fields[key[0]].sha256
+        if self.cells[key].label is None and picture is not None:
+            recorded["picture"] = picture
         return recorded
 
     def draw(self, who: str, number: int, box: Box, label: str, thumbnail: bytes | None) -> Key:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 def one_line(name: str) -> str:
     """Return a file name that cannot break the table: control characters are shown as escapes."""
@@ -14,3 +16,10 @@ def one_line(name: str) -> str:
 def plural(number: int, noun: str) -> str:
     """Return ``1 cell``, ``2 cells``."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def some_of(names: Iterable[str], most: int = 8) -> str:
+    """Return the first of some names, each in one line, and how many more there are."""
+    listed = list(names)
+    more = f" and {len(listed) - most} more" if len(listed) > most else ""
+    return ", ".join(map(one_line, listed[:most])) + more

@@ -16,7 +16,6 @@ from wbcdet.evaluation.agreement.counts import (
     Side,
     category,
     group_cells,
-    some_of,
 )
 from wbcdet.evaluation.agreement.method_comparison import (
     Differences,
@@ -27,6 +26,7 @@ from wbcdet.evaluation.agreement.method_comparison import (
 )
 from wbcdet.records import ALL_LABELS, LABELS
 from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
+from wbcdet.utils.text import some_of
 
 
 @dataclass(frozen=True, slots=True)

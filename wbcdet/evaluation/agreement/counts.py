@@ -14,6 +14,7 @@ from wbcdet.evaluation.agreement.headers import cell_type
 from wbcdet.io.source import RootInfo, below
 from wbcdet.records import LABELS, CellType
 from wbcdet.results.document import ResultsError, load_document, roots_in
+from wbcdet.results.signed_slides import signed_notes
 
 #: The cells of a report: ``(file, id)``.
 CellKey = tuple[str, str]
@@ -84,8 +85,12 @@ def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
         grouping.GroupingError: ``by`` is not usable.
     """
     path = Path(path)
-    if not path.is_dir():
-        return _read_file(path, by)
+    side = _read_report(path, by) if path.is_dir() else _read_file(path, by)
+    signed = signed_notes(path if path.is_dir() else path.parent)
+    return replace(side, notes=[*side.notes, *signed])
+
+
+def _read_report(path: Path, by: str | None) -> Side:
     counted = path / "differential.csv"
     singles = next(
         (path / name for name in ("cells.csv", "results.json") if (path / name).is_file()), None
@@ -168,9 +173,9 @@ def read_cells(
         if "label" in row:
             if not row["label"]:
                 raise TableError(f"{table.path}: line {line}: the cell has no label")
-            names[key] = _plain(row["label"])
+            names[key] = plain_label(row["label"])
         if row.get("manual"):
-            manual[key] = _plain(row["manual"])
+            manual[key] = plain_label(row["manual"])
     return names, manual, groups
 
 
@@ -182,8 +187,10 @@ def has_cells(table: Table) -> bool:
 
 def _read_file(path: Path, by: str | None) -> Side:
     if path.suffix.lower() == ".json":
-        names, groups = _read_document(path, by)
-        return Side(group_cells(names, groups), names, group_of_field=groups)
+        given, groups = _read_document(path, by)
+        names = {key: plain_label(label) for key, label in given.items()}
+        notes = _added(given.values())
+        return Side(group_cells(names, groups), names, notes=notes, group_of_field=groups)
     table = read_table(path)
     if has_cells(table):
         names, manual, said = read_cells(table)
@@ -191,7 +198,9 @@ def _read_file(path: Path, by: str | None) -> Side:
             raise TableError(f"{path}: column label is missing; name a cells.csv of wbcdet")
         roots = () if by is None else _roots_beside(path)
         groups = group_fields((file for file, _ in names), said, by, roots)
-        return Side(group_cells(names, groups), names, manual, group_of_field=groups)
+        at = column_names(table, ("label", "left_out")).index("label")
+        notes = _added(cells[at] for _, cells in table.rows)
+        return Side(group_cells(names, groups), names, manual, notes, groups)
     if not {"group", "label", "count"} <= set(table.header):
         raise TableError(
             f"{path}: is no differential.csv (group, label, count) and no cells.csv "
@@ -219,7 +228,7 @@ def _read_document(path: Path, by: str | None) -> tuple[dict[CellKey, str], dict
     # What wbcdet count says of a cell beyond its record is not part of the records.
     entries = json.loads(path.read_text(encoding="utf-8"))["fields"]
     names = {
-        (result.file, str(cell.id)): _plain(str(cell.label))
+        (result.file, str(cell.id)): str(cell.label)
         for result, entry in zip(results, entries, strict=True)
         for cell, more in zip(result.cells, entry["cells"], strict=True)
         if not more.get("left_out")
@@ -239,26 +248,31 @@ def _read_differential(table: Table) -> Side:
         count = number(row["count"], table.point)
         if count is None or count < 0:
             raise TableError(f"{table.path}: line {line}: count {row['count']!r} is no number")
-        group = counts.setdefault(row["group"], {})
+        group, label = counts.setdefault(row["group"], {}), plain_label(row["label"])
         if (row["group"], row["label"]) in seen:
             raise TableError(
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
         seen.add((row["group"], row["label"]))
-        # A person, or a classifier of `wbcdet learn`, may tell bands from the neutrophils; the
-        # manual side adds them up.
-        label = _plain(row["label"])
         group[label] = group.get(label, 0.0) + count
     empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
     groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}
     if not groups:
         raise TableError(f"{table.path}: no group has a classified cell")
-    return Side(groups, notes=notes)
+    return Side(groups, notes=[*notes, *_added(label for _, label in seen)])
 
 
-def _plain(label: str) -> str:
+def plain_label(label: str) -> str:
+    """Return the type that a label is compared as: bands and segmented cells are neutrophils, as in
+    a manual count that does not tell them apart."""
     return cell_type(label).label or label.casefold()
+
+
+def _added(labels: Iterable[str]) -> list[str]:
+    """Return what of labels is compared as another type, as a sentence; none where nothing is."""
+    parts = sorted({label for label in labels if cell_type(label).role == "part"})
+    return [f"{', '.join(parts)}: counted with the neutrophils"] if parts else []
 
 
 def category(label: str) -> str:

@@ -15,7 +15,6 @@ from wbcdet.evaluation.agreement.counts import (
     group_fields,
     has_cells,
     read_cells,
-    some_of,
 )
 from wbcdet.evaluation.agreement.headers import (
     Heading,
@@ -25,6 +24,7 @@ from wbcdet.evaluation.agreement.headers import (
     says_percent,
 )
 from wbcdet.records import LABELS
+from wbcdet.utils.text import some_of
 
 #: Between these a row may be the percentages of one slide: rounding included, and with types that
 #: are not compared.

@@ -239,6 +239,7 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
         lines.append(f"{empty}.")
     if copies := copies_line(notes.copies):
         lines.append(f"{copies}.")
+    lines += [_together(differential, share) for share in differential.together()]
     lines += [f"{line[:1].upper()}{line[1:]}." for line in scale_lines(notes.diameters)]
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
@@ -270,6 +271,25 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
             )
         )
     return lines
+
+
+def _together(differential: Differential, share: Share) -> str:
+    """Say what a reference range is to be compared with where parts of a type are named apart."""
+    parts = " + ".join(_(label) for label in (share.label, *differential.apart[share.label]))
+    said = _(
+        "{labels}: {n} together, {percent} %, 95 % interval {low} – {high}",
+        labels=parts, n=share.count, percent=_number(share.percent), low=_number(share.ci_low),
+        high=_number(share.ci_high),
+    )  # fmt: skip
+    if share.range is None:
+        return f"{said}."
+    range_ = f"{share.range.low:g} – {share.range.high:g}"
+    flag = f" ({_(_MARKS[share.flag][1])})" if share.flag in _MARKS else ""
+    return f"{said}; {_('reference range of all of them: {range}', range=range_)}{flag}."
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _apart(differential: Differential, notes: GroupNotes, unclassified: int) -> list[str]:

@@ -12,6 +12,7 @@ from wbcdet.results.export.lab_report import (
     PERCENT,
     REPORT,
     TITLE,
+    TOGETHER,
     Finding,
     LabReport,
     LabSlide,
@@ -46,7 +47,7 @@ def _bundle(report: LabReport, slide: LabSlide) -> Resource:
     device, specimen = _device(report), _specimen(slide)
     observations = [
         *_totals(slide),
-        *(_observation(report, slide, finding) for finding in findings(slide)),
+        *(_observation(report, slide, finding) for finding in findings(slide, report)),
     ]
     signer = None
     if slide.signature is not None:
@@ -156,7 +157,7 @@ def _observation(report: LabReport, slide: LabSlide, finding: Finding) -> Resour
     if finding.range is not None:
         low, high = finding.range
         known: Resource = {"low": _quantity(low, PERCENT), "high": _quantity(high, PERCENT)}
-        if source := report.range_source(finding.label):
+        if source := report.range_source(finding.label.removeprefix(TOGETHER)):
             known["text"] = source
         observation["referenceRange"] = [known]
     if finding.flag in _FLAGS:

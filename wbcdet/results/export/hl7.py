@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -53,7 +54,10 @@ def _segments(report: LabReport, slide: LabSlide) -> Iterator[list[str]]:
     if signer:
         order += [""] * (32 - len(order)) + [f"&{signer}"]
     yield order
-    for number, line in enumerate(remarks(report, slide), 1):
+    specimen, said = _specimen(slide.name), remarks(report, slide)
+    if specimen != slide.name:
+        said.append(f"{specimen} is short for the slide {' '.join(slide.name.split())}.")
+    for number, line in enumerate(said, 1):
         yield ["NTE", str(number), "L", _text(line)]
     for number, values in enumerate(_observations(report, slide), 1):
         kind, code, group, value, units, limits, flag = values
@@ -61,7 +65,7 @@ def _segments(report: LabReport, slide: LabSlide) -> Iterator[list[str]]:
         row += ["", "", status, "", "", time, "", f"^{signer}" if signer else ""]
         row += [f"image-analysis^wbcdet {__version__}^{LOCAL_V2}"]
         yield row
-    yield ["SPM", "1", f"^{_text(slide.name[:_MAX_NAME])}", "",
+    yield ["SPM", "1", f"^{_text(specimen)}", "",
            f"BLD^Whole blood^HL70487^smear^Stained blood smear^{LOCAL_V2}"]  # fmt: skip
 
 
@@ -72,7 +76,7 @@ def _observations(report: LabReport, slide: LabSlide) -> Iterator[tuple[str, ...
     """
     for code, text, number, unit in totals(slide):
         yield "NM", _code(code, text), "", str(number), _counted(unit), "", ""
-    for number, finding in enumerate(findings(slide), 1):
+    for number, finding in enumerate(findings(slide, report), 1):
         group = str(number)
         if not finding.is_apart:
             code = _code(finding.code, finding.text)
@@ -95,6 +99,15 @@ def _code(code: str, text: str) -> str:
 
 def _counted(unit: str) -> str:
     return f"{unit}^{unit.strip('{}')}^UCUM"
+
+
+def _specimen(name: str) -> str:
+    """Return a slide's name as a specimen's id has it: a long one is cut, and told from others that
+    begin alike by a part of its sha256."""
+    if len(name) <= _MAX_NAME:
+        return name
+    mark = hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]
+    return f"{name[: _MAX_NAME - 9]}-{mark}"
 
 
 def _text(value: str) -> str:

@@ -13,9 +13,12 @@ from datetime import datetime, timezone
 from typing import Protocol
 
 from wbcdet.differential.differential import EDGE
+from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
 from wbcdet.results.document import describe_model
+from wbcdet.results.named_apart import named_apart
+from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import plural
 from wbcdet.utils.version import __version__
@@ -35,6 +38,8 @@ SHARES: Mapping[str, tuple[str, str]] = {
 }
 #: LOINC code of the whole: no panel of LOINC is one of pictures analysed by a program.
 REPORT = ("11502-2", "Laboratory report")
+#: Before the name of a type, where a line is of all its cells, those that are named apart too.
+TOGETHER = "all-"
 #: Units in UCUM, which counts things in braces.
 PERCENT, CELLS, FIELDS = "%", "{cells}", "{fields}"
 TITLE = "Leukocyte differential of a blood smear by image analysis"
@@ -53,12 +58,15 @@ class LabSlide:
         signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
             nobody has signed it, or something was changed since.
         signed_before: it was signed before that too: what was sent as final then is replaced.
+        first: sha256 of its first picture, where that is known: counts that began in the same
+            second are told apart by it.
     """
 
     data: JsonObject
     digest: str
     signature: JsonObject | None = None
     signed_before: bool = False
+    first: str = ""
 
     @property
     def name(self) -> str:
@@ -78,7 +86,8 @@ class LabReport:
     Attributes:
         info: ``info`` of ``results.json`` as it was counted.
         slides: what was counted, or signed.
-        counted: sha256 of ``results.json`` as it was counted, which no signature changes.
+        counted: what tells the report from others: neither a signature changes it nor a count that
+            goes on, which adds slides or fields.
     """
 
     info: RunInfo
@@ -111,7 +120,7 @@ class LabReport:
 
     def order_of(self, slide: LabSlide) -> uuid.UUID:
         """Return the id that a slide's report keeps, preliminary, final and signed again."""
-        return uuid.uuid5(_SPACE, f"{self.counted}\n{slide.name}\norder")
+        return uuid.uuid5(_SPACE, f"{self.counted}\n{slide.first}\n{slide.name}\norder")
 
     def id_of(self, slide: LabSlide, what: str = "") -> uuid.UUID:
         """Return an id of a slide's report as it is now, or of a part of it."""
@@ -164,10 +173,19 @@ class Finding:
     is_apart: bool
 
 
-def findings(slide: LabSlide) -> Iterator[Finding]:
-    """Yield the lines of a slide: cell types, reasons of unclassified cells, artefacts, cut
-    cells."""
-    for row in slide.data["differential"]:
+def findings(slide: LabSlide, report: LabReport | None = None) -> Iterator[Finding]:
+    """Yield the lines of a slide: cell types, types of which parts are named apart with these,
+    reasons of unclassified cells, artefacts, cut cells.
+
+    Args:
+        slide: the slide.
+        report: has the reference ranges of types of which parts are named apart.
+    """
+    rows = slide.data["differential"]
+    types = {str(row["label"]): int(row["count"]) for row in rows if row.get("reason") is None}
+    apart = named_apart({label: n for label, n in types.items() if label != ARTEFACT})
+    yield from _together(slide, types, apart, report)
+    for row in rows:
         label, reason = str(row["label"]), row.get("reason")
         ends = row.get("range_low"), row.get("range_high")
         limits = None if None in ends else (float(ends[0]), float(ends[1]))
@@ -184,8 +202,11 @@ def findings(slide: LabSlide) -> Iterator[Finding]:
             is_apart = True
             code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
         else:
-            loinc = SHARES.get(label)
             code, text = f"share-{label}", f"{label} cells of all classified cells"
+            # LOINC's code is of all neutrophils, not of those that are no bands.
+            loinc = None if label in apart else SHARES.get(label)
+            if label in apart:
+                text = f"{label} cells without {', '.join(apart[label])} of all classified cells"
         yield Finding(
             code,
             text,
@@ -199,6 +220,36 @@ def findings(slide: LabSlide) -> Iterator[Finding]:
             str(row.get("flag") or ""),
             label,
             is_apart,
+        )
+
+
+def _together(
+    slide: LabSlide,
+    types: Mapping[str, int],
+    apart: Mapping[str, Sequence[str]],
+    report: LabReport | None,
+) -> Iterator[Finding]:
+    """Yield all cells of a type of which parts are named apart: what LOINC's code is of."""
+    count = report.info.get("count") if report else None
+    total = int(slide.data["classified"])
+    for label, parts in apart.items() if total else ():
+        number = sum(types[one] for one in (label, *parts))
+        low, high = (100 * end for end in clopper_pearson(number, total))
+        limits = (count.get("ranges") or {}).get(label) if count else None
+        known = ReferenceRange(limits["low"], limits["high"], limits["source"]) if limits else None
+        yield Finding(
+            f"share-{TOGETHER}{label}",
+            f"{label} cells with {', '.join(parts)} of all classified cells",
+            SHARES.get(label),
+            number,
+            round(100 * number / total, 2),
+            round(low, 2),
+            round(high, 2),
+            "classified cells",
+            (known.low, known.high) if known else None,
+            known.flag(low, high) if known else "",
+            f"{TOGETHER}{label}",
+            False,
         )
 
 

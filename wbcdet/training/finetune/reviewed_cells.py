@@ -18,7 +18,8 @@ from wbcdet.records import LABELS, CellType
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
-from wbcdet.utils.boxes import Box
+from wbcdet.review.state import ReviewState
+from wbcdet.utils.boxes import Box, part_of_smaller
 
 #: Cells that are learnt from at most: more take memory and time and teach little.
 MAX_CELLS = 2000
@@ -28,6 +29,8 @@ MIN_OWN = 20
 _NO_LEUKOCYTES = ("erythroblast", "platelet", ARTEFACT)
 #: Classes that it declines until a laboratory makes them labels.
 DECLINED = tuple(n for n in CLASSES if n not in (*map(str, LABELS), *_NO_LEUKOCYTES))
+#: A box of which a white cell's box shares this part (of the smaller one) shows that cell.
+_SHOWS_CELL = 0.5
 
 
 @dataclass(slots=True)
@@ -67,10 +70,11 @@ class Reviewed:
 def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     """Return the reviewed cells of reports, cut from their fields.
 
-    A box that a person took away is an artefact to the classifier. Cells that are in no count
-    because an overlapping field shows them too are passed over: they must not stand on both sides
-    of a split. For the same reason a picture that several reports hold is one group, and a cell
-    of it that was decided on in several of them is taken from the first.
+    A box that a person took away is an artefact to the classifier, unless a white cell stays
+    there: one of two boxes of a cell shows that cell. Cells that are in no count because an
+    overlapping field shows them too are passed over: they must not stand on both sides of a split.
+    For the same reason a picture that several reports hold is one group, and a cell of it that was
+    decided on in several of them is taken from the first.
 
     Args:
         sessions: one a report.
@@ -81,8 +85,9 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
     for number, session in enumerate(sessions):
         for key, current in session.state.cells.items():
             field = session.state.report.fields[key[0]]
-            # A cell that a person drew and took away again is nothing that was seen.
-            if not current.reviewed or key[1] in field.duplicate_of or current.label is None:
+            if not current.reviewed or key[1] in field.duplicate_of or is_undrawn(current):
+                continue
+            if shows_kept_cell(session.state, key):
                 continue
             offered.append((number, key))
             named[_name(current)] += 1
@@ -143,6 +148,26 @@ def _settle_labels(reviewed: Reviewed) -> None:
     reviewed.cells = [cell for cell in reviewed.cells if before[cell.label] not in few]
     for cell in reviewed.cells:
         cell.label = reviewed.classes.index(before[cell.label])
+
+
+def is_undrawn(current: CellState) -> bool:
+    """Say whether a person drew the box and took it away again, by undo or Del: it is nothing that
+    was seen."""
+    return current.label is None or (current.cell is None and current.label == DELETED)
+
+
+def shows_kept_cell(state: ReviewState, key: Key) -> bool:
+    """Say whether a box that was taken away, or is an artefact, lies over a white cell that stays:
+    one that the machine found too, or that a person drew in its place."""
+    if _name(state.cells[key]) != ARTEFACT:
+        return False
+    box = state.cells[key].box
+    return any(
+        other.is_present
+        and other.label != ARTEFACT
+        and part_of_smaller(box, other.box) >= _SHOWS_CELL
+        for _, other in state.of_field(key[0])
+    )
 
 
 def report_name(folder: Path) -> str:

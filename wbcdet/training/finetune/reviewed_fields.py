@@ -12,10 +12,12 @@ import numpy as np
 
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
-from wbcdet.review.cell_state import ARTEFACT, DELETED
+from wbcdet.review.cell_state import ARTEFACT, DELETED, SAME_IOU, CellState
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
 from wbcdet.training.finetune.places import Places, field_key
+from wbcdet.training.finetune.reviewed_cells import is_undrawn, report_name
+from wbcdet.utils.boxes import iou
 
 #: Fields that are learnt from at most, and their longer side in memory, px.
 MAX_FIELDS, _LONGEST = 100, 2048
@@ -32,7 +34,8 @@ class ReviewedField:
         pixels: (H, W, 3) uint8 BGR.
         cells: (N, 4) float32 its white cells, px of ``pixels``.
         drawn: cells of them that a person drew: the machine had missed them.
-        taken: boxes that a person took away, or called artefacts.
+        taken: boxes that a person took away, or called artefacts. One in whose place a person drew
+            the same cell is in neither number: the machine had found it.
         read: reads the field as it was counted, where ``pixels`` are fewer than it has, or it is a
             part of a slide; None where they are all that there is.
     """
@@ -66,11 +69,13 @@ class ReviewedFields:
         unfinished: number of fields in which only some cells are: a cell that nobody has looked at
             teaches nothing about where cells are.
         missing: why fields in which every cell is reviewed could not be read, a line each.
+        reports: names of the reports that the fields come from, by the sha256 of their results.
     """
 
     fields: list[ReviewedField] = field(default_factory=list)
     unfinished: int = 0
     missing: list[str] = field(default_factory=list)
+    reports: dict[str, str] = field(default_factory=dict)
 
     @property
     def places(self) -> int:
@@ -100,7 +105,9 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
         state = session.state
         for reviewed_field in state.report.fields:
             states = [
-                (key, cell) for key, cell in state.of_field(reviewed_field.number) if cell.label
+                (key, cell)
+                for key, cell in state.of_field(reviewed_field.number)
+                if not is_undrawn(cell)
             ]
             reviewed = [cell for _, cell in states if cell.reviewed]
             open_ = [1 for key, cell in states if not cell.reviewed and state.left_out(key) is None]
@@ -120,6 +127,7 @@ def read_reviewed_fields(sessions: Sequence[Session]) -> ReviewedFields:
         except (PictureError, FieldError) as error:
             fields.missing.append(str(error))
             continue
+        fields.reports[session.state.report.sha256] = report_name(session.folder)
         key = field_key(session.state.report, number)
         if read.group in keys:  # what overlaps with a copy overlaps with the picture
             places.join(keys[read.group], key)
@@ -141,18 +149,28 @@ def _read(session: Session, number: int) -> ReviewedField:
         pixels = cv2.resize(pixels, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
     # Of a large TIFF the pixels are a reduced overview.
     scale = pixels.shape[1] / picture.width
-    boxes, drawn, taken = [], 0, 0
-    for _, cell in session.state.of_field(number):
-        if cell.label is None:
-            continue
-        if cell.label in (ARTEFACT, DELETED):
-            taken += 1
-            continue
-        boxes.append([value * scale for value in cell.box])
-        drawn += cell.cell is None
+    states = [cell for _, cell in session.state.of_field(number) if not is_undrawn(cell)]
+    # Of the machine's: no box that a person drew is an error of it.
+    gone = [cell for cell in states if cell.cell and cell.label in (ARTEFACT, DELETED)]
+    there = [cell for cell in states if cell.label not in (ARTEFACT, DELETED)]
+    boxes = [[value * scale for value in cell.box] for cell in there]
+    added = [cell for cell in there if cell.cell is None]
+    again = _drawn_again(gone, added)
+    drawn, taken = len(added) - again, len(gone) - again
     name = session.state.report.fields[number].result.file
     cells = np.array(boxes, np.float32).reshape(-1, 4)
-    again = (
+    read = (
         None if scale == 1 and picture.region is None else partial(session.pictures.field, number)
     )
-    return ReviewedField(name, group, pixels, cells, drawn, taken, again)
+    return ReviewedField(name, group, pixels, cells, drawn, taken, read)
+
+
+def _drawn_again(gone: Sequence[CellState], added: Sequence[CellState]) -> int:
+    """Count cells whose box a person took away to draw a better one."""
+    left, again = list(gone), 0
+    for cell in added:
+        same = next((one for one in left if iou(one.box, cell.box) >= SAME_IOU), None)
+        if same is not None:
+            left.remove(same)
+            again += 1
+    return again
