@@ -123,10 +123,26 @@ def test_an_island_gets_a_number_of_its_own() -> None:
 @pytest.mark.parametrize("light", [0.7, 1.0, 1.15])
 def test_focus_heeds_blur_and_not_light(light: float) -> None:
     focus = Focus()
-    assert focus.is_sharp(focus.share(sharpness(frame_at(0, 0))))
+    assert focus.is_sharp(focus.share(*sharpness(frame_at(0, 0))))
     lit = np.clip(frame_at(400, 300) * light, 0, 255).astype(np.uint8)
-    assert focus.is_sharp(focus.share(sharpness(lit)))
-    assert not focus.is_sharp(focus.share(sharpness(frame_at(400, 300, blur=2.5))))
+    assert focus.is_sharp(focus.share(*sharpness(lit)))
+    assert not focus.is_sharp(focus.share(*sharpness(frame_at(400, 300, blur=2.5))))
+
+
+def test_noise_of_empty_glass_is_no_focus() -> None:
+    """Two seconds beside the smear made every frame that followed a blurred one."""
+    focus, rng = Focus(), np.random.default_rng(0)
+
+    def seen(pixels: np.ndarray) -> float:
+        noisy = np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+        return focus.share(*sharpness(noisy))
+
+    for light in (20, 240):  # the lamp off, and no slide in its way
+        for _ in range(4):
+            seen(np.full((480, 640, 3), light, np.uint8))
+    assert focus.is_sharp(seen(frame_at(0, 0)))
+    assert focus.is_sharp(seen(frame_at(400, 300)))
+    assert not focus.is_sharp(seen(frame_at(400, 300, blur=2.5)))
 
 
 def test_a_box_that_comes_and_goes_is_no_cell() -> None:

@@ -198,7 +198,8 @@ class CellCounter:
         pixels = frame.pixels
         height, width = pixels.shape[:2]
         size = width, height
-        sharp = self._focus.share(value := sharpness(pixels))
+        value, structure = sharpness(pixels)
+        sharp = self._focus.share(value, structure)
         picture = encode_registration_image(pixels, colour=True)
         ground = RegistrationImage(picture, width, height, [])
         slide_map = self.slide.slide_map
