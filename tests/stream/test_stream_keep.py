@@ -326,6 +326,22 @@ def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer:
     assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
 
 
+def test_a_new_slide_that_two_pages_ask_for_is_one(tmp_path: Path, analyzer: Analyzer) -> None:
+    """The next slide was the third: a table of identifiers gave it those of another patient."""
+
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        yield Frame(frame_at(0, 0), 0, 0.0)
+        for command in ("new-slide", "new-slide", "start"):
+            runner.ask(command)  # type: ignore[arg-type]
+        for number in (1, 2):
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    runner, _, told = _run(tmp_path, analyzer, given)
+    assert runner.status.slide == 2 and told == ["new-slide", "new-slide", "start"]
+    assert "slide 2 has begun: no picture" in (tmp_path / "events.csv").read_text()
+    assert {view.slide for view in _kept(tmp_path).views()} == {1, 2}
+
+
 def test_new_slide_passes_over_a_frame_in_hand_and_nothing_else(
     tmp_path: Path, analyzer: Analyzer
 ) -> None:

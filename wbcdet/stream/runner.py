@@ -102,6 +102,7 @@ class Runner:
         self._before = StreamInfo(**store.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
+        self._began = 0  # frames before the slide
         self._warned: set[int] = set()
         self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
@@ -251,9 +252,14 @@ class Runner:
                 self._paused = command == "pause"
                 self.status.state = "waiting"
                 self._tell(command, "paused" if self._paused else "counting")
+            elif command == "new-slide" and self._is_unseen():
+                # Asked for twice, as from two pages: identifiers go by the number of a slide.
+                number = self._session.slide.number
+                self._tell(command, f"slide {number} has begun: no picture of it has come yet")
             elif command == "new-slide":
                 self._settle()
                 self._session.new_slide()
+                self._began = sum(self._session.frames.values())
                 # Until it lies there, the camera shows the old one.
                 self._paused |= self._source.live
                 self.status.state = "waiting"
@@ -265,6 +271,10 @@ class Runner:
                 what = f"cell {track.number} ({label}) taken back" if track else "nothing to undo"
                 self._tell(command, what)
             self._update(self.status.state)
+
+    def _is_unseen(self) -> bool:
+        """Tell whether no picture of the slide has come."""
+        return not (self._store.has_view() or sum(self._session.frames.values()) > self._began)
 
     def _log(self, kind: str, text: str, *, silent: bool = False) -> None:
         # Frames are numbered over all runs of a report, as in its tables.
