@@ -236,9 +236,9 @@ def _open(
         opened = open_source(source, idle_stop=idle_stop, transport=transport.value)
         folder = isinstance(opened, Folder)
         if idle_stop is not None and not folder:
-            stop(f"--idle-stop is for a watched folder; {opened.name} is none")
+            stop(f"--idle-stop is for a watched folder, which {opened.name} is not")
         if transport is not Transport.AUTO and not source.lower().startswith("rtsp"):
-            stop(f"--transport is for an rtsp:// camera; {opened.name} is none")
+            stop(f"--transport is for an rtsp:// camera, which {opened.name} is not")
         if every > 1 and (folder or opened.live):
             what = "each picture of a folder" if folder else "the newest frame of a camera"
             stop(f"--every is for films; {what} is looked at: leave it out for {opened.name}")

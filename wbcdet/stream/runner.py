@@ -37,6 +37,10 @@ _KEPT = 20
 #: Cells that the page shows as pictures, and marks on its map at most.
 _SHOWN, _MARKED = 24, 2000
 DAMAGED = "damaged"
+_BACKDROP = (
+    "something stands still in the pictures while the slide moves (a border, a scale, a clock, "
+    "dirt): places are found without it, cells below it may be missed; switch it off or clean it"
+)
 _SOFT = (
     "is much softer than the others, and was not looked at; wbcdet count looks at every picture of "
     "a folder"
@@ -103,6 +107,7 @@ class Runner:
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
         self._began = 0  # frames before the slide
+        self._backdrop = False
         self._warned: set[int] = set()
         self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
@@ -177,6 +182,9 @@ class Runner:
         self._index = frame.index
         self._same_size(frame)
         result = self._session.step(frame)
+        if self._session.backdrop.found and not self._backdrop:
+            self._backdrop = True
+            self._tell("backdrop", _BACKDROP)
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
         self._update(result.became)
