@@ -47,7 +47,7 @@ class Backdrop:
     """
 
     def __init__(self) -> None:
-        self._forget()
+        self._begin(())
 
     def learn(self, grey: Pixels) -> bool:
         """Take the next frame into account.
@@ -60,11 +60,7 @@ class Backdrop:
         """
         if self._size != grey.shape:
             changed = self.found
-            self._forget()
-            self._size = grey.shape
-            self._mean, self._squares, self._detail = (
-                np.zeros(grey.shape, np.float32) for _ in range(3)
-            )
+            self._begin(grey.shape)
             if changed:
                 return True
         frame = grey.astype(np.float32)
@@ -114,14 +110,15 @@ class Backdrop:
         self._places.append(small.astype(np.float32, copy=False))
         return True
 
-    def _forget(self) -> None:
+    def _begin(self, size: tuple[int, ...]) -> None:
+        """Begin with pictures of a size: of another one nothing is known."""
+        self._size = size
         self.found = False
-        self._size: tuple[int, ...] = ()
+        self.frames = self._judged = 0
         self._places: deque[Floats] = deque(maxlen=_MOST)
         self._apart: deque[float] = deque(maxlen=_MOST)
-        self.frames = self._judged = 0
-        self._mean = self._squares = self._detail = np.zeros((1, 1), np.float32)
-        self._clear = np.ones((1, 1), np.uint8)
+        self._mean, self._squares, self._detail = (np.zeros(size, np.float32) for _ in range(3))
+        self._clear = np.ones(size, np.uint8)
         self._flat: Floats | None = None
 
     def _judge(self) -> bool:
