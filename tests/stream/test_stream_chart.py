@@ -11,6 +11,8 @@ from wbcdet.records import CellType
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.association import likeness, match, separate_cells, shown
 from wbcdet.stream.focus import Focus, sharpness
+from wbcdet.stream.report import how
+from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.slide_map import Move, Position, SlideMap
 from wbcdet.stream.track import Track
 
@@ -152,6 +154,25 @@ def test_a_box_that_comes_and_goes_is_no_cell() -> None:
     undone = track((0, 0, 50, 50))
     undone.undone = True
     assert not undone.counts
+
+
+@pytest.mark.parametrize(
+    ("times", "cells", "said"), [(1.7, 6, True), (1.5, 6, False), (3, 5, False)]
+)
+def test_maps_of_two_objectives_are_said(times: float, cells: int, said: bool) -> None:
+    """What was seen with both counted twice, without a word."""
+    tracks = [track((0, 0, 50, side)) for side in (40, 45, 50, 52, 55, 60, 70)]
+    for _ in range(cells):
+        tracks.append(track((0, 0, 10, 50 * times)))
+        tracks[-1].island = 2
+    text = of_two_scales(tracks)
+    assert (text is not None) == said
+    lines = how({}, None, tracks)
+    if text is not None:
+        assert "slide 1 are 52 px wide on one map and 85 px on another" in text
+        assert text[1:] + "." in lines[-1]
+    else:
+        assert lines == how({}, None)
 
 
 def test_sharp_views_vote_by_their_score() -> None:

@@ -19,6 +19,7 @@ from wbcdet.stream.cell_counter import BLURRED, CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
 from wbcdet.stream.report import unusable
+from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.slide_map import Position
 from wbcdet.stream.sources.base import Frame, FrameSource
 from wbcdet.stream.sources.latest_frame import Notice, watch
@@ -113,6 +114,8 @@ class Runner:
         self._size: tuple[int, int] | None = None
         self._compared = 0.0
         self._unlike: set[int] = set()
+        self._scales: set[int] = set()
+        self._two_scales: str | None = None
         self.status = Status(session.slide.number, self._count(), overview=self._overview)
 
     def ask(self, command: Command) -> None:
@@ -154,6 +157,7 @@ class Runner:
                 with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
                     self._settle()
                 self._run_commands()
+                self._compared = float("-inf")  # what was seen last counts, too
                 self._update("waiting")
                 self._show(None)
         if self._damaged and not any(self._session.frames.values()):
@@ -240,7 +244,7 @@ class Runner:
     def _warn(self) -> None:
         """Say that many pictures cannot be used: once a slide, and on the page while it is so."""
         totals = {**self._session.frames, "damaged": self._damaged}
-        self.status.warning = unusable(totals) or ""
+        self.status.warning = "; ".join(filter(None, (unusable(totals), self._two_scales)))
         warning = unusable(totals, in_english)
         if warning and self.status.slide not in self._warned:
             self._warned.add(self.status.slide)
@@ -371,6 +375,11 @@ class Runner:
         if now - self._compared < _COMPARE_S:
             return
         self._compared = now
+        self._two_scales = of_two_scales(self._session.slide.tracks)
+        scales = of_two_scales(self._session.slide.tracks, in_english)
+        if scales and self.status.slide not in self._scales:
+            self._scales.add(self.status.slide)
+            self._tell("scale", scales)
         ground = self._session.ground()
         self.status.ground = ground.warning()
         warning = ground.warning(in_english)  # events.csv is the same in every language
