@@ -52,6 +52,8 @@ _CROP, _PADDING = 256, 1.4
 _QUALITY = 92
 #: Pictures before it is said that many cannot be used, and the share that is many.
 _ENOUGH, _UNUSABLE = 25, 0.2
+#: Sources that the title names; all stand in the report.
+_NAMED = 3
 #: The journal's list of the files that are made at the end, beside those of a count.
 _FILES = "stream-files"
 
@@ -117,7 +119,8 @@ def finish(
         identifiers=_called(options.identifiers, store.slide),
     )
     info = RunInfo(stream=store.run)
-    title = str(store.run.get("source", out.name))
+    sources = _sources(store.run) or [out.name]
+    title = ", ".join(sources[:_NAMED]) + (f" + {len(sources) - _NAMED}" * (len(sources) > _NAMED))
     more: dict[CellKey, Mapping[str, object]] = {
         (view.name, i): row for view in views for i, row in _rows(view)
     }
@@ -133,6 +136,11 @@ def finish(
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
     return counts
+
+
+def _sources(run: StreamInfo) -> list[str]:
+    """Return what the cells were seen in; journals of earlier versions know the last alone."""
+    return run.get("sources") or ([run["source"]] if "source" in run else [])
 
 
 def _called(identifiers: Mapping[str, Identifiers], slides: int) -> Mapping[str, Identifiers]:
@@ -192,6 +200,8 @@ def how(run: StreamInfo, target: int | None, tracks: Sequence[Track] = ()) -> li
     for warning in (unusable(totals), of_two_scales(tracks)):
         if warning:
             lines.append(f"{warning[0].upper()}{warning[1:]}.")
+    if len(sources := _sources(run)) > 1:
+        lines.append(_("Seen one after the other: {sources}.", sources=", ".join(sources)))
     if run.get("unread"):
         lines.append(_("Not everything could be read: {what}.", what="; ".join(run["unread"])))
     if totals.get("lost_times"):

@@ -412,8 +412,13 @@ class Runner:
         totals = {
             key: round(mine.get(key, 0) + earlier.get(key, 0), 1) for key in {*mine, *earlier}
         }
+        # Of a report that goes on with another film, cells of both are in it.
+        sources = list(before.get("sources", [before["source"]] if "source" in before else []))
+        if (self._index >= 0 or not sources) and self._source.name not in sources:
+            sources.append(self._source.name)
         self._store.run = {
-            "source": self._source.name,
+            "source": self._source.name if self._index >= 0 else sources[-1],
+            "sources": sources,
             "totals": totals,
             "last_frame": self._session.offset + self._index,
         }
