@@ -99,15 +99,17 @@ class Backdrop:
         """Say whether a frame differs from all before: a place that is seen again stands still
         for no reason of the camera."""
         small = cv2.resize(frame, None, fx=_SMALL, fy=_SMALL, interpolation=cv2.INTER_AREA)
-        if self._places:
-            apart = np.abs(np.stack(self._places) - small).mean((1, 2))
+        if len(self._places):
+            apart = np.abs(self._places - small).mean((1, 2))
             usual = float(np.median(apart))
             # Of all so far: one picture of something else, as of a hand, is no measure.
             most = max(usual, float(np.median(self._apart or [0.0])))
             if apart.min() < max(_DIFFERENT, _OF_USUAL * most):
                 return False
             self._apart.append(usual)
-        self._places.append(small.astype(np.float32, copy=False))
+        else:
+            self._places = np.empty((0, *small.shape), np.float32)
+        self._places = np.concatenate((self._places, small[None]))[-_MOST:]
         return True
 
     def _begin(self, size: tuple[int, ...]) -> None:
@@ -115,7 +117,7 @@ class Backdrop:
         self._size = size
         self.found = False
         self.frames = self._judged = 0
-        self._places: deque[Floats] = deque(maxlen=_MOST)
+        self._places = np.empty((0, 1, 1), np.float32)
         self._apart: deque[float] = deque(maxlen=_MOST)
         self._mean, self._squares, self._detail = (np.zeros(size, np.float32) for _ in range(3))
         self._clear = np.ones(size, np.uint8)
