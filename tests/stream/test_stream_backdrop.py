@@ -9,6 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from conftest import make_cell
 from streaming import HEIGHT, WIDTH, frame_at, smear
 
 from wbcdet.inference.analyzer import Analyzer
@@ -20,6 +21,7 @@ from wbcdet.stream.resume import begin
 from wbcdet.stream.slide_map import Keyframe, Position
 from wbcdet.stream.sources.base import Frame
 from wbcdet.stream.store import StreamStore
+from wbcdet.stream.track import Track
 
 Mark = Callable[[np.ndarray], np.ndarray]
 
@@ -27,7 +29,7 @@ Mark = Callable[[np.ndarray], np.ndarray]
 RADIUS = 235
 YS, XS = np.mgrid[:HEIGHT, :WIDTH]
 FAR = (XS - WIDTH / 2) ** 2 + (YS - HEIGHT / 2) ** 2
-PLACES = [*((x, 100) for x in range(0, 1000, 80)), *((x, 460) for x in range(960, 600, -80))]
+PLACES = [*((x, 100) for x in range(0, 1000, 80)), *((x, 460) for x in range(960, 280, -80))]
 
 
 def round_view(picture: np.ndarray) -> np.ndarray:
@@ -82,11 +84,16 @@ def test_a_place_that_is_seen_again_does_not_stand_still() -> None:
         backdrop.learn(kept(frame, backdrop).seen)
         assert not backdrop.found
     assert backdrop.frames > 12
+    creeping = Backdrop()
+    for x in range(0, 160, 4):
+        creeping.learn(kept(frame_at(x, 0), creeping).seen)
+        assert not creeping.found
+    assert creeping.frames > 6
 
 
 def test_what_is_switched_off_is_forgotten() -> None:
     backdrop = Backdrop()
-    for place in PLACES[:8]:
+    for place in PLACES[:12]:
         backdrop.learn(kept(clock(frame_at(*place)), backdrop).seen)
     assert backdrop.found
     for y in (50, 300, 600):
@@ -130,6 +137,21 @@ def _shown(radius: float, places: Sequence[tuple[float, float]]) -> int:
         )
         for cell in smear().cells
     )
+
+
+def test_a_frame_that_is_looked_at_again_keeps_its_cells(tmp_path: Path) -> None:
+    tracks = []
+    with closing(Journal(tmp_path / "journal")) as journal:
+        store = StreamStore(tmp_path, journal)
+        for number in (1, 2):
+            box = (10.0 * number, 20.0, 60.0, 80.0)
+            cell = make_cell(box=box)
+            tracks.append(Track(number, 1, 1, box, 0, 0.0, 0, 0.0, cell, "", 0.9, 0.1))
+            tracks[-1].add(cell, 0, 0.0)
+            store.view(0, frame_at(0, 0), tracks[-1:])
+        store.flush(at_once=True)
+        [view] = store.views()
+    assert [track.number for track in view.tracks] == [1, 2]
 
 
 def test_a_run_that_goes_on_knows_what_stands_still(tmp_path: Path, analyzer: Analyzer) -> None:

@@ -24,12 +24,13 @@ _LEVEL = 128.0
 #: Two frames are of different places from this mean difference on, and from this share of the
 #: usual one, both of pictures that are so much smaller; of darker ones nothing is said.
 _DIFFERENT, _OF_USUAL, _SMALL, _DARK = 2.0, 0.7, 0.25, 4.0
-#: Different frames before anything is said, and those that the mean is taken over.
-_LEAST, _MOST = 6, 64
-#: The mean of N frames of different places holds 1/N of their variance, or a little more. More than
-#: so many times that, and at least the first of these shares, stands still; once it was found, the
-#: second is enough.
-_TIMES, _STILL, _STAYS = 2.5, 0.12, 0.08
+#: Different frames before anything is said, those that are looked at again when something is, and
+#: those that the mean is taken over.
+_LEAST, _AGAIN, _MOST = 6, 16, 64
+#: The mean of N frames of different places holds 1/N of their variance, and up to 2.8 times that if
+#: the stage creeps. More than four times that, and at least the first of these shares, stands
+#: still; once it was found, the second is enough.
+_TIMES, _STILL, _STAYS = 4.0, 0.12, 0.08
 #: A pixel that changes less than this, over what 90 % of all change at most, is opaque; what lies
 #: this near to it (px of the kept picture) is left out, too.
 _OPAQUE, _RIM = 0.2, 2
@@ -47,6 +48,7 @@ class Backdrop:
     """
 
     def __init__(self) -> None:
+        self._places: Floats = np.empty((0, 1, 1), np.float32)
         self._begin(())
 
     def learn(self, grey: Pixels) -> bool:
@@ -93,7 +95,7 @@ class Backdrop:
     @property
     def is_new(self) -> bool:
         """Whether it was found by so few frames that those before it should be looked at again."""
-        return self.frames <= 2 * _LEAST
+        return self.frames <= _AGAIN
 
     def _is_another_place(self, frame: Floats) -> bool:
         """Say whether a frame differs from all before: a place that is seen again stands still
@@ -117,7 +119,7 @@ class Backdrop:
         self._size = size
         self.found = False
         self.frames = self._judged = 0
-        self._places = np.empty((0, 1, 1), np.float32)
+        self._places = self._places[:0]
         self._apart: deque[float] = deque(maxlen=_MOST)
         self._mean, self._squares, self._detail = (np.zeros(size, np.float32) for _ in range(3))
         self._clear = np.ones(size, np.uint8)
