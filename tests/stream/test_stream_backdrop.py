@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -17,7 +17,9 @@ from wbcdet.report.journal import Journal
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.backdrop import Backdrop
 from wbcdet.stream.cell_counter import STILL, CellCounter
+from wbcdet.stream.event_log import EventLog
 from wbcdet.stream.resume import begin
+from wbcdet.stream.runner import Options, Runner
 from wbcdet.stream.slide_map import Keyframe, Position
 from wbcdet.stream.sources.base import Frame
 from wbcdet.stream.store import StreamStore
@@ -137,6 +139,42 @@ def _shown(radius: float, places: Sequence[tuple[float, float]]) -> int:
         )
         for cell in smear().cells
     )
+
+
+@pytest.mark.parametrize("mark", [round_view, np.copy])
+def test_few_pictures_of_a_round_view_are_named(
+    tmp_path: Path, analyzer: Analyzer, mark: Mark
+) -> None:
+    """Five pictures of a folder were one, without a word."""
+    places = [(0, 0), (1100, 0), (1104, 2), (0, 700)]
+    frames = [
+        Frame(mark(frame_at(*place)), number, 0.0, file=f"{number}.jpg")
+        for number, place in enumerate(places)
+    ]
+
+    class Folder:
+        name, live = "folder", False
+
+        def frames(self) -> Iterator[Frame]:
+            return iter(frames)
+
+        def close(self) -> None:
+            pass
+
+    with (
+        closing(Journal(tmp_path / "journal")) as journal,
+        closing(EventLog(tmp_path, None)) as log,
+    ):
+        begin(tmp_path, journal, analyzer.info(), restart=False)
+        store = StreamStore(tmp_path, journal)
+        counter = CellCounter(analyzer, store, live=False)
+        outcome = Runner(Folder(), counter, store, Options(), log).run()
+    if mark is np.copy:
+        assert outcome.failure is None and counter.frames[STILL] == 1
+    else:
+        assert outcome.failure is not None
+        assert "1.jpg: seems to show the place of another picture" in outcome.failure
+        assert "3.jpg: seems" in outcome.failure and "2.jpg" not in outcome.failure
 
 
 def test_a_frame_that_is_looked_at_again_keeps_its_cells(tmp_path: Path) -> None:

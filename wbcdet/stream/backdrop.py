@@ -45,6 +45,8 @@ class Backdrop:
     Attributes:
         found: something stands still.
         frames: different frames by which that was judged.
+        apart: mean difference of the last frame from that which is most like it, where the mean of
+            each is 128.
     """
 
     def __init__(self) -> None:
@@ -103,6 +105,7 @@ class Backdrop:
         small = cv2.resize(frame, None, fx=_SMALL, fy=_SMALL, interpolation=cv2.INTER_AREA)
         if len(self._places):
             apart = np.abs(self._places - small).mean((1, 2))
+            self.apart = float(apart.min())
             usual = float(np.median(apart))
             # Of all so far: one picture of something else, as of a hand, is no measure.
             most = max(usual, float(np.median(self._apart or [0.0])))
@@ -119,6 +122,7 @@ class Backdrop:
         self._size = size
         self.found = False
         self.frames = self._judged = 0
+        self.apart = 0.0
         self._places = self._places[:0]
         self._apart: deque[float] = deque(maxlen=_MOST)
         self._mean, self._squares, self._detail = (np.zeros(size, np.float32) for _ in range(3))

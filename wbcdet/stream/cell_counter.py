@@ -31,6 +31,8 @@ NO_CELL = "no cell"
 _STILL = 0.015
 #: ...unless it is sharper by this factor.
 _SHARPER = 1.15
+#: Pictures of one place differ by less than this (grey values, mean 128); of two, by 10 and more.
+_ANOTHER = 5.0
 #: A soft frame is looked at unless one within this distance, over its longer side, was clearly
 #: sharper than it: it has less than this share of that sharpness.
 _SAME_PLACE, _AS_SHARP = 0.5, 0.8
@@ -115,8 +117,8 @@ class CellCounter:
         self._focus = Focus()
         self._last: tuple[Position, float] | None = None
         self.backdrop = Backdrop()
-        #: The first different frames, what each became, and whether it was empty.
-        self._first: list[tuple[Frame, str, int]] = []
+        #: The first different frames, what each became, whether it was empty, how it differs.
+        self._first: list[tuple[Frame, str, int, float]] = []
         self._is_different = False
         self.offset = store.next_frame
         kept = store.keyframes()
@@ -141,7 +143,9 @@ class CellCounter:
         self._moving = frame_result.became == ANALYSED
         self.frames[frame_result.became] += 1
         if self._is_different:
-            self._first.append((frame, frame_result.became, self.empty - empty))
+            self._first.append(
+                (frame, frame_result.became, self.empty - empty, self.backdrop.apart)
+            )
         return frame_result
 
     def interrupted(self) -> None:
@@ -167,6 +171,15 @@ class CellCounter:
         for done, number in enumerate(smaller, 1):
             self._join(number, None)
             yield done, len(smaller)
+
+    def doubtful(self) -> list[str]:
+        """Return the pictures of a folder that seemed to show the place of another and differ from
+        all: something may stand still in them, of which too few have come to tell."""
+        return [
+            frame.file
+            for frame, became, _, apart in self._first
+            if frame.file and became == STILL and apart > _ANOTHER
+        ]
 
     def ground(self) -> GroundVerdict:
         """Compare the slide with what the models were trained on, by the views of its cells."""
@@ -265,7 +278,7 @@ class CellCounter:
             self._last = None
         if changed and not found and backdrop.is_new:
             # Until now all seemed to be of one place: what they show is looked at again.
-            for seen, became, empty in self._first:
+            for seen, became, empty, _ in self._first:
                 self.empty -= empty
                 self.frames[became] -= 1
                 self.frames[self._process(seen, None, again=True).became] += 1

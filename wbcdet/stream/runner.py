@@ -42,6 +42,10 @@ _BACKDROP = (
     "something stands still in the pictures while the slide moves (a border, a scale, a clock, "
     "dirt): places are found without it, cells below it may be missed; switch it off or clean it"
 )
+_DOUBTFUL = (
+    "seems to show the place of another picture, but differs from it, and was not looked at; "
+    "wbcdet count looks at every picture of a folder"
+)
 _SOFT = (
     "is much softer than the others, and was not looked at; wbcdet count looks at every picture of "
     "a folder"
@@ -154,6 +158,7 @@ class Runner:
                     self._take(item)
                 items.close()
                 self._lost = self._paused = self._stopping = False
+                self._name_doubtful()
                 with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
                     self._settle()
                 self._run_commands()
@@ -201,6 +206,11 @@ class Runner:
         self._write_run()
         self._show(result)
         self._at_target()
+
+    def _name_doubtful(self) -> None:
+        for file in self._session.doubtful():
+            self._log("unreadable", text := f"{file}: {_DOUBTFUL}")
+            self._failures.append(text)
 
     def _same_size(self, frame: Frame) -> None:
         height, width = frame.pixels.shape[:2]
@@ -269,6 +279,7 @@ class Runner:
                 number = self._session.slide.number
                 self._tell(command, f"slide {number} has begun: no picture of it has come yet")
             elif command == "new-slide":
+                self._name_doubtful()
                 self._settle()
                 self._session.new_slide()
                 self._began = sum(self._session.frames.values())
