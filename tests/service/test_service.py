@@ -266,6 +266,56 @@ def test_a_broken_form(service: Service, body: bytes) -> None:
     problem(answer, answer.status_code, "malformed")
 
 
+@pytest.mark.parametrize("sent", ["whole", "in the third", "in a header", "after the second"])
+def test_a_form_that_is_cut_short_is_not_counted(service: Service, jpeg: bytes, sent: str) -> None:
+    """Its whole pictures were counted, and nothing told of the others."""
+    parts = [
+        b"--b\r\nContent-Disposition: form-data; name=pictures; filename=%d.jpg\r\n\r\n%s\r\n"
+        % (number, jpeg)
+        for number in range(3)
+    ]
+    cut = {
+        "whole": b"".join(parts) + b"--b--",
+        "in the third": b"".join(parts)[:-100],
+        "in a header": b"".join(parts[:2]) + parts[2][:30],
+        "after the second": b"".join(parts[:2]),
+    }
+    headers = {**BEARER, "content-type": "multipart/form-data; boundary=b"}
+    answer = service.post("/v1/batch", content=cut[sent], headers=headers)
+    if sent == "whole":
+        assert len(fields(answer)) == 3
+    else:
+        assert "is cut short" in problem(answer, 400, "malformed")
+
+
+def test_nothing_that_is_asked_for_is_ignored(service: Service, jpeg: bytes) -> None:
+    """A setting in the address, a file name without @, a list that stands twice."""
+    for path, said in (
+        ("/v1/analyze?confidence=0.2", "query confidence: is not known"),
+        ("/v1/analyze?name=a&name=b", "query name: stands twice"),
+        ("/v1/batch?name=a", "query name: is not known"),
+    ):
+        assert said in problem(service.post(path, content=jpeg, headers=JPEG), 422, "malformed")
+    for part in (("pictures", (None, "1.jpg")), ("confidence", (None, "0.2"))):
+        answer = service.post("/v1/batch", files=[part, ("pictures", ("2.jpg", jpeg))])
+        assert f"{part[0]}: is no file" in problem(answer, 422, "malformed")
+    twice = b'{"pictures": [{"path": "1.jpg"}], "pictures": [{"path": "2.jpg"}]}'
+    headers = {**BEARER, "content-type": "application/json"}
+    answer = service.post("/v1/batch", content=twice, headers=headers)
+    assert "pictures: stands twice" in problem(answer, 422, "malformed")
+
+
+def test_a_field_of_a_tiff_shares_its_name_with_no_picture(
+    service: Service, tmp_path: Path, jpeg: bytes
+) -> None:
+    pages = [Image.fromarray(grain(90, 120, seed)) for seed in range(2)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    sent = {"x.tif": (tmp_path / "x.tif").read_bytes(), "x.tif#1": jpeg}
+    parts = [("pictures", entry) for entry in sent.items()]
+    found = fields(service.post("/v1/batch", files=parts))
+    assert [field.file for field in found] == ["x.tif#1", "x.tif#2", "x.tif#1 #2"]
+
+
 def test_too_large(jpeg: bytes) -> None:
     service = Service(body=1000, batch=2)
     with service.client:
@@ -372,6 +422,8 @@ def test_paths_only_where_allowed(tmp_path: Path, jpeg: bytes) -> None:
         for path in ("a.jpg", str(tmp_path / "in" / "a.jpg")):
             [field] = fields(service.post("/v1/analyze", json={"path": path}))
             assert (field.file, len(field.cells)) == ("a.jpg", 1)
+        [field] = fields(service.post("/v1/analyze?name=smear", json={"path": "a.jpg"}))
+        assert field.file == "smear"
         for path in ("../out.jpg", str(tmp_path / "out.jpg"), "link.jpg", "\0", "/etc/passwd"):
             problem(service.post("/v1/analyze", json={"path": path}), 403, "path-not-allowed")
         for path in ("none.jpg", "."):

@@ -11,6 +11,8 @@ from wbcdet.records import CellType
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.association import likeness, match, separate_cells, shown
 from wbcdet.stream.focus import Focus, sharpness
+from wbcdet.stream.report import how
+from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.slide_map import Move, Position, SlideMap
 from wbcdet.stream.track import Track
 
@@ -123,10 +125,26 @@ def test_an_island_gets_a_number_of_its_own() -> None:
 @pytest.mark.parametrize("light", [0.7, 1.0, 1.15])
 def test_focus_heeds_blur_and_not_light(light: float) -> None:
     focus = Focus()
-    assert focus.is_sharp(focus.share(sharpness(frame_at(0, 0))))
+    assert focus.is_sharp(focus.share(*sharpness(frame_at(0, 0))))
     lit = np.clip(frame_at(400, 300) * light, 0, 255).astype(np.uint8)
-    assert focus.is_sharp(focus.share(sharpness(lit)))
-    assert not focus.is_sharp(focus.share(sharpness(frame_at(400, 300, blur=2.5))))
+    assert focus.is_sharp(focus.share(*sharpness(lit)))
+    assert not focus.is_sharp(focus.share(*sharpness(frame_at(400, 300, blur=2.5))))
+
+
+def test_noise_of_empty_glass_is_no_focus() -> None:
+    """Two seconds beside the smear made every frame that followed a blurred one."""
+    focus, rng = Focus(), np.random.default_rng(0)
+
+    def seen(pixels: np.ndarray) -> float:
+        noisy = np.clip(pixels + rng.normal(0, 4, pixels.shape), 0, 255).astype(np.uint8)
+        return focus.share(*sharpness(noisy))
+
+    for light in (20, 240):  # the lamp off, and no slide in its way
+        for _ in range(4):
+            seen(np.full((480, 640, 3), light, np.uint8))
+    assert focus.is_sharp(seen(frame_at(0, 0)))
+    assert focus.is_sharp(seen(frame_at(400, 300)))
+    assert not focus.is_sharp(seen(frame_at(400, 300, blur=2.5)))
 
 
 def test_a_box_that_comes_and_goes_is_no_cell() -> None:
@@ -136,6 +154,25 @@ def test_a_box_that_comes_and_goes_is_no_cell() -> None:
     undone = track((0, 0, 50, 50))
     undone.undone = True
     assert not undone.counts
+
+
+@pytest.mark.parametrize(
+    ("times", "cells", "said"), [(1.7, 6, True), (1.5, 6, False), (3, 5, False)]
+)
+def test_maps_of_two_objectives_are_said(times: float, cells: int, said: bool) -> None:
+    """What was seen with both counted twice, without a word."""
+    tracks = [track((0, 0, 50, side)) for side in (40, 45, 50, 52, 55, 60, 70)]
+    for _ in range(cells):
+        tracks.append(track((0, 0, 10, 50 * times)))
+        tracks[-1].island = 2
+    text = of_two_scales(tracks)
+    assert (text is not None) == said
+    lines = how({}, None, tracks)
+    if text is not None:
+        assert "slide 1 are 52 px wide on one map and 85 px on another" in text
+        assert text[1:] + "." in lines[-1]
+    else:
+        assert lines == how({}, None)
 
 
 def test_sharp_views_vote_by_their_score() -> None:

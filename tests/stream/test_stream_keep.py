@@ -27,7 +27,7 @@ from wbcdet.stream import slide_map as chart
 from wbcdet.stream import store as keep
 from wbcdet.stream.cell_counter import STILL, CellCounter
 from wbcdet.stream.event_log import EventLog
-from wbcdet.stream.report import how, unusable
+from wbcdet.stream.report import ReportOptions, finish, how, unusable
 from wbcdet.stream.resume import begin
 from wbcdet.stream.runner import Options, Outcome, Runner
 from wbcdet.stream.sources.base import Frame
@@ -195,7 +195,10 @@ def test_a_place_of_long_ago_is_recognised_when_there_is_time(
 
 
 def _run(
-    out: Path, analyzer: Analyzer, given: Callable[[Runner], Iterator[Frame | str]]
+    out: Path,
+    analyzer: Analyzer,
+    given: Callable[[Runner], Iterator[Frame | str]],
+    name: str = "camera",
 ) -> tuple[Runner, Outcome, list[str]]:
     """Watch a camera that waits until each of its frames has been dealt with.
 
@@ -206,7 +209,10 @@ def _run(
     """
 
     class Camera:
-        name, live = "camera", True
+        live = True
+
+        def __init__(self) -> None:
+            self.name = name
 
         def frames(self) -> Iterator[Frame | str | None]:
             for item in given(runner):
@@ -298,6 +304,23 @@ def test_frames_are_numbered_over_all_runs_of_a_report(tmp_path: Path, analyzer:
         assert told == ["2", "5"][: run + 1]
 
 
+def test_a_report_of_two_films_names_both(tmp_path: Path, analyzer: Analyzer) -> None:
+    """Cells of the first stood under the name of the second."""
+    for name, frames in (("a.mp4", 1), ("b.mp4", 1), ("empty", 0), ("a.mp4", 1)):
+        _run(
+            tmp_path,
+            analyzer,
+            lambda _, n=frames: (Frame(frame_at(0, 0), i, 0.0) for i in range(n)),  # type: ignore[misc]
+            name,
+        )
+        store = _kept(tmp_path)
+    assert store.run["sources"] == ["a.mp4", "b.mp4"] and store.run["source"] == "a.mp4"
+    assert "Seen one after the other: a.mp4, b.mp4." in how(store.run, None)
+    with closing(Journal(tmp_path / "journal")) as journal:
+        finish(tmp_path, journal, StreamStore(tmp_path, journal), ReportOptions({}))
+    assert "<title>a.mp4, b.mp4: " in (tmp_path / "report.html").read_text()
+
+
 def test_a_time_is_that_of_its_frame() -> None:
     """Another run of a report begins again at 0 s."""
     seen = _track(1)
@@ -324,6 +347,22 @@ def test_after_new_slide_the_old_one_is_not_counted_on(tmp_path: Path, analyzer:
     assert runner.status.state == "waiting"
     views = [view.name for view in _kept(tmp_path).views()]
     assert views == ["slide-1/0000000.jpg", "slide-2/0000004.jpg"]
+
+
+def test_a_new_slide_that_two_pages_ask_for_is_one(tmp_path: Path, analyzer: Analyzer) -> None:
+    """The next slide was the third: a table of identifiers gave it those of another patient."""
+
+    def given(runner: Runner) -> Iterator[Frame | str]:
+        yield Frame(frame_at(0, 0), 0, 0.0)
+        for command in ("new-slide", "new-slide", "start"):
+            runner.ask(command)  # type: ignore[arg-type]
+        for number in (1, 2):
+            yield Frame(frame_at(0, 0), number, number / 15)
+
+    runner, _, told = _run(tmp_path, analyzer, given)
+    assert runner.status.slide == 2 and told == ["new-slide", "new-slide", "start"]
+    assert "slide 2 has begun: no picture" in (tmp_path / "events.csv").read_text()
+    assert {view.slide for view in _kept(tmp_path).views()} == {1, 2}
 
 
 def test_new_slide_passes_over_a_frame_in_hand_and_nothing_else(

@@ -17,7 +17,9 @@ import tifffile
 from conftest import close_to
 from PIL import Image
 from streaming import HEIGHT, WIDTH, frame_at, free_port, write_video
+from typer.testing import CliRunner
 
+from wbcdet.cli.app import app
 from wbcdet.io.field import Field
 from wbcdet.records import FieldResult
 from wbcdet.results.writer import write_annotated
@@ -266,6 +268,24 @@ def test_what_is_no_source_is_refused() -> None:
     pytest.importorskip("pymmcore_plus")
     with pytest.raises(SourceError, match="no such file"):
         next(iter(open_source("mm:nowhere.cfg").frames()))
+
+
+def test_options_that_a_source_would_not_heed_are_refused(tmp_path: Path) -> None:
+    """Of a folder, --every 2 left out every other picture; a camera ran on at its target."""
+    (tmp_path / "film.mp4").write_bytes(b"nothing")
+    (tmp_path / "fields").mkdir()
+    for source, options, said in (
+        ("fields", ("--every", "2"), "each picture of a folder is looked at"),
+        ("0", ("--every", "2"), "the newest frame of a camera is looked at"),
+        ("film.mp4", ("--idle-stop", "3"), "is for a watched folder"),
+        ("fields", ("--transport", "tcp"), "is for an rtsp:// camera"),
+        ("fields", ("--stop-at-target",), "with --target NUMBER"),
+    ):
+        place = source if source == "0" else str(tmp_path / source)
+        out = ("--out", str(tmp_path / "out"))
+        answer = CliRunner().invoke(app, ["stream", place, *options, *out])
+        assert answer.exit_code == 2 and said in answer.stderr
+    assert not (tmp_path / "out").exists()
 
 
 def test_third_parties_add_sources(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -149,10 +149,12 @@ def stream(
     if pdf:
         check_browser()
     called = identifiers(slide_name(1), patient, order, slide, ids, several=False)
+    if stop_at_target and target is None:
+        stop("--stop-at-target: say at how many cells, with --target NUMBER")
     options = Options(every, target, stop_at_target, reconnect_for, _ranges(ranges))
     page = _Page(host, port) if serve else None
     try:
-        opened = _open(source, idle_stop, transport.value, restart=restart)
+        opened = _open(source, idle_stop, transport, every, restart=restart)
         task = _Task(
             opened, out, options, display, page, save_video, restart, quiet,
             ReportOptions(options.ranges, target, not no_annotate, called, pdf),
@@ -214,18 +216,32 @@ def _ranges(path: Path | None) -> dict[str, ReferenceRange]:
 
 
 def _open(
-    source: str | None, idle_stop: float | None, transport: str, *, restart: bool
+    source: str | None,
+    idle_stop: float | None,
+    transport: Transport,
+    every: int,
+    *,
+    restart: bool,
 ) -> FrameSource | None:
     from wbcdet.stream.sources.base import SourceError
     from wbcdet.stream.sources.latest_frame import check_source
     from wbcdet.stream.sources.open import open_source
+    from wbcdet.stream.sources.watched_folder import Folder
 
     if source is None:
         if restart:
             stop("--restart forgets what was counted: name a SOURCE to count again")
         return None
     try:
-        opened = open_source(source, idle_stop=idle_stop, transport=transport)
+        opened = open_source(source, idle_stop=idle_stop, transport=transport.value)
+        folder = isinstance(opened, Folder)
+        if idle_stop is not None and not folder:
+            stop(f"--idle-stop is for a watched folder, which {opened.name} is not")
+        if transport is not Transport.AUTO and not source.lower().startswith("rtsp"):
+            stop(f"--transport is for an rtsp:// camera, which {opened.name} is not")
+        if every > 1 and (folder or opened.live):
+            what = "each picture of a folder" if folder else "the newest frame of a camera"
+            stop(f"--every is for films; {what} is looked at: leave it out for {opened.name}")
         if restart:
             check_source(opened)  # before anything is forgotten
         return opened

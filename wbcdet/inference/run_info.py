@@ -53,9 +53,13 @@ class CountInfo(_CountInfo, total=False):
 
 
 class StreamInfo(TypedDict, total=False):
-    """Counters of a stream: frames by what became of them, and what could not be read."""
+    """Counters of a stream: frames by what became of them, and what could not be read.
+
+    ``source`` gave frames last, ``sources`` are all that did in the runs of a report.
+    """
 
     source: str
+    sources: list[str]
     totals: dict[str, float]
     unread: list[str]
     last_frame: int

@@ -12,6 +12,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import cv2
 import numpy as np
@@ -73,6 +74,18 @@ class Shift:
     sure: float
 
 
+class StandsStill(Protocol):
+    """What stands still in the pictures of a camera while the slide moves."""
+
+    def fits(self, shape: tuple[int, ...]) -> bool:
+        """Say whether it is that of kept pictures of this shape."""
+        ...
+
+    def without(self, grey: Floats) -> tuple[Floats, Pixels]:
+        """Return a kept picture without it, and where that shows the slide (1, else 0)."""
+        ...
+
+
 class RegistrationImage:
     """A field made ready for comparison.
 
@@ -81,19 +94,42 @@ class RegistrationImage:
         width, height: pixels of the field.
         boxes: its white cells in pixels of the field; they are no evidence that the ground is the
             same, since one white cell looks much like another.
+        backdrop: what stands still in all pictures of the camera, and is no evidence either.
+
+    Attributes:
+        size: width and height of the field, px.
+        scale: pixels of the field in one of the kept picture.
+        seen: (rows, columns), the kept picture, with what stands still in it.
     """
 
-    def __init__(self, picture: bytes, width: int, height: int, boxes: Sequence[Box]) -> None:
+    def __init__(
+        self,
+        picture: bytes,
+        width: int,
+        height: int,
+        boxes: Sequence[Box],
+        backdrop: StandsStill | None = None,
+    ) -> None:
         grey = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_GRAYSCALE)
         if grey is None:
             raise JournalError("a picture of a field in the journal is damaged")
         self.size = (width, height)
         self.scale = max(width, height) / _SIDE
-        self._grey = grey
+        self.seen: Pixels = grey.astype(np.uint8, copy=False)
+        self._grey: Pixels | Floats = self.seen
+        self._shows = np.ones(grey.shape, np.uint8)
+        if backdrop is not None and backdrop.fits(grey.shape):
+            self._grey, self._shows = backdrop.without(grey.astype(np.float32))
         self._boxes = tuple(boxes)
         rows, columns = (max(4, round(side * _COARSE / _SIDE)) for side in grey.shape)
-        small = cv2.resize(grey, (columns, rows), interpolation=cv2.INTER_AREA)
-        self._prepare(_pattern(small.astype(np.float32), *_ROUGH))
+        small = cv2.resize(self._grey, (columns, rows), interpolation=cv2.INTER_AREA)
+        coarse = _pattern(small.astype(np.float32), *_ROUGH)
+        shows = np.ones((rows, columns), np.float32)
+        if not self._shows.all():
+            shows = cv2.resize(self._shows, (columns, rows), interpolation=cv2.INTER_AREA) > 0
+            shows = shows.astype(np.float32)
+            coarse *= shows
+        self._prepare(coarse, shows)
 
     def with_cells(self, boxes: Sequence[Box]) -> RegistrationImage:
         """Return the same field, now that its white cells are known; ``boxes`` as for the class."""
@@ -114,7 +150,7 @@ class RegistrationImage:
     @cached_property
     def clear(self) -> Pixels:
         """(rows, columns): 1 where there is no white cell, else 0."""
-        clear = np.ones(self._grey.shape, np.uint8)
+        clear = self._shows.copy()
         for box in self._boxes:
             # A rim around each cell: what surrounds a white cell also looks alike.
             x0, y0, x1, y1 = (value / self.scale for value in box)
@@ -129,7 +165,7 @@ class RegistrationImage:
         if not self._boxes:
             return self.fine
         # Filled in with their surroundings: else cells would cast a halo on the ground around them.
-        return _pattern(_without(self._grey.astype(np.float32), self.clear), *_FINE)
+        return _pattern(fill(self._grey.astype(np.float32), self.clear), *_FINE)
 
     @cached_property
     def _grain(self) -> float:
@@ -197,13 +233,18 @@ class RegistrationImage:
             return None
         return Shift(dx * self.scale, dy * self.scale, match, sure)
 
-    def _prepare(self, small: Floats) -> None:
-        """Return transforms of the coarse picture; a correlation of two takes one more."""
+    def _prepare(self, small: Floats, shows: Floats) -> None:
+        """Return transforms of the coarse picture; a correlation of two takes one more.
+
+        Args:
+            small: the coarse picture, 0 where it does not show the slide.
+            shows: 1 where it does.
+        """
         rows, columns = self._small = small.shape
         self._frame = (_even(2 * rows), _even(2 * columns))
-        ones = np.fft.rfft2(np.ones_like(small), self._frame)
+        ones = np.fft.rfft2(shows, self._frame)
         shared = np.fft.irfft2(ones * np.conj(ones), self._frame)
-        enough = shared >= _MIN_OVERLAP * small.size
+        enough = shared >= _MIN_OVERLAP * float(shows.sum())
         energy = np.fft.rfft2(small * small, self._frame)
         self._spectrum = np.fft.rfft2(small, self._frame).astype(np.complex64)
         self._mirrored = np.conj(self._spectrum)
@@ -234,7 +275,13 @@ def _blurred(picture: Floats, sigma: float) -> Floats:
     return result
 
 
-def _without(grey: Floats, clear: Pixels) -> Floats:
+def pattern_of(grey: Floats) -> Floats:
+    """Return the detail of a kept picture that fields are compared by, in grey values."""
+    result: Floats = cv2.GaussianBlur(grey, (0, 0), _FINE[0]) - _blurred(grey, _FINE[1])
+    return result
+
+
+def fill(grey: Floats, clear: Pixels) -> Floats:
     """Return the picture with what is not clear filled in by the mean of what is clear around
     it."""
     weights = clear.astype(np.float32)

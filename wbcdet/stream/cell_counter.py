@@ -12,6 +12,7 @@ from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.association import likeness, match, separate_cells, shown, touches
+from wbcdet.stream.backdrop import Backdrop
 from wbcdet.stream.focus import Focus, sharpness
 from wbcdet.stream.slide_map import Position, SlideMap
 from wbcdet.stream.sources.base import Frame
@@ -30,6 +31,8 @@ NO_CELL = "no cell"
 _STILL = 0.015
 #: ...unless it is sharper by this factor.
 _SHARPER = 1.15
+#: Pictures of one place differ by less than this (grey values, mean 128); of two, by 10 and more.
+_ANOTHER = 5.0
 #: A soft frame is looked at unless one within this distance, over its longer side, was clearly
 #: sharper than it: it has less than this share of that sharpness.
 _SAME_PLACE, _AS_SHARP = 0.5, 0.8
@@ -96,6 +99,7 @@ class CellCounter:
     Attributes:
         frames: what became of the frames.
         empty: analysed frames in which no cell was found.
+        backdrop: what stands still in the pictures.
     """
 
     def __init__(self, analyzer: Analyzer, store: StreamStore, *, live: bool) -> None:
@@ -112,8 +116,16 @@ class CellCounter:
         self._reference = analyzer.info().get("ground")
         self._focus = Focus()
         self._last: tuple[Position, float] | None = None
+        self.backdrop = Backdrop()
+        #: The first different frames, what each became, whether it was empty, how it differs.
+        self._first: list[tuple[Frame, str, int, float]] = []
+        self._is_different = False
         self.offset = store.next_frame
-        self.slide = Slide(store.slide, SlideMap(store.keyframes()), store.tracks())
+        kept = store.keyframes()
+        for keyframe in kept:
+            picture = RegistrationImage(keyframe.picture, *keyframe.size, [])
+            self.backdrop.learn(picture.seen)
+        self.slide = Slide(store.slide, SlideMap(kept, self.backdrop), store.tracks())
         self.frames: Counter[str] = Counter()
         self.empty = 0
 
@@ -122,6 +134,7 @@ class CellCounter:
         begun = None
         if self._beside is not None and self._moving:
             begun = self._beside.submit(self._analyzer.analyze, frame.pixels)
+        empty = self.empty
         try:
             frame_result = self._process(frame, begun)
         finally:
@@ -129,6 +142,10 @@ class CellCounter:
                 begun.cancel()
         self._moving = frame_result.became == ANALYSED
         self.frames[frame_result.became] += 1
+        if self._is_different:
+            self._first.append(
+                (frame, frame_result.became, self.empty - empty, self.backdrop.apart)
+            )
         return frame_result
 
     def interrupted(self) -> None:
@@ -139,8 +156,9 @@ class CellCounter:
     def new_slide(self) -> None:
         """Note that the next frame is of another slide; nothing of this one is met again."""
         self._store.new_slide()
-        self.slide = Slide(self._store.slide)
+        self.slide = Slide(self._store.slide, SlideMap(backdrop=self.backdrop))
         self._focus = Focus()
+        self._first = []
         self._last = None
 
     def settle(self) -> Iterator[tuple[int, int]]:
@@ -153,6 +171,15 @@ class CellCounter:
         for done, number in enumerate(smaller, 1):
             self._join(number, None)
             yield done, len(smaller)
+
+    def doubtful(self) -> list[str]:
+        """Return the pictures of a folder that seemed to show the place of another and differ from
+        all: something may stand still in them, of which too few have come to tell."""
+        return [
+            frame.file
+            for frame, became, _, apart in self._first
+            if frame.file and became == STILL and apart > _ANOTHER
+        ]
 
     def ground(self) -> GroundVerdict:
         """Compare the slide with what the models were trained on, by the views of its cells."""
@@ -194,14 +221,19 @@ class CellCounter:
         self._store.changed([track])
         self._store.flush(at_once=True)
 
-    def _process(self, frame: Frame, begun: Future[FieldResult] | None) -> FrameResult:
+    def _process(
+        self, frame: Frame, begun: Future[FieldResult] | None, *, again: bool = False
+    ) -> FrameResult:
         pixels = frame.pixels
         height, width = pixels.shape[:2]
         size = width, height
-        sharp = self._focus.share(value := sharpness(pixels))
+        value, structure = sharpness(pixels)
+        sharp = self._focus.share(value, structure)
         picture = encode_registration_image(pixels, colour=True)
-        ground = RegistrationImage(picture, width, height, [])
+        ground = RegistrationImage(picture, width, height, [], self.backdrop)
         slide_map = self.slide.slide_map
+        if not again and self._learn(frame, ground):
+            ground = RegistrationImage(picture, width, height, [], self.backdrop)
         position = slide_map.follow(ground)
         if not self._focus.is_sharp(sharp) and not self._is_best_there(
             sharp, value, position, size
@@ -236,6 +268,24 @@ class CellCounter:
             known[near] = max(value, known.get(near, 0.0))
         self._store.flush()
         return FrameResult(frame, ANALYSED, slide_map.here, shown_cells)
+
+    def _learn(self, frame: Frame, ground: RegistrationImage) -> bool:
+        """See what stands still in the pictures; says whether that is known better now."""
+        backdrop, frames, found = self.backdrop, self.backdrop.frames, self.backdrop.found
+        changed = backdrop.learn(ground.seen)
+        if changed:
+            self.slide.slide_map.renew()
+            self._last = None
+        if changed and not found and backdrop.is_new:
+            # Until now all seemed to be of one place: what they show is looked at again.
+            for seen, became, empty, _ in self._first:
+                self.empty -= empty
+                self.frames[became] -= 1
+                self.frames[self._process(seen, None, again=True).became] += 1
+        if backdrop.found or not backdrop.is_new:
+            self._first = []
+        self._is_different = backdrop.is_new and not backdrop.found and backdrop.frames > frames
+        return changed
 
     def _is_best_there(
         self, share: float, value: float, position: Position | None, size: tuple[int, int]

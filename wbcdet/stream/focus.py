@@ -16,13 +16,17 @@ _DETAIL, _STRUCTURE = (0.8, 1.6), (3.0, 9.0)
 #: Frames that the best is taken of, and the percentile that stands for it: single frames of high
 #: noise must not raise it.
 _WINDOW, _PERCENTILE = 600, 90
+#: A frame is compared with those that have at least this share of its structure.
+_AS_MUCH = 0.5
 #: Share of the best below which a frame is blurred, and below which it is of no use at all.
 _LEAST, _HOPELESS = 0.62, 0.45
 
 
-def sharpness(pixels: Pixels) -> float:
-    """Return the detail of a picture over its coarse structure: light and contrast do not change
-    it, blur lowers it."""
+def sharpness(pixels: Pixels) -> tuple[float, float]:
+    """Return the detail of a picture over its coarse structure, and that structure (grey values).
+
+    Light and contrast do not change the first, blur lowers it.
+    """
     grey = cv2.cvtColor(pixels, cv2.COLOR_BGR2GRAY)
     scale = _SIDE / max(grey.shape)
     if scale < 1:
@@ -36,19 +40,29 @@ def sharpness(pixels: Pixels) -> float:
     structure = cv2.GaussianBlur(small, (0, 0), _STRUCTURE[0] / 4) - cv2.GaussianBlur(
         small, (0, 0), _STRUCTURE[1] / 4
     )
-    return float(detail.std()) / max(float(structure.std()), 1.0)
+    coarse = float(structure.std())
+    return float(detail.std()) / max(coarse, 1.0), coarse
 
 
 class Focus:
     """The running best of a stream."""
 
     def __init__(self) -> None:
-        self._recent: deque[float] = deque(maxlen=_WINDOW)
+        self._recent: deque[tuple[float, float]] = deque(maxlen=_WINDOW)
 
-    def share(self, value: float) -> float:
-        """Return sharpness of the next frame over the best so far; about 1 for a sharp frame."""
-        self._recent.append(value)
-        best = float(np.percentile(self._recent, _PERCENTILE))
+    def share(self, value: float, structure: float) -> float:
+        """Return sharpness of the next frame over the best so far; about 1 for a sharp frame.
+
+        It is not compared with frames that show far less than it: where nothing is but the noise of
+        the camera, as on empty glass, detail is no sign of focus.
+
+        Args:
+            value, structure: of the frame, as of ``sharpness``.
+        """
+        self._recent.append((value, structure))
+        recent = np.array(self._recent)
+        shown = recent[recent[:, 1] >= _AS_MUCH * structure, 0]
+        best = float(np.percentile(shown, _PERCENTILE))
         return value / best if best > 1e-6 else 1.0
 
     @staticmethod

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from wbcdet.report.write import ReportAdditions
 from wbcdet.report.write import finish as finish_count
 from wbcdet.results.writer import remove_pictures, write_annotated, write_picture
 from wbcdet.stream.mosaic import mosaics
+from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.store import ANNOTATED, StreamStore, View, read_view
 from wbcdet.stream.track import Track
 from wbcdet.utils.words import N_, _
@@ -51,6 +52,8 @@ _CROP, _PADDING = 256, 1.4
 _QUALITY = 92
 #: Pictures before it is said that many cannot be used, and the share that is many.
 _ENOUGH, _UNUSABLE = 25, 0.2
+#: Sources that the title names; all stand in the report.
+_NAMED = 3
 #: The journal's list of the files that are made at the end, beside those of a count.
 _FILES = "stream-files"
 
@@ -116,7 +119,8 @@ def finish(
         identifiers=_called(options.identifiers, store.slide),
     )
     info = RunInfo(stream=store.run)
-    title = str(store.run.get("source", out.name))
+    sources = _sources(store.run) or [out.name]
+    title = ", ".join(sources[:_NAMED]) + (f" + {len(sources) - _NAMED}" * (len(sources) > _NAMED))
     more: dict[CellKey, Mapping[str, object]] = {
         (view.name, i): row for view in views for i, row in _rows(view)
     }
@@ -125,11 +129,18 @@ def finish(
         [view.name for view in views],
         journal,
         count_options,
-        ReportAdditions(title, how(store.run, options.target), info=info, more=(COLUMNS, more)),
+        ReportAdditions(
+            title, how(store.run, options.target, tracks), info=info, more=(COLUMNS, more)
+        ),
     )
     remove_pictures(out, set(journal.lists.get(_FILES, ())) - set(made))
     journal.note(_FILES, made)
     return counts
+
+
+def _sources(run: StreamInfo) -> list[str]:
+    """Return what the cells were seen in; journals of earlier versions know the last alone."""
+    return run.get("sources") or ([run["source"]] if "source" in run else [])
 
 
 def _called(identifiers: Mapping[str, Identifiers], slides: int) -> Mapping[str, Identifiers]:
@@ -155,15 +166,22 @@ def unusable(totals: Mapping[str, float], say: Callable[..., str] = _) -> str | 
     return say(
         N_(
             "{share} of the pictures could not be used ({kinds}): what only they show is not "
-            "counted; see to the focus, the speed of the stage and the camera's connection"
+            "counted; see to the focus, the speed of the stage and the camera's connection, and "
+            "begin a new slide where the objective was changed"
         ),
         share=f"{100 * (blurred + damaged) / analysed:.0f} %",
         kinds=", ".join(say(what, n=n) for n, what in kinds if n),
     )
 
 
-def how(run: StreamInfo, target: int | None) -> list[str]:
-    """Describe how the cells of a stream were counted."""
+def how(run: StreamInfo, target: int | None, tracks: Sequence[Track] = ()) -> list[str]:
+    """Describe how the cells of a stream were counted.
+
+    Args:
+        run: its counters.
+        target: of classified cells.
+        tracks: the cells.
+    """
     totals = run.get("totals", {})
     kinds = ("analysed", "without_cell", "blurred", "still", "damaged", "dropped")
     lines = [
@@ -179,8 +197,11 @@ def how(run: StreamInfo, target: int | None) -> list[str]:
             **{kind: f"{totals.get(kind, 0):g}" for kind in kinds},
         ),
     ]
-    if warning := unusable(totals):
-        lines.append(f"{warning[0].upper()}{warning[1:]}.")
+    for warning in (unusable(totals), of_two_scales(tracks)):
+        if warning:
+            lines.append(f"{warning[0].upper()}{warning[1:]}.")
+    if len(sources := _sources(run)) > 1:
+        lines.append(_("Seen one after the other: {sources}.", sources=", ".join(sources)))
     if run.get("unread"):
         lines.append(_("Not everything could be read: {what}.", what="; ".join(run["unread"])))
     if totals.get("lost_times"):

@@ -19,6 +19,7 @@ from wbcdet.stream.cell_counter import BLURRED, CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
 from wbcdet.stream.report import unusable
+from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.slide_map import Position
 from wbcdet.stream.sources.base import Frame, FrameSource
 from wbcdet.stream.sources.latest_frame import Notice, watch
@@ -37,6 +38,14 @@ _KEPT = 20
 #: Cells that the page shows as pictures, and marks on its map at most.
 _SHOWN, _MARKED = 24, 2000
 DAMAGED = "damaged"
+_BACKDROP = (
+    "something stands still in the pictures while the slide moves (a border, a scale, a clock, "
+    "dirt): places are found without it, cells below it may be missed; switch it off or clean it"
+)
+_DOUBTFUL = (
+    "seems to show the place of another picture, but differs from it, and was not looked at; "
+    "wbcdet count looks at every picture of a folder"
+)
 _SOFT = (
     "is much softer than the others, and was not looked at; wbcdet count looks at every picture of "
     "a folder"
@@ -102,11 +111,15 @@ class Runner:
         self._before = StreamInfo(**store.run)
         self._lost_times, self._lost_s = 0, 0.0
         self._dropped, self._damaged, self._index = 0, 0, -1
+        self._began = 0  # frames before the slide
+        self._backdrop = False
         self._warned: set[int] = set()
         self._failures: list[str] = []
         self._size: tuple[int, int] | None = None
         self._compared = 0.0
         self._unlike: set[int] = set()
+        self._scales: set[int] = set()
+        self._two_scales: str | None = None
         self.status = Status(session.slide.number, self._count(), overview=self._overview)
 
     def ask(self, command: Command) -> None:
@@ -145,9 +158,11 @@ class Runner:
                     self._take(item)
                 items.close()
                 self._lost = self._paused = self._stopping = False
+                self._name_doubtful()
                 with interrupts(lambda: self.ask("stop")):  # one more ends the search alone
                     self._settle()
                 self._run_commands()
+                self._compared = float("-inf")  # what was seen last counts, too
                 self._update("waiting")
                 self._show(None)
         if self._damaged and not any(self._session.frames.values()):
@@ -176,6 +191,9 @@ class Runner:
         self._index = frame.index
         self._same_size(frame)
         result = self._session.step(frame)
+        if self._session.backdrop.found and not self._backdrop:
+            self._backdrop = True
+            self._tell("backdrop", _BACKDROP)
         now = time.monotonic()
         self._times.append((now, now - frame.arrived, now - started))
         self._update(result.became)
@@ -188,6 +206,11 @@ class Runner:
         self._write_run()
         self._show(result)
         self._at_target()
+
+    def _name_doubtful(self) -> None:
+        for file in self._session.doubtful():
+            self._log("unreadable", text := f"{file}: {_DOUBTFUL}")
+            self._failures.append(text)
 
     def _same_size(self, frame: Frame) -> None:
         height, width = frame.pixels.shape[:2]
@@ -231,7 +254,7 @@ class Runner:
     def _warn(self) -> None:
         """Say that many pictures cannot be used: once a slide, and on the page while it is so."""
         totals = {**self._session.frames, "damaged": self._damaged}
-        self.status.warning = unusable(totals) or ""
+        self.status.warning = "; ".join(filter(None, (unusable(totals), self._two_scales)))
         warning = unusable(totals, in_english)
         if warning and self.status.slide not in self._warned:
             self._warned.add(self.status.slide)
@@ -251,9 +274,15 @@ class Runner:
                 self._paused = command == "pause"
                 self.status.state = "waiting"
                 self._tell(command, "paused" if self._paused else "counting")
+            elif command == "new-slide" and self._is_unseen():
+                # Asked for twice, as from two pages: identifiers go by the number of a slide.
+                number = self._session.slide.number
+                self._tell(command, f"slide {number} has begun: no picture of it has come yet")
             elif command == "new-slide":
+                self._name_doubtful()
                 self._settle()
                 self._session.new_slide()
+                self._began = sum(self._session.frames.values())
                 # Until it lies there, the camera shows the old one.
                 self._paused |= self._source.live
                 self.status.state = "waiting"
@@ -265,6 +294,10 @@ class Runner:
                 what = f"cell {track.number} ({label}) taken back" if track else "nothing to undo"
                 self._tell(command, what)
             self._update(self.status.state)
+
+    def _is_unseen(self) -> bool:
+        """Tell whether no picture of the slide has come."""
+        return not (self._store.has_view() or sum(self._session.frames.values()) > self._began)
 
     def _log(self, kind: str, text: str, *, silent: bool = False) -> None:
         # Frames are numbered over all runs of a report, as in its tables.
@@ -353,6 +386,11 @@ class Runner:
         if now - self._compared < _COMPARE_S:
             return
         self._compared = now
+        self._two_scales = of_two_scales(self._session.slide.tracks)
+        scales = of_two_scales(self._session.slide.tracks, in_english)
+        if scales and self.status.slide not in self._scales:
+            self._scales.add(self.status.slide)
+            self._tell("scale", scales)
         ground = self._session.ground()
         self.status.ground = ground.warning()
         warning = ground.warning(in_english)  # events.csv is the same in every language
@@ -385,8 +423,13 @@ class Runner:
         totals = {
             key: round(mine.get(key, 0) + earlier.get(key, 0), 1) for key in {*mine, *earlier}
         }
+        # Of a report that goes on with another film, cells of both are in it.
+        sources = list(before.get("sources", [before["source"]] if "source" in before else []))
+        if (self._index >= 0 or not sources) and self._source.name not in sources:
+            sources.append(self._source.name)
         self._store.run = {
-            "source": self._source.name,
+            "source": self._source.name if self._index >= 0 else sources[-1],
+            "sources": sources,
             "totals": totals,
             "last_frame": self._session.offset + self._index,
         }

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from wbcdet.report.registration import RegistrationImage, Shift
+from wbcdet.report.registration import RegistrationImage, Shift, StandsStill
 from wbcdet.utils.boxes import Box
 
 #: Keyframes around the last place that a frame is compared with.
@@ -83,9 +83,13 @@ class SlideMap:
 
     Args:
         keyframes: those of an earlier run.
+        backdrop: what stands still in the pictures of the camera.
     """
 
-    def __init__(self, keyframes: Sequence[Keyframe] = ()) -> None:
+    def __init__(
+        self, keyframes: Sequence[Keyframe] = (), backdrop: StandsStill | None = None
+    ) -> None:
+        self._backdrop = backdrop
         self.keyframes: dict[int, Keyframe] = {keyframe.number: keyframe for keyframe in keyframes}
         self.here: Position | None = None
         self._before: RegistrationImage | None = None
@@ -143,6 +147,13 @@ class SlideMap:
     def lose_position(self) -> None:
         """Note that the signal was interrupted: the next frame may be anywhere."""
         self._set_position(None, None)
+
+    def renew(self) -> None:
+        """Forget all comparisons: what stands still in the pictures is known better. The place is
+        lost."""
+        self._ready.clear()
+        self._compared.clear()
+        self.lose_position()
 
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
         """Say whether a frame there would show enough that is new to become a keyframe."""
@@ -263,7 +274,9 @@ class SlideMap:
     def _ground(self, keyframe: Keyframe) -> RegistrationImage:
         ground = self._ready.pop(keyframe.number, None)
         if ground is None:
-            ground = RegistrationImage(keyframe.picture, *keyframe.size, keyframe.boxes)
+            ground = RegistrationImage(
+                keyframe.picture, *keyframe.size, keyframe.boxes, self._backdrop
+            )
         self._keep_ready(keyframe.number, ground)
         return ground
 

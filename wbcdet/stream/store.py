@@ -152,19 +152,20 @@ class StreamStore:
         height, width = pixels.shape[:2]
         name = f"slide-{self.slide}/{frame:07}.jpg"
         cells = [track.cell for track in tracks]
-        # Not signed as a drawing: it is the slide as the camera saw it.
-        _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        write_picture(self._out, f"{VIEWS}/{name}", data.tobytes(), view=True)
-        quality = measure(pixels, cell_width(cells)).to_dict()
-        view = View(
-            name,
-            self.slide,
-            (width, height),
-            quality,
-            stain,
-            first=not self.has_view(),
-        )
-        self._views[name] = view
+        if (view := self._views.get(name)) is None:  # a frame may be looked at again
+            # Not signed as a drawing: it is the slide as the camera saw it.
+            _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+            write_picture(self._out, f"{VIEWS}/{name}", data.tobytes(), view=True)
+            quality = measure(pixels, cell_width(cells)).to_dict()
+            view = View(
+                name,
+                self.slide,
+                (width, height),
+                quality,
+                stain,
+                first=not self.has_view(),
+            )
+            self._views[name] = view
         places = self._journal.keep(cut_thumbnails(Field(name, None, pixels), cells))
         for track, place in zip(tracks, places, strict=True):
             self._leave(track)

@@ -22,6 +22,7 @@ from wbcdet.batch.service.bodies import (
     BYTES,
     NamedPicture,
     NamedPictures,
+    check_query,
     forget,
     kind_of,
     read_bytes,
@@ -29,7 +30,7 @@ from wbcdet.batch.service.bodies import (
     read_json,
 )
 from wbcdet.batch.service.metrics import CONTENT_TYPE, Metrics
-from wbcdet.batch.service.pictures import Allowed, Picture, unique_names
+from wbcdet.batch.service.pictures import Allowed, Picture, numbered, unique_names
 from wbcdet.batch.service.problems import MEDIA_TYPE, Problem
 from wbcdet.batch.service.work_queue import WorkQueue
 from wbcdet.io.download import download
@@ -115,10 +116,13 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         tasks = [asyncio.ensure_future(one(picture)) for picture in pictures]
         try:
-            return [result for task in tasks for result in await task]
+            results = [result for task in tasks for result in await task]
         finally:
             for task in tasks:
                 task.cancel()
+        # A picture may be called as a field of a TIFF is: x.tif#2.
+        fields = numbered([result.file for result in results])
+        return [replace(result, file=name) for result, name in zip(results, fields, strict=True)]
 
     @app.exception_handler(Problem)
     async def refused(request: Request, error: Exception) -> Response:
@@ -156,10 +160,13 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         A picture that cannot be read is a problem of status 422.
         """
+        check_query(request, "name")
         with queue.place(limits.held) as hold, metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
                 picture = named(await sent(read_json(request, NamedPicture, hold)))
+                if "name" in request.query_params:
+                    picture = replace(picture, name=name)
             elif kind == BYTES or kind.startswith("image/"):
                 picture = Picture(name, await sent(read_bytes(request, limits.body, hold)))
             else:
@@ -178,6 +185,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         A picture that cannot be read has a record with the reason, `failure`.
         """
+        check_query(request)
         with queue.place(limits.held) as hold, metrics.inside.track_inprogress():
             kind = kind_of(request)
             if kind == _JSON:
@@ -270,6 +278,7 @@ _BATCH = {
                     "items": {"type": "string", "format": "binary"},
                 }
             },
+            "additionalProperties": False,
         }
     },
     _JSON: {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import suppress
 from typing import TypeVar
@@ -55,6 +56,26 @@ class NamedPictures(BaseModel):
     pictures: list[NamedPicture] = Field(min_length=1)
 
 
+def check_query(request: Request, *known: str) -> None:
+    """See that the address of a request asks for nothing that would be ignored.
+
+    Raises:
+        Problem: it does, or says something twice.
+    """
+    names = [name for name, _ in request.query_params.multi_items()]
+    for name in names:
+        if name not in known:
+            takes = f"takes {', '.join(known)} alone" if known else "takes nothing"
+            raise Problem(
+                422,
+                "malformed",
+                f"query {name[:200]}: is not known; {request.url.path} {takes}, settings are "
+                "options of wbcdet serve",
+            )
+        if names.count(name) > 1:
+            raise Problem(422, "malformed", f"query {name}: stands twice; give it once")
+
+
 def kind_of(request: Request) -> str:
     """Return the type of a body, without its parameters."""
     return request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -83,29 +104,62 @@ async def read_json(request: Request, model: type[M], hold: Hold) -> M:
     """
     data = await read_bytes(request, _MAX_JSON, hold)
     try:
-        return model.model_validate_json(data)
+        read = model.model_validate_json(data)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "body"
         raise Problem(422, "malformed", f"{where[:200]}: {first['msg']}") from error
+    json.loads(data, object_pairs_hook=_once_each)
+    return read
+
+
+def _once_each(pairs: list[tuple[str, object]]) -> None:
+    # Of two lists of pictures under one name, the first would be in no count.
+    names = [name for name, _ in pairs]
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise Problem(422, "malformed", f"{twice[:200]}: stands twice; give it once")
+
+
+class _Form(MultiPartParser):
+    """A form of which it is known whether it has come to its end."""
+
+    is_whole = False
+
+    def on_end(self) -> None:
+        self.is_whole = True
 
 
 async def read_form(request: Request, limit: int, most: int, hold: Hold) -> list[tuple[str, bytes]]:
     """Names and bytes of the pictures in a form (``multipart/form-data``).
 
     Raises:
-        Problem: it is no such form, too large, or holds no picture or too many.
+        Problem: it is no such form, too large, cut short, or holds no picture, too many, or
+            anything else.
     """
-    parser = MultiPartParser(
-        request.headers, _bounded(request, limit, hold), max_files=most, max_fields=16
-    )
+    parser = _Form(request.headers, _bounded(request, limit, hold), max_files=most, max_fields=16)
     try:
         form = await _in_time(parser.parse())
     except (MultiPartException, KeyError, ValueError, UnicodeError) as error:
         said = getattr(error, "message", None) or "it is no multipart/form-data"
         raise Problem(400, "malformed", f"the form cannot be read: {said}") from error
     try:
-        files = [part for _, part in form.multi_items() if isinstance(part, UploadFile)]
+        if not parser.is_whole and form:
+            # The parser passes over the part that was being sent, and those that were to come.
+            raise Problem(
+                400,
+                "malformed",
+                "the form is cut short: its closing boundary is missing; send it again",
+            )
+        files = []
+        for field, part in form.multi_items():
+            if not isinstance(part, UploadFile):
+                raise Problem(
+                    422,
+                    "malformed",
+                    f"{field[:200]}: is no file; send each picture as -F pictures=@FILE, and give "
+                    "settings as options of wbcdet serve",
+                )
+            files.append(part)
         if not files:
             raise Problem(
                 422, "malformed", "the form holds no file; send each as -F pictures=@FILE"

@@ -119,18 +119,23 @@ def _is_under(url: str, start: str) -> bool:
 
 def unique_names(names: Sequence[str]) -> list[str]:
     """Names of fields that nobody has twice, fit to be shown: control characters are left out."""
+    clean = (
+        "".join(character for character in given if character.isprintable()).strip()[:200]
+        or "picture"
+        for given in names
+    )
+    return numbered([name.encode(errors="replace").decode() for name in clean])
+
+
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names, those that stood before with a number."""
     taken: set[str] = set()
     unique = []
     for given in names:
-        clean = (
-            "".join(character for character in given if character.isprintable()).strip()[:200]
-            or "picture"
-        )
-        clean = clean.encode(errors="replace").decode()
-        name, number = clean, 1
+        name, number = given, 1
         while name in taken:
             number += 1
-            name = f"{clean} #{number}"
+            name = f"{given} #{number}"
         taken.add(name)
         unique.append(name)
     return unique
