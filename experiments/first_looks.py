@@ -15,7 +15,7 @@ import typer
 #: Lists on which cells are to be found.
 LISTS = (
     "bccd", "raabin", "pbc", "pbc-experts", "chula-ee", "bcisc", "tecom", "cellavision",
-    "pbc-second", "empty", "telephone", "unseen-bccd",
+    "pbc-second", "empty", "telephone",
 )  # fmt: skip
 
 
@@ -41,10 +41,14 @@ def main(
         print(
             f"| {labelled.title} "
             f"| {full['found']}; {full['false']} | {first['found']}; {first['false']} "
-            f"| {full['iou']}, {first['iou']} | {full['ap']}, {first['ap']} | {share} % "
+            f"| {_pair(full['iou'], first['iou'])} | {_pair(full['ap'], first['ap'])} | {share} % "
             f"| {100 * first['doubtful'] / number:.0f} % | {full['ms']:.1f}, {first['ms']:.1f} |",
             flush=True,
         )
+
+
+def _pair(full: str, first: str) -> str:
+    return f"{full}, {first}" if full != "-" else "-"
 
 
 def _measure(fields: Any, looks: bool) -> dict[str, Any]:
