@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -15,10 +16,12 @@ from streaming import frame_at, raster
 from test_stream_count import counted, events
 
 from wbcdet.differential.differential import differential_of
+from wbcdet.differential.reference_ranges import read_ranges
 from wbcdet.records import CellType
 from wbcdet.stream.display.base import Status
 from wbcdet.stream.display.terminal import describe
 from wbcdet.stream.display.web import to_json
+from wbcdet.stream.runner import Runner
 
 
 class Live(Served):
@@ -79,6 +82,25 @@ def test_reasons_and_unknown_ground_are_part_of_the_status() -> None:
     assert page["white_cells"] == 10 and page["reasons"][0]["percent"] == 10
     assert page["ground"] == status.ground
     assert "1 blast-like" in describe(status) and "unlike the training" in describe(status)
+
+
+def test_taught_types_on_the_live_page() -> None:
+    """The reference range is of bands and other neutrophils together: 18 of 40 cells alone were
+    within 39 to 75 %, where 90 % are neutrophils; a taught blast is looked at."""
+    names = ["band"] * 18 + ["neutrophil"] * 18 + ["lymphocyte"] * 3 + ["blast"]
+    tracks = [SimpleNamespace(label=n, reason=None, touches_edge=False, counts=True) for n in names]
+    runner = SimpleNamespace(
+        _session=SimpleNamespace(slide=SimpleNamespace(tracks=tracks)),
+        _options=SimpleNamespace(target=None, ranges=read_ranges()),
+    )
+    status = Status(1, Runner._count(runner))  # type: ignore[arg-type]
+    page = to_json(status)
+    shares = {share["label"]: share for share in page["shares"]}
+    assert shares["neutrophil"]["range"] is None and shares["blast"]["flag"] == "present"
+    [both] = page["together"]
+    assert both["labels"] == ("neutrophil", "band") and both["flag"] == "high"
+    assert (both["count"], both["percent"], both["range"]) == (36, 90, [39, 75])
+    assert "(1 blast)" in describe(status)
 
 
 @pytest.fixture

@@ -198,6 +198,10 @@ def to_json(status: Status) -> dict[str, object]:
         "shares": [
             _share(share) | {"colour": colour_of(share.label)} for share in differential.shares()
         ],
+        "together": [
+            _share(share) | {"labels": differential.labels_of(share.label)}
+            for share in differential.together()
+        ],
         "reasons": [_share(share) for share in differential.reasons()],
     }
 

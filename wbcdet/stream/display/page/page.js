@@ -42,18 +42,22 @@ function show(status) {
   at("progress").value = Math.min(status.classified, status.target || 0);
   at("speed").textContent = t("{fps} frames a second, lag {lag} s", { fps: status.fps, lag: status.lag_s });
   at("thresholds").textContent = t("Thresholds in force: {thresholds}.", { thresholds: status.thresholds });
-  const rows = status.shares.map((share) => {
+  const rows = [...status.shares, ...status.together].map((share) => {
     const row = document.createElement("tr");
-    const name = cell(row, t(share.label));
-    const dot = document.createElement("span");
-    dot.className = "dot";
-    dot.style.background = share.colour;
-    name.prepend(dot);
+    // The reference range of a type is of its parts too, which are named apart.
+    const name = cell(row, (share.labels || [share.label]).map((label) => t(label)).join(" + "));
+    if (share.colour) {
+      const dot = document.createElement("span");
+      dot.className = "dot";
+      dot.style.background = share.colour;
+      name.prepend(dot);
+    }
     cell(row, share.count);
     cell(row, fixed(share.percent, 1));
     cell(row, share.low === null ? "–" : `${fixed(share.low, 1)} – ${fixed(share.high, 1)}`);
     const range = share.range ? `${share.range[0]} – ${share.range[1]}` : "";
-    cell(row, share.flag ? `${range} ${t(share.flag)}` : range, share.flag ? "flag" : "");
+    const flag = share.flag === "present" ? t("look at each") : t(share.flag);
+    cell(row, share.flag ? `${range} ${flag}`.trim() : range, share.flag ? "flag" : "");
     return row;
   });
   at("shares").replaceChildren(...rows);
