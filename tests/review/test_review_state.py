@@ -24,7 +24,7 @@ from wbcdet.review.cell_state import (
 )
 from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, load_report
-from wbcdet.review.serializers import cell_row
+from wbcdet.review.serializers import cell_row, label_row
 from wbcdet.review.session import Session
 from wbcdet.review.state import ReviewState
 
@@ -279,6 +279,22 @@ def test_a_taught_type_on_the_page(taught: Path) -> None:
         assert sum(row[side]["percent"] for row in shown["rows"]) == pytest.approx(100)
     assert rows["neutrophil"]["range"] == [39, 75] and shown["together"] == []
     session.close()
+
+
+def test_taught_types_are_offered(taught: Path) -> None:
+    """Also where none was found: a person who types "bands" makes a second type beside "band"."""
+    document = json.loads((taught / "results.json").read_text())
+    least = dict.fromkeys(["eosinophil", "lymphocyte", "monocyte", "neutrophil"], 0.5)
+    taught_names = {"band": 0.5, "blast": 0.5, "two\nlines": 0.5, "Debris": 0.5, "x" * 41: 0.5}
+    document["info"]["thresholds"] = {
+        "confidence": 0.25, "min_score": least | taught_names, "unlike_trained": None
+    }  # fmt: skip
+    (taught / "results.json").write_text(json.dumps(document))
+    rows = [(row["label"], row["key"]) for row in label_row(load_report(taught).info)]
+    assert rows[-5:] == [
+        ("basophil", "B"), ("band", ""), ("blast", ""), ("artefact", "A"), ("deleted", "Del"),
+    ]  # fmt: skip
+    assert len(rows) == 10
 
 
 def test_a_taught_type_keeps_its_score_when_it_is_signed(taught: Path) -> None:
