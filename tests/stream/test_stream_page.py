@@ -11,6 +11,7 @@ from typing import Any
 import cv2
 import pytest
 from conftest import make_cell
+from fastapi.testclient import TestClient
 from serving import CHROMIUM, Served
 from streaming import frame_at, raster
 from test_stream_count import counted, events
@@ -18,9 +19,9 @@ from test_stream_count import counted, events
 from wbcdet.differential.differential import differential_of
 from wbcdet.differential.reference_ranges import read_ranges
 from wbcdet.records import CellType
-from wbcdet.stream.display.base import Status
+from wbcdet.stream.display.base import Relabel, Status
 from wbcdet.stream.display.terminal import describe
-from wbcdet.stream.display.web import to_json
+from wbcdet.stream.display.web import make_app, to_json
 from wbcdet.stream.runner import Runner
 
 
@@ -101,6 +102,16 @@ def test_taught_types_on_the_live_page() -> None:
     assert both["labels"] == ("neutrophil", "band") and both["flag"] == "high"
     assert (both["count"], both["percent"], both["range"]) == (36, 90, [39, 75])
     assert "(1 blast)" in describe(status)
+
+
+def test_a_taught_type_is_named_on_the_live_page() -> None:
+    """A taught band that was called otherwise could only be called one of the four."""
+    asked: list[Relabel] = []
+    page = to_json(Status(1, differential_of([]), taught=("band",)))
+    client = TestClient(make_app(SimpleNamespace(status=lambda: page, command=asked.append)))  # type: ignore[arg-type]
+    for label, answer in (("band", 200), ("neutrophil", 200), (None, 200), ("blast", 422)):
+        assert client.post("/relabel", json={"cell": 1, "label": label}).status_code == answer
+    assert [one.label for one in asked] == ["band", "neutrophil", None]
 
 
 @pytest.fixture

@@ -34,6 +34,7 @@ function show(status) {
   at("warning").hidden = !status.warning;
   at("warning").textContent = t(status.warning);
   if (status.overview && status.overview.recent) overview(status.overview);
+  names = [...FOUR, ...status.taught, "no cell", null];
   at("classified").textContent = status.classified;
   at("target").textContent = status.target ? ` ${t("of {n}", { n: status.target })}` : "";
   at("unclassified").textContent = status.unclassified;
@@ -82,7 +83,8 @@ function show(status) {
   if (at("ground").textContent !== warning) at("ground").textContent = warning;
 }
 
-const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
+const FOUR = ["eosinophil", "lymphocyte", "monocyte", "neutrophil"];
+let names = [...FOUR, "no cell", null];
 let recentShown = "";
 
 const said = (cell) => (cell.reason ? `${t(cell.label)} (${t(cell.reason)})` : t(cell.label));
