@@ -398,6 +398,7 @@ def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
         *("blast", "lymphoblast", "Mieloblastos", "бласты", "promyelocyte", "Metamyelozyt", "ig"),
         *("immature granulocyte", "granulocito inmaduro", "unreif", "nRBC", "erythroblast"),
         *("normoblast", "prolymphocyte", "миелоцит", "юные", "早幼粒", "原始细胞", "有核红"),
+        *("miyelosit", "Jugendliche", "kernhaltige Rote"),
     ],
 )
 def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
