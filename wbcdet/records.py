@@ -337,7 +337,8 @@ class FieldResult:
         )
 
     def counts(self) -> dict[str, int]:
-        """Count the cells of each label of ``ALL_LABELS``, zeros included."""
+        """Count the cells of each label of ``ALL_LABELS``, zeros included, then of others by name:
+        a laboratory's own, or a reviewer's."""
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
@@ -410,9 +411,11 @@ class FieldResult:
 
 
 def count_labels(results: Iterable[FieldResult]) -> dict[str, int]:
-    """Count the cells of all results by label of ``ALL_LABELS``, zeros included."""
+    """Count the cells of all results by label of ``ALL_LABELS``, zeros included, then of others by
+    name: every cell is in one count."""
     counts = Counter(str(cell.label) for result in results for cell in result.cells)
-    return {str(label): counts[str(label)] for label in ALL_LABELS}
+    names = [str(label) for label in ALL_LABELS]
+    return {label: counts[label] for label in (*names, *sorted(set(counts) - set(names)))}
 
 
 def as_label(name: Any) -> CellType | str:

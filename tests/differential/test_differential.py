@@ -25,6 +25,7 @@ from wbcdet.differential.identifiers import read_identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
 from wbcdet.records import LABELS, CellType, FieldResult
 from wbcdet.report.terminal import print_differentials
+from wbcdet.results.named_apart import with_parts
 from wbcdet.utils.csv_text import original
 from wbcdet.utils.files import write_csv
 from wbcdet.utils.intervals import clopper_pearson
@@ -389,3 +390,51 @@ def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
     assert dirt.white_cells == 0
     assert [(share.count, share.percent) for share in dirt.reasons()] == [(3, None)]
     assert only([field()]).reasons() == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("blast", "lymphoblast", "Mieloblastos", "бласты", "promyelocyte", "Metamyelozyt", "ig"),
+        *("immature granulocyte", "granulocito inmaduro", "unreif", "nRBC", "erythroblast"),
+        *("normoblast", "prolymphocyte", "миелоцит", "юные", "早幼粒", "原始细胞", "有核红"),
+        *("miyelosit", "Jugendliche", "kernhaltige Rote"),
+    ],
+)
+def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
+    """A classifier that was taught blasts names what the shipped one leaves unclassified as
+    blast-like: the warning must not be lost with that."""
+    fields = [ReviewedField("a.png", (*[Reviewed("neutrophil")] * 9, Reviewed(name)))]
+    differential = only(fields)  # type: ignore[arg-type]
+    assert {share.label: share.flag for share in differential.shares() if share.flag} == {
+        name: "present"
+    }
+    assert str(differential.alarm()).startswith(f"all: 1 {name}: look at each")
+    assert [row["label"] for row in differential.rows() if row["flag"] == "present"] == [name]
+
+
+@pytest.mark.parametrize(
+    "name", ["band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"]
+)
+def test_other_names_are_not_alarming(name: str) -> None:
+    differential = only([ReviewedField("a.png", (Reviewed(name),))])  # type: ignore[list-item]
+    assert differential.alarm() is None
+
+
+def test_the_terminal_has_neutrophils_with_their_bands() -> None:
+    """Of 40 cells 18 bands and 18 others are 90 % neutrophils, above their range."""
+    cells = [Reviewed(name) for name in ["band"] * 18 + ["neutrophil"] * 18 + ["lymphocyte"] * 4]
+    fields = [ReviewedField("a.png", tuple(cells))]
+    [counted] = differentials(fields, ranges=read_ranges())
+    differential = with_parts(counted)
+    for slides, said in (
+        ([differential], "neutrophil + band 36 90.0 76.3 - 97.2 39 - 75 high"),
+        (
+            [differential, replace(counted, group="b")],
+            "all: neutrophil + band: 36 together, 90.0 %, 95 % interval 76.3 – 97.2; reference "
+            "range of all of them: 39 – 75 (above reference).",
+        ),
+    ):
+        out = io.StringIO()
+        print_differentials(Console(file=out, width=200), slides)
+        assert said in " ".join(out.getvalue().split())

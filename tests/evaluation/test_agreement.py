@@ -465,6 +465,42 @@ def test_single_cells_give_kappa(tmp_path: Path) -> None:
     assert own.cells == found.cells and own.classes[0].limited == 6
 
 
+@pytest.mark.parametrize(
+    ("table", "compared"),
+    [
+        ("slide,eos,lymph,mono,neut,Blasts %\na,0,10,5,75,10\nb,0,10,10,80,0\n", True),
+        ("slide,type,percent\n" + "".join(
+            f"{group},{name},{share}\n"
+            for group, shares in (("a", (0, 10, 5, 75, 10)), ("b", (0, 10, 10, 80, 0)))
+            for name, share in zip(("Eos", "Lymph", "Mono", "Neut", "blast"), shares, strict=True)
+        ), True),
+        # No numbers, or which is meant is not known: as a type that one side counts.
+        ("slide,eos,lymph,mono,neut,blast\na,0,10,5,75,some\nb,0,10,10,80,\n", False),
+        ("slide,eos,lymph,mono,neut,blast,blasts\na,0,10,5,75,10,9\nb,0,10,10,80,0,0\n", False),
+    ],
+)  # fmt: skip
+def test_a_taught_type_is_compared(tmp_path: Path, table: str, compared: bool) -> None:
+    """Blasts that both sides count were left out as counted by one side only."""
+    names = ("eosinophil", "lymphocyte", "monocyte", "neutrophil", "blast")
+    counted = {"a": (0, 5, 5, 70, 20), "b": (0, 10, 10, 80)}
+    ours = Side(
+        {
+            group: Counted.of(dict(zip(names, cells, strict=False)))
+            for group, cells in counted.items()
+        }
+    )
+    path = tmp_path / "manual.csv"
+    path.write_text(table)
+    found = compare(ours, read_manual(path, None, ours.labels))
+    classes = {one.label: one for one in found.classes}
+    notes = " ".join(found.notes)
+    assert ("blast" in classes) == compared != ("blast: counted by one side only" in notes)
+    assert compared != ("not compared: blast" in notes)
+    if compared:
+        assert [(pair.manual, pair.ours) for pair in classes["blast"].pairs] == [(10, 20), (0, 0)]
+        assert classes["neutrophil"].pairs[0].manual == 75
+
+
 def test_cells_that_do_not_match(tmp_path: Path) -> None:
     records = results(2)
     folder = write_report(tmp_path / "out", records)

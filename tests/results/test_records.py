@@ -16,6 +16,7 @@ from conftest import INFO, cells, make_cell, schema
 import wbcdet
 from wbcdet.records import ALL_LABELS, CELL_COLUMNS, CellType, FieldResult, count_labels
 from wbcdet.results.document import ResultsError, build_document, load_document, parse_document
+from wbcdet.results.writer import cell_counts
 from wbcdet.utils.errors import WbcdetError
 
 
@@ -144,6 +145,11 @@ def test_a_label_that_a_person_gave() -> None:
     assert loaded[0].detections.class_id[0] == len(ALL_LABELS)
     assert loaded[0].detections.data["class_name"][0] == "blast"
     assert loaded[0].to_dict() == document["fields"][0]
+    # Each cell is in one count: a sum of the counts is the number of cells.
+    counts = loaded[0].counts()
+    assert list(counts)[-1] == "blast" and counts["blast"] == 1
+    assert sum(counts.values()) == len(loaded[0].cells) == cell_counts(loaded[0])["cells"]
+    assert cell_counts(loaded[0])["other_labels"] == 1 and "blast" not in cell_counts(loaded[0])
 
 
 @pytest.mark.parametrize(

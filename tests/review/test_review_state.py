@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -22,7 +24,8 @@ from wbcdet.review.cell_state import (
 )
 from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, load_report
-from wbcdet.review.serializers import cell_row
+from wbcdet.review.serializers import cell_row, label_row
+from wbcdet.review.session import Session
 from wbcdet.review.state import ReviewState
 
 
@@ -236,3 +239,73 @@ def test_the_differential_of_the_page(state: ReviewState, counted: Path) -> None
     assert shown["cells"] == len(state.cells) - 1 and shown["unreviewed"] == shown["cells"] - 2
     anna, boris = (counts.reviewed(state, group) for group in state.report.groups)
     assert anna.group == "anna" and anna.classified + boris.classified == machine.classified - 2
+
+
+@pytest.fixture
+def taught(counted: Path, tmp_path: Path) -> Path:
+    """Return a report of a classifier that was taught bands: it names 6 of the cells so."""
+    document = json.loads((counted / "results.json").read_text())
+    neutrophils = [
+        cell
+        for field in document["fields"]
+        for cell in field["cells"]
+        if cell["label"] == "neutrophil"
+    ]
+    assert len(neutrophils) > 6
+    for cell in neutrophils[:6]:
+        cell |= {"label": "band", "label_score": 0.875}
+    folder = tmp_path / "taught"
+    folder.mkdir()
+    (folder / "results.json").write_text(json.dumps(document))
+    return folder
+
+
+def test_a_taught_type_on_the_page(taught: Path) -> None:
+    """Its cells stay in the machine's column where a person has renamed them all, and the reference
+    range is of bands and the others together."""
+    session = Session(taught)
+    state, before = session.state, counts.machine(session.state)
+    bands = [key for key, cell in state.cells.items() if cell.label == "band"]
+    shown = counts.side_by_side(state, None, before)
+    [both] = shown["together"]
+    assert both["labels"] == ("neutrophil", "band")
+    assert both["machine"]["count"] == before.counts["neutrophil"] + 6 == both["reviewed"]["count"]
+    call(state, "monocyte", *bands)
+    shown = counts.side_by_side(state, None, before)
+    rows = {row["label"]: row for row in shown["rows"]}
+    assert rows["band"]["machine"]["count"] == 6 and rows["band"]["reviewed"]["count"] == 0
+    for side in ("machine", "reviewed"):
+        assert sum(row[side]["count"] for row in shown["rows"]) == shown[side]["classified"]
+        assert sum(row[side]["percent"] for row in shown["rows"]) == pytest.approx(100)
+    assert rows["neutrophil"]["range"] == [39, 75] and shown["together"] == []
+    session.close()
+
+
+def test_taught_types_are_offered(taught: Path) -> None:
+    """Also where none was found: a person who types "bands" makes a second type beside "band"."""
+    document = json.loads((taught / "results.json").read_text())
+    least = dict.fromkeys(["eosinophil", "lymphocyte", "monocyte", "neutrophil"], 0.5)
+    taught_names = {"band": 0.5, "blast": 0.5, "two\nlines": 0.5, "Debris": 0.5, "x" * 41: 0.5}
+    document["info"]["thresholds"] = {
+        "confidence": 0.25, "min_score": least | taught_names, "unlike_trained": None
+    }  # fmt: skip
+    (taught / "results.json").write_text(json.dumps(document))
+    rows = [(row["label"], row["key"]) for row in label_row(load_report(taught).info)]
+    assert rows[-5:] == [
+        ("basophil", "B"), ("band", ""), ("blast", ""), ("artefact", "A"), ("deleted", "Del"),
+    ]  # fmt: skip
+    assert len(rows) == 10
+
+
+def test_a_taught_type_keeps_its_score_when_it_is_signed(taught: Path) -> None:
+    session = Session(taught)
+    named = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
+    call(session.state, "band", *named)
+    session.sign("Ann", "", session.state.last, None)
+    session.close()
+    with (taught / "reviewed" / "cells.csv").open(newline="") as file:
+        scores = [
+            float(row["label_score"]) for row in csv.DictReader(file) if row["label"] == "band"
+        ]
+    # A name that a person gives has none.
+    assert sorted(scores) == [0.0] * len(named) + [0.875] * 6

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from wbcdet.records import CellType
 from wbcdet.report.journal import Journal
 from wbcdet.report.registration import encode_registration_image
 from wbcdet.stream import cell_counter as session
+from wbcdet.stream import report
 from wbcdet.stream import slide_map as chart
 from wbcdet.stream import store as keep
 from wbcdet.stream.cell_counter import STILL, CellCounter
@@ -476,3 +478,23 @@ def test_of_two_maps_what_was_said_last_holds(tmp_path: Path, first: str, stays:
     kept.absorb(Track.from_record(other.to_record()))
     assert kept.counts == (first == "undone")
     assert kept.counts is False or kept.label == "monocyte"
+
+
+def test_crops_of_types_that_are_named_like_paths(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A type that a laboratory has taught may be called anything: the report of a stream was lost
+    to one that led out of its folder."""
+    labels = ("../../x", "ig/pro", "blast?", "band", "..")
+    cells = [replace(make_cell(number), label=label) for number, label in enumerate(labels)]
+    tracks = [
+        SimpleNamespace(number=number, real=True, counts=True, verdict=lambda _, cell=cell: cell)
+        for number, cell in enumerate(cells)
+    ]
+    view = SimpleNamespace(name="slide-1/0.jpg", slide=1, tracks=tracks, size=(640, 480))
+    monkeypatch.setattr(report, "read_view", lambda *_: np.zeros((480, 640, 3), np.uint8))
+    made = report._pictures(tmp_path / "out", view, False)  # type: ignore[arg-type]
+    folders = [Path(name).parts[2] for name in made]
+    assert folders == [".._.._x", "ig_pro", "blast_", "band", "_"]
+    assert all((tmp_path / "out" / name).is_file() for name in made)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -5,20 +5,24 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
 import pytest
 from conftest import make_cell
+from fastapi.testclient import TestClient
 from serving import CHROMIUM, Served
 from streaming import frame_at, raster
 from test_stream_count import counted, events
 
 from wbcdet.differential.differential import differential_of
+from wbcdet.differential.reference_ranges import read_ranges
 from wbcdet.records import CellType
-from wbcdet.stream.display.base import Status
+from wbcdet.stream.display.base import Relabel, Status
 from wbcdet.stream.display.terminal import describe
-from wbcdet.stream.display.web import to_json
+from wbcdet.stream.display.web import make_app, to_json
+from wbcdet.stream.runner import Runner
 
 
 class Live(Served):
@@ -79,6 +83,35 @@ def test_reasons_and_unknown_ground_are_part_of_the_status() -> None:
     assert page["white_cells"] == 10 and page["reasons"][0]["percent"] == 10
     assert page["ground"] == status.ground
     assert "1 blast-like" in describe(status) and "unlike the training" in describe(status)
+
+
+def test_taught_types_on_the_live_page() -> None:
+    """The reference range is of bands and other neutrophils together: 18 of 40 cells alone were
+    within 39 to 75 %, where 90 % are neutrophils; a taught blast is looked at."""
+    names = ["band"] * 18 + ["neutrophil"] * 18 + ["lymphocyte"] * 3 + ["blast"]
+    tracks = [SimpleNamespace(label=n, reason=None, touches_edge=False, counts=True) for n in names]
+    runner = SimpleNamespace(
+        _session=SimpleNamespace(slide=SimpleNamespace(tracks=tracks)),
+        _options=SimpleNamespace(target=None, ranges=read_ranges()),
+    )
+    status = Status(1, Runner._count(runner))  # type: ignore[arg-type]
+    page = to_json(status)
+    shares = {share["label"]: share for share in page["shares"]}
+    assert shares["neutrophil"]["range"] is None and shares["blast"]["flag"] == "present"
+    [both] = page["together"]
+    assert both["labels"] == ("neutrophil", "band") and both["flag"] == "high"
+    assert (both["count"], both["percent"], both["range"]) == (36, 90, [39, 75])
+    assert "(1 blast)" in describe(status)
+
+
+def test_a_taught_type_is_named_on_the_live_page() -> None:
+    """A taught band that was called otherwise could only be called one of the four."""
+    asked: list[Relabel] = []
+    page = to_json(Status(1, differential_of([]), taught=("band",)))
+    client = TestClient(make_app(SimpleNamespace(status=lambda: page, command=asked.append)))  # type: ignore[arg-type]
+    for label, answer in (("band", 200), ("neutrophil", 200), (None, 200), ("blast", 422)):
+        assert client.post("/relabel", json={"cell": 1, "label": label}).status_code == answer
+    assert [one.label for one in asked] == ["band", "neutrophil", None]
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from wbcdet.differential.differential import ALL, differential_of
+from wbcdet.differential.differential import ALL, PRESENT, differential_of
 from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
 from wbcdet.records import ALL_LABELS, LABELS, NOTICE, CellType, FieldResult
 from wbcdet.report.terminal import print_some
@@ -66,15 +66,22 @@ def print_summary(
 
 
 def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
-    """Return why cells are unclassified, a line a reason, each with its style."""
+    """Return names of which a single cell matters, and why cells are unclassified, a line each with
+    its style."""
     differential = differential_of(cell for result in results for cell in result.cells)
-    lines = []
+    # A taught classifier names what the shipped one leaves unclassified.
+    lines = [
+        (f"  {share.label}: {share.count} ◄ look at each", "bold yellow")
+        for share in differential.shares()
+        if share.flag == PRESENT
+    ]
+    named = len(lines)
     for share in differential.reasons():
         of = "no white cells" if share.percent is None else f"{share.percent:.1f} %"
         mark = " ◄ look at each" if share.flag else ""
         text = f"  unclassified, {share.label}: {share.count} ({of}){mark}"
         lines.append((text, "bold yellow" if share.flag else ""))
-    if lines:
+    if len(lines) > named:
         lines.append((f"  (% of all {differential.white_cells} white cells)", ""))
     return lines
 

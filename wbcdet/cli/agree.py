@@ -63,7 +63,8 @@ def agree(
     try:
         if group_by is not None:
             check_grouping(group_by)
-        agreement = compare(read_machine_counts(ours, group_by), read_manual(manual, group_by))
+        machine = read_machine_counts(ours, group_by)
+        agreement = compare(machine, read_manual(manual, group_by, machine.labels))
     except (TableError, GroupingError) as error:
         stop(str(error))
     if out is not None:

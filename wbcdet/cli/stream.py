@@ -341,6 +341,7 @@ def _watch(
     store: StreamStore,
     page: Server | None,
 ) -> Outcome:
+    from wbcdet.records import LABELS
     from wbcdet.report.html.page import thresholds_text
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
@@ -359,7 +360,10 @@ def _watch(
         session = CellCounter(analyzer, store, live=source.live)
         runner = Runner(source, session, store, task.options, events)
         runner.status.report = str((task.out / "report.html").resolve())
-        runner.status.thresholds = thresholds_text(analyzer.info())
+        info = analyzer.info()
+        runner.status.thresholds = thresholds_text(info)
+        named = info["thresholds"]["min_score"]
+        runner.status.taught = tuple(label for label in named if label not in LABELS)
         if task.display:
             from wbcdet.stream.display.window import Window, WindowError
 

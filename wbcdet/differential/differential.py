@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from wbcdet.differential.alarming import is_alarming
 from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
@@ -41,7 +42,7 @@ DIFFERENTIAL_COLUMNS: tuple[str, ...] = (
 #: Labels that are not a named leukocyte: they have a count and no percentage.
 NOT_CLASSIFIED = (CellType.UNCLASSIFIED.value, ARTEFACT)
 
-#: Flag of a reason of which a single cell matters.
+#: Flag of a reason, or of a name that it gets, of which a single cell matters.
 PRESENT = "present"
 
 #: Label, in ``differential.csv``, of the row that counts cells cut by the border.
@@ -85,7 +86,7 @@ class Share:
             cell, and of artefacts, which are no white cells.
         range: the reference range, if there is one.
         flag: ``low`` or ``high`` where the whole interval leaves the range, ``present`` where a
-            single cell of a reason matters, else empty.
+            single cell of a reason or of a label beside the four matters, else empty.
     """
 
     label: str
@@ -155,10 +156,16 @@ class Differential:
         """Return one line a label of which parts are counted apart, of all of its cells."""
         return [
             self._share(
-                label, sum(self.counts[one] for one in (label, *parts)), self.ranges.get(label)
+                label,
+                sum(self.counts[one] for one in self.labels_of(label)),
+                self.ranges.get(label),
             )
-            for label, parts in self.apart.items()
+            for label in self.apart
         ]
+
+    def labels_of(self, label: str) -> tuple[str, ...]:
+        """Return a label and those that are a part of it and are counted apart."""
+        return (label, *self.apart.get(label, ()))
 
     def _share(self, label: str, count: int, known: ReferenceRange | None) -> Share:
         total = self.classified
@@ -166,6 +173,8 @@ class Differential:
             return Share(label, count, None, None, None, known, "")
         low, high = (100 * end for end in clopper_pearson(count, total))
         flag = known.flag(low, high) if known else ""
+        if count and is_alarming(label):
+            flag = PRESENT
         return Share(label, count, 100 * count / total, low, high, known, flag)
 
     def reasons(self) -> list[Share]:
@@ -184,14 +193,14 @@ class Differential:
             lines.append(Share(reason, count, 100 * count / total, low, high, None, flag))
         return lines
 
+    def alarming(self) -> list[Share]:
+        """Return the labels and reasons that are there and of which a single cell matters."""
+        return [share for share in (*self.shares(), *self.reasons()) if share.flag == PRESENT]
+
     def alarm(self) -> str | None:
-        """Return one plain line where a reason of which a single cell matters was counted, else
-        None."""
-        alarming = [
-            f"{reason.count} {_(reason.label)}"
-            for reason in self.reasons()
-            if reason.flag == PRESENT
-        ]
+        """Return one plain line where cells of which a single one matters were counted, left
+        unclassified or named so, else None."""
+        alarming = [f"{share.count} {_(share.label)}" for share in self.alarming()]
         if not alarming:
             return None
         said = _("{found}: look at each of these cells first", found=", ".join(alarming))

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
-from wbcdet.differential.differential import ALL, Differential, Share, overview_labels
+from wbcdet.differential.differential import (
+    ALL,
+    PRESENT,
+    Differential,
+    Share,
+    overview_labels,
+)
 from wbcdet.differential.grouping import no_group_warning
 from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
 from wbcdet.records import NOTICE, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, EDGE, ReportCounts
+from wbcdet.report.html.slide_sheet import together_lines
 from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line, plural
 
@@ -70,7 +78,13 @@ def print_differentials(console: Console, differentials: list[Differential]) -> 
 
 
 def _print_one(console: Console, differential: Differential) -> None:
-    rows = [Row(_figures(share)) for share in differential.shares()]
+    rows = [
+        Row(_figures(share), "bold yellow" if share.flag == PRESENT else "")
+        for share in differential.shares()
+    ]
+    for share in differential.together():
+        labels = " + ".join(differential.labels_of(share.label))
+        rows.append(Row(_figures(replace(share, label=labels), "  ")))
     rows.append(Row(("classified", str(differential.classified)), "bold"))
     unclassified = sum(differential.unclassified.values())
     rows.append(Row(("unclassified", str(unclassified))))
@@ -119,6 +133,17 @@ def _print_many(console: Console, differentials: list[Differential]) -> None:
     print_table(console, header, rows)
     if reasons:
         console.print("(% of reasons: of all white cells)", highlight=False, soft_wrap=True)
+    # The column of a type has no flag where a part of it has a column of its own.
+    together = [
+        f"{one_line(differential.group)}: {line}"
+        for differential in differentials
+        for line in together_lines(differential, flagged=True)
+    ]
+    for line in together[:_MAX_ROWS]:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if len(together) > _MAX_ROWS:
+        more = f"… and {len(together) - _MAX_ROWS} more in report.html"
+        console.print(more, highlight=False, soft_wrap=True)
 
 
 def _percent(share: Share) -> str:

@@ -172,7 +172,8 @@ def cell_counts(result: FieldResult) -> dict[str, int]:
     """Count the cells of a field for ``fields.csv``: in all, of each label, of labels beside them
     (a laboratory's own, or a reviewer's)."""
     counts, cells = result.counts(), len(result.cells)
-    return {"cells": cells, **counts, "other_labels": cells - sum(counts.values())}
+    four = {str(label): counts[str(label)] for label in ALL_LABELS}
+    return {"cells": cells, **four, "other_labels": cells - sum(four.values())}
 
 
 def path_of(file: str, roots: Iterable[RootInfo | Root]) -> str | None:

@@ -135,16 +135,31 @@ def side_by_side(state: ReviewState, group: str | None, before: Differential) ->
     """
     after = reviewed(state, group)
     left = {share.label: share for share in before.shares()}
-    none = _none_of(before.classified)
+    right = {share.label: share for share in after.shares()}
+    # A taught type that the person has found none of stays, as the machine's shares are whole
+    # only with it.
     rows = [
         {
-            "label": share.label,
-            "machine": _share(left[share.label]) if share.label in left else none,
+            "label": label,
+            "machine": _share(left[label]) if label in left else _none_of(before.classified),
+            "reviewed": _share(right[label]) if label in right else _none_of(after.classified),
+            "range": _range(right.get(label)),
+            "flag": right[label].flag if label in right else "",
+        }
+        for label in dict.fromkeys([*right, *left])
+    ]
+    # The machine's share of the same labels, of which it may name none.
+    same = replace(
+        before, counts={**dict.fromkeys(after.counts, 0), **before.counts}, apart=after.apart
+    )
+    together = [
+        {
+            "labels": after.labels_of(share.label),
+            "machine": _share(machines),
             "reviewed": _share(share),
-            "range": [share.range.low, share.range.high] if share.range else None,
             "flag": share.flag,
         }
-        for share in after.shares()
+        for share, machines in zip(after.together(), same.together(), strict=True)
     ]
     machine_reasons = {share.label: share for share in before.reasons()}
     reviewed_reasons = {share.label: share for share in after.reasons()}
@@ -159,6 +174,7 @@ def side_by_side(state: ReviewState, group: str | None, before: Differential) ->
     ]
     return {
         "rows": rows,
+        "together": together,
         "reasons": reasons,
         "machine": _total(before),
         "reviewed": _total(after),
@@ -199,11 +215,15 @@ def _differential(
 
 
 def _none_of(total: int) -> dict[str, object]:
-    """Return the share of a type that the machine does not name."""
+    """Return the share of a type of which one side has no cell."""
     if not total:
         return {"count": 0, "percent": None, "low": None, "high": None}
     low, high = clopper_pearson(0, total)
     return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
+
+
+def _range(share: Share | None) -> list[float] | None:
+    return [share.range.low, share.range.high] if share and share.range else None
 
 
 def _share(share: Share) -> dict[str, object]:

@@ -5,10 +5,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from wbcdet.differential.differential import ALL
+from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import LABELS
 from wbcdet.results.document import describe_model
 from wbcdet.results.palette import colour_of
-from wbcdet.review.cell_state import ARTEFACT, BASOPHIL, DELETED, UNCLASSIFIED, Key
+from wbcdet.review.cell_state import (
+    ARTEFACT,
+    BASOPHIL,
+    DELETED,
+    UNCLASSIFIED,
+    Key,
+    checked_label,
+    is_short_line,
+)
 from wbcdet.review.counts import reason_of
 from wbcdet.review.reader_agreement import ReaderAgreement
 from wbcdet.review.state import ReviewState
@@ -24,11 +33,29 @@ KEYS = {
     ARTEFACT: "A",
     DELETED: "Del",
 }
+#: What stands last.
+_LAST = (ARTEFACT, DELETED)
+#: Taught types that are offered; the report may come from somebody else.
+_MAX_TAUGHT = 12
 
 
-def label_row() -> list[dict[str, str]]:
-    """Return the labels with a key of their own, in the order of the page."""
-    return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in KEYS.items()]
+def label_row(info: RunInfo) -> list[dict[str, str]]:
+    """Return the labels that are offered, in the order of the page: those with a key of their own,
+    and before artefacts what the classifier of the report was taught, also where it has found none
+    of it: who types such a name may write another one.
+
+    Args:
+        info: of the report.
+    """
+    named = info.get("thresholds", {}).get("min_score", {})
+    taught = [
+        label
+        for label in named
+        if label not in KEYS and is_short_line(label) and checked_label(label) == label
+    ]
+    keys = {label: key for label, key in KEYS.items() if label not in _LAST}
+    keys |= dict.fromkeys(taught[:_MAX_TAUGHT], "") | {label: KEYS[label] for label in _LAST}
+    return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in keys.items()]
 
 
 def cell_row(state: ReviewState, key: Key) -> list[Any]:

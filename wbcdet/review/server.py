@@ -163,7 +163,7 @@ def build(session: Session) -> FastAPI:
                 **report_page(session),
                 **news(0, None),
                 "cells": [cell_row(state, key) for key in state.cells],
-                "labels": label_row(),
+                "labels": label_row(state.report.info),
                 "notice": NOTICE,
                 "tile": TILE,
                 "crops": CROP_SIDES,

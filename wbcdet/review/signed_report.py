@@ -162,7 +162,8 @@ def _cell(number: int, current: CellState) -> Cell:
     label, machine = current.label or "", current.cell
     scores = machine.scores if machine else {str(label): 0.0 for label in LABELS}
     score = scores.get(label, 0.0)
-    if machine is not None and label == CellType.UNCLASSIFIED:
+    # A type that a laboratory has taught is not among the four that have scores.
+    if machine is not None and label in (machine.label, CellType.UNCLASSIFIED):
         score = machine.label_score
     return Cell(
         id=number,

@@ -201,7 +201,8 @@ class CellCounter:
 
         Args:
             cell: its number.
-            label: one of the four types; ``NO_CELL``; None for the name that wbcdet gave it.
+            label: one of the four types or a taught one; ``NO_CELL``; None for the name that wbcdet
+                gave it.
 
         Returns:
             what was done, in a line.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from wbcdet.report.journal import Journal
 from wbcdet.report.thumbnails import to_jpeg
 from wbcdet.report.write import ReportAdditions
 from wbcdet.report.write import finish as finish_count
-from wbcdet.results.writer import remove_pictures, write_annotated, write_picture
+from wbcdet.results.writer import picture_name, remove_pictures, write_annotated, write_picture
 from wbcdet.stream.mosaic import mosaics
 from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.store import ANNOTATED, StreamStore, View, read_view
@@ -253,6 +254,12 @@ def _real(view: View) -> list[Track]:
     return sorted((track for track in view.tracks if track.real), key=lambda track: track.number)
 
 
+def _folder(label: str) -> str:
+    """Return the one folder of a label's crops: a laboratory's own may hold signs of paths, or such
+    as no file system takes everywhere."""
+    return picture_name(re.sub(r"[/\\]", "_", label)).removesuffix(".jpg")
+
+
 def _pictures(out: Path, view: View, annotate: bool) -> list[str]:
     """Write the crops of a view and its annotated picture; returns their names."""
     pixels = read_view(out, view.name)
@@ -263,7 +270,8 @@ def _pictures(out: Path, view: View, annotate: bool) -> list[str]:
     for track, cell in zip(_real(view), cells, strict=True):
         if not track.counts:
             continue
-        name = f"{CROPS}/{slide_name(view.slide)}/{cell.label}/cell-{track.number:05}.jpg"
+        name = f"{CROPS}/{slide_name(view.slide)}/{_folder(str(cell.label))}"
+        name += f"/cell-{track.number:05}.jpg"
         write_picture(out, name, to_jpeg(crop_cell(pixels, cell.box, _CROP, _PADDING), _QUALITY))
         made.append(name)
     if annotate:

@@ -15,6 +15,7 @@ from types import FrameType
 from wbcdet.differential.differential import Differential, differential_of
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.run_info import StreamInfo
+from wbcdet.results.named_apart import with_parts
 from wbcdet.stream.cell_counter import BLURRED, CellCounter, FrameResult
 from wbcdet.stream.display.base import Command, Display, Overview, RecentCell, Relabel, Status
 from wbcdet.stream.event_log import EventLog
@@ -374,10 +375,12 @@ class Runner:
         )
 
     def _count(self) -> Differential:
-        return differential_of(
-            (track for track in self._session.slide.tracks if track.counts),
-            target=self._options.target,
-            ranges=self._options.ranges,
+        return with_parts(
+            differential_of(
+                (track for track in self._session.slide.tracks if track.counts),
+                target=self._options.target,
+                ranges=self._options.ranges,
+            )
         )
 
     def _compare(self) -> None:

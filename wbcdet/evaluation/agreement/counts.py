@@ -71,6 +71,16 @@ class Side:
     notes: list[str] = field(default_factory=list)
     group_of_field: dict[str, str] = field(default_factory=dict)
 
+    @property
+    def labels(self) -> set[str]:
+        """Every label that it has cells of."""
+        return {
+            label
+            for counted in self.groups.values()
+            for label, share in counted.percent.items()
+            if share
+        }
+
 
 def read_machine_counts(path: str | Path, by: str | None = None) -> Side:
     """Read wbcdet's differentials.

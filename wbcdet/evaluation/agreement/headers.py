@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from wbcdet.results.class_names import names_another_kind, understand
@@ -100,6 +101,14 @@ def cell_type(text: str) -> Heading:
     if named.standard in _LABELS:
         return Heading("part" if named.part else "label", str(named.standard))
     return Heading("")
+
+
+def same_name(text: str, labels: Iterable[str]) -> str | None:
+    """Return the label that a name is, leaving aside capitals, signs, a plural and per cent."""
+    word = _word(text)[0].removesuffix("s")
+    return next(
+        (label for label in labels if word and _word(label)[0].removesuffix("s") == word), None
+    )
 
 
 def long_columns(header: tuple[str, ...]) -> tuple[int, int, int, int | None] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from wbcdet.evaluation.agreement.headers import (
     cell_type,
     heading,
     long_columns,
+    same_name,
     says_percent,
 )
 from wbcdet.records import LABELS
@@ -50,7 +51,7 @@ class _Row:
         return sum(self.values.values())
 
 
-def read_manual(path: str | Path, by: str | None = None) -> Side:
+def read_manual(path: str | Path, by: str | None = None, own: Collection[str] = ()) -> Side:
     """Read the manual differentials of a CSV file.
 
     A wide table has a column for the slide and one for each cell type, a long one the columns
@@ -61,6 +62,8 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
     Args:
         path: the file.
         by: how single cells are grouped, as in ``counts.read_machine_counts``.
+        own: labels of the other side beside the usual ones (``Side.labels``), such as what
+            a laboratory has taught wbcdet: a column or row of such a name is compared, too.
 
     Raises:
         TableError: the table cannot be used; the message names the line and the remedy.
@@ -73,7 +76,9 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
         groups = group_fields((file for file, _ in chosen), said, by)
         return Side(group_cells(chosen, groups), chosen, notes=notes, group_of_field=groups)
     places = long_columns(table.header)
-    rows, percent, notes = _read_wide(table) if places is None else _read_long(table, places)
+    rows, percent, notes = (
+        _read_wide(table, own) if places is None else _read_long(table, places, own)
+    )
     for row in rows:
         if row.sum <= 0:
             raise TableError(
@@ -83,7 +88,7 @@ def read_manual(path: str | Path, by: str | None = None) -> Side:
     return Side(_pool(table, rows, percent), notes=[*notes, *more])
 
 
-def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
+def _read_wide(table: Table, own: Collection[str]) -> tuple[list[_Row], bool, list[str]]:
     headings = [heading(name) for name in table.header]
     roles = [column.role for column in headings]
     at = roles.index("group") if "group" in roles else (0 if roles[0] == "" else None)
@@ -93,6 +98,7 @@ def _read_wide(table: Table) -> tuple[list[_Row], bool, list[str]]:
         )
     total = roles.index("total") if "total" in roles else None
     used = _used_columns(table, headings)
+    used |= _own_columns(table, headings, own)
     beside = _beside(table, headings, used, (at, total))
     used |= beside
     unused = [
@@ -133,6 +139,22 @@ def _used_columns(table: Table, headings: list[Heading]) -> dict[int, str]:
     return used
 
 
+def _own_columns(table: Table, headings: list[Heading], own: Collection[str]) -> dict[int, str]:
+    """Return the columns of labels that only the other side tells, where one is of that name and
+    holds numbers alone."""
+    found: dict[str, list[int]] = defaultdict(list)
+    for place, column in enumerate(headings):
+        label = same_name(table.header[place], own) if column.role == "" else None
+        if label is not None:
+            found[label].append(place)
+    return {
+        places[0]: label
+        for label, places in found.items()
+        if len(places) == 1
+        and all(number(cells[places[0]], table.point) is not None for _, cells in table.rows)
+    }
+
+
 def _beside(
     table: Table, headings: list[Heading], used: dict[int, str], places: tuple[int, int | None]
 ) -> dict[int, str]:
@@ -171,7 +193,7 @@ def _beside(
 
 
 def _read_long(
-    table: Table, places: tuple[int, int, int, int | None]
+    table: Table, places: tuple[int, int, int, int | None], own: Collection[str]
 ) -> tuple[list[_Row], bool, list[str]]:
     group_at, label_at, value_at, total_at = places
     rows: dict[str, _Row] = {}
@@ -181,6 +203,8 @@ def _read_long(
         group = _group(table, line, cells[group_at])
         row = rows.setdefault(group, _Row(line, group))
         named = cell_type(cells[label_at])
+        if not named.role and (label := same_name(cells[label_at], own)) is not None:
+            named = Heading("label", label)
         if not named.role:
             unused.append(cells[label_at])
             continue

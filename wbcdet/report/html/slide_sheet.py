@@ -239,7 +239,7 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
         lines.append(f"{empty}.")
     if copies := copies_line(notes.copies):
         lines.append(f"{copies}.")
-    lines += [_together(differential, share) for share in differential.together()]
+    lines += together_lines(differential)
     lines += [f"{line[:1].upper()}{line[1:]}." for line in scale_lines(notes.diameters)]
     if differential.missing:
         said = (differential.warning() or "").removeprefix(f"{differential.group}: ")
@@ -273,9 +273,27 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
     return lines
 
 
+def together_lines(differential: Differential, *, flagged: bool = False) -> list[str]:
+    """Say what reference ranges are to be compared with where parts of a type are named apart.
+
+    Args:
+        differential: of a slide.
+        flagged: only what lies outside its range.
+    """
+    return [
+        _together(differential, share)
+        for share in differential.together()
+        if share.flag or not flagged
+    ]
+
+
+def _labels(differential: Differential, share: Share) -> str:
+    """Return a type and its parts that are named apart."""
+    return " + ".join(map(_, differential.labels_of(share.label)))
+
+
 def _together(differential: Differential, share: Share) -> str:
-    """Say what a reference range is to be compared with where parts of a type are named apart."""
-    parts = " + ".join(_(label) for label in (share.label, *differential.apart[share.label]))
+    parts = _labels(differential, share)
     said = _(
         "{labels}: {n} together, {percent} %, 95 % interval {low} – {high}",
         labels=parts, n=share.count, percent=_number(share.percent), low=_number(share.ci_low),
@@ -370,10 +388,11 @@ def _short(name: str) -> str:
 
 
 def _remarks(differential: Differential, notes: GroupNotes) -> str:
-    parts = [
-        f"{reason.count} {_(reason.label)}"
-        for reason in differential.reasons()
-        if reason.flag == PRESENT
+    parts = [f"{share.count} {_(share.label)}" for share in differential.alarming()]
+    parts += [
+        f"{_labels(differential, share)}: {_(_MARKS[share.flag][1])}"
+        for share in differential.together()
+        if share.flag in _MARKS
     ]
     if notes.ground.reasons:
         parts.append(_("unlike the training"))

@@ -260,6 +260,10 @@ function ask(title) {
 
 async function callOther() {
   if (!targets().length && !field.drawing) return;
+  // Names that stand in the report come first: another spelling would be a type of its own.
+  const known = part("ask-known"), there = [...known.children].map((one) => one.value);
+  const given = model.sections().map((one) => one.label).filter((label) => !model.keys.get(label));
+  known.prepend(...given.filter((label) => !there.includes(label)).map((label) => new Option(label, label)));
   const label = await ask(t("What is it?"));
   if (label) call(label.toLowerCase());
 }

@@ -29,6 +29,10 @@ function bar(share, colour, name) {
   return box;
 }
 
+const flagText = (flag) => (
+  flag === "present" ? t("● look at each") : flag === "low" ? t("▼ low") : t("▲ high")
+);
+
 export function showDifferential(model, found, title) {
   document.getElementById("panel-title").textContent = title;
   const body = document.querySelector("#differential tbody");
@@ -39,7 +43,7 @@ export function showDifferential(model, found, title) {
     name.append(swatch, t(row.label));
     name.scope = "row";
     const now = shareCell(row.reviewed);
-    if (row.flag) now.append(make("em", row.flag === "low" ? t("▼ low") : t("▲ high")));
+    if (row.flag) now.append(make("em", flagText(row.flag)));
     line.append(name, shareCell(row.machine), now);
     const chart = make("tr", undefined, "chart"), cell = make("td");
     cell.colSpan = 3;
@@ -52,6 +56,13 @@ export function showDifferential(model, found, title) {
   });
   const total = make("tr", undefined, "total");
   total.append(make("th", t("classified")), make("td", found.machine.classified), make("td", found.reviewed.classified));
+  // The reference range of a type is of its parts too, which are named apart.
+  const together = found.together.map((one) => {
+    const line = make("tr", undefined, "apart"), now = shareCell(one.reviewed);
+    if (one.flag) now.append(make("em", flagText(one.flag)));
+    line.append(make("th", one.labels.map((label) => t(label)).join(" + ")), shareCell(one.machine), now);
+    return line;
+  });
   const apart = ["unclassified", "artefacts"].map((name) => {
     const line = make("tr", undefined, "apart");
     line.append(make("th", t(name)), make("td", found.machine[name]), make("td", found.reviewed[name]));
@@ -63,7 +74,7 @@ export function showDifferential(model, found, title) {
     line.append(name, make("td", one.machine), make("td", one.reviewed));
     return line;
   });
-  body.replaceChildren(...rows, total, apart[0], ...reasons, apart[1]);
+  body.replaceChildren(...rows, ...together, total, apart[0], ...reasons, apart[1]);
   document.getElementById("warning").textContent = found.warning || "";
   const done = found.cells - found.unreviewed;
   document.getElementById("progress-text").textContent =

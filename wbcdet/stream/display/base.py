@@ -68,6 +68,7 @@ class Status:
         processing_s: seconds that working off a frame takes.
         message: what happened last, in a line.
         thresholds: those in force, in words.
+        taught: types that the classifier was taught beside the four.
         ground: warning that the slide is unlike what the models were trained on; None without.
         warning: what is wrong with the pictures, as long as it is.
         overview: the slide so far, made when it is asked for, in the thread of the run.
@@ -83,6 +84,7 @@ class Status:
     message: str = ""
     ground: str | None = None
     thresholds: str = ""
+    taught: tuple[str, ...] = ()
     warning: str = ""
     overview: Callable[[], Overview] | None = None
     report: str = ""

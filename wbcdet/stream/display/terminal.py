@@ -50,7 +50,7 @@ def describe(status: Status) -> str:
     counted = (
         f"slide {status.slide}: {differential.classified}{goal} classified, {unclassified} not"
     )
-    flagged = [f"{reason.count} {reason.label}" for reason in differential.reasons() if reason.flag]
+    flagged = [f"{share.count} {share.label}" for share in differential.alarming()]
     if flagged:
         counted += f" ({', '.join(flagged)})"
     if status.ground:

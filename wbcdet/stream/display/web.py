@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
-from typing import Literal
 
 import cv2
 from fastapi import FastAPI, HTTPException, Request
@@ -15,9 +14,9 @@ from pydantic import BaseModel, Field
 
 from wbcdet.differential.differential import Share
 from wbcdet.io.ownership import signed
-from wbcdet.records import NOTICE
+from wbcdet.records import LABELS, NOTICE
 from wbcdet.results.palette import colour_of
-from wbcdet.stream.cell_counter import FrameResult
+from wbcdet.stream.cell_counter import NO_CELL, FrameResult
 from wbcdet.stream.display.base import Command, Overview, Relabel, Status, Steer
 from wbcdet.stream.display.overlay import Overlay
 from wbcdet.utils.safe_files import inside, own_file
@@ -52,11 +51,15 @@ class Ask(BaseModel):
     command: Steer
 
 
+#: Names that a person may give to a cell, beside those that the classifier was taught.
+_NAMES = (*map(str, LABELS), NO_CELL)
+
+
 class Name(BaseModel):
     """Label that a person gives to a cell; null restores wbcdet's own."""
 
     cell: int = Field(ge=1, lt=1 << 31)
-    label: Literal["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell"] | None = None
+    label: str | None = Field(None, max_length=40)
 
 
 class Server:
@@ -195,8 +198,13 @@ def to_json(status: Status) -> dict[str, object]:
         "white_cells": differential.white_cells,
         "ground": status.ground,
         "thresholds": status.thresholds,
+        "taught": status.taught,
         "shares": [
             _share(share) | {"colour": colour_of(share.label)} for share in differential.shares()
+        ],
+        "together": [
+            _share(share) | {"labels": differential.labels_of(share.label)}
+            for share in differential.together()
         ],
         "reasons": [_share(share) for share in differential.reasons()],
     }
@@ -285,6 +293,10 @@ def make_app(server: Server) -> FastAPI:
 
     @app.post("/relabel")
     async def relabel(said: Name) -> dict[str, bool]:
+        taught = server.status().get("taught", ())
+        assert isinstance(taught, Collection)
+        if said.label is not None and said.label not in (*_NAMES, *taught):
+            raise HTTPException(422, "no such name: take one of the four, a taught one or no cell")
         server.command(Relabel(said.cell, said.label))
         return {"done": True}
 

@@ -34,6 +34,7 @@ function show(status) {
   at("warning").hidden = !status.warning;
   at("warning").textContent = t(status.warning);
   if (status.overview && status.overview.recent) overview(status.overview);
+  names = [...FOUR, ...status.taught, "no cell", null];
   at("classified").textContent = status.classified;
   at("target").textContent = status.target ? ` ${t("of {n}", { n: status.target })}` : "";
   at("unclassified").textContent = status.unclassified;
@@ -42,18 +43,22 @@ function show(status) {
   at("progress").value = Math.min(status.classified, status.target || 0);
   at("speed").textContent = t("{fps} frames a second, lag {lag} s", { fps: status.fps, lag: status.lag_s });
   at("thresholds").textContent = t("Thresholds in force: {thresholds}.", { thresholds: status.thresholds });
-  const rows = status.shares.map((share) => {
+  const rows = [...status.shares, ...status.together].map((share) => {
     const row = document.createElement("tr");
-    const name = cell(row, t(share.label));
-    const dot = document.createElement("span");
-    dot.className = "dot";
-    dot.style.background = share.colour;
-    name.prepend(dot);
+    // The reference range of a type is of its parts too, which are named apart.
+    const name = cell(row, (share.labels || [share.label]).map((label) => t(label)).join(" + "));
+    if (share.colour) {
+      const dot = document.createElement("span");
+      dot.className = "dot";
+      dot.style.background = share.colour;
+      name.prepend(dot);
+    }
     cell(row, share.count);
     cell(row, fixed(share.percent, 1));
     cell(row, share.low === null ? "–" : `${fixed(share.low, 1)} – ${fixed(share.high, 1)}`);
     const range = share.range ? `${share.range[0]} – ${share.range[1]}` : "";
-    cell(row, share.flag ? `${range} ${t(share.flag)}` : range, share.flag ? "flag" : "");
+    const flag = share.flag === "present" ? t("look at each") : t(share.flag);
+    cell(row, share.flag ? `${range} ${flag}`.trim() : range, share.flag ? "flag" : "");
     return row;
   });
   at("shares").replaceChildren(...rows);
@@ -78,7 +83,8 @@ function show(status) {
   if (at("ground").textContent !== warning) at("ground").textContent = warning;
 }
 
-const names = ["eosinophil", "lymphocyte", "monocyte", "neutrophil", "no cell", null];
+const FOUR = ["eosinophil", "lymphocyte", "monocyte", "neutrophil"];
+let names = [...FOUR, "no cell", null];
 let recentShown = "";
 
 const said = (cell) => (cell.reason ? `${t(cell.label)} (${t(cell.reason)})` : t(cell.label));
