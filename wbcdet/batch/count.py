@@ -152,6 +152,7 @@ def count(
 
 def _keep(job: Job, journal: Journal, picture: str | None, field: CountedField) -> int:
     """Write one field into the journal; returns its number of cells."""
+    planned = picture
     if field.drawing is None:
         picture = None
     elif picture is not None:
@@ -159,8 +160,19 @@ def _keep(job: Job, journal: Journal, picture: str | None, field: CountedField) 
     entry = JournalEntry(
         field.result, field.stamp, field.quality, picture, job.dedupe and field.quality is not None
     )
+    _remove_older_drawing(job, journal, entry, planned)
     journal.append(entry.to_record(), field.pictures)
     return len(field.result.cells)
+
+
+def _remove_older_drawing(
+    job: Job, journal: Journal, entry: JournalEntry, planned: str | None
+) -> None:
+    """Remove the drawing of the picture that a file held before, where none of this one is made:
+    it would show cells that are in no table."""
+    file = entry.result.file
+    older = {planned, journal.read(file).get("annotated") if file in journal else None}
+    remove_pictures(job.out, [name for name in older - {entry.annotated} if isinstance(name, str)])
 
 
 def _sweep(out: Path) -> None:
