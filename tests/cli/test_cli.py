@@ -216,3 +216,19 @@ def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("wbcdet.io.discover.search", stopped)
     answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
     assert answer.exit_code == 130 and one_line(answer.output) == "wbcdet: stopped"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("libx.so: failed to map segment")])
+def test_too_little_memory_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from typer.testing import CliRunner
+
+    from wbcdet.cli import app as commands
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("wbcdet.io.discover.search", fail)
+    answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
+    assert answer.exit_code == 2 and "memory" in one_line(answer.output)
