@@ -19,6 +19,7 @@ from count_worker import PlainAnalyzer, find_cells
 from counting import Count, draw, final_files, folder_of, start
 
 from wbcdet.io.field import Field
+from wbcdet.io.ownership import MARKER
 from wbcdet.records import LABELS, Cell
 from wbcdet.report import write
 
@@ -223,6 +224,26 @@ def test_a_report_that_cannot_be_finished_leaves_the_one_before(
     assert count("in", "--out", "out", "--exclude-edge").exit_code == 0
     count("in", "--out", "fresh", "--exclude-edge")
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh") != before
+
+
+def test_what_was_forgotten_stands_beside_no_other_count(
+    count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``--restart`` takes the old drawings away at once, so the tables of their cells go too."""
+    folder_of(tmp_path / "in", 6)
+    count("in", "--out", "out")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wbcdet.batch.count.count", killed)
+        assert count("in", "--out", "out", "--restart", "--confidence", 0.4).exit_code == 130
+    left = {path for path in final_files(tmp_path / "out") if not path.startswith(".")}
+    assert left == {MARKER}
+    count("in", "--out", "out", "--confidence", 0.4)
+    count("in", "--out", "fresh", "--confidence", 0.4)
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 
 def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:

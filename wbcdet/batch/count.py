@@ -18,6 +18,7 @@ from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS
+from wbcdet.report.write import remove_report
 from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_picture
 from wbcdet.utils.files import PART_PREFIX
@@ -58,6 +59,7 @@ def prepare(
     _check_targets(job, journal, pictures)
     if begins:
         old = [*_pictures_in(journal).values(), *journal.lists.get(SHEETS, ())]
+        remove_report(job.out)
         remove_pictures(job.out, old)
         journal.start(make_header(info, roots, _now()))
     else:

@@ -133,6 +133,17 @@ def write_report(
         print_pdf(job.out / "report.html", job.out / "report.pdf")
 
 
+def remove_report(out: Path) -> None:
+    """Remove the page, tables and results document of a count that is forgotten: its pictures go as
+    well, and those of the next count would lie beside them.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for name in reversed(_FILES):
+        (out / name).unlink(missing_ok=True)
+
+
 def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
     """Return a function that gives thumbnails; a damaged one is blank, as the cell still counts."""
 
