@@ -8,6 +8,9 @@ def main() -> None:
     except KeyboardInterrupt:  # before the command watches for it, or while it says that it ends
         import sys
 
+        from wbcdet.utils.stopping import end_with
+
+        end_with(130)
         print("wbcdet: stopped", file=sys.stderr)
         raise SystemExit(130) from None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -45,6 +46,8 @@ def end_with(code: object) -> None:
     if _is_ours():
         number = code if isinstance(code, int) else int(code is not None)
         signal.signal(signal.SIGINT, lambda *_: os._exit(number))
+        # No thread is waited for then, and Python takes back what handles signals.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
 
 
 def _is_ours() -> bool:
