@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -18,7 +19,9 @@ from count_worker import PlainAnalyzer, find_cells
 from counting import Count, draw, final_files, folder_of, start
 
 from wbcdet.io.field import Field
+from wbcdet.io.ownership import MARKER
 from wbcdet.records import LABELS, Cell
+from wbcdet.report import write
 
 
 @pytest.fixture
@@ -86,6 +89,21 @@ def test_changed_new_gone_and_failed_files(count: Count, tmp_path: Path) -> None
     count("in", "--out", "out")
     assert count.analysed == ["in/anna/4.png"]
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+def test_no_drawing_of_an_earlier_picture_stays(count: Count, tmp_path: Path) -> None:
+    """A drawing shows the cells of the picture that is counted, or is not there."""
+    folder = folder_of(tmp_path / "in", 6)
+    count("in", "--out", "out")
+    (folder / "anna" / "2.png").write_bytes(b"")  # broken since
+    draw(folder / "boris" / "3.png", 31, 2)  # replaced, and drawn again
+    drawn = tmp_path / "out" / "annotated"
+    assert count("in", "--out", "out").exit_code == 1
+    assert not (drawn / "anna" / "2.png.jpg").exists()
+    draw(folder / "boris" / "5.png", 33, 2)
+    count("in", "--out", "out", "--no-annotate")
+    assert not (drawn / "boris" / "5.png.jpg").exists()
+    assert (drawn / "boris" / "3.png.jpg").exists() and (drawn / "anna" / "0.png.jpg").exists()
 
 
 @pytest.mark.parametrize("kept", [0.0, 0.5])
@@ -183,6 +201,48 @@ def test_a_full_disk(count: Count, tmp_path: Path, limit: int) -> None:
     assert not list((tmp_path / "out").rglob("*.part"))
     assert count("in", "--out", "out", "--no-annotate").exit_code == 0
     count("in", "--out", "fresh", "--no-annotate")
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
+
+
+def test_a_report_that_cannot_be_finished_leaves_the_one_before(
+    count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A table of one count beside a page of another are two numbers of one slide."""
+    folder_of(tmp_path / "in", 6)
+    assert count("in", "--out", "out").exit_code == 0
+    before = final_files(tmp_path / "out")
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for step in ("write_document", "contact_sheets", "render"):
+        with monkeypatch.context() as patch:
+            patch.setattr(write, step, full)
+            answer = count("in", "--out", "out", "--exclude-edge")
+        assert answer.exit_code == 2 and "No space left on device" in answer.stderr
+        assert final_files(tmp_path / "out") == before
+    assert count("in", "--out", "out", "--exclude-edge").exit_code == 0
+    count("in", "--out", "fresh", "--exclude-edge")
+    assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh") != before
+
+
+def test_what_was_forgotten_stands_beside_no_other_count(
+    count: Count, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """``--restart`` takes the old drawings away at once, so the tables of their cells go too."""
+    folder_of(tmp_path / "in", 6)
+    count("in", "--out", "out")
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("wbcdet.batch.count.count", killed)
+        assert count("in", "--out", "out", "--restart", "--confidence", 0.4).exit_code == 130
+    left = {path for path in final_files(tmp_path / "out") if not path.startswith(".")}
+    assert left == {MARKER}
+    count("in", "--out", "out", "--confidence", 0.4)
+    count("in", "--out", "fresh", "--confidence", 0.4)
     assert final_files(tmp_path / "out") == final_files(tmp_path / "fresh")
 
 

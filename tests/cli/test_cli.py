@@ -216,3 +216,38 @@ def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("wbcdet.io.discover.search", stopped)
     answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
     assert answer.exit_code == 130 and one_line(answer.output) == "wbcdet: stopped"
+
+
+@pytest.mark.parametrize("error", [MemoryError(), ImportError("libx.so: failed to map segment")])
+def test_too_little_memory_is_said_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from typer.testing import CliRunner
+
+    from wbcdet.cli import app as commands
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("wbcdet.io.discover.search", fail)
+    answer = CliRunner().invoke(commands.app, ["predict", "x.jpg"])
+    assert answer.exit_code == 2 and "memory" in one_line(answer.output)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize(
+    ("pressed", "code"), [("atexit.register(press)", 0), ("wbcdet.cli.app.main = press", 130)]
+)
+def test_ctrl_c_before_and_after_a_command(pressed: str, code: int) -> None:
+    """While Python waits for what is left to end, and where no command watches for it yet."""
+    program = (
+        "import atexit, os, signal, sys, wbcdet.cli.app\n"
+        "press = lambda: os.kill(os.getpid(), signal.SIGINT)\n"
+        f"{pressed}; sys.argv = ['wbcdet', '--version']; wbcdet.cli.main()"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True,
+        preexec_fn=heed_ctrl_c,
+    )  # fmt: skip
+    said = "wbcdet: stopped\n" if code else ""
+    assert (answer.returncode, answer.stderr) == (code, said)

@@ -243,6 +243,7 @@ def test_a_killed_run_leaves_the_last_one(tmp_path: Path) -> None:
         os._exit(9)
     os.wait()
     assert files_of(out) == ["a.jpg"] and (out / LOCK).exists()
+    (out / ".wbcdet-x1y2.part").write_bytes(b"a table that was cut off")
     with Report(out) as report:
         report.add(FieldResult("c.jpg", 80, 60), PIXELS)
         report.write(INFO)

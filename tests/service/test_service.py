@@ -220,6 +220,20 @@ def test_a_tiff_of_several_pictures_gives_several_fields(service: Service, tmp_p
     assert [field.file for field in fields(answer)] == ["picture#1", "picture#2", "picture#3"]
 
 
+def test_pages_of_a_tiff_that_are_not_looked_at_are_said(
+    service: Service, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As ``predict`` says them: a count of the first pages is not that of the file."""
+    monkeypatch.setattr("wbcdet.io.tiff_pages.MAX_PAGES", 2)
+    monkeypatch.setattr("wbcdet.io.planes.MAX_PAGES", 2)
+    pages = [Image.fromarray(grain(90, 120, seed)) for seed in range(3)]
+    pages[0].save(tmp_path / "x.tif", save_all=True, append_images=pages[1:])
+    answer = service.post("/v1/analyze", content=(tmp_path / "x.tif").read_bytes(), headers=JPEG)
+    found = fields(answer)
+    assert [field.failure is None for field in found] == [True, True, False]
+    assert found[2].file == "picture#3" and "more than 2 pages" in str(found[2].failure)
+
+
 def test_a_batch_keeps_its_order_and_names(service: Service, jpeg: bytes) -> None:
     names = ["b.jpg", "a.jpg", "bad.jpg", "b.jpg"]
     parts = [("pictures", (name, b"no picture" if name == "bad.jpg" else jpeg)) for name in names]

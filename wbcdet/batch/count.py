@@ -18,6 +18,7 @@ from wbcdet.report.job import Job
 from wbcdet.report.journal import Journal
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.layout import ANNOTATED, CELLS, FIELDS, SHEETS
+from wbcdet.report.write import remove_report
 from wbcdet.results.output_folder import check_target
 from wbcdet.results.writer import PictureNames, picture_name, remove_pictures, write_picture
 from wbcdet.utils.files import PART_PREFIX
@@ -58,6 +59,7 @@ def prepare(
     _check_targets(job, journal, pictures)
     if begins:
         old = [*_pictures_in(journal).values(), *journal.lists.get(SHEETS, ())]
+        remove_report(job.out)
         remove_pictures(job.out, old)
         journal.start(make_header(info, roots, _now()))
     else:
@@ -152,6 +154,7 @@ def count(
 
 def _keep(job: Job, journal: Journal, picture: str | None, field: CountedField) -> int:
     """Write one field into the journal; returns its number of cells."""
+    planned = picture
     if field.drawing is None:
         picture = None
     elif picture is not None:
@@ -159,8 +162,19 @@ def _keep(job: Job, journal: Journal, picture: str | None, field: CountedField) 
     entry = JournalEntry(
         field.result, field.stamp, field.quality, picture, job.dedupe and field.quality is not None
     )
+    _remove_older_drawing(job, journal, entry, planned)
     journal.append(entry.to_record(), field.pictures)
     return len(field.result.cells)
+
+
+def _remove_older_drawing(
+    job: Job, journal: Journal, entry: JournalEntry, planned: str | None
+) -> None:
+    """Remove the drawing of the picture that a file held before, where none of this one is made:
+    it would show cells that are in no table."""
+    file = entry.result.file
+    older = {planned, journal.read(file).get("annotated") if file in journal else None}
+    remove_pictures(job.out, [name for name in older - {entry.annotated} if isinstance(name, str)])
 
 
 def _sweep(out: Path) -> None:

@@ -9,15 +9,22 @@ import os
 import sys
 from collections.abc import Iterable
 from importlib import import_module
-from io import TextIOWrapper
 from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
-from wbcdet.cli.options import EXIT_INTERRUPTED, Command, as_command, stop
+from wbcdet.cli.options import (
+    EXIT_INTERRUPTED,
+    EXIT_SOME_FAILED,
+    Command,
+    as_command,
+    close_pipe,
+    stop,
+)
 from wbcdet.records import NOTICE
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.standard_streams import PrintError, make_robust
 from wbcdet.utils.version import __version__
 
 #: Groups of commands, with their help; and commands, in the order of the help. Each is in a module
@@ -42,6 +49,10 @@ class _Commands(TyperGroup):
             stop("stopped", EXIT_INTERRUPTED)
         except WbcdetError as error:
             stop(str(error))
+        except MemoryError:
+            stop("the memory is not enough; close other programs, or set a smaller --memory")
+        except ImportError as error:  # also where the memory is not enough for a library
+            stop(f"cannot be loaded: {error}; free memory, or see what `wbcdet doctor` says")
 
 
 def build(names: Iterable[str] = (*_GROUPS, *_COMMANDS)) -> typer.Typer:
@@ -93,13 +104,19 @@ def main() -> None:
     """Run the command."""
     import warnings
 
-    for pipe in (sys.stdout, sys.stderr):
-        # A terminal that lacks a letter of a file name shows a mark in its place.
-        if isinstance(pipe, TextIOWrapper):
-            pipe.reconfigure(errors="replace")
+    make_robust()
     # Odd metadata in a picture does not concern the user: the pixels decide.
     warnings.filterwarnings("ignore", module="PIL")
-    build(_asked_for())()
+    try:
+        try:
+            build(_asked_for())()
+        finally:
+            sys.stdout.flush()  # while it can still be said that it is full
+    except BrokenPipeError:
+        close_pipe()
+        raise SystemExit(EXIT_SOME_FAILED) from None
+    except PrintError as error:
+        stop(str(error))
 
 
 def _asked_for() -> Iterable[str]:

@@ -89,7 +89,7 @@ def fields_of(source: Path | bytes) -> tuple[TiffField, ...]:
     return _cached(source, status.st_mtime_ns, status.st_size)
 
 
-def pages_left_out(source: Path) -> str | None:
+def pages_left_out(source: Path | bytes) -> str | None:
     """Tell why pages of the file are no fields; None where all are looked at.
 
     Raises:

@@ -21,10 +21,17 @@ from wbcdet.report.slide_map import SlideMap
 from wbcdet.report.source import ReportSource
 from wbcdet.report.tables import More, write_document, write_tables
 from wbcdet.report.thumbnails import blank_thumbnail
-from wbcdet.results.output_folder import check_target
+from wbcdet.results.output_folder import check_target, replaced_together
 from wbcdet.results.writer import PictureNames, remove_pictures, write_picture
 from wbcdet.utils.files import atomic_write
+from wbcdet.utils.safe_files import inside
 from wbcdet.utils.words import _, plural_of
+
+#: Files of a report that stand for each other, in the order in which they are put in place.
+_FILES = (
+    "report.html", "differential.csv", "cells.csv", "fields.csv", "report.xlsx", "report.pdf",
+    "results.json",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,28 +107,41 @@ def write_report(
     assert journal.header is not None
     sources = [root.to_dict() for root in counts.roots]
     info: RunInfo = {**journal.header, "sources": sources, **extra.info}
-    write_tables(job.out, counts, str(info["created"]), annotated=job.annotate, more=extra.more)
-    write_document(job.out / "results.json", counts, info)
-    shots = _shots(counts, extra.marks, annotated=job.annotate)
-    sections = _with_sheets(job.out, make_sections(shots), journal)
-    content = Content(
-        title=extra.title or job.title,
-        grouped=counts.options.group_by is not None,
-        info=info,
-        how=[*(_how(counts.options) if extra.how is None else extra.how), *extra.remarks],
-        differentials=counts.differentials,
-        notes=counts.notes,
-        sections=sections,
-        empty=list(_empty(counts, annotated=job.annotate)),
-        signatures=extra.signatures,
-        identifiers=counts.options.identifiers,
-        maps=extra.maps,
-    )
-    # One of an earlier run would say something else than the page; nobody else's is ever there.
-    (job.out / "report.pdf").unlink(missing_ok=True)
-    atomic_write(job.out / "report.html", render(content, _pictures(journal)).encode())
+    # A table of this count beside a page of the one before would be two numbers of one slide. A PDF
+    # file of an earlier run goes with the others.
+    with replaced_together(job.out, _FILES) as new:
+        write_tables(new, counts, str(info["created"]), annotated=job.annotate, more=extra.more)
+        write_document(new / "results.json", counts, info)
+        shots = _shots(counts, extra.marks, annotated=job.annotate)
+        sections = _with_sheets(make_sections(shots))
+        content = Content(
+            title=extra.title or job.title,
+            grouped=counts.options.group_by is not None,
+            info=info,
+            how=[*(_how(counts.options) if extra.how is None else extra.how), *extra.remarks],
+            differentials=counts.differentials,
+            notes=counts.notes,
+            sections=sections,
+            empty=list(_empty(counts, annotated=job.annotate)),
+            signatures=extra.signatures,
+            identifiers=counts.options.identifiers,
+            maps=extra.maps,
+        )
+        atomic_write(new / "report.html", render(content, _pictures(journal)).encode())
+        _write_sheets(job.out, new, sections, journal)
     if job.pdf:
         print_pdf(job.out / "report.html", job.out / "report.pdf")
+
+
+def remove_report(out: Path) -> None:
+    """Remove the page, tables and results document of a count that is forgotten: its pictures go as
+    well, and those of the next count would lie beside them.
+
+    Raises:
+        OSError: one cannot be removed.
+    """
+    for name in reversed(_FILES):
+        (out / name).unlink(missing_ok=True)
 
 
 def _pictures(journal: ReportSource) -> Callable[[Place], bytes]:
@@ -171,28 +191,42 @@ def _empty(counts: ReportCounts, *, annotated: bool) -> Iterator[EmptyField]:
             )
 
 
-def _with_sheets(out: Path, sections: list[Section], journal: ReportSource) -> list[Section]:
-    """Write the contact sheets, and drop those of an earlier report that are not among them."""
+def _with_sheets(sections: list[Section]) -> list[Section]:
+    """Give the sections the names of their contact sheets."""
     names = PictureNames()
-    planned = [
+    return [
         replace(
             section, sheets=tuple(f"{CELLS}/{names.take(sheet)}" for sheet in _sheet_names(section))
         )
         for section in sections
     ]
+
+
+def _write_sheets(out: Path, new: Path, planned: list[Section], journal: ReportSource) -> None:
+    """Write the contact sheets, and drop those of an earlier report that are not among them.
+
+    Args:
+        out: the report folder.
+        new: where they wait until all are there.
+        planned: the sections, with the names of their sheets.
+        journal: holds the thumbnails.
+    """
     written = [sheet for section in planned for sheet in section.sheets]
     # Only what the journal knows is ever dropped: the folder may hold files of the user's own.
     old = set(journal.lists.get(SHEETS, ())) - set(written)
     for name in set(written) - set(journal.lists.get(SHEETS, ())):
         check_target(out / name)
-    journal.note(SHEETS, [*written, *sorted(old)])
     for section in planned:
         sheets = contact_sheets(section.shots, section.label, _pictures(journal))
         for name, sheet in zip(section.sheets, sheets, strict=True):
-            write_picture(out, name, sheet)
+            write_picture(new, name, sheet)
+    journal.note(SHEETS, [*written, *sorted(old)])
+    for name in written:
+        path = inside(out, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (new / name).replace(path)
     remove_pictures(out, old)
     journal.note(SHEETS, written)
-    return planned
 
 
 def _sheet_names(section: Section) -> list[str]:

@@ -12,7 +12,8 @@ import json
 import os
 import re
 import shutil
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from wbcdet.io.ownership import (
@@ -169,6 +170,8 @@ class Output:
         try:
             check_output(self.out, command)  # once more: another run may just have ended
             self._finish_replacement()
+            for part in self.out.glob(f"{PART_PREFIX}*.part"):  # what a killed run was writing
+                part.unlink(missing_ok=True)
             if not self._entries and not is_empty(self.out):
                 raise OutputError(not_empty(self.out))
             there = [name for name in self._entries if (self.out / name).exists()]
@@ -189,26 +192,11 @@ class Output:
             OSError: they cannot be moved.
         """
         if self.folder != self.out:
-            (self.out / _OLD).mkdir()
-            # The results are the first to go and the last to come: where they are, all belongs to
-            # them. What ends this half-way is mended by the next run (`_finish_replacement`).
-            for name in reversed(self._entries):
-                if (self.out / name).exists():
-                    (self.out / name).rename(self.out / _OLD / name)
-            self.folder.rename(self.out / _READY)
-            self._finish_replacement()
+            _replace(self.out, self._entries)
         self.close()
 
     def _finish_replacement(self) -> None:
-        """End a replacement that was begun: forward where all old files were out of the way, else
-        back; and remove what is left over."""
-        ready, old = self.out / _READY, self.out / _OLD
-        source = ready if ready.is_dir() else old
-        for name in self._entries or _names(source):
-            if (source / name).exists() and not (self.out / name).exists():
-                (source / name).rename(self.out / name)
-        for left in (_READY, _OLD, _NEW):
-            shutil.rmtree(self.out / left, ignore_errors=True)
+        _finish_replacement(self.out, self._entries)
 
     def close(self) -> None:
         """Let others write; what waits to be put in place is dropped."""
@@ -229,6 +217,53 @@ class Output:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def replaced_together(out: Path, names: tuple[str, ...]) -> Iterator[Path]:
+    """Yield a folder for files of an output folder, which then take the place of the old ones all
+    together: what ends the writing, a full disk or a kill, leaves the old ones.
+
+    Args:
+        out: the output folder, held by this run. Opening it as an :class:`Output` mends what was
+            ended between the first and the last file.
+        names: the files, those that the others belong to last. One that is not written is removed.
+
+    Raises:
+        OSError: they cannot be put in place.
+    """
+    _finish_replacement(out, names)
+    (out / _NEW).mkdir()
+    try:
+        yield out / _NEW
+        _replace(out, names)
+    except BaseException:
+        with suppress(OSError):
+            _finish_replacement(out, names)
+        raise
+
+
+def _replace(out: Path, entries: tuple[str, ...]) -> None:
+    (out / _OLD).mkdir()
+    # The results are the first to go and the last to come: where they are, all belongs to them.
+    # What ends this half-way is mended by the next run (`_finish_replacement`).
+    for name in reversed(entries):
+        if (out / name).exists():
+            (out / name).rename(out / _OLD / name)
+    (out / _NEW).rename(out / _READY)
+    _finish_replacement(out, entries)
+
+
+def _finish_replacement(out: Path, entries: tuple[str, ...]) -> None:
+    """End a replacement that was begun: forward where all old files were out of the way, else back;
+    and remove what is left over."""
+    ready, old = out / _READY, out / _OLD
+    source = ready if ready.is_dir() else old
+    for name in entries or _names(source):
+        if (source / name).exists() and not (out / name).exists():
+            (source / name).rename(out / name)
+    for left in (_READY, _OLD, _NEW):
+        shutil.rmtree(out / left, ignore_errors=True)
 
 
 def not_empty(out: Path) -> str:

@@ -9,6 +9,7 @@ from wbcdet.inference.run_info import RunInfo
 from wbcdet.io.source import Root
 from wbcdet.report.header import ResumeError, check_header, check_shape, make_header
 from wbcdet.report.journal import Journal
+from wbcdet.report.write import remove_report
 from wbcdet.results.writer import remove_pictures
 from wbcdet.stream.event_log import remove_events
 from wbcdet.stream.report import CROPS, MOSAICS
@@ -38,6 +39,7 @@ def begin(out: Path, journal: Journal, info: RunInfo, *, restart: bool) -> None:
         check_header(old, info)
         return
     if old is not None:
+        remove_report(out)
         for name in (VIEWS, ANNOTATED, CROPS, MOSAICS):
             pictures = own_folder(out, name).rglob("*.jpg")
             remove_pictures(out, [path.relative_to(out).as_posix() for path in list(pictures)])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import threading
@@ -21,10 +22,7 @@ def stops_at_once() -> Iterator[None]:
     held meanwhile: its locks and its mark would stay.
     """
     before = signal.getsignal(signal.SIGINT)
-    # A background job ignores Ctrl-C, and only the main thread may set a signal's handler.
-    if before is not signal.default_int_handler or (
-        threading.current_thread() is not threading.main_thread()
-    ):
+    if not _is_ours():
         yield
         return
     signal.signal(signal.SIGINT, _end)
@@ -37,3 +35,23 @@ def stops_at_once() -> Iterator[None]:
 def _end(_signal: int, _frame: FrameType | None) -> None:
     os.write(2, b"wbcdet: stopped; nothing was done yet\n")
     os._exit(_INTERRUPTED)
+
+
+def end_with(code: object) -> None:
+    """Let a further Ctrl-C end the program at once, with the code that it ends with anyhow.
+
+    For the time when all is written and said, and only threads are waited for: an interrupt there
+    comes out as a traceback and another code.
+    """
+    if _is_ours():
+        number = code if isinstance(code, int) else int(code is not None)
+        signal.signal(signal.SIGINT, lambda *_: os._exit(number))
+        # No thread is waited for then, and Python takes back what handles signals.
+        atexit.register(signal.signal, signal.SIGINT, signal.SIG_IGN)
+
+
+def _is_ours() -> bool:
+    """Say whether Ctrl-C comes as ``KeyboardInterrupt`` here: a background job ignores it, and only
+    the main thread may set a signal's handler."""
+    usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    return usual and threading.current_thread() is threading.main_thread()

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from wbcdet.batch.service.problems import Problem
 from wbcdet.io.errors import FieldError
 from wbcdet.io.formats import is_tiff, is_tiff_file
-from wbcdet.io.planes import fields_of
+from wbcdet.io.planes import fields_of, pages_left_out
 from wbcdet.io.source import Source
 from wbcdet.utils.safe_files import is_below
 
@@ -44,17 +44,20 @@ class Picture:
         if self.problem is not None:
             raise FieldError(self.problem)
         place = self.path or Path(self.name)
-        if self.data is None:
-            if self.path is None or not is_tiff_file(self.path):
-                return [Source(self.name, place)]
-            count = len(fields_of(self.path))
-        elif is_tiff(self.data[:4]):
-            count = len(fields_of(self.data))
+        file: Path | bytes | None = self.data if self.data is not None else self.path
+        if isinstance(file, bytes):
+            is_one = not is_tiff(file[:4])
         else:
+            is_one = file is None or not is_tiff_file(file)
+        if file is None or is_one:
             return [Source(self.name, place)]
-        if count < 2:
+        count, problem = len(fields_of(file)), pages_left_out(file)
+        if count < 2 and problem is None:
             return [Source(self.name, place)]
-        return [Source(f"{self.name}#{n}", place, number=n) for n in range(1, count + 1)]
+        found = [Source(f"{self.name}#{n}", place, number=n) for n in range(1, count + 1)]
+        if problem is not None:  # as a search of folders says it
+            found.append(Source(f"{self.name}#{count + 1}", place, problem))
+        return found
 
 
 @dataclass(frozen=True, slots=True)
