@@ -580,8 +580,12 @@ def test_signed_where_the_last_step_cannot_be_done(
     settle_all(session)
     session.sign("Ann", "", session.state.last)
 
-    def refused(*_: object) -> None:
-        raise PermissionError(30, "Read-only file system")
+    rename = Path.rename
+
+    def refused(path: Path, target: Path) -> Path:
+        if target.parent == report:  # where the signed report is put in place
+            raise PermissionError(30, "Read-only file system")
+        return rename(path, target)
 
     with monkeypatch.context() as patch:
         patch.setattr(Path, "rename", refused)
