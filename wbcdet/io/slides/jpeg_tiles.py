@@ -93,7 +93,7 @@ def _tiles_of(path: Path, levels: Sequence[Level]) -> dict[int, _Tiles]:
                     page.databytecounts,
                     page.jpegtables or b"",
                 )
-    # Other files than TIFFs, and what scanners write their own way: whoever reads it says more.
+    # Other files than TIFFs, and what scanners write their own way: the slide's reader says more.
     except Exception:
         return found
     return found
