@@ -253,9 +253,8 @@ class RegistrationImage:
 
 
 def _pattern(grey: Floats, fine: float, coarse: float) -> Floats:
-    """Return what is between two sizes (sigma, in pixels) in a picture, with mean 0 and deviation
-    1."""
-    band = cv2.GaussianBlur(grey, (0, 0), fine) - _blurred(grey, coarse)
+    """Return what ``_band`` does, with mean 0 and deviation 1."""
+    band = _band(grey, fine, coarse)
     band -= band.mean()
     result: Floats = (band / max(float(band.std()), 1e-3)).astype(np.float32)
     return result
@@ -277,7 +276,12 @@ def _blurred(picture: Floats, sigma: float) -> Floats:
 
 def pattern_of(grey: Floats) -> Floats:
     """Return the detail of a kept picture that fields are compared by, in grey values."""
-    result: Floats = cv2.GaussianBlur(grey, (0, 0), _FINE[0]) - _blurred(grey, _FINE[1])
+    return _band(grey, *_FINE)
+
+
+def _band(grey: Floats, fine: float, coarse: float) -> Floats:
+    """Return what is between two sizes (sigma, in pixels) in a picture, in grey values."""
+    result: Floats = cv2.GaussianBlur(grey, (0, 0), fine) - _blurred(grey, coarse)
     return result
 
 
