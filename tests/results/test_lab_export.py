@@ -222,7 +222,7 @@ def test_a_slide_that_is_added_gives_the_others_no_other_number(report: Path) ->
     with pytest.MonkeyPatch.context() as patch:
         options = ("--out", "report", "--quiet", "--no-annotate", "--group-by", "folder")
         assert Count(patch, report.parent)("fields", *options).exit_code == 0
-    # What was signed is to be signed again, and replaces what the receiver has.
+    # It is counted without a target now: to be signed again, and replaces what the receiver has.
     assert sent() == (number, False, False)
     sign(report, None)
     assert sent() == (number, True, True)

@@ -220,22 +220,6 @@ def test_news_say_of_which_slide_they_are(server: Server) -> None:
     assert server.ask("/api/changes")["group"] is None
 
 
-def test_a_signature_is_of_one_report(report: Path) -> None:
-    session = Session(report)
-    open_ = [key for key, cell in session.state.cells.items() if cell.label == "unclassified"]
-    session.state.change("Ann", [LabelChange(key, 0, "monocyte") for key in open_])
-    session.sign("Ann", "", session.state.last)
-    signed = session.signed()
-    assert signed is not None and signed["current"]
-    session.close()
-    results = report / "results.json"
-    results.write_text(results.read_text() + " ")  # as counted again, with the same cells
-    session = Session(report)
-    signed = session.signed()
-    assert signed is not None and not signed["current"]
-    session.close()
-
-
 def test_sign_off(server: Server, report: Path, tmp_path: Path, command: Command) -> None:
     machine = {
         path.name: path.read_bytes()

@@ -15,7 +15,7 @@ from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.session import Session
 from wbcdet.review.sign_off import of_slide
-from wbcdet.review.signature_log import LOG, SignatureEntry, SigningError
+from wbcdet.review.signature_log import LOG, SignatureEntry, SigningError, signs
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.lock import LockedError
 from wbcdet.utils.safe_files import OutsideError, read_own
@@ -63,7 +63,9 @@ def open_lab_report(report: Path) -> LabReport:
 def _signed(session: Session) -> LabReport:
     report = _counted(session.folder)
     last = session.log()[-1] if session.log() else None
-    if last is None or last["results_sha256"] != session.state.report.sha256:
+    signatures = {slide.name: _signatures(session, slide.name) for slide in report.slides}
+    same = last is not None and last["results_sha256"] == session.state.report.sha256
+    if last is None or not (same or any(signatures.values())):
         return report  # counted again since
     reviewed, sha256 = _read(session.reviewed_folder)
     if last["files"]["results.json"] != sha256:
@@ -76,8 +78,7 @@ def _signed(session: Session) -> LabReport:
     # of slides that nobody has signed yet: these are sent as counted.
     slides = []
     for slide in report.slides:
-        own = _signatures(session, slide.name)
-        if own:
+        if own := signatures[slide.name]:
             slide = replace(
                 slide,
                 data=as_signed[slide.name],
@@ -97,7 +98,7 @@ def _signatures(session: Session, group: str) -> list[SignatureEntry]:
     log = session.log()
     holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
     # Those of an earlier state of the count too: they have the same number of the report.
-    *earlier, current = (entry for entry in log[: holds + 1] if entry.get("slide") in (None, group))
+    *earlier, current = (entry for entry in log[: holds + 1] if signs(entry, group))
     # It may be of all slides at once; what is reported is of one.
     return [*earlier, of_slide(current, progress(session.state, group))]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from wbcdet.differential.differential import ALL
@@ -16,7 +16,7 @@ from wbcdet.records import FieldResult
 from wbcdet.report.counts import CountOptions
 from wbcdet.report.duplicates import CellKey
 from wbcdet.results.document import ResultsError, not_json, parse_document
-from wbcdet.results.signed_slides import check_not_signed
+from wbcdet.results.signed_slides import check_not_signed, slide_digests
 from wbcdet.review.cell_state import is_short_line
 from wbcdet.utils.safe_files import read_own
 from wbcdet.utils.schemas import JsonObject, parse_json
@@ -57,6 +57,7 @@ class MachineReport:
         options: how a count put it together; the defaults for other reports.
         fields: all fields, in order.
         slides: what it says of each slide, as in its ``results.json``; empty for older reports.
+        slides_sha256: by slide, sha256 of all that it says of it.
     """
 
     folder: Path
@@ -65,6 +66,7 @@ class MachineReport:
     options: CountOptions
     fields: tuple[ReviewField, ...]
     slides: tuple[JsonObject, ...] = ()
+    slides_sha256: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> list[str]:
@@ -108,7 +110,8 @@ def load_report(folder: Path) -> MachineReport:
     )
     digest = hashlib.sha256(data).hexdigest()
     slides = tuple(document.get("slides") or ())
-    return MachineReport(folder, digest, info, _options(info.get("count")), fields, slides)
+    options, of_each = _options(info.get("count")), slide_digests(document)
+    return MachineReport(folder, digest, info, options, fields, slides, of_each)
 
 
 def _field(number: int, result: FieldResult, raw: JsonObject) -> ReviewField:

@@ -25,7 +25,7 @@ from wbcdet.review.machine_report import MachineReport, load_report
 from wbcdet.review.reader_agreement import ReaderAgreement, readers_of
 from wbcdet.review.remembered import remember_pictures, remembered_pictures
 from wbcdet.review.sign_off import REVIEWED, settle, sign, signed_folder, valid
-from wbcdet.review.signature_log import SignatureEntry, SignatureLog, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, SigningError, signs
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.lock import LOCK, SECOND_LOCK, locked
@@ -235,7 +235,9 @@ class Session:
         if self._log is None:
             return None
         slides = self.state.report.groups if slide is None else [slide]
-        entries = [entry for entry in self._log.entries if entry.get("slide") in (None, *slides)]
+        entries = [
+            entry for entry in self._log.entries if any(signs(entry, group) for group in slides)
+        ]
         if not entries:
             return None
         last = entries[-1]

@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
@@ -24,9 +24,10 @@ from wbcdet.records import NOTICE
 from wbcdet.review.cell_state import checked_name, checked_note
 from wbcdet.review.counts import machine, progress, reviewed
 from wbcdet.review.decision_store import Decision
-from wbcdet.review.signature_log import SignatureEntry, SignatureLog, Signed, SigningError
+from wbcdet.review.signature_log import SignatureEntry, SignatureLog, Signed, SigningError, signs
 from wbcdet.review.signed_report import OpenReview, write_reviewed
 from wbcdet.utils.safe_files import inside, open_own, own_folder, read_own
+from wbcdet.utils.text import some_of
 from wbcdet.utils.version import __version__
 
 #: Folder of the signed report, in the report folder; and of one that is being signed.
@@ -66,6 +67,7 @@ def sign(
         "note": note,
         "wbcdet": __version__,
         "results_sha256": state.report.sha256,
+        "slides_sha256": dict(state.report.slides_sha256),
         "decisions": state.last,
         "decisions_sha256": digest(session.store.decisions()),
         "slide": slide,
@@ -110,13 +112,28 @@ def of_slide(entry: _SignedT, done: Mapping[str, int]) -> _SignedT:
 
 
 def valid(session: OpenReview, log: SignatureLog, slide: str) -> SignatureEntry | None:
-    """Return the last signature of a slide, if it is of the report and the decisions as they are
-    now."""
+    """Return the last signature of a slide, if what the machine's results say of it, and the
+    decisions on its cells, are as they were; None else.
+
+    Slides that were added since, or changed, are other signatures' concern. A signature made
+    meanwhile, of another slide, must have found this one as it is too: the signed report, which
+    holds all slides, is of the last one.
+    """
     for entry in reversed(log.entries):
-        if entry.get("slide") in (None, slide):
-            same = entry["results_sha256"] == session.state.report.sha256
-            return entry if same and session.state.last_of(slide) <= entry["decisions"] else None
+        if not _same_slide(entry, session, slide):
+            return None
+        if signs(entry, slide):
+            return entry if session.state.last_of(slide) <= entry["decisions"] else None
     return None
+
+
+def _same_slide(entry: SignatureEntry, session: OpenReview, slide: str) -> bool:
+    """Say whether the machine's results say of a slide what they said when something was signed."""
+    report = session.state.report
+    if entry["results_sha256"] == report.sha256:
+        return True
+    then = entry.get("slides_sha256", {}).get(slide)
+    return then is not None and then == report.slides_sha256.get(slide)
 
 
 def settle(folder: Path, log: SignatureLog) -> None:
@@ -212,8 +229,7 @@ def check(session: OpenReview) -> list[str]:
             wrong.append(f"signature {entry['number']}: decisions before it were changed")
     if log.last is None:
         return wrong
-    if log.last["results_sha256"] != session.state.report.sha256:
-        wrong.append("results.json is another one than was signed last")
+    wrong += _counted_again(session, log, log.last)
     place = signed_folder(session.folder, log)
     for file, sha in log.last["files"].items():
         try:
@@ -227,3 +243,23 @@ def check(session: OpenReview) -> list[str]:
             if now != sha:
                 wrong.append(f"{path}: was changed since it was signed")
     return wrong
+
+
+def _counted_again(session: OpenReview, log: SignatureLog, last: SignatureEntry) -> Iterator[str]:
+    """Yield what of the machine's results is another than was signed."""
+    if "slides_sha256" not in last:
+        if last["results_sha256"] != session.state.report.sha256:
+            yield "results.json is another one than was signed last"
+        return
+    there = session.state.report.groups
+    signed = [
+        slide
+        for slide in last["slides_sha256"]
+        if any(signs(entry, slide) for entry in log.entries)
+    ]
+    if changed := [
+        slide for slide in signed if slide in there and not _same_slide(last, session, slide)
+    ]:
+        yield f"results.json: counted again since these were signed: {some_of(changed)}"
+    if gone := [slide for slide in signed if slide not in there]:
+        yield f"results.json: has these slides, which were signed, no more: {some_of(gone)}"

@@ -42,11 +42,13 @@ class Signed(_Signed, total=False):
 
     Attributes:
         slide: the one that was signed; None for all of them.
+        slides_sha256: by slide, sha256 of what the machine's results said of it then.
         one_by_one, in_bulk: cells that were looked at alone, and together with others.
         number: of the signature in its log.
     """
 
     slide: str | None
+    slides_sha256: dict[str, str]
     one_by_one: int
     in_bulk: int
     number: int
@@ -58,6 +60,12 @@ class SignatureEntry(Signed):
     format: str
     previous: str
     files: dict[str, str]
+
+
+def signs(entry: SignatureEntry, slide: str) -> bool:
+    """Say whether a signature was of a slide; one of all slides is of those that were there."""
+    of = entry.get("slide")
+    return of == slide or (of is None and slide in entry.get("slides_sha256", (slide,)))
 
 
 class SigningError(WbcdetError, ValueError):

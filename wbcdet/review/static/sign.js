@@ -116,7 +116,7 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
 
   function sinceThen(signed) {
     if (signed.current) return "";
-    return signed.slide && !slide() ? `; ${t("not every slide is signed as it is now")}` : `; ${t("changed since, so sign again")}`;
+    return slides.length > 1 && !slide() ? `; ${t("not every slide is signed as it is now")}` : `; ${t("changed since, so sign again")}`;
   }
 
   return {
