@@ -137,7 +137,8 @@ class Cell:
         scores: probability of each of the four labels; what is missing to 1 is "none of them", or
             a type of the laboratory's own.
         reason: why the cell is unclassified, one of ``REASONS``; else None.
-        touches_edge: the box reaches the border of the field, so the cell is cut.
+        touches_edge: the box reaches the border of the field, so the cell is cut; or a black border
+            around the field, as of an eyepiece, does.
         distance: how far its features lie from all that the classifier was trained on, at least
             0; None where the classifier does not tell.
     """

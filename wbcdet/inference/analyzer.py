@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from wbcdet.inference.classifier import Classification, Classifier
+from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
@@ -218,6 +219,7 @@ class Analyzer:
         weak: dict[int, list[float]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
         remarks: dict[int, tuple[str, ...]] = {}
+        borders: dict[int, DarkBorder] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
         failed: dict[int, FieldResult] = {}
         crops: list[np.ndarray] = []
@@ -229,6 +231,7 @@ class Analyzer:
                 stains[number] = detections.stain
                 weak[number] = detections.weak
                 remarks[number] = (*field.remarks, *detections.remarks)
+                borders[number] = DarkBorder(field.pixels, (field.width, field.height))
                 if detections.labels is not None:
                     named[number] = _named(detections, detections.labels)
                     continue
@@ -250,7 +253,14 @@ class Analyzer:
             if number in failed
             else (
                 field,
-                _record(field, named[number], weak[number], stains[number], remarks[number]),
+                _record(
+                    field,
+                    named[number],
+                    weak[number],
+                    stains[number],
+                    remarks[number],
+                    borders[number],
+                ),
             )
             for number, field in enumerate(fields)
         ]
@@ -303,9 +313,13 @@ def _record(
     weak: list[float],
     stain: tuple[float, ...] | None,
     remarks: tuple[str, ...],
+    border: DarkBorder,
 ) -> FieldResult:
     size = field.width, field.height
-    cells = tuple(_cell(i, *found, *size) for i, found in enumerate(named))
+    cells = tuple(
+        _cell(i, *found, is_cut=_at_edge(found[0], *size) or border.cuts(found[0]))
+        for i, found in enumerate(named)
+    )
     nearly = tuple(_rounded(score) for score in weak)
     return FieldResult(
         field.name,
@@ -318,10 +332,11 @@ def _record(
     )
 
 
-def _cell(
-    number: int, box: Box, score: float, verdict: Classification, width: int, height: int
-) -> Cell:
-    x_min, y_min, x_max, y_max = box
+def _at_edge(box: Box, width: int, height: int) -> bool:
+    return min(box[0], box[1], width - box[2], height - box[3]) < 1.0
+
+
+def _cell(number: int, box: Box, score: float, verdict: Classification, *, is_cut: bool) -> Cell:
     scores = {str(name): value for name, value in verdict.scores.items()}
     return Cell(
         id=number,
@@ -331,7 +346,7 @@ def _cell(
         label_score=_rounded(verdict.label_score),
         scores={str(label): _rounded(scores[str(label)]) for label in LABELS},
         reason=verdict.reason,
-        touches_edge=min(x_min, y_min, width - x_max, height - y_max) < 1.0,
+        touches_edge=is_cut,
         distance=None if verdict.distance is None else round(max(0.0, verdict.distance), 4),
     )
 

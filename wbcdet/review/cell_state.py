@@ -72,7 +72,7 @@ class CellState:
         last_decision: number of the last decision on it, 0 without one.
         shown_decision: number of the one that it shows: an undo shows the one before again.
         cell: what the machine found; None where a person drew it.
-        touches_edge: the box reaches the border of the field.
+        touches_edge: the border of the field, or a black one around it, cuts the cell.
         who, time: of the last decision.
     """
 

@@ -95,11 +95,18 @@ class CellTable:
         current = self.cells[key]
         if moved is not None:
             current.box = (moved[0], moved[1], moved[2], moved[3])
-            current.touches_edge = self.at_edge(key[0], current.box)
+            current.touches_edge = self.at_edge(key[0], current.box) or self._at_black(key)
         elif current.moved:
             current.box = current.origin
             cell = current.cell
             current.touches_edge = cell.touches_edge if cell else self.at_edge(key[0], current.box)
+
+    def _at_black(self, key: Key) -> bool:
+        """Say whether the machine has seen a black border, as of an eyepiece, cut the cell: where
+        that is only the picture shows."""
+        current = self.cells[key]
+        cell = current.cell
+        return cell is not None and cell.touches_edge and not self.at_edge(key[0], current.origin)
 
     def cut(self, number: int, box: Sequence[float]) -> Box:
         """Return a box inside its field, in tenths of a pixel.
