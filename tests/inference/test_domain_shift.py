@@ -208,6 +208,34 @@ def test_nothing_stained_has_no_stain(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
+    ("cells", "far", "verdict"),
+    [(10, 10, UNLIKE), (10, 9, LIKE), (22, 20, UNLIKE), (22, 19, LIKE), (9, 9, TOO_FEW)],
+)
+def test_a_slide_whose_cells_are_all_a_little_far(cells: int, far: int, verdict: str) -> None:
+    """CellaVision's, a quarter of whose names are wrong or left open: 9 in 10 of its cells lie
+    beyond the median of the training, 2 in 10 beyond the limit."""
+    found = GroundComparison(cast("GroundCard", {"distance": {"limit": 2.0, "median": 1.0}}))
+    at = [replace(make_cell(), distance=1.5)] * far + [replace(make_cell(), distance=1.0)] * (
+        cells - far
+    )
+    found.add(FieldResult("a", 640, 480, tuple(at)))
+    said = found.verdict()
+    assert said.verdict == verdict
+    measure = said.measures["distance"].to_dict()
+    assert (measure["past_median"], measure["median"], measure["beyond"]) == (far, 1.0, 0)
+    if verdict == UNLIKE:
+        (reason,) = said.reasons
+        assert reason == (
+            f"{100 * far / cells:.0f} % of the cells lie farther than 1 from those trained on "
+            "(50 % in the training)"
+        )
+    # A card that says no median, as a laboratory's own may be.
+    older = GroundComparison(cast("GroundCard", {"distance": {"limit": 2.0}}))
+    older.add(FieldResult("a", 640, 480, tuple(at)))
+    assert older.verdict().verdict != UNLIKE
+
+
+@pytest.mark.parametrize(
     ("values", "beyond", "verdict"),
     [
         (45, 7, UNLIKE),  # 16 % of each: none surely more than a sixth, all together a twelfth
@@ -231,4 +259,6 @@ def test_a_slide_that_differs_a_little_in_everything(
     assert said.verdict == verdict
     assert not any(measure.unlike for measure in said.measures.values())
     if verdict == UNLIKE:
-        assert said.reasons == ["16 % of all scores, distances and stains are strange"]
+        assert said.reasons == [
+            "16 % of all scores, distances and stains are strange (5 % in the training)"
+        ]

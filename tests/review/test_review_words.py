@@ -19,7 +19,12 @@ def test_reasons_are_translated_where_the_figures_give_them() -> None:
     assert translated_reasons(ground) == ground["reasons"]
     with speaking("es"):
         assert translated_reasons(ground) == [
-            "100 % de los campos tiene otra tinción, luz o cámara"
+            "100 % de los campos tiene otra tinción, luz o cámara (5 % en el entrenamiento)"
+        ]
+        by_median = GroundVerdict(UNLIKE, {"distance": Beyond(22, 1, 3.0, 21, 1.25)}).to_dict()
+        assert translated_reasons(by_median) == [
+            "95 % de las células está a más de 1.25 de las de entrenamiento (50 % en el "
+            "entrenamiento)"
         ]
         # As another version may have said it.
         ground["reasons"] = ["looks odd"]
@@ -39,7 +44,9 @@ def test_the_top_of_the_page_is_in_the_language_of_its_reader(tmp_path: Path) ->
             session.close()
     english = said["en"]
     assert "1 of 1 field holds no cell that was found: look whether cells were missed" in english[0]
-    assert english[1].endswith("another stain, light or camera. Look at every cell.")
+    assert english[1].endswith(
+        "another stain, light or camera (5 % in the training). Look at every cell."
+    )
     assert english[2].startswith("Fields cannot be shown: ") and len(english) == 4
     for language in LANGUAGES[1:]:
         assert len(said[language]) == 4 and not set(said[language]) & set(english)

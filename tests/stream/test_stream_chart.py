@@ -7,6 +7,7 @@ import pytest
 from conftest import make_cell
 from streaming import HEIGHT, WIDTH, frame_at, raster
 
+from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.records import CellType
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.association import likeness, match, separate_cells, shown
@@ -201,8 +202,13 @@ def test_known_cells_are_recognised_where_a_border_cuts_them() -> None:
     new = make_cell(2, box=(300, 300, 380, 380))
     found = match(known, [cut, whole, new], Position(1, 0, 0), SIZE)
     assert found == [known[0], known[1], None]
-    assert not shown(known[0], Position(1, 0, 0), SIZE)
-    assert shown(known[0], Position(1, 300, 0), SIZE)
+    pixels = np.full((SIZE[1], SIZE[0], 3), 200, np.uint8)
+    plain = DarkBorder(pixels, SIZE)
+    assert not shown(known[0], Position(1, 0, 0), SIZE, plain)
+    assert shown(known[0], Position(1, 300, 0), SIZE, plain)
+    # Where the picture is black, as outside an eyepiece's disc, the cell could not be seen.
+    pixels[:, :310] = 0
+    assert not shown(known[0], Position(1, 300, 0), SIZE, DarkBorder(pixels, SIZE))
 
 
 def test_neighbours_stay_apart() -> None:

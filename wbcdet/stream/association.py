@@ -7,9 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 from lap import lapjvx
 
+from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.records import Cell
 from wbcdet.stream.slide_map import Position
-from wbcdet.stream.track import Track, on_island
+from wbcdet.stream.track import Track, on_island, shifted
 from wbcdet.utils.boxes import Box, area, intersect, part_of_smaller, shared_area
 
 #: Two whole boxes are one cell from this overlap (IoU) on...
@@ -82,16 +83,20 @@ def separate_cells(cells: Sequence[Cell]) -> list[Cell]:
     return kept
 
 
-def shown(track: Track, position: Position, size: tuple[int, int]) -> bool:
-    """Say whether a frame shows the whole place of a cell, with room to spare."""
-    x0, y0, x1, y1 = track.box
+def shown(track: Track, position: Position, size: tuple[int, int], border: DarkBorder) -> bool:
+    """Say whether a frame shows the whole place of a cell, with room to spare.
+
+    Args:
+        track: the cell.
+        position: where the frame lies.
+        size: its width and height, px.
+        border: what of it is black.
+    """
+    x0, y0, x1, y1 = shifted(track.box, -position.x, -position.y)
     rim = _INSIDE * max(x1 - x0, y1 - y0)
-    return (
-        x0 - rim >= position.x
-        and y0 - rim >= position.y
-        and x1 + rim <= position.x + size[0]
-        and y1 + rim <= position.y + size[1]
-    )
+    x0, y0, x1, y1 = x0 - rim, y0 - rim, x1 + rim, y1 + rim
+    inside = min(x0, y0, size[0] - x1, size[1] - y1) >= 0
+    return inside and not border.cuts((x0, y0, x1, y1))
 
 
 def touches(track: Track, position: Position, size: tuple[int, int]) -> bool:

@@ -8,6 +8,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.inference.domain_shift import GroundVerdict, compare
 from wbcdet.records import Cell, FieldResult
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
@@ -320,8 +321,9 @@ class CellCounter:
         around = [track for track in self.slide.tracks if _there(track, position, size)]
         known = match(around, cells, position, size)
         matched = {track for track in known if track is not None}
+        border = DarkBorder(frame.pixels, size)
         for track in around:
-            if track not in matched and shown(track, position, size):
+            if track not in matched and shown(track, position, size, border):
                 track.chances += 1
         shown_cells, better = [], []
         for cell, old in zip(cells, known, strict=True):
