@@ -171,16 +171,30 @@ def fields_of(prepared: Path, laboratory: str) -> list[Any]:
 
 def find_cells(models: Path, prepared: Path, laboratory: str) -> list[Any]:
     """Return what the detector in ``models`` finds on fields of a laboratory, down to a score near
-    0."""
-    from wbcdet.evaluation.infer import FINDING, observe
-    from wbcdet.inference.analyzer import Analyzer
+    0; by itself, as the shipped classifier knows the laboratory."""
+    from wbcdet.evaluation.detection import FoundField, counting
+    from wbcdet.evaluation.infer import MIN_SCORE
+    from wbcdet.inference.detector import Detector
+    from wbcdet.inference.sliced import find_cells as find
+    from wbcdet.io.field import Field
+    from wbcdet.settings import Settings
 
     fields = fields_of(prepared, laboratory)
     step = max(1, len(fields) // _MAX_FIELDS)
-    analyzer = Analyzer(weights=models)  # the classifier, which it lacks, is not asked
-    return [
-        observation.found for observation, _ in observe(fields[::step], analyzer, (FINDING,), [])
-    ]
+    detector, settings = Detector(weights=models), Settings(confidence=MIN_SCORE)
+    found = []
+    for labelled in fields[::step]:
+        field = Field(labelled.name, labelled.path, labelled.read())
+        seen = find(field, detector, settings)
+        kept = counting(seen.boxes, labelled.boxes, labelled.ignored)
+        size = (field.width, field.height)
+        found.append(
+            FoundField(
+                labelled.boxes, seen.boxes[kept], seen.scores[kept], size, labelled.group,
+                labelled.given,
+            )
+        )  # fmt: skip
+    return found
 
 
 def judge_finding(found: list[Any], confidence: float) -> dict[str, Any]:

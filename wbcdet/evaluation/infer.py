@@ -20,7 +20,9 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, counting
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.inference.sliced import find_cells
+from wbcdet.inference.classifier import Classification
+from wbcdet.inference.joint_score import settle
+from wbcdet.inference.sliced import crop, find_cells
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
@@ -28,6 +30,8 @@ from wbcdet.records import Cell, CellType
 
 #: The detector's boxes down to this score make its precision-recall curve.
 MIN_SCORE = 0.001
+#: In place of what the classifier would say of a box that is too weak to be a cell.
+_NOT_ASKED = Classification(CellType.UNCLASSIFIED, 0.0, {}, None)
 #: Tasks of a list: find the cells, name labelled cells, or both stages together.
 FINDING, NAMING, BOTH = "finding", "naming", "both"
 
@@ -37,7 +41,7 @@ class Observation:
     """Results of the models on one picture.
 
     Attributes:
-        found: the detector's boxes; None where the list does not ask for them.
+        found: the boxes of both stages; None where the list does not ask for them.
         analysed: what both stages say; None where the list does not ask for it.
         named: the verdict on each labelled cell that has a type.
         boxes: where each of these is; None where no box is known.
@@ -137,11 +141,25 @@ def _observe(
 
 
 def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for as the analyser
-    does."""
+    """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for and scored as the
+    analyser does."""
+    detector, classifier = analyzer.detector, analyzer.classifier
     settings = replace(analyzer.settings, confidence=MIN_SCORE)
-    found = find_cells(field, analyzer.detector, settings)
-    return found.boxes, found.scores
+    found = find_cells(field, detector, settings).cells(field.width, field.height)
+    own = detector.threshold()
+    weakest = detector.weakest(own)
+    # What is weaker is no cell whatever the classifier says of it.
+    asked = [(box, score) for box, score in found if score >= weakest]
+    crops = [crop(field, box, classifier) for box, _ in asked]
+    verdicts = iter(classifier.classify(crops, settings.min_score))
+    cells, _ = settle(
+        [(box, score, next(verdicts) if score >= weakest else _NOT_ASKED) for box, score in found],
+        MIN_SCORE,
+        own,
+        weakest,
+    )
+    boxes = np.array([box for box, *_ in cells], np.float32).reshape(-1, 4)
+    return boxes, np.array([score for _, score, _ in cells], np.float32)
 
 
 def name_crops(

@@ -16,6 +16,7 @@ from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
+from wbcdet.inference.joint_score import Named, settle
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.run_info import ModelInfo, RunInfo
@@ -215,8 +216,7 @@ class Analyzer:
             return self._analyze([done])[0]
 
     def _analyze(self, fields: list[Field]) -> list[Done]:
-        named: dict[int, list[tuple[Box, float, Classification]]] = {}
-        weak: dict[int, list[float]] = {}
+        named: dict[int, list[Named]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
         remarks: dict[int, tuple[str, ...]] = {}
         borders: dict[int, DarkBorder] = {}
@@ -229,7 +229,6 @@ class Analyzer:
                     field, self.detector, self.settings, self.classifier, self.at_once
                 )
                 stains[number] = detections.stain
-                weak[number] = detections.weak
                 remarks[number] = (*field.remarks, *detections.remarks)
                 borders[number] = DarkBorder(field.pixels, (field.width, field.height))
                 if detections.labels is not None:
@@ -255,8 +254,7 @@ class Analyzer:
                 field,
                 _record(
                     field,
-                    named[number],
-                    weak[number],
+                    *self._settled(named[number]),
                     stains[number],
                     remarks[number],
                     borders[number],
@@ -264,6 +262,13 @@ class Analyzer:
             )
             for number, field in enumerate(fields)
         ]
+
+    def _settled(self, named: list[Named]) -> tuple[list[Named], list[float]]:
+        """Return the cells among what may be cells, and the scores of the boxes that are nearly
+        cells."""
+        own = self.detector.threshold()
+        least = self.detector.threshold(self.settings.confidence)
+        return settle(named, least, own, self.detector.weakest(own))
 
     def _classify(self, crops: list[np.ndarray]) -> list[Classification]:
         size = self.settings.crops_per_batch
@@ -300,16 +305,14 @@ def _as_pixels(array: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(array)
 
 
-def _named(
-    detections: Detections, labels: list[Classification]
-) -> list[tuple[Box, float, Classification]]:
+def _named(detections: Detections, labels: list[Classification]) -> list[Named]:
     boxes = ((x0, y0, x1, y1) for x0, y0, x1, y1 in detections.boxes.tolist())
     return list(zip(boxes, detections.scores.tolist(), labels, strict=True))
 
 
 def _record(
     field: Field,
-    named: list[tuple[Box, float, Classification]],
+    named: list[Named],
     weak: list[float],
     stain: tuple[float, ...] | None,
     remarks: tuple[str, ...],

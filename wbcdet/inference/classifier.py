@@ -22,13 +22,19 @@ from wbcdet.utils.calibration import softmax
 
 @dataclass(frozen=True, slots=True)
 class Classification:
-    """Result of the classifier for one crop; fields as in :class:`wbcdet.records.Cell`."""
+    """Result of the classifier for one crop; fields as in :class:`wbcdet.records.Cell`.
+
+    Attributes:
+        no_cell: probability that it is no white cell, but a platelet or an artefact; None where
+            the classifier does not tell.
+    """
 
     label: CellType | str
     label_score: float
     scores: dict[str, float]
     reason: str | None
     distance: float | None = None
+    no_cell: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,4 +204,4 @@ def decide(
         elif score < least:
             reason = "low-score"
     label = best if reason is None else CellType.UNCLASSIFIED
-    return Classification(label, score, scores, reason, distance)
+    return Classification(label, score, scores, reason, distance, others.get(ARTEFACT))

@@ -36,27 +36,26 @@ def _inside(
 
 @dataclass(frozen=True, slots=True)
 class Detections:
-    """Detections in a field, best first.
+    """What may be cells in a field, best first.
 
     Attributes:
-        boxes: (N, 4) cells ``x_min, y_min, x_max, y_max`` in pixels of the field.
-        scores: (N,) 0..1, from the threshold on.
-        weak: scores of the boxes below it, which are nearly cells.
+        boxes: (N, 4) ``x_min, y_min, x_max, y_max`` in pixels of the field.
+        scores: (N,) 0..1, the detector's, from ``Detector.weakest`` on: which of them are cells,
+            :func:`wbcdet.inference.joint_score.settle` tells when they have names.
         stain: colours of the field, see :func:`wbcdet.inference.field_stain.measure_stain`.
-        labels: of the cells of a field that was seen in tiles; None where it was seen as a whole,
+        labels: of the boxes of a field that was seen in tiles; None where it was seen as a whole,
             so that its crops can be classified together with those of other fields.
         remarks: what to know of how they were found, a line each.
     """
 
     boxes: np.ndarray
     scores: np.ndarray
-    weak: list[float]
     stain: tuple[float, ...] | None
     labels: list[Classification] | None = None
     remarks: tuple[str, ...] = ()
 
     def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
-        """Return box and score of each cell, cut to a field of this size, to 0.1 pixel."""
+        """Return each box with its score, cut to a field of this size, to 0.1 pixel."""
         return list(_inside(self.boxes, self.scores, width, height))
 
 
@@ -67,7 +66,7 @@ def find_cells(
     classifier: Classifier | None = None,
     threads: int = 1,
 ) -> Detections:
-    """Find the cells of a field; the one place that decides between whole field and tiles.
+    """Find what may be cells in a field; the one place that decides between whole field and tiles.
 
     Args:
         field: any field.
@@ -94,10 +93,8 @@ def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detecti
         boxes, scores = detector.detect(field.pixels, detector.weakest(least))
     else:
         boxes, scores = detect_whole(field.pixels, detector.weakest(least), colours)
-    kept = scores >= least
-    weak = scores[~kept].tolist()
     stain = None if colours is None else colours.values
-    return Detections(boxes[kept] * field.reduction, scores[kept], weak, stain)
+    return Detections(boxes * field.reduction, scores, stain)
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:
@@ -130,38 +127,48 @@ def _find_in_tiles(
     size = settings.crops_per_batch
     least = detector.threshold(settings.confidence)
     weakest = detector.weakest(least)
-    weak: list[float] = []
     claims: list[TileDetections] = []
+    # What is below the threshold is no tile's claim: on a seam it would be one with better boxes.
+    nearly: list[TileDetections] = []
     named: list[Classification] = []
     crops: list[np.ndarray] = []
 
-    def detect_tile(tile: Tile) -> tuple[TileDetections, list[float]]:
+    def detect_tile(tile: Tile) -> tuple[TileDetections, TileDetections]:
         shown, by, corner = show(field, *tile.box, full=view.size <= MAX_READ)
         boxes, scores = detector.detect(shown, weakest)
         boxes = boxes * by + np.array([*corner, *corner])
         kept = scores >= least
-        nearly = ~kept & owned(tile, boxes)
         claimed = assign(tile, boxes[kept], scores[kept], field.width, field.height)
-        return claimed, scores[nearly].tolist()
+        weak = assign(tile, boxes[~kept], scores[~kept], field.width, field.height)
+        return claimed, weak.only(owned(tile, weak.boxes) & ~weak.cut)
 
     tiles = plan(field.width, field.height, view.size, view.overlap)
-    for claimed, nearly in map_ahead(detect_tile, tiles, threads, threads):
+    for claimed, weak in map_ahead(detect_tile, tiles, threads, threads):
         claims.append(claimed)
-        weak += nearly
+        nearly.append(weak)
         if classifier is None:
             continue
         crops += [crop(field, _tenths(box), classifier) for box in claimed.boxes]
+        crops += [crop(field, _tenths(box), classifier) for box in weak.boxes]
         while len(crops) >= size:
             named += classifier.classify(crops[:size], settings.min_score)
             del crops[:size]
     merged = merge(claims)
     stain = measure_stain(field.pixels)
-    boxes = np.array([_tenths(box) for _, _, box in merged], float).reshape(-1, 4)
+    weak_boxes = np.concatenate([weak.boxes for weak in nearly])
+    weak_scores = np.concatenate([weak.scores for weak in nearly])
+    boxes = np.array([_tenths(box) for box in (*(box for *_, box in merged), *weak_boxes)], float)
+    boxes = boxes.reshape(-1, 4)
     scores = np.array([claims[tile].scores[row] for tile, row, _ in merged], float)
+    scores = np.concatenate([scores, weak_scores])
+    remarks = _seam_remarks(boxes[: len(merged)], view)
     if classifier is None:
-        return Detections(boxes, scores, weak, stain)
+        return Detections(boxes, scores, stain, remarks=remarks)
     named += classifier.classify(crops, settings.min_score)
-    start = np.cumsum([0, *(len(claim.scores) for claim in claims)])
+    of_tile = (
+        len(claim.scores) + len(weak.scores) for claim, weak in zip(claims, nearly, strict=True)
+    )
+    start = np.cumsum([0, *of_tile])
     labels = []
     for tile_number, row, box in merged:
         verdict = named[start[tile_number] + row]
@@ -169,7 +176,10 @@ def _find_in_tiles(
             crops = [crop(field, _tenths(box), classifier)]
             (verdict,) = classifier.classify(crops, settings.min_score)
         labels.append(verdict)
-    return Detections(boxes, scores, weak, stain, labels, _seam_remarks(boxes, view))
+    for tile_number, weak in enumerate(nearly):
+        first = start[tile_number] + len(claims[tile_number].scores)
+        labels += named[first : first + len(weak.scores)]
+    return Detections(boxes, scores, stain, labels, remarks)
 
 
 def _seam_remarks(boxes: np.ndarray, view: View) -> tuple[str, ...]:

@@ -91,6 +91,12 @@ class TileDetections:
     seam: np.ndarray
     cut: np.ndarray
 
+    def only(self, which: np.ndarray) -> TileDetections:
+        """Return some of them, (N,) bool."""
+        return TileDetections(
+            self.boxes[which], self.scores[which], self.seam[which], self.cut[which]
+        )
+
 
 def assign(
     tile: Tile, boxes: np.ndarray, scores: np.ndarray, width: int, height: int
@@ -120,7 +126,7 @@ def assign(
     sure = (centre >= core_low + reach_low) | ~inner_low
     sure &= (centre <= core_high - reach_high) | ~inner_high
     seam = ~sure.all(1) | cut
-    return TileDetections(boxes[mine], np.asarray(scores, float)[mine], seam[mine], cut[mine])
+    return TileDetections(boxes, np.asarray(scores, float), seam, cut).only(mine)
 
 
 def owned(tile: Tile, boxes: np.ndarray) -> np.ndarray:
