@@ -129,7 +129,8 @@ class Cell:
     Attributes:
         id: running number of the cell in its field, from 0.
         box: ``(x_min, y_min, x_max, y_max)`` in pixels of the full field, origin top left.
-        detection_score: how sure the detector is that this is a white blood cell, 0..1.
+        detection_score: how sure the detector is that this is a white blood cell, 0..1, and with it
+            the classifier, where it knows platelets and artefacts.
         label: one of the four labels, or ``unclassified``; in a reviewed report also what a person
             calls it, such as ``basophil`` or ``artefact``, as plain text, and from a classifier of
             ``wbcdet learn`` a type that a laboratory has taught it.
