@@ -190,6 +190,26 @@ def test_a_name_of_another_kind_is_no_type(name: str, role: str, label: str) -> 
     assert (told.role, told.label) == (role, label)
 
 
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("slide,neut,lymph,mono,eos,blast,n\ns1,40,30,5,5,120,200\n", 80),
+        (
+            "slide,label,count,n\ns1,neut,40,200\ns1,lymph,30,200\ns1,mono,5,200\n"
+            "s1,eos,5,200\ns1,blast,120,200\n",
+            80,
+        ),
+        ("slide,neut,lymph,mono,eos,blast,n\ns1,40,30,5,5,20,200\n", 200),
+        # Segmented cells and bands are all of the neutrophils, and no type beside them.
+        ("slide,neut,seg,band,lymph,mono,eos,n\ns1,50,40,10,35,10,5,150\n", 150),
+    ],
+)
+def test_few_of_many_cells_are_no_percentages(tmp_path: Path, text: str, cells: int) -> None:
+    side = manual(tmp_path, text)
+    assert side.groups["s1"].cells == cells
+    assert not [note for note in side.notes if "taken for" in note]
+
+
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos\ns1,60,30,8,2\n").notes
     assert "taken for 100 cells each" in note
@@ -200,6 +220,8 @@ def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     assert "no binomial limits" in note
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos,n,by\ns1,6,3,0,1,10,AB\n").notes
     assert note == "not compared: by"
+    [note] = manual(tmp_path, WIDE + "s1,40,30,5,5,200\n").notes
+    assert "taken for percentages" in note
 
 
 @pytest.mark.parametrize(
