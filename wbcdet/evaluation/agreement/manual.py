@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -118,6 +118,7 @@ def _read_wide(table: Table, own: Collection[str]) -> tuple[list[_Row], bool, li
         for place, column in enumerate(headings)
         if place not in (at, total, *used) and column.role != "part"
     ]
+    _check_parts(table, headings, used)
     rows = []
     for line, cells in table.rows:
         row = _Row(line, _group(table, line, cells[at]))
@@ -205,6 +206,26 @@ def _beside(
             return {}
         tells |= near - without > _OFF
     return parts if tells else {}
+
+
+def _check_parts(table: Table, headings: list[Heading], used: Mapping[int, str]) -> None:
+    """Check that a column of all neutrophils is one: it holds as many as those of its parts.
+
+    Raises:
+        TableError: it holds fewer, so its name may say of which neutrophils it is.
+    """
+    parts = [at for at, column in enumerate(headings) if column.role == "part" and at not in used]
+    for line, cells in table.rows if parts else ():
+        label = headings[parts[0]].label
+        whole = next(at for at, of in used.items() if of == label)
+        of_all = number(cells[whole], table.point)
+        of_parts = sum(number(cells[at], table.point) or 0.0 for at in parts)
+        if of_all is not None and of_all + _OFF < of_parts:
+            raise TableError(
+                f"{table.path}: line {line}: {table.header[whole]!r} holds fewer cells than "
+                f"{some_of(table.header[at] for at in parts)}, so these are no part of it; name "
+                f"every column by the {label}s that it holds, such as segmented and band"
+            )
 
 
 def _read_long(
