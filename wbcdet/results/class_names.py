@@ -46,8 +46,10 @@ _PARTS = (
     r"|палочк\w*|сегмент\w*|с\W?я|п\W?я"
 )
 #: The same in Chinese, Japanese and Korean names.
-_PART_SIGNS = ("分叶", "分葉", "杆状", "桿状", "桿狀", "杆狀")
-_PART_SIGNS += ("분엽", "분절", "띠호중", "띠중성", "간상핵")
+_PART_SIGNS = (
+    *("分叶", "分葉", "杆状", "桿状", "桿狀", "杆狀"),
+    *("분엽", "분절", "띠호중", "띠중성", "간상핵"),
+)
 #: Parts of Chinese, Japanese and Korean names.
 _SIGNS = {
     "eosinophil": ("嗜酸", "好酸", "호산구"),
