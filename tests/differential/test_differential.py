@@ -398,7 +398,9 @@ def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
         *("blast", "lymphoblast", "Mieloblastos", "бласты", "promyelocyte", "Metamyelozyt", "ig"),
         *("immature granulocyte", "granulocito inmaduro", "unreif", "nRBC", "erythroblast"),
         *("normoblast", "prolymphocyte", "миелоцит", "юные", "早幼粒", "原始细胞", "有核红"),
-        *("miyelosit", "Jugendliche", "kernhaltige Rote"),
+        *("miyelosit", "Jugendliche", "kernhaltige Rote", "hematíes nucleados", "neutrófilo joven"),
+        *("globuli rossi nucleati", "globules rouges nucléés", "hemácias nucleadas"),
+        *("kernhoudende erytrocyten", "erytrocyty jądrzaste", "çekirdekli eritrosit"),
     ],
 )
 def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
@@ -414,7 +416,11 @@ def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"]
+    "name",
+    [
+        *("band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"),
+        *("polinucleado", "granulocyty wielojądrzaste", "parçalı çekirdekli nötrofil"),
+    ],
 )
 def test_other_names_are_not_alarming(name: str) -> None:
     differential = only([ReviewedField("a.png", (Reviewed(name),))])  # type: ignore[list-item]

@@ -35,6 +35,8 @@ from wbcdet.evaluation.agreement.page import render
 from wbcdet.evaluation.agreement.plots import plot_class
 from wbcdet.records import CELL_COLUMNS, LABELS, NOTICE, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
+from wbcdet.results.named_apart import named_apart
+from wbcdet.review.cell_state import checked_label
 from wbcdet.utils.files import csv_bytes
 
 Run = Callable[..., "CompletedProcess[str]"]
@@ -181,6 +183,13 @@ def test_percentages_of_three_decimals_are_no_thousands(tmp_path: Path, row: str
         ("segmented eosinophil", "label", "eosinophil"),
         ("segs", "part", "neutrophil"),
         ("Neutrophils, band", "part", "neutrophil"),
+        ("Neutrófilos bastonetes", "part", "neutrophil"),
+        ("Neutrófilos cayados", "part", "neutrophil"),
+        ("Neutrofile pałeczkowate", "part", "neutrophil"),
+        ("中性杆状核粒细胞", "part", "neutrophil"),
+        ("中性粒细胞", "label", "neutrophil"),
+        ("polymorphonuclear neutrophils", "label", "neutrophil"),
+        ("jugendliche Neutrophile", "", ""),
         ("Lymphozyten (Prozent)", "label", "lymphocyte"),
         ("Neutrophile Prozent", "label", "neutrophil"),
     ],
@@ -188,6 +197,43 @@ def test_percentages_of_three_decimals_are_no_thousands(tmp_path: Path, row: str
 def test_a_name_of_another_kind_is_no_type(name: str, role: str, label: str) -> None:
     told = cell_type(name)
     assert (told.role, told.label) == (role, label)
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "slide;Neutrófilos segmentados;Neutrófilos bastonetes;Linfócitos;Monócitos;Eosinófilos",
+        "slide;Neutrofile segmentowane;Neutrofile pałeczkowate;Limfocyty;Monocyty;Eozynofile",
+        "玻片;中性分叶核粒细胞;中性杆状核粒细胞;淋巴细胞;单核细胞;嗜酸性粒细胞",
+        "slide;分葉核球;桿状核球;リンパ球;単球;好酸球",
+    ],
+)
+def test_bands_of_any_language_are_a_part_of_the_neutrophils(tmp_path: Path, header: str) -> None:
+    side = manual(tmp_path, f"{header}\ns1;110;10;60;12;8\n")
+    assert side.groups["s1"].percent["neutrophil"] == 60 and not side.notes
+    for name in header.split(";")[1:3]:
+        assert checked_label(name) == name.casefold()  # who tells them apart means to
+        assert named_apart({"neutrophil": 9, name: 1}) == {"neutrophil": (name,)}
+
+
+@pytest.mark.parametrize(
+    ("text", "cells"),
+    [
+        ("slide,neut,lymph,mono,eos,blast,n\ns1,40,30,5,5,120,200\n", 80),
+        (
+            "slide,label,count,n\ns1,neut,40,200\ns1,lymph,30,200\ns1,mono,5,200\n"
+            "s1,eos,5,200\ns1,blast,120,200\n",
+            80,
+        ),
+        ("slide,neut,lymph,mono,eos,blast,n\ns1,40,30,5,5,20,200\n", 200),
+        # Segmented cells and bands are all of the neutrophils, and no type beside them.
+        ("slide,neut,seg,band,lymph,mono,eos,n\ns1,50,40,10,35,10,5,150\n", 150),
+    ],
+)
+def test_few_of_many_cells_are_no_percentages(tmp_path: Path, text: str, cells: int) -> None:
+    side = manual(tmp_path, text)
+    assert side.groups["s1"].cells == cells
+    assert not [note for note in side.notes if "taken for" in note]
 
 
 def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
@@ -200,6 +246,8 @@ def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
     assert "no binomial limits" in note
     [note] = manual(tmp_path, "slide,neut,lymph,mono,eos,n,by\ns1,6,3,0,1,10,AB\n").notes
     assert note == "not compared: by"
+    [note] = manual(tmp_path, WIDE + "s1,40,30,5,5,200\n").notes
+    assert "taken for percentages" in note
 
 
 @pytest.mark.parametrize(
@@ -212,6 +260,10 @@ def test_notes_tell_what_was_assumed(tmp_path: Path) -> None:
         (WIDE + "s1,60,x,8,2,100\n", "line 2: lymph 'x' is no number"),
         (WIDE + "s1,60,-3,8,2,100\n", "lymph '-3' is no number"),
         (WIDE + ",60,30,8,2,100\n", "line 2: the slide has no name"),
+        (
+            "slide,toxic neutrophils,segs,bands,lymph,mono,eos\ns1,2,50,10,30,8,2\n",
+            "'toxic neutrophils' holds fewer cells than segs, bands",
+        ),
         (WIDE + "s1,160,30,8,2,150\n", "200 cells of 's1' are named, but only 150 counted"),
         (WIDE + "s1,60.5,30,8,12,200\n", "percentages of 's1' add up to 110.5"),
         (WIDE + "s1,60.5,30,7.5,2,0\n", "'s1' has 0 cells counted"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 import numpy as np
 import pytest
@@ -100,6 +101,17 @@ def test_passing_bablok_does_not_mind_which_method_comes_first() -> None:
     assert line is not None and turned is not None
     assert line.slope == pytest.approx(1 / turned.slope)
     assert line.slope_low == pytest.approx(1 / turned.slope_high)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_passing_bablok_of_shares_that_are_rounded(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    counts = rng.binomial(100, 0.3, (2, 30)).astype(float)
+    # As 7 of 98 cells and 14 of 196 are, among the types that both sides count.
+    noise = rng.uniform(-1e-13, 1e-13, counts.shape)
+    exact, rounded = passing_bablok(*counts), passing_bablok(*(counts + noise))
+    assert exact is not None and rounded is not None
+    assert astuple(rounded) == pytest.approx(astuple(exact), abs=1e-9)
 
 
 def test_passing_bablok_says_nothing_about_too_little() -> None:

@@ -40,7 +40,8 @@ from wbcdet.evaluation.detection import (
     outside_ignored,
 )
 from wbcdet.evaluation.end_to_end import AnalysedField, differential, judge_pipeline
-from wbcdet.evaluation.infer import BOTH, FINDING, observe
+from wbcdet.evaluation.infer import BOTH, FINDING, Observation, observe
+from wbcdet.evaluation.outcome import in_words, judge_outcome
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.classifier import decide
 from wbcdet.records import CellType
@@ -405,7 +406,7 @@ def test_risk_and_coverage_by_hand() -> None:
 
 
 def analysed(
-    truth: list[tuple[tuple, str]], said: list[tuple[tuple, CellType]], group: str
+    truth: list[tuple[tuple, str]], said: list[tuple[tuple, str]], group: str = "a"
 ) -> AnalysedField:
     cells = [
         make_cell(n, box, label, None if label in FOUR else "low-score")
@@ -447,6 +448,21 @@ def test_both_stages() -> None:
     nothing = judge_pipeline([])
     assert nothing["recall"] is None and nothing["differential"]["types"] == {}
     assert differential(fields[2:3])["mean_absolute_points"] is None  # nothing was counted
+
+
+def test_names_of_cells_of_unknown_type_are_neither_right_nor_wrong() -> None:
+    neutrophil, blast = CellType.NEUTROPHIL, "blast"
+    fields = [
+        analysed([(CELL, "neutrophil"), (OTHER, "")], [(CELL, neutrophil), (OTHER, neutrophil)]),
+        analysed([(CELL, "other"), (OTHER, "")], [(CELL, blast), (OTHER, neutrophil)]),
+        analysed([(CELL, "monocyte")], [(CELL, neutrophil)]),
+    ]
+    labelled = LabelledField("a.png", lambda: np.zeros((9, 9, 3), np.uint8))
+    r = judge_outcome([Observation(labelled, analysed=one) for one in fields])
+    assert r is not None and (r["named"], r["named_of_known_type"], r["right"]) == (5, 3, 2)
+    assert "5 were named (2 of 3 of known type right)" in in_words(r)
+    r = judge_outcome([Observation(labelled, analysed=fields[2])])
+    assert r is not None and "1 were named (0 of them right)" in in_words(r)
 
 
 def test_prepared_fields(made_up: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import cv2
 import pytest
-from conftest import make_cell
+from conftest import REPOSITORY, make_cell
 from fastapi.testclient import TestClient
 from serving import CHROMIUM, Served
 from streaming import frame_at, raster
@@ -19,6 +19,8 @@ from test_stream_count import counted, events
 from wbcdet.differential.differential import differential_of
 from wbcdet.differential.reference_ranges import read_ranges
 from wbcdet.records import CellType
+from wbcdet.report.html.slide_sheet import _line
+from wbcdet.review import counts as review_counts
 from wbcdet.stream.display.base import Relabel, Status
 from wbcdet.stream.display.terminal import describe
 from wbcdet.stream.display.web import make_app, to_json
@@ -102,6 +104,19 @@ def test_taught_types_on_the_live_page() -> None:
     assert both["labels"] == ("neutrophil", "band") and both["flag"] == "high"
     assert (both["count"], both["percent"], both["range"]) == (36, 90, [39, 75])
     assert "(1 blast)" in describe(status)
+
+
+def test_shares_are_rounded_alike_on_all_pages() -> None:
+    """49 of 400 are 12.25 %: the sheet said 12.2, a browser rounds to 12.3."""
+    cells = [make_cell(0, label=CellType.MONOCYTE)] * 49 + [make_cell(0)] * 351
+    differential = differential_of(cells)
+    [share] = [share for share in differential.shares() if share.label == "monocyte"]
+    texts = {"percent_text": "12.2", "interval_text": share.interval_text}
+    [live] = [row for row in to_json(Status(1, differential))["shares"] if row["count"] == 49]
+    assert _line(share).percent == "12.2" and live.items() >= texts.items()
+    assert review_counts._share(share).items() >= texts.items()
+    for script in ("stream/display/page/page.js", "review/static/panel.js"):
+        assert "toFixed" not in (REPOSITORY / "wbcdet" / script).read_text(encoding="utf-8")
 
 
 def test_a_taught_type_is_named_on_the_live_page() -> None:

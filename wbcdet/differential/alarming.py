@@ -12,8 +12,11 @@ from functools import lru_cache
 _KINDS = re.compile(
     r"blast|бласт|m(i|y|iy)elo[ckzs]|миелоц|immatur|inmadur|imatur|unreif|niedojrzal|onrijp"
     r"|незрел|\bюн|\bpro(lympho|linfo|mono)|про(лимфо|моно)|\bigs?\b|\bnrbcs?\b"
-    r"|juvenil|jugendlich|kernhaltig|ядросодерж"
-    r"|nucleated (red|rbc|eryth)|幼|原始|芽球|有核|아세포|골수구"
+    r"|juvenil|jugendlich|\bjov(en|em)|\bgiovan|\bjeunes?\b|kernhaltig|ядросодерж"
+    r"|olgunlasmamis|nucleated (red|rbc|eryth)|cekirdekli (eritro|alyuvar)"
+    # "Polinucleado" and "wielojądrzasty" are segmented granulocytes.
+    r"|(eritro|erythro|hemati|hemaci|globul)\w*( \w+)* nucle(ad|at|e)|\bjadrzast"
+    r"|kernhoudende? (eryt|rode)|幼|原始|芽球|有核|아세포|골수구"
 )
 #: Letters whose accent is no sign of its own.
 _UNACCENTED = str.maketrans("łøıđ", "loid")

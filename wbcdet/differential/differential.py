@@ -97,6 +97,19 @@ class Share:
     range: ReferenceRange | None
     flag: str
 
+    # Pages show these texts too: a browser rounds 12.25 up, Python to 12.2.
+    @property
+    def percent_text(self) -> str:
+        """The share as it is shown everywhere, without a sign."""
+        return "–" if self.percent is None else f"{self.percent:.1f}"
+
+    @property
+    def interval_text(self) -> str:
+        """Its interval as it is shown everywhere."""
+        if self.ci_low is None or self.ci_high is None:
+            return "–"
+        return f"{self.ci_low:.1f} – {self.ci_high:.1f}"
+
 
 @dataclass(frozen=True, slots=True)
 class Differential:

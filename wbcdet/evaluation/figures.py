@@ -241,6 +241,7 @@ class Outcome(TypedDict):
     cells: int
     found: int
     named: int
+    named_of_known_type: int
     right: int | None
     declined: int
     missed: int

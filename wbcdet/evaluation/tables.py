@@ -17,6 +17,7 @@ from wbcdet.evaluation.figures import (
     Outcome,
     PipelineFigures,
 )
+from wbcdet.evaluation.outcome import right_of
 from wbcdet.utils.schemas import JsonObject
 
 #: Header of ``figures.csv`` and of ``cells.csv``.
@@ -139,8 +140,10 @@ def _both(results: Sequence[ListResult]) -> Table:
 
 
 def _numbers(r: Outcome, missing: str) -> list[str]:
-    values = (r[key] for key in _OUTCOME)
-    return [missing if value is None else str(value) for value in values]
+    values = {key: missing if r[key] is None else str(r[key]) for key in _OUTCOME}
+    if r["right"] is not None:
+        values["right"] = right_of(r)
+    return list(values.values())
 
 
 def by_class(naming: NamingFigures) -> Table:

@@ -45,13 +45,18 @@ _PARTS = (
     r"|stab\w*neut\w*|rods?|bne|sne|ngs|ngb|pmns?|polys?|polymorph\w*|baston\w*|bastao|bastoes?|cayado\w*|abaston\w*|paleczk\w*|podzielon\w*|comak\w*|parcali"
     r"|палочк\w*|сегмент\w*|с\W?я|п\W?я"
 )
+#: The same in Chinese, Japanese and Korean names.
+_PART_SIGNS = (
+    *("分叶", "分葉", "杆状", "桿状", "桿狀", "杆狀"),
+    *("분엽", "분절", "띠호중", "띠중성", "간상핵"),
+)
 #: Parts of Chinese, Japanese and Korean names.
 _SIGNS = {
     "eosinophil": ("嗜酸", "好酸", "호산구"),
     "basophil": ("嗜碱", "嗜鹼", "好塩基", "호염기구"),
     "lymphocyte": ("淋巴", "リンパ", "림프구"),
     "monocyte": ("单核", "單核", "単球", "단핵구", "단구"),
-    "neutrophil": ("中性", "好中", "分叶", "分葉", "杆状", "桿狀", "호중구", "중성구"),
+    "neutrophil": ("中性", "好中", *_PART_SIGNS, "호중구", "중성구"),
     WHITE_CELL: ("白细胞", "白細胞", "白血球", "백혈구"),
     NOT_WHITE: (
         "红细胞",
@@ -71,14 +76,14 @@ _SIGNS = {
 #: knows. Never mapped unasked.
 _OTHERWISE = re.compile(
     r"blast|бласт|^pro|^meta|^myelo|^про|^мета|^миело|^plasm|^плазм|plasmoc|atyp|атип|rea[ck]ti|immatur"
-    r"|^ig$|smudge|unreif|inmadur|immatur|mononuclear"
+    r"|^ig$|smudge|unreif|inmadur|immatur|mononuclear|juvenil|jugendlich|^jov(en|em)|^giovan|^jeune"
 )
 _OTHERWISE_SIGNS = ("幼", "异型", "異型", "原始", "芽球", "浆细胞")
 #: Words that add nothing beside a type.
 _FILLERS = re.compile(
     r"cells?|zelle|zellen|celulas?|cellules?|cellul[ae]|клетк\w*|blood|white|granuloc\w*|granulozyt\w*"
     r"|гранулоцит\w*|polynuclea\w*|wbcs?|leu[ck]oc[iy]t\w*|leukozyt\w*|леикоцит\w*|crops?|images?|imgs?"
-    r"|pictures?|photos?|bilder|class|type|mature|normal|healthy|kernige?|n|en|el|la"
+    r"|pictures?|photos?|bilder|class|type|forms?|mature|normal|healthy|kernige?|n|en|el|la"
     r"|los|las|les|de|the|of|and|и"
 )
 _LONG_NAMES = {
@@ -156,7 +161,9 @@ def understand(name: str) -> ClassName:
         return ClassName(None)
     said = {type_ for type_, signs in _PLAIN_SIGNS.items() if any(sign in plain for sign in signs)}
     if said:
-        return ClassName(said.pop() if len(said) == 1 else _of_blood(said))
+        standard = said.pop() if len(said) == 1 else _of_blood(said)
+        shaped = any(sign in plain for sign in _PLAIN_PART_SIGNS)
+        return ClassName(standard, shaped and standard == "neutrophil")
     part = False
     for word in plain.split():
         kind = _kind_of(word)
@@ -239,4 +246,5 @@ def _plain(name: str) -> str:
 _UNACCENTED = str.maketrans("łøıđ", "loid")
 _KINDS = {kind: re.compile(pattern) for kind, pattern in _WORDS.items()}
 _PART = re.compile(_PARTS)
+_PLAIN_PART_SIGNS = tuple(map(_plain, _PART_SIGNS))
 _PLAIN_SIGNS = {kind: tuple(_plain(sign) for sign in signs) for kind, signs in _SIGNS.items()}

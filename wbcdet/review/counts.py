@@ -217,9 +217,9 @@ def _differential(
 def _none_of(total: int) -> dict[str, object]:
     """Return the share of a type of which one side has no cell."""
     if not total:
-        return {"count": 0, "percent": None, "low": None, "high": None}
+        return _share(Share("", 0, None, None, None, None, ""))
     low, high = clopper_pearson(0, total)
-    return {"count": 0, "percent": 0.0, "low": 100 * low, "high": 100 * high}
+    return _share(Share("", 0, 0.0, 100 * low, 100 * high, None, ""))
 
 
 def _range(share: Share | None) -> list[float] | None:
@@ -232,6 +232,8 @@ def _share(share: Share) -> dict[str, object]:
         "percent": share.percent,
         "low": share.ci_low,
         "high": share.ci_high,
+        "percent_text": share.percent_text,
+        "interval_text": share.interval_text,
     }
 
 

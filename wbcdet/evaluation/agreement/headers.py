@@ -46,6 +46,8 @@ _SHORT = {
 _LABELS = frozenset(label for _, label in _STARTS)
 #: Neutrophils that a manual count may tell apart; together they are one label here.
 _PARTS = ("seg", "band", "stab", "rod")
+#: All neutrophils, or those that are no bands: the sums of a table tell.
+_POLYMORPHS = ("pmn", "poly")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +91,10 @@ def cell_type(text: str) -> Heading:
     said = {label for part in (word, *words) for start, label in _STARTS if part.startswith(start)}
     if len(said) > 1:
         return Heading("")
+    named = understand(text)
     is_part = word.startswith(_PARTS) or ("neutrophil" in said and any(p in word for p in _PARTS))
+    # In other languages, as "Neutrófilos bastonetes": they are not all of the neutrophils.
+    is_part |= named.part and not any(part.startswith(_POLYMORPHS) for part in words)
     if is_part and said <= {"neutrophil"}:
         return Heading("part", "neutrophil")
     if word in _SHORT:
@@ -97,7 +102,6 @@ def cell_type(text: str) -> Heading:
     if said:
         return Heading("label", said.pop())
     # In other languages, as class folders may be named.
-    named = understand(text)
     if named.standard in _LABELS:
         return Heading("part" if named.part else "label", str(named.standard))
     return Heading("")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -39,12 +39,20 @@ _ONE, _LEAST = 1.02, 50.0
 
 @dataclass(slots=True)
 class _Row:
-    """One count of one slide, before it is known whether it holds cells or percentages."""
+    """One count of one slide, before it is known whether it holds cells or percentages.
+
+    Attributes:
+        line, group: where it stands, and of which slide it is.
+        total: cells counted, where it says so.
+        values: by label.
+        others: numbers of types that are not compared, all together.
+    """
 
     line: int
     group: str
     total: float | None = None
     values: dict[str, float] = field(default_factory=dict)
+    others: float = 0.0
 
     @property
     def sum(self) -> float:
@@ -104,9 +112,17 @@ def _read_wide(table: Table, own: Collection[str]) -> tuple[list[_Row], bool, li
     unused = [
         name for place, name in enumerate(table.header) if place not in (at, total, *used) and name
     ]
+    # What is a part of a column that is compared is no other type.
+    others = [
+        place
+        for place, column in enumerate(headings)
+        if place not in (at, total, *used) and column.role != "part"
+    ]
+    _check_parts(table, headings, used)
     rows = []
     for line, cells in table.rows:
         row = _Row(line, _group(table, line, cells[at]))
+        row.others = sum(number(cells[place], table.point) or 0.0 for place in others)
         if total is not None:
             row.total = _value(table, line, table.header[total], cells[total])
         for place, label in used.items():
@@ -192,6 +208,26 @@ def _beside(
     return parts if tells else {}
 
 
+def _check_parts(table: Table, headings: list[Heading], used: Mapping[int, str]) -> None:
+    """Check that a column of all neutrophils is one: it holds as many as those of its parts.
+
+    Raises:
+        TableError: it holds fewer, so its name may say of which neutrophils it is.
+    """
+    parts = [at for at, column in enumerate(headings) if column.role == "part" and at not in used]
+    for line, cells in table.rows if parts else ():
+        label = headings[parts[0]].label
+        whole = next(at for at, of in used.items() if of == label)
+        of_all = number(cells[whole], table.point)
+        of_parts = sum(number(cells[at], table.point) or 0.0 for at in parts)
+        if of_all is not None and of_all + _OFF < of_parts:
+            raise TableError(
+                f"{table.path}: line {line}: {table.header[whole]!r} holds fewer cells than "
+                f"{some_of(table.header[at] for at in parts)}, so these are no part of it; name "
+                f"every column by the {label}s that it holds, such as segmented and band"
+            )
+
+
 def _read_long(
     table: Table, places: tuple[int, int, int, int | None], own: Collection[str]
 ) -> tuple[list[_Row], bool, list[str]]:
@@ -207,6 +243,7 @@ def _read_long(
             named = Heading("label", label)
         if not named.role:
             unused.append(cells[label_at])
+            row.others += number(cells[value_at], table.point) or 0.0
             continue
         value = _value(table, line, table.header[value_at], cells[value_at])
         is_part = named.role == "part"
@@ -248,7 +285,13 @@ def _are_percentages(rows: list[_Row], marked: bool, path: Path) -> tuple[bool, 
                 "nor percentages of a slide; give the numbers of cells, or call the columns percent"
             )
     small = all(row.sum <= _HUNDRED for row in rows)
-    if marked or not whole or (small and any(total > _HUNDRED for total in totals)):
+    told = small and any(total > _HUNDRED for total in totals) and not _add_up_to_totals(rows)
+    if told and whole and not marked and any(row.sum + row.others < 100 - _OFF for row in rows):
+        notes.append(
+            "no row adds up to more than 100, and n is more: taken for percentages; if they are "
+            "cells, give every type that was counted a column or a row"
+        )
+    if marked or not whole or told:
         if len(totals) < len(rows):
             notes.append(
                 "no column n says how many cells the percentages are of, so no binomial limits"
@@ -262,6 +305,12 @@ def _are_percentages(rows: list[_Row], marked: bool, path: Path) -> tuple[bool, 
             "each; if they are percentages, add n"
         ]
     return False, []
+
+
+def _add_up_to_totals(rows: list[_Row]) -> bool:
+    """Say whether each row is the cells of a slide, those of types that are not compared too: where
+    most cells are blasts, the others are less than 100 of 200."""
+    return all(row.total is not None and row.sum + row.others == row.total for row in rows)
 
 
 def _pool(table: Table, rows: list[_Row], percent: bool) -> dict[str, Counted]:

@@ -13,7 +13,7 @@ from wbcdet.utils.kappa import Z
 
 Floats = npt.NDArray[np.float64]
 
-#: A spread of differences below this, in the unit of the data, comes from rounding.
+#: A spread or difference below this, in the unit of the data, comes from rounding.
 _ROUNDING = 1e-9
 
 
@@ -96,11 +96,13 @@ def passing_bablok(manual: Floats, ours: Floats) -> Line | None:
     count = len(manual)
     first, second = np.triu_indices(count, 1)
     run, rise = manual[first] - manual[second], ours[first] - ours[second]
+    # Equal shares of unequal numbers of cells differ in their last digit: ranks would follow it.
+    run[np.abs(run) < _ROUNDING], rise[np.abs(rise) < _ROUNDING] = 0, 0
     differ = (run != 0) | (rise != 0)
     run, rise = run[differ], rise[differ]
     slopes = np.copysign(np.inf, rise)
     np.divide(rise, run, out=slopes, where=run != 0)
-    slopes = np.sort(slopes[slopes != -1])
+    slopes = np.sort(slopes[np.abs(run + rise) >= _ROUNDING])  # a slope of -1 is on neither side
     total = len(slopes)
     # Slopes below -1 are taken to belong to the other end: then the two methods may change places.
     offset = int((slopes < -1).sum())

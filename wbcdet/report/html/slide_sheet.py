@@ -202,8 +202,8 @@ def _line(share: Share) -> Line:
     return Line(
         label=share.label,
         count=share.count,
-        percent="–" if share.percent is None else f"{share.percent:.1f}",
-        interval="–" if share.ci_low is None else f"{share.ci_low:.1f} – {share.ci_high:.1f}",
+        percent=share.percent_text,
+        interval=share.interval_text,
         range=f"{known.low:g} – {known.high:g}" if known else "",
         flag=share.flag,
         flag_mark=mark,

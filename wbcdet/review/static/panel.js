@@ -11,9 +11,9 @@ const make = (name, text, className) => {
 
 function shareCell(share) {
   const cell = make("td");
-  cell.append(make("b", share.percent === null ? "–" : `${share.percent.toFixed(1)} %`));
+  cell.append(make("b", share.percent === null ? "–" : `${share.percent_text} %`));
   cell.append(make("span", ` ${share.count}`, "count"));
-  if (share.low !== null) cell.append(make("small", `${share.low.toFixed(1)} – ${share.high.toFixed(1)}`));
+  if (share.low !== null) cell.append(make("small", share.interval_text));
   return cell;
 }
 

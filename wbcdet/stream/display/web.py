@@ -217,6 +217,8 @@ def _share(share: Share) -> dict[str, object]:
         "percent": share.percent,
         "low": share.ci_low,
         "high": share.ci_high,
+        "percent_text": share.percent_text,
+        "interval_text": share.interval_text,
         "range": [share.range.low, share.range.high] if share.range else None,
         "flag": share.flag,
     }

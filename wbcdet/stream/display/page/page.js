@@ -1,7 +1,6 @@
 "use strict";
 
 const at = (id) => document.getElementById(id);
-const fixed = (value, digits) => (value === null ? "–" : value.toFixed(digits));
 const states = {
   analysed: t("counting"), still: t("still picture"), blurred: t("blurred, not counted"),
   damaged: t("damaged picture, not counted"), paused: t("paused"), waiting: t("waiting for a picture"), "no signal": t("no signal"), ended: t("ended"),
@@ -54,8 +53,8 @@ function show(status) {
       name.prepend(dot);
     }
     cell(row, share.count);
-    cell(row, fixed(share.percent, 1));
-    cell(row, share.low === null ? "–" : `${fixed(share.low, 1)} – ${fixed(share.high, 1)}`);
+    cell(row, share.percent_text);
+    cell(row, share.interval_text);
     const range = share.range ? `${share.range[0]} – ${share.range[1]}` : "";
     const flag = share.flag === "present" ? t("look at each") : t(share.flag);
     cell(row, share.flag ? `${range} ${flag}`.trim() : range, share.flag ? "flag" : "");
@@ -66,8 +65,8 @@ function show(status) {
     const row = document.createElement("tr");
     cell(row, t(reason.label));
     cell(row, reason.count);
-    cell(row, fixed(reason.percent, 1));
-    cell(row, reason.low === null ? "–" : `${fixed(reason.low, 1)} – ${fixed(reason.high, 1)}`);
+    cell(row, reason.percent_text);
+    cell(row, reason.interval_text);
     cell(row, reason.flag ? t("look at each") : "", reason.flag ? "flag" : "");
     return row;
   });
