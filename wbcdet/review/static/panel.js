@@ -12,7 +12,7 @@ const make = (name, text, className) => {
 function shareCell(share) {
   const cell = make("td");
   cell.append(make("b", share.percent === null ? "–" : `${share.percent.toFixed(1)} %`));
-  cell.append(make("span", ` ${share.count}`, "count"));
+  cell.append(" ", make("span", share.count, "count"));
   if (share.low !== null) cell.append(make("small", `${share.low.toFixed(1)} – ${share.high.toFixed(1)}`));
   return cell;
 }
