@@ -239,6 +239,24 @@ def test_mouse_slides_and_names(report: Path, browser: Any, serve: Serve) -> Non
     page.press("Home", "+", "+", "PageDown", "-", "?")
     assert page.tab.locator("#help").is_visible()
     page.press("Escape")
+    # A click gives the keys back: Space confirms the next cell, and does not click again.
+    before = page.count("basophil"), page.count("eosinophil")
+    page.tab.click("#classes [data-label='eosinophil']")
+    page.tab.click("#actions [data-label='basophil']")
+    page.says("1 cell: basophil")
+    page.press("Space")
+    page.says("1 cell confirmed")
+    assert (page.count("basophil"), page.count("eosinophil")) == (before[0] + 1, before[1] - 1)
+    page.tab.locator("#actions [data-label='basophil']").focus()
+    page.press("Space")  # as one who goes by Tab means it
+    page.says("1 cell: basophil")
+    for control in ("#zoom", "#only-open", "#undo"):
+        page.tab.locator(control).click()
+        assert page.tab.evaluate("document.activeElement.id") == "gallery"
+    # Nor does a letter choose another slide.
+    page.tab.evaluate("document.body.dispatchEvent(new Event('pointerdown', { bubbles: true }))")
+    page.tab.select_option("#slide", label="anna")
+    assert page.tab.evaluate("document.activeElement.id") == "gallery"
     page.tab.fill("#who", "")
     page.tab.locator("#gallery").focus()
     page.press("n")  # who is it?
