@@ -44,7 +44,7 @@ PICTURE = to_jpeg(
 def differential(group: str = ALL, target: int | None = None, **counts: int) -> Differential:
     return Differential(
         group=group,
-        counts={str(label): counts.get(str(label), 0) for label in LABELS},
+        counts={**dict.fromkeys(map(str, LABELS), 0), **counts},
         unclassified={"low-score": 9, "basophil-like": 3},
         artefacts=0,
         edge=7,
@@ -310,7 +310,9 @@ def test_a_page_is_no_wider_than_the_screen(tmp_path: Path, width: int) -> None:
 @pytest.mark.parametrize("slides", [1, 3])
 def test_a_slide_prints_on_one_page(tmp_path: Path, slides: int) -> None:
     groups = tuple(f"{'long name ' * 30}{number}" for number in range(slides))
-    found = [differential(group, 400, neutrophil=50, monocyte=40) for group in groups]
+    # With as many types of a laboratory's own as the review page offers.
+    own = {f"type of ours whose name is long {n}": 5 for n in range(12 * (slides > 1))}
+    found = [differential(group, 400, neutrophil=50, monocyte=40, **own) for group in groups]
     (tmp_path / "page.html").write_text(page(found, shots(900, groups)), encoding="utf-8")
     assert CHROMIUM is not None
     subprocess.run(
@@ -329,6 +331,33 @@ def test_a_slide_prints_on_one_page(tmp_path: Path, slides: int) -> None:
     data = (tmp_path / "page.pdf").read_bytes()
     pages = re.findall(rb"/MediaBox\s*\[\s*0 0 (\d+)\.?\d* (\d+)", data)
     assert [(int(w) // 10, int(h) // 10) for w, h in pages] == [(59, 84)] * sheets
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium")
+def test_types_of_a_laboratorys_own_in_print(tmp_path: Path) -> None:
+    """A long name left the bars 3 px, and in the overview a flag lay on the next number."""
+    api = pytest.importorskip("playwright.sync_api", reason="pip install wbcdet[test]")
+    own = {"band": 30, "a type of ours whose name is rather long": 20}
+    own |= {f"blast {n}": 30 for n in range(10)}
+    few = differential("b", neutrophil=90, monocyte=9)
+    found = [differential("a", neutrophil=50, **own), few]
+    (tmp_path / "page.html").write_text(page(found, shots(9)), encoding="utf-8")
+    with api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM)
+        tab = browser.new_page(viewport={"width": 695, "height": 1000})  # A4 without its margins
+        tab.emulate_media(media="print")
+        tab.goto((tmp_path / "page.html").as_uri())
+        width = "node => node.getBoundingClientRect().width"
+        assert tab.eval_on_selector(".types td.chart", width) > 150
+        assert tab.evaluate(
+            """() => [...document.querySelectorAll(".overview tr:first-child td.share")].every(
+              (cell) => cell.scrollWidth <= cell.clientWidth + 1)"""
+        )
+        # Numbers stand below each other, with a flag or without.
+        column = tab.locator(".overview td.share:nth-child(5)")
+        assert len(column.all()) == 2
+        assert len({mark.bounding_box()["x"] for mark in column.locator(".mark").all()}) == 1
+        browser.close()
 
 
 @pytest.mark.parametrize(("reason", "share"), [("artefact", None), ("low-score", 23)])

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from itertools import combinations
 
+import cv2
 import numpy as np
 import pytest
 from conftest import make_cell
 
 from wbcdet.records import ALL_LABELS, Cell, CellType
 from wbcdet.results import annotate as draw
-from wbcdet.results.palette import COLOURS
+from wbcdet.results.palette import _GIVEN, _OTHERS, _USUAL, COLOURS, rgb_of
 
 
 def crowd(width: int, height: int) -> list[Cell]:
@@ -76,3 +77,19 @@ def test_a_real_field(real_field: Callable[[str, str], np.ndarray]) -> None:
     pixels = real_field("bccd.zip", ".jpg")
     height, width = pixels.shape[:2]
     assert draw.annotate(pixels, crowd(width, height)).shape == (480, 640, 3)
+
+
+def test_types_of_a_laboratorys_own_are_told_apart() -> None:
+    """On maps the colour alone says which type a dot is: all of them had one."""
+    named = [rgb_of(label) for label in (*COLOURS, "basophil", "artefact")]
+    usual = [rgb_of(names[0].title()) for names in _USUAL.values()]
+    assert usual == list(_USUAL) and rgb_of("band") == rgb_of("bands")
+    colours = np.array([*named, *usual, *_OTHERS], np.float32)
+    lab = cv2.cvtColor(colours[None] / 255, cv2.COLOR_RGB2LAB)[0]
+    apart = np.linalg.norm(lab[:, None] - lab, axis=-1) + 1000 * np.eye(len(lab))
+    assert apart.min() > 18
+    assert {rgb_of(label) for label in ("deleted", "artefact")} == {_GIVEN["artefact"]}
+    # Names that nobody thought of, also those that begin alike, get one of the others.
+    own = [rgb_of(f"type {letter}") for letter in "abcdefghijkl"]
+    assert set(own) <= set(_OTHERS) and len(set(own)) > 4
+    assert rgb_of("type a") == rgb_of("type a") == own[0]

@@ -239,6 +239,24 @@ def test_mouse_slides_and_names(report: Path, browser: Any, serve: Serve) -> Non
     page.press("Home", "+", "+", "PageDown", "-", "?")
     assert page.tab.locator("#help").is_visible()
     page.press("Escape")
+    # A click gives the keys back: Space confirms the next cell, and does not click again.
+    before = page.count("basophil"), page.count("eosinophil")
+    page.tab.click("#classes [data-label='eosinophil']")
+    page.tab.click("#actions [data-label='basophil']")
+    page.says("1 cell: basophil")
+    page.press("Space")
+    page.says("1 cell confirmed")
+    assert (page.count("basophil"), page.count("eosinophil")) == (before[0] + 1, before[1] - 1)
+    page.tab.locator("#actions [data-label='basophil']").focus()
+    page.press("Space")  # as one who goes by Tab means it
+    page.says("1 cell: basophil")
+    for control in ("#zoom", "#only-open", "#undo"):
+        page.tab.locator(control).click()
+        assert page.tab.evaluate("document.activeElement.id") == "gallery"
+    # Nor does a letter choose another slide.
+    page.tab.evaluate("document.body.dispatchEvent(new Event('pointerdown', { bubbles: true }))")
+    page.tab.select_option("#slide", label="anna")
+    assert page.tab.evaluate("document.activeElement.id") == "gallery"
     page.tab.fill("#who", "")
     page.tab.locator("#gallery").focus()
     page.press("n")  # who is it?
@@ -457,6 +475,10 @@ def test_on_a_telephone(report: Path, browser: Any, serve: Serve) -> None:
     assert tab.evaluate("document.documentElement.scrollWidth") <= 390
     assert tab.locator("#gallery").bounding_box()["height"] > 300
     assert tab.locator("#sign-button").bounding_box()["x"] < 390 - 40
+    # The hints name the keys also where the buttons do not.
+    tab.evaluate("document.getElementById('help-button').click()")
+    assert "(Shift: size)" in tab.locator("#help").inner_text()
+    page.press("Escape")
     tab.locator(".tile").nth(1).tap()
     tab.locator("#actions [data-label='basophil']").tap()
     page.says("1 cell: basophil")
@@ -516,6 +538,45 @@ def test_on_a_tablet(report: Path, browser: Any, serve: Serve) -> None:
     page.tab.locator("#actions [data-label='basophil']").tap()
     page.says("3 cells: basophil")
     assert page.count("basophil") == 3
+    page.close()
+
+
+#: Texts of the differential that lie over one another.
+OVERLAID = """() => {
+  const nodes = [...document.querySelectorAll("#differential :is(b, .count, small)")];
+  const texts = nodes.map((node) => {
+    const range = document.createRange();
+    range.selectNodeContents(node);
+    return [node.textContent, range.getBoundingClientRect()];
+  });
+  const over = (a, b, low, high) => Math.min(a[high], b[high]) - Math.max(a[low], b[low]);
+  return texts.flatMap(([name, a], at) => texts.slice(at + 1)
+    .filter(([, b]) => over(a, b, "left", "right") > 1 && over(a, b, "top", "bottom") > 3)
+    .map(([other]) => `${name}: ${other}`));
+}"""
+
+
+def test_an_enlarged_page(report: Path, browser: Any, serve: Serve) -> None:
+    """At 200 % the field had no height and its bars lay on the numbers; at 1280 px "Sign off" lay
+    outside the window, at 1000 counts on the percentages beside them."""
+    page = Page(browser, serve(report, "--reviewer", "Ann").url)
+    tab = page.tab
+    for width, height in ((1280, 720), (1000, 700), (700, 450)):
+        tab.set_viewport_size({"width": width, "height": height})
+        assert tab.evaluate("document.documentElement.scrollWidth") <= width
+        button = tab.locator("#sign-button").bounding_box()
+        assert button["x"] + button["width"] <= width
+        assert tab.evaluate(OVERLAID) == []
+        assert tab.locator("#gallery").bounding_box()["height"] > 180
+        page.press("Enter")
+        assert tab.locator("#view").bounding_box()["height"] > 150
+        page.press("Escape")
+    # What tells types and pressed buttons apart stays in a scheme of few colours.
+    tab.emulate_media(forced_colors="active")
+    ground = "node => getComputedStyle(node).backgroundColor"
+    assert tab.locator("#classes [data-label=monocyte] i").evaluate(ground) == "rgb(240, 228, 66)"
+    pressed, other = (tab.locator(f"#classes [data-label='{one}']") for one in ("", "monocyte"))
+    assert pressed.evaluate(ground) != other.evaluate(ground)
     page.close()
 
 

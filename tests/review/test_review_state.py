@@ -13,6 +13,7 @@ from reviewing import make_report
 
 from wbcdet.differential.differential import differentials
 from wbcdet.results.document import load_document
+from wbcdet.results.palette import colour_of
 from wbcdet.review import counts
 from wbcdet.review.cell_state import (
     DELETED,
@@ -24,7 +25,7 @@ from wbcdet.review.cell_state import (
 )
 from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, load_report
-from wbcdet.review.serializers import cell_row, label_row
+from wbcdet.review.serializers import cell_row, colours_of, label_row
 from wbcdet.review.session import Session
 from wbcdet.review.state import ReviewState
 
@@ -279,6 +280,16 @@ def test_a_taught_type_on_the_page(taught: Path) -> None:
         assert sum(row[side]["percent"] for row in shown["rows"]) == pytest.approx(100)
     assert rows["neutrophil"]["range"] == [39, 75] and shown["together"] == []
     session.close()
+
+
+def test_names_that_a_person_gives_have_the_colours_of_the_report(state: ReviewState) -> None:
+    """The page took one colour for all of them."""
+    call(state, "band", (0, 1))
+    call(state, "plasma cell", (0, 2))
+    found = colours_of(state, [(0, 1), (0, 2)])
+    assert {"band", "plasma cell"} < set(found)
+    assert found == {name: colour_of(name) for name in found}
+    assert found["band"] != found["plasma cell"]
 
 
 def test_taught_types_are_offered(taught: Path) -> None:

@@ -129,6 +129,18 @@ def test_a_taught_type_is_named_on_the_live_page() -> None:
     assert [one.label for one in asked] == ["band", "neutrophil", None]
 
 
+def test_what_comes_after_the_end_is_refused() -> None:
+    """It was answered as done, and the cell kept its name in the report."""
+    asked: list[object] = []
+    status = {**to_json(Status(1, differential_of([]))), "state": "ended"}
+    client = TestClient(make_app(SimpleNamespace(status=lambda: status, command=asked.append)))  # type: ignore[arg-type]
+    sent = {"/relabel": {"cell": 1, "label": "monocyte"}, "/command": {"command": "undo"}}
+    for path, body in sent.items():
+        answer = client.post(path, json=body)
+        assert answer.status_code == 409 and "has ended" in answer.json()["detail"]
+    assert asked == []
+
+
 @pytest.fixture
 def live(tmp_path: Path) -> Iterator[Live]:
     live_page = Live(tmp_path)

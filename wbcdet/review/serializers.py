@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from wbcdet.differential.differential import ALL
@@ -56,6 +57,18 @@ def label_row(info: RunInfo) -> list[dict[str, str]]:
     keys = {label: key for label, key in KEYS.items() if label not in _LAST}
     keys |= dict.fromkeys(taught[:_MAX_TAUGHT], "") | {label: KEYS[label] for label in _LAST}
     return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in keys.items()]
+
+
+def colours_of(state: ReviewState, keys: Iterable[Key]) -> dict[str, str]:
+    """Return the colours of the names that cells have, and had from the machine: a person may give
+    one that the page does not offer."""
+    names = {
+        str(name)
+        for current in (state.cells[key] for key in keys)
+        for name in (current.label, current.cell.label if current.cell else None)
+        if name is not None
+    }
+    return {name: colour_of(name) for name in sorted(names)}
 
 
 def cell_row(state: ReviewState, key: Key) -> list[Any]:

@@ -18,7 +18,7 @@ from wbcdet.review.cell_state import ChangeError, ConflictError, Key, LabelChang
 from wbcdet.review.decision_store import StoreError
 from wbcdet.review.images import CROP_SIDES, TILE, PictureError
 from wbcdet.review.reader_agreement import note_shown
-from wbcdet.review.serializers import cell_row, label_row, readers_page, report_page
+from wbcdet.review.serializers import cell_row, colours_of, label_row, readers_page, report_page
 from wbcdet.review.session import Session
 from wbcdet.review.signature_log import SignatureEntry, SigningError
 from wbcdet.review.slide_viewer import slide_routes
@@ -96,11 +96,13 @@ def build(session: Session) -> FastAPI:
         """Return what has changed since a decision, with the differential as it is now."""
         group = group if group in state.report.groups else None
         with state.turn:
+            changed = list(state.since(since))
             return {
                 "mark": session.mark,
                 "last": state.last,
                 "group": group,
-                "cells": [cell_row(state, key) for key in state.since(since)],
+                "cells": [cell_row(state, key) for key in changed],
+                "colours": colours_of(state, changed),
                 "differential": session.differential(group),
                 "signed": session.signed(group),
                 **more,
@@ -163,6 +165,7 @@ def build(session: Session) -> FastAPI:
                 **report_page(session),
                 **news(0, None),
                 "cells": [cell_row(state, key) for key in state.cells],
+                "colours": colours_of(state, state.cells),
                 "labels": label_row(state.report.info),
                 "notice": NOTICE,
                 "tile": TILE,

@@ -29,6 +29,8 @@ _PAGE_MM, _FIXED_MM = 270.0, 70.0
 _LEAST_SCALE = 0.5
 #: Rows of a slide's name in print, as in style.css.
 _MAX_NAME_ROWS = 8
+#: Letters of a type's name in a row, where it is longest beside all columns.
+_NAME_LETTERS = 15
 #: Names in a list on the sheet, which must stay on one page.
 _MAX_NAMED = 3
 
@@ -141,6 +143,7 @@ def make_sheet(
     named = (identifiers or Identifiers()).to_dict()
     called = [(name, text) for name, text in named.items() if text]
     beside = (apart, quality)
+    types = [_(share.label) for share in shares]
     return Sheet(
         anchor=f"slide-{number}",
         name=one_line(name),
@@ -159,13 +162,13 @@ def make_sheet(
         signature=signature,
         reviewed=reviewed,
         identifiers=called,
-        scale=_scale(name, len(shares), len(reasons), warnings, beside, made, signature, called),
+        scale=_scale(name, types, len(reasons), warnings, beside, made, signature, called),
     )
 
 
 def _scale(
     name: str,
-    shares: int,
+    types: Sequence[str],
     reasons: int,
     warnings: Sequence[str],
     beside: tuple[Sequence[str], Sequence[str]],
@@ -177,7 +180,12 @@ def _scale(
     note = signature.note if signature else ""
     fixed = _FIXED_MM + 6 * bool(called) + 5 * _rows([note], 95) * bool(note)
     fixed += 5 * max(0, min(_rows([name], 34), _MAX_NAME_ROWS) - 2)
-    table = 18 + 8.3 * shares + (6 + 5.2 * reasons) * bool(reasons)
+    table = (
+        18
+        + 4 * len(types)
+        + 4.3 * _rows(types, _NAME_LETTERS)
+        + (6 + 5.2 * reasons) * bool(reasons)
+    )
     box = (11 + 5 * _rows(warnings, 88)) * bool(warnings)
     columns = 12 + 5 * max(_rows(lines, 42) for lines in beside)
     text = 6 + 4 * _rows(made, 115)

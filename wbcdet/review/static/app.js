@@ -33,6 +33,7 @@ async function start() {
   setUpSlides();
   setUpActions();
   setUpButtons();
+  setUpReturns();
   setUpLight();
   setUpKeys({
     gallery, field, fields, call, callOther, back, toggleDrawing, toggleShaping, keepShape, toggleFields, closeFields,
@@ -462,6 +463,23 @@ function setUpButtons() {
     show();
   });
   part("who").addEventListener("change", who);
+}
+
+// What was clicked gives the keys back to the cells: Space would press a button again and name the next cell, where
+// it is to confirm it, and a letter would choose another slide. Who goes to a button by Tab stays on it.
+function setUpReturns() {
+  let byPointer = false;
+  const toCells = () => {
+    if (byPointer && !fields.open) (field.open ? part("view") : gallery.element).focus({ preventScroll: true });
+  };
+  document.addEventListener("pointerdown", () => { byPointer = true; }, true);
+  document.addEventListener("keydown", () => { byPointer = false; }, true);
+  // Before the button acts, which may have its own place for the keys, as a dialog that comes back to where they were.
+  document.addEventListener("click", (event) => {
+    if (event.target.closest(":is(#top, #classes, #field-head, #actions) button:not(#light button)")) toCells();
+  }, true);
+  part("slide").addEventListener("change", toCells);
+  for (const id of ["only-open", "only-useful", "zoom"]) part(id).addEventListener("click", toCells);
 }
 
 function showTargets() {

@@ -102,10 +102,10 @@ export class Gallery {
       node.className = "head";
       node.setAttribute("role", "presentation");
       node.append(document.createElement("i"), document.createElement("b"), document.createElement("span"));
-      node.firstChild.style.background = this.model.colour(label);
       this.space.append(node);
       this.shown.set(key, node);
     }
+    node.firstChild.style.background = this.model.colour(label);
     node.style.top = `${row.top}px`;
     node.children[1].textContent = t(label);
     node.children[2].textContent = `${total}${open ? t(", {n} not reviewed", { n: open }) : ""}`;

@@ -28,7 +28,9 @@ export class Model {
   constructor(report) {
     this.labels = report.labels.map((one) => one.label);
     this.keys = new Map(report.labels.map((one) => [one.label, one.key]));
-    this.colours = new Map(report.labels.map((one) => [one.label, one.colour]));
+    this.colours = new Map([
+      ...report.labels.map((one) => [one.label, one.colour]), ...Object.entries(report.colours),
+    ]);
     this.fields = report.fields;
     this.mark = report.mark;
     this.cells = new Map();
@@ -59,6 +61,7 @@ export class Model {
   // Takes what the server says has changed.
   take(news) {
     for (const row of news.cells) this.put(fromRow(row));
+    for (const [label, colour] of Object.entries(news.colours)) this.colours.set(label, colour);
     this.last = Math.max(this.last, news.last);
   }
 
@@ -74,7 +77,14 @@ export class Model {
   }
 
   colour(label) {
-    return this.colours.get(label) || "#cc79a7";
+    // Until the server has answered to a name that is new.
+    return this.colours.get(label) || "#787878";
+  }
+
+  // Black or white, whichever is read better on the colour of a label.
+  ink(label) {
+    const [red, green, blue] = this.colour(label).match(/\w\w/g).map((part) => (parseInt(part, 16) / 255) ** 2.2);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 ? "#000" : "#fff";
   }
 
   letter(label) {

@@ -12,7 +12,7 @@ const make = (name, text, className) => {
 function shareCell(share) {
   const cell = make("td");
   cell.append(make("b", share.percent === null ? "–" : `${share.percent_text} %`));
-  cell.append(make("span", ` ${share.count}`, "count"));
+  cell.append(" ", make("span", share.count, "count"));
   if (share.low !== null) cell.append(make("small", share.interval_text));
   return cell;
 }
@@ -101,7 +101,6 @@ export function showClasses(model, sections, only, does) {
       node.append(make("i", "", "swatch"), make("span"), make("b"), make("small"));
       node.addEventListener("click", () => does.only(section.label));
       if (section.label !== null) {
-        node.firstChild.style.background = model.colour(section.label);
         node.addEventListener("dragover", (event) => { event.preventDefault(); node.classList.add("over"); });
         node.addEventListener("dragleave", () => node.classList.remove("over"));
         node.addEventListener("drop", (event) => {
@@ -112,6 +111,7 @@ export function showClasses(model, sections, only, does) {
       }
     }
     const [swatch, label, count, left] = node.children;
+    if (section.label) Object.assign(swatch.style, { background: model.colour(section.label), color: model.ink(section.label) });
     swatch.textContent = section.label ? model.letter(section.label) : "";
     label.textContent = t(section.label ?? "all types");
     count.textContent = section.total;

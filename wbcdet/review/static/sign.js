@@ -10,15 +10,22 @@ export function setUpSigning({ ask, who, take, showOpen, slides, slide }) {
   let shown = 0; // the last decision in what the dialog says of the cells
   part("sign-which").hidden = slides.length < 2;
   choice.replaceChildren(...["", ...slides].map((name) => new Option(name || t("all slides"), name)));
-  choice.addEventListener("change", () => state());
+  choice.addEventListener("change", () => look());
 
   async function open() {
     say("");
     part("sign-name").value = who();
     choice.value = slide() ?? "";
     if (!dialog.open) dialog.showModal();
-    await state();
+    await look();
   }
+
+  // What cannot be asked for is said: nothing can be signed then.
+  const look = () => state().catch((error) => {
+    part("sign-state").textContent = "";
+    part("sign-open").hidden = part("sign-show").hidden = part("sign-twice").hidden = true;
+    say(error instanceof Refused ? t("Not signed: {why}", { why: t(error.message) }) : t("Not signed: the server does not answer."));
+  });
 
   async function state() {
     // Nothing can be signed before the dialog says what it is.

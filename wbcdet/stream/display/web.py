@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from pathlib import Path, PurePosixPath
 
 import cv2
-from fastapi import FastAPI, HTTPException, Request
+from fastapi import Depends, FastAPI, HTTPException, Request
 from fastapi.responses import FileResponse, Response
 from pydantic import BaseModel, Field
 
@@ -288,12 +288,17 @@ def make_app(server: Server) -> FastAPI:
             raise HTTPException(404)
         return FileResponse(_PAGE / name, media_type=_FILES[name])
 
-    @app.post("/command")
+    def running() -> None:
+        # What comes after the end, before the page has asked again, changes nothing any more.
+        if server.status().get("state") == "ended":
+            raise HTTPException(409, "The stream has ended; its report is being written.")
+
+    @app.post("/command", dependencies=[Depends(running)])
     async def command(said: Ask) -> dict[str, bool]:
         server.command(said.command)
         return {"done": True}
 
-    @app.post("/relabel")
+    @app.post("/relabel", dependencies=[Depends(running)])
     async def relabel(said: Name) -> dict[str, bool]:
         taught = server.status().get("taught", ())
         assert isinstance(taught, Collection)

@@ -131,6 +131,24 @@ function drawMap(found) {
   );
 }
 
+// Who named a cell must not go on in the belief that it counts so.
+async function send(path, body) {
+  let why = t("no answer");
+  try {
+    const response = await fetch(path, {
+      method: "POST",
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify(body),
+    });
+    if (response.ok) return;
+    const { detail } = await response.json().catch(() => ({}));
+    why = typeof detail === "string" ? t(detail) : response.status;
+  } catch {
+    // No answer, as it says.
+  }
+  alert(t("Not done: {why}", { why }));
+}
+
 function naming(cell) {
   at("naming-cell").textContent = `${cell.cell}: ${said(cell)}`;
   at("naming-picture").src = `cell/${cell.cell}.jpg`;
@@ -140,11 +158,7 @@ function naming(cell) {
     button.textContent = t(name || "as wbcdet named it");
     button.addEventListener("click", async () => {
       at("naming").close();
-      await fetch("relabel", {
-        method: "POST",
-        headers: { "Content-Type": "application/json" },
-        body: JSON.stringify({ cell: cell.cell, label: name }),
-      });
+      await send("relabel", { cell: cell.cell, label: name });
       ask();
     });
     return button;
@@ -206,11 +220,7 @@ async function ask() {
 for (const button of document.querySelectorAll("#buttons button")) {
   button.addEventListener("click", async () => {
     if (button.dataset.ask && !confirm(button.dataset.ask)) return;
-    await fetch("command", {
-      method: "POST",
-      headers: { "Content-Type": "application/json" },
-      body: JSON.stringify({ command: button.dataset.command }),
-    });
+    await send("command", { command: button.dataset.command });
     ask();
   });
 }
