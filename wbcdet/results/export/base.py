@@ -151,7 +151,8 @@ def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
     """Return the closing line of an export."""
     cells = sum(len(item.result.cells) for item in items)
     count = len(items)
-    line = f"{count} field{'s' * (count != 1)} with {cells} cells written to {out} as {kind}"
+    fields, of = f"{count} field{'s' * (count != 1)}", f"{cells} cell{'s' * (cells != 1)}"
+    line = f"{fields} with {of} written to {out} as {kind}"
     if left_out:
         which = "1 field that was" if left_out == 1 else f"{left_out} fields that were"
         line += f"; {which} not read left out"
