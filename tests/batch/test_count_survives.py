@@ -251,6 +251,7 @@ def test_an_output_that_cannot_be_written(count: Count, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     answer = count("in", "--out", "file")
     assert answer.exit_code == 2 and "cannot write to file" in one_line(answer.stderr)
+    assert one_line(answer.stderr).endswith("choose another --out")
     if Path("/sys/kernel").is_dir():  # read-only even for root
         answer = count("in", "--out", "/sys/kernel/wbcdet")
         assert answer.exit_code == 2 and "cannot write to /sys" in one_line(answer.stderr)

@@ -7,15 +7,22 @@ import json
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 from conftest import REPOSITORY
 
+from wbcdet.datasets.archives import default_folder
 from wbcdet.inference import diagnosis
 from wbcdet.inference.diagnosis import diagnose, without_folders
+from wbcdet.inference.weights import names_in_use
+from wbcdet.review.remembered import remembered_pictures
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.extras import EXTRAS, missing
+from wbcdet.utils.user_folder import user_folder
 from wbcdet.utils.version import __version__
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
@@ -86,6 +93,28 @@ def test_no_folder_of_the_user_is_printed(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     assert without_folders(said.replace("{home}", str(home))) == (pasted or said)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="an account of Windows has a home folder")
+def test_an_account_without_a_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A container or a job of a cluster may run under a number that no account has."""
+    import pwd
+
+    def nobody(_: int) -> NoReturn:
+        raise KeyError("no such number")
+
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    for name in ("HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "WBCDET_DATA"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+
+    assert names_in_use() == []  # the shipped models
+    assert without_folders("/home/ann/x.onnx: gone") == ".../x.onnx: gone"
+    assert remembered_pictures("0") is None
+    for use in (user_folder, default_folder):
+        with pytest.raises(WbcdetError, match=r"no home folder .*set (HOME|WBCDET_DATA)"):
+            use()
+    assert not any(tmp_path.iterdir())
 
 
 def test_exit_code_says_that_nothing_can_be_analysed(

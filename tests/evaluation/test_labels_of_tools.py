@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -96,6 +97,23 @@ def test_names_that_tools_give_to_pictures(tmp_path: Path, file: str) -> None:
     picture(tmp_path / "0.png")
     coco(tmp_path, {"bbox": SIDES}, file if "%" not in file else f"file://{file}")
     assert boxes(tmp_path) == [BOX]
+
+
+@pytest.mark.parametrize(("on_disk", "in_labels"), [("NFD", "NFC"), ("NFC", "NFD")])
+def test_accents_as_a_mac_writes_them(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_labels: Literal["NFC", "NFD"]
+) -> None:
+    """Pictures of a Mac that were labelled elsewhere, or the other way round."""
+    name = unicodedata.normalize(on_disk, "F\u00e9 \u0419.png")
+    labelled = unicodedata.normalize(in_labels, name)
+    picture(tmp_path / "coco" / name)
+    coco(tmp_path / "coco", {"bbox": SIDES}, f"somewhere/{labelled}")
+    picture(tmp_path / "yolo" / "images" / name)
+    (tmp_path / "yolo" / "labels").mkdir()
+    text = tmp_path / "yolo" / "labels" / Path(labelled).with_suffix(".txt")
+    text.write_text("0 0.375 0.375 0.5 0.5")
+    (tmp_path / "yolo" / "classes.txt").write_text("neutrophil")
+    assert boxes(tmp_path / "coco") == boxes(tmp_path / "yolo") == [BOX]
 
 
 def test_masks_that_hold_nothing() -> None:

@@ -370,3 +370,20 @@ def test_what_the_classifier_calls_artefact_leaves_no_white_cell_unclassified(
     said = [line for line in sheet.warnings if "of the cells are unclassified" in line]
     assert [line.split(" %")[0] for line in said] == ([] if share is None else [str(share)])
     assert ("many unclassified" in sheet.remarks) == (share is not None)
+
+
+@pytest.mark.parametrize(
+    ("found", "warning", "remark"),
+    [
+        ({"copies": [("b.png", "a.png"), ("c.png", "a.png")]}, "count once more", "2 copies of"),
+        ({"diameters": {"a.svs": [30.0] * 5}}, "30.0 µm wide", "see the scale"),
+        ({"empty": ["b.png"]}, "no cell that was found", "1 field without a cell"),
+    ],
+)
+def test_the_overview_names_what_a_sheet_warns_of(
+    found: dict[str, object], warning: str, remark: str
+) -> None:
+    """Who looks at the overview alone would take the numbers as they are."""
+    said = replace(notes(), **found)  # type: ignore[arg-type]
+    sheet = make_sheet(0, "a", differential(neutrophil=100), said, [], last=True)
+    assert any(warning in line for line in sheet.warnings) and remark in sheet.remarks

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import unicodedata
 from pathlib import Path
 from typing import Any
 
@@ -217,6 +218,21 @@ def test_names_of_other_programs(report: Path) -> None:
     path.write_text(json.dumps(tasks))
     done = bring(report, path)
     assert done.exit_code == 1 and "one of several fields" in done.output
+
+
+def test_accents_as_a_mac_writes_them(report: Path) -> None:
+    """A report of pictures from a Mac; the program that corrected them writes accents otherwise."""
+    document = json.loads((report / "results.json").read_text())
+    for number, field in enumerate(document["fields"]):
+        field["file"] = unicodedata.normalize("NFD", f"M\u00fcller/\u0419{number}.png")
+    (report / "results.json").write_text(json.dumps(document))
+    path = export(report, "coco") / FILES["coco"]
+    labels = json.loads(path.read_text())
+    for image in labels["images"]:
+        image["file_name"] = unicodedata.normalize("NFC", image["file_name"])
+    path.write_text(json.dumps(labels))
+    done = bring(report, path)
+    assert done.exit_code == 0 and "no field of this report" not in done.output, done.output
 
 
 def test_a_task_that_nobody_has_annotated(report: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import sqlite3
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -320,3 +322,18 @@ def test_a_taught_type_keeps_its_score_when_it_is_signed(taught: Path) -> None:
         ]
     # A name that a person gives has none.
     assert sorted(scores) == [0.0] * len(named) + [0.875] * 6
+
+
+def test_pictures_that_cannot_be_remembered(
+    counted: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Without a home folder that can be written the pictures that are named are shown all the same,
+    and the report is not said to be one that cannot be written."""
+    (tmp_path / "file").touch()
+    monkeypatch.setattr("wbcdet.review.remembered.user_folder", lambda: tmp_path / "file")
+    folder = Path(shutil.copytree(counted, tmp_path / "elsewhere" / "report"))
+    with closing(Session(folder, pictures=counted.parent / "fields")) as session:
+        assert session.pictures.folder == counted.parent / "fields"
+        assert [note for note in session.notes if "give --pictures again" in note]
+    with closing(Session(folder)) as session:
+        assert session.pictures.folder is None

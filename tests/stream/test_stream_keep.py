@@ -293,6 +293,16 @@ def test_how_a_stream_was_counted_is_said_in_each_language() -> None:
             assert sorted(re.findall(r"\d+", text)) == sorted(re.findall(r"\d+", source))
 
 
+@pytest.mark.parametrize(
+    ("language", "times", "said"),
+    [("en", 1, "lost 1 time,"), ("es", 1, "1 vez,"), ("ru", 2, "2 раза,"), ("ru", 5, "5 раз,")],
+)
+def test_how_often_a_signal_was_lost(language: str, times: int, said: str) -> None:
+    with speaking(language):
+        lines = how({"totals": {"lost_times": times, "lost_s": 4.5}}, None)
+    assert said in lines[-1]
+
+
 def test_frames_are_numbered_over_all_runs_of_a_report(tmp_path: Path, analyzer: Analyzer) -> None:
     def given(runner: Runner) -> Iterator[Frame | str]:
         for number, seconds in enumerate((0.0, 50.0, 60.0)):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import NoReturn
 
 import cv2
 import numpy as np
@@ -12,6 +14,7 @@ import pytest
 
 from wbcdet.results.writer import write_picture
 from wbcdet.utils.files import atomic_write, write_csv
+from wbcdet.utils.safe_files import make_private
 
 
 @pytest.fixture
@@ -45,3 +48,26 @@ def test_tables_are_on_the_disk_before_they_have_their_name(
     picture = cv2.imencode(".jpg", np.zeros((9, 9, 3), np.uint8))[1].tobytes()
     write_picture(tmp_path, "annotated/1.jpg", picture)  # there are many, and each would wait
     assert not on_disk(tmp_path / "annotated" / "1.jpg")
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="Windows has other permissions")
+@pytest.mark.parametrize("owner", ["mount", "account"])
+def test_permissions_that_cannot_be_set(
+    owner: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network drive that was mounted by another account lets files be written, and not more."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(Path, "chmod", refuse)
+    monkeypatch.setattr(os, "fchmod", refuse)
+    if owner == "mount":
+        monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+        atomic_write(tmp_path / "results.json", b"{}")
+        make_private(tmp_path / "review.sqlite")
+        assert {path.name for path in tmp_path.iterdir()} == {"results.json", "review.sqlite"}
+    else:
+        for write in (lambda path: atomic_write(path, b"{}"), make_private):
+            with pytest.raises(PermissionError):
+                write(tmp_path / "review.sqlite")

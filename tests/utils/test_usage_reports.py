@@ -42,6 +42,15 @@ def test_a_run_leaves_nothing_in_the_home(tmp_path: Path) -> None:
     assert {path.name for path in tmp_path.iterdir()} == {"field.png", "wbcdet-out"}
 
 
+def test_openvino_is_imported_without_what_reports() -> None:
+    """It would send an event on every import (``doctor``, ``--device cpu-bf16``)."""
+    pytest.importorskip("openvino")
+    assert "openvino_telemetry.main" not in sys.modules
+    from openvino.tools import ovc
+
+    assert type(ovc.telemetry).__module__ == "openvino.tools.ovc.telemetry_stub"
+
+
 def test_reports_of_other_libraries_are_off(tmp_path: Path) -> None:
     pytest.importorskip("ultralytics")
     answer = _run(tmp_path, "-c", CODE, ORT_DISABLE_TELEMETRY="0")

@@ -239,6 +239,16 @@ def test_forms_of_numbers() -> None:
     assert said(1) == "1 cell" and said(0) == "0 cells"
 
 
+def test_a_number_of_fields_needs_no_other_form_in_a_sentence() -> None:
+    """Russian has "3 поля", but "из 3 полей"; in Spanish one field is "contado", two "contados"."""
+    for entry in catalogue("ru"):
+        for form in (entry.msgstr, *entry.msgstr_plural.values()):
+            assert not re.search(r"\b(из|на|без|до) \{fields\}", form), form
+    with speaking("es"):
+        left_out = [words._("{fields} left out for it", fields=n) for n in ("1 campo", "2 campos")]
+    assert left_out[0].replace("1 campo", "") == left_out[1].replace("2 campos", "")
+
+
 def test_what_has_no_translation_and_what_is_empty_stay_as_they_are() -> None:
     with speaking("ru"):
         assert words._("Slide {12} of Mr X") == "Slide {12} of Mr X"

@@ -15,6 +15,7 @@ from wbcdet.cli.options import (
     DEFAULTS,
     EXIT_INTERRUPTED,
     EXIT_SOME_FAILED,
+    OTHER_OUT,
     FieldSettings,
     Json,
     Language,
@@ -345,7 +346,8 @@ def _run(
         stop(f"{error}; choose another --out, or start over with --restart")
     except OSError as error:
         why = f"cannot write to {job.out}: {error.strerror or error}"
-        stop(f"{why}; {kept}; when that is mended, the same command goes on" if kept else why)
+        remedy = f"{kept}; when that is mended, the same command goes on" if kept else OTHER_OUT
+        stop(f"{why}; {remedy}")
     return _Done(job, counts, sum(len(notes.failures) for notes in counts.notes.values()))
 
 

@@ -46,7 +46,8 @@ def list_archives(into: _Folder = None) -> None:
     """List the archives, their licences, and which are here.
 
     An archive is "present" when every file that wbcdet uses has the right checksum, "damaged" when
-    some are missing or differ (fetch it again), else "absent".
+    some are missing or differ (fetch it again), else "absent". The size is that of these files; the
+    download may be larger (pbc-boxes: 350 MB).
     """
     from wbcdet.datasets.archives import default_folder, fault_line, faults, listed_files, sources
     from wbcdet.utils.tables import Row, print_table, terminal

@@ -355,6 +355,10 @@ def begin_loading(settings: Settings, *, weights: Path | None = None) -> Callabl
     return wait
 
 
+#: Remedy where a folder cannot be written.
+OTHER_OUT = "make room and give yourself the right to write there, or choose another --out"
+
+
 def writing(out: Path, work: Callable[[], T]) -> T:
     """Run work that writes into a folder; one line where it cannot or is stopped."""
     from wbcdet.results.output_folder import OutputError
@@ -367,7 +371,7 @@ def writing(out: Path, work: Callable[[], T]) -> T:
     except (OutputError, LockedError) as error:
         stop(str(error))
     except OSError as error:
-        stop(f"cannot write to {out}: {error.strerror or error}")
+        stop(f"cannot write to {out}: {error.strerror or error}; {OTHER_OUT}")
 
 
 def stop(message: str, code: int = EXIT_USAGE) -> NoReturn:

@@ -320,6 +320,7 @@ def _check(session: Session) -> None:
 
 def _print_pdf(session: Session) -> None:
     from wbcdet.report.pdf import PdfError, print_pdf
+    from wbcdet.utils.safe_files import set_mode
 
     log = session.log()
     if not log:
@@ -327,7 +328,7 @@ def _print_pdf(session: Session) -> None:
     pdf = session.folder / f"reviewed-{log[-1]['number']}.pdf"
     try:
         print_pdf(session.reviewed_folder / "report.html", pdf)
-        pdf.chmod(0o600)
+        set_mode(pdf, 0o600)
     except PdfError as error:
         stop(str(error))
     except OSError as error:

@@ -351,7 +351,7 @@ def _watch(
 
     counted = sum(track.counts for track in store.tracks())
     if counted:
-        task.say(f"goes on with the {counted} cells that were counted before")
+        task.say(f"goes on with the {plural(counted, 'cell')} counted before")
     displays: list[Display] = []
     overlay = Overlay()
     with ExitStack() as stack:

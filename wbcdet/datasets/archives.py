@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.user_folder import expanded, user_home
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,11 +77,20 @@ def datasets_folder() -> Path:
 
 
 def default_folder() -> Path:
-    """Return the folder of the archives: ``WBCDET_DATA``, else a cache folder of this user."""
+    """Return the folder of the archives: ``WBCDET_DATA``, else a cache folder of this user.
+
+    Raises:
+        DataError: neither is known.
+    """
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
-        return Path(chosen).expanduser()
-    home = Path.home()
+        return expanded(chosen)
+    home = user_home()
+    if home is None:
+        raise DataError(
+            "this account has no home folder to keep archives in; give --into DIR, or set "
+            f"{FOLDER_VARIABLE} to a folder"
+        )
     if sys.platform == "win32":
         base = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local")
     elif sys.platform == "darwin":

@@ -28,6 +28,7 @@ from wbcdet.datasets.archives import (
     sources,
 )
 from wbcdet.utils.http_request import open_url
+from wbcdet.utils.user_folder import expanded
 
 #: Called with the archive's name, bytes so far and bytes in all (None where unknown).
 Progress = Callable[[str, int, int | None], None]
@@ -98,7 +99,7 @@ def fetch_one(
             place = _shown(url)
             wrong = _fill_from_url(wanted.name, url, part, progress)
         else:
-            original = Path(mirror).expanduser() / f"{wanted.name}.zip"
+            original = expanded(mirror) / f"{wanted.name}.zip"
             place = str(original)
             wrong = _fill_from_file(wanted.name, original, part, progress)
         if wrong:

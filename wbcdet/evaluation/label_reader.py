@@ -24,6 +24,7 @@ from wbcdet.results.class_names import IGNORE, NOT_WHITE, WHITE_CELL, standard_t
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import ious
 from wbcdet.utils.errors import WbcdetError
+from wbcdet.utils.text import alike
 
 #: Folder names that stand for a part of training.
 SPLITS = {
@@ -298,8 +299,8 @@ def path_key(name: str) -> tuple[str, ...]:
 
     ``images/train/7.jpg``, ``train/images/7.JPG`` and ``labels/train/7.txt`` have the same key.
     """
-    *folders, file = name.casefold().split("/")
-    return (*(part for part in folders if part.casefold() not in NEUTRAL), file.rpartition(".")[0])
+    *folders, file = alike(name).split("/")
+    return (*(part for part in folders if part not in NEUTRAL), file.rpartition(".")[0])
 
 
 def _likely(given: np.ndarray, size: tuple[int, int]) -> str:

@@ -8,7 +8,7 @@ import re
 import sys
 import textwrap
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -16,9 +16,9 @@ from io import StringIO
 from pathlib import Path
 
 from wbcdet.inference.weights import ROLES, WeightsError, load_model
-from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.extras import EXTRAS, INSTALL_CUDA
 from wbcdet.utils.parallel import cores
+from wbcdet.utils.user_folder import user_home
 from wbcdet.utils.version import __version__
 
 #: What every analysis needs: as Python imports it, and as pip calls it.
@@ -106,7 +106,9 @@ def diagnose() -> Diagnosis:
 
 def without_folders(text: str) -> str:
     """Return a text with the names of files, without the folders that would tell whose they are."""
-    own = {os.environ.get("WBCDET_WEIGHTS", ""), sys.prefix, str(Path.cwd()), str(Path.home())}
+    own = {os.environ.get("WBCDET_WEIGHTS", ""), sys.prefix, str(user_home() or "")}
+    with suppress(OSError):  # a working folder that was removed
+        own.add(str(Path.cwd()))
     for folder in sorted(own - {"", os.sep}, key=len, reverse=True):  # they may have spaces
         text = re.sub(re.escape(folder) + r"(?=[\\/\s:'\",;]|$)", "...", text)
     return _FOLDERS.sub("...", text)
@@ -135,7 +137,7 @@ def _tried(what: str, work: Callable[[], str], *, needed: bool = False) -> Findi
     try:
         with _quiet():
             return Finding(what, work())
-    except (WbcdetError, ImportError) as error:
+    except Exception as error:  # a broken library raises errors of any kind
         return Finding(what, " ".join(str(error).split()), sound=not needed)
 
 

@@ -15,7 +15,7 @@ from wbcdet.inference.shared_models import ShareError, unpacked
 from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.safe_files import inside
 from wbcdet.utils.schemas import SchemaError, check_schema, parse_json
-from wbcdet.utils.user_folder import user_folder
+from wbcdet.utils.user_folder import NoHomeError, user_folder
 
 _LOG = logging.getLogger(__name__)
 
@@ -108,7 +108,10 @@ def names_in_use() -> list[str]:
     Raises:
         WeightsError: their list is damaged, or may not be read.
     """
-    file = learned_home() / IN_USE
+    try:
+        file = learned_home() / IN_USE
+    except NoHomeError:  # nothing was ever learned without one
+        return []
     try:
         return file.read_text(encoding="utf-8").split()
     except (FileNotFoundError, NotADirectoryError):

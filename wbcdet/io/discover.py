@@ -26,13 +26,13 @@ from wbcdet.io.source import (
     Source,
     as_address,
     as_source,
-    expanded,
     is_url,
     natural_key,
     printable,
     root_of,
 )
 from wbcdet.utils.files import PART_PREFIX
+from wbcdet.utils.user_folder import expanded
 
 #: Endings of documents whose first bytes are those of some microscopes' files.
 _DOCUMENTS = frozenset({".db", ".doc", ".dot", ".msg", ".msi", ".pps", ".ppt", ".xls", ".xlt"})

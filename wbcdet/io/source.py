@@ -16,6 +16,7 @@ from pathlib import Path, PurePosixPath
 from typing import TypedDict
 
 from wbcdet.io.slide_part import SlidePart
+from wbcdet.utils.user_folder import expanded
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,15 +78,6 @@ def as_source(text: str) -> Source:
     path = expanded(text)
     name = field_name(path)
     return Source(name, path, below=name.rsplit("/", 1)[-1])
-
-
-def expanded(text: str) -> Path:
-    """Return a path with ``~`` expanded, where that is a home; Office and editors begin the names
-    of their own copies with it."""
-    try:
-        return Path(text).expanduser()
-    except RuntimeError:
-        return Path(text)
 
 
 def as_slide(text: str) -> tuple[Source, Root]:

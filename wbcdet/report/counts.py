@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,6 +25,7 @@ from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
 from wbcdet.results.named_apart import with_parts
+from wbcdet.utils.text import composed
 
 #: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
@@ -286,10 +286,10 @@ def _under_group_names(
     of their own, and a spreadsheet does not."""
     alike: dict[str, list[str]] = {}
     for group in groups:
-        alike.setdefault(unicodedata.normalize("NFC", group), []).append(group)
+        alike.setdefault(composed(group), []).append(group)
     named = {}
     for name, called in identifiers.items():
-        found = alike.get(unicodedata.normalize("NFC", name), [])
+        found = alike.get(composed(name), [])
         other = name not in groups and len(found) == 1 and found[0] not in identifiers
         named[found[0] if other else name] = called
     return named

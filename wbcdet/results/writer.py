@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import re
-import unicodedata
 from collections import deque
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,6 +22,7 @@ from wbcdet.results.output_folder import Output
 from wbcdet.utils.files import atomic_write, open_atomic, write_csv
 from wbcdet.utils.parallel import cores
 from wbcdet.utils.safe_files import OutsideError, inside
+from wbcdet.utils.text import alike
 
 FIELD_COLUMNS: tuple[str, ...] = (
     "file",
@@ -206,12 +206,6 @@ class PictureNames:
     def keep(self, name: str) -> None:
         """Reserve a name."""
         self._taken.add(alike(name))
-
-
-def alike(name: str) -> str:
-    """Return what two names share that are one file where capitals, or how accents are written, do
-    not count."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def write_annotated(out: Path, name: str, pixels: Any, result: FieldResult) -> None:

@@ -22,6 +22,7 @@ from wbcdet.review.cell_state import (
 from wbcdet.review.machine_report import MachineReport
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import Box, iou
+from wbcdet.utils.text import composed
 
 #: Pixels by which a side may differ, as formats round it, and the box was not moved.
 _ROUNDING = 0.6
@@ -211,10 +212,10 @@ class _Names:
         items, _ = make_items([recorded.result for recorded in report.fields], Path(), None)
         numbers = [recorded.number for recorded in report.fields if recorded.result.failure is None]
         for number, item in zip(numbers, items, strict=True):
-            file = item.result.file
+            file = composed(item.result.file)
             own, name, base, stem = self._levels
             own[file].add(number)
-            name[item.stem].add(number)
+            name[composed(item.stem)].add(number)
             base[PurePosixPath(file).name].add(number)
             stem[PurePosixPath(file).stem].add(number)
 
@@ -226,10 +227,10 @@ class _Names:
             stem: name of its own file, as the export gives it: that goes first, as a point in it
                 begins no ending.
         """
-        if stem is not None and (own := self._levels[1].get(stem)):
+        if stem is not None and len(own := self._levels[1].get(composed(stem), ())) == 1:
             return next(iter(own)), ""
         several = False
-        tries = [name.replace("\\", "/") for name in names]
+        tries = [composed(name).replace("\\", "/") for name in names]
         tries += [_UPLOADED.sub("", PurePosixPath(name).name) for name in tries]
         for level, forms in zip(self._levels, _FORMS, strict=True):
             for name in tries:

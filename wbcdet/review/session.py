@@ -115,9 +115,7 @@ class Session:
         self.state = ReviewState(report, self.store)
         here = f"{report.sha256} {folder.resolve()}"
         self.mark = _mark(f"{here} second" if self.second else here)
-        if pictures is not None:
-            remember_pictures(_mark(here), pictures)
-        place = remembered_pictures(_mark(here))
+        place = self._place_of_pictures(_mark(here), pictures)
         self.pictures = Pictures(self.state, self.store, journal, place, self._roots())
         # The second reader neither signs nor sees what was signed.
         self._log = None if self.second else SignatureLog(folder)
@@ -183,6 +181,22 @@ class Session:
         if name in ("", "..") or Path(root.path).exists() or not (self.folder / name).is_dir():
             return root
         return Root(root.name, str(own_folder(self.folder, name)))
+
+    def _place_of_pictures(self, mark: str, named: Path | None) -> Path | None:
+        """Return the folder of the pictures that the reader names, or has named before."""
+        if named is None:
+            return remembered_pictures(mark)
+        try:
+            remember_pictures(mark, named)
+        except OSError as error:  # no home folder, or one that cannot be written
+            self.notes.append(
+                _(
+                    "Where the pictures are cannot be remembered ({why}): give --pictures again "
+                    "with the next review.",
+                    why=error.strerror or error,
+                )
+            )
+        return named.resolve()
 
     def _check_pictures(self) -> None:
         read = [field.number for field in self.state.report.fields if field.result.failure is None]

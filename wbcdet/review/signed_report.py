@@ -28,6 +28,7 @@ from wbcdet.review.images import PictureError, Pictures
 from wbcdet.review.signature_log import Signed
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.files import atomic_write, csv_bytes
+from wbcdet.utils.safe_files import set_mode
 from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.words import _, plural_of
 
@@ -104,7 +105,7 @@ def write_reviewed(
     mark(folder, "review")
     atomic_write(folder / "changes.csv", csv_bytes(CHANGE_COLUMNS, _changes(session.state)))
     for path in folder.rglob("*"):
-        path.chmod(0o700 if path.is_dir() else 0o600)
+        set_mode(path, 0o700 if path.is_dir() else 0o600)
 
 
 class _Reviewed:

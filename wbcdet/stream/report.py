@@ -26,7 +26,7 @@ from wbcdet.stream.mosaic import mosaics
 from wbcdet.stream.scales import of_two_scales
 from wbcdet.stream.store import ANNOTATED, StreamStore, View, read_view
 from wbcdet.stream.track import Track
-from wbcdet.utils.words import N_, _
+from wbcdet.utils.words import N_, _, plural_of
 
 CROPS, MOSAICS = "crops", "mosaic"
 
@@ -207,10 +207,12 @@ def how(run: StreamInfo, target: int | None, tracks: Sequence[Track] = ()) -> li
         lines.append(_("Not everything could be read: {what}.", what="; ".join(run["unread"])))
     if totals.get("lost_times"):
         lines.append(
-            _(
-                "The signal was lost {times} times, {seconds} s in all; what passed meanwhile is "
-                "not counted.",
-                times=f"{totals['lost_times']:g}",
+            plural_of(
+                "The signal was lost {n} time, {seconds} s in all; what passed meanwhile is not "
+                "counted.",
+                "The signal was lost {n} times, {seconds} s in all; what passed meanwhile is not "
+                "counted.",
+                int(totals["lost_times"]),
                 seconds=f"{totals.get('lost_s', 0):g}",
             )
         )

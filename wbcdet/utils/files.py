@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from wbcdet.utils.csv_text import write_rows
+from wbcdet.utils.safe_files import set_mode
 
 #: How the names of files that are being written start.
 PART_PREFIX = ".wbcdet-"
@@ -72,7 +73,7 @@ def open_atomic(path: Path, *, synced: bool = True) -> Iterator[BinaryIO]:
             if synced:
                 file.flush()
                 os.fsync(file.fileno())
-        part.chmod(0o666 & ~_UMASK)
+        set_mode(part, 0o666 & ~_UMASK)
         part.replace(path)
     except BaseException:
         part.unlink(missing_ok=True)

@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path, PurePosixPath
 
@@ -153,9 +156,39 @@ def make_private(path: Path) -> None:
     handle = os.open(path, os.O_RDWR | os.O_CREAT | _NO_FOLLOW, 0o600)
     try:
         if hasattr(os, "fchmod"):
-            os.fchmod(handle, 0o600)
+            with _where_owners_are_kept(path.parent):
+                os.fchmod(handle, 0o600)
     finally:
         os.close(handle)
+
+
+def set_mode(path: Path, mode: int) -> None:
+    """Set who may read and write a file or folder, where its disk keeps that.
+
+    Raises:
+        OSError: the file is another account's.
+    """
+    with _where_owners_are_kept(path.parent):
+        path.chmod(mode)
+
+
+@contextmanager
+def _where_owners_are_kept(folder: Path) -> Iterator[None]:
+    """Let permissions be as they are where they cannot be set: on a network drive or an exFAT stick
+    the mount gives all files one owner, and only that account may change them."""
+    try:
+        yield
+    except OSError:
+        if _keeps_owners(folder):
+            raise
+
+
+def _keeps_owners(folder: Path) -> bool:
+    """Tell whether a file that is made in a folder belongs to the account that makes it."""
+    if not hasattr(os, "geteuid"):
+        return True
+    with tempfile.TemporaryFile(dir=folder) as file:
+        return os.fstat(file.fileno()).st_uid == os.geteuid()
 
 
 def _shown(name: str) -> str:

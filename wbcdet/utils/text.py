@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 
 
@@ -11,6 +12,18 @@ def one_line(name: str) -> str:
         letter if letter.isprintable() else letter.encode("unicode_escape").decode()
         for letter in name
     )
+
+
+def composed(name: str) -> str:
+    """Return a name with its accents as every system but a Mac writes them: a Mac makes them
+    letters of their own."""
+    return unicodedata.normalize("NFC", name)
+
+
+def alike(name: str) -> str:
+    """Return what two names share that are one file where capitals, or how accents are written, do
+    not count."""
+    return composed(name).casefold()
 
 
 def plural(number: int, noun: str) -> str:

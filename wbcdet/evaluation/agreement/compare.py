@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
@@ -26,7 +25,7 @@ from wbcdet.evaluation.agreement.method_comparison import (
 )
 from wbcdet.records import ALL_LABELS, LABELS
 from wbcdet.utils.kappa import Kappa, cohen_kappa, confusion
-from wbcdet.utils.text import some_of
+from wbcdet.utils.text import alike, some_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,29 +204,23 @@ def match_groups(ours: Sequence[str], manual: Sequence[str]) -> list[tuple[str, 
     """
     spelt: dict[str, list[str]] = {}
     for name in manual:
-        spelt.setdefault(_spelling(name), []).append(name)
-    alike = Counter(_spelling(name) for name in ours)
-    tails = Counter(_spelling(name.split("/")[-1]) for name in ours)
+        spelt.setdefault(alike(name), []).append(name)
+    times = Counter(alike(name) for name in ours)
+    tails = Counter(alike(name.split("/")[-1]) for name in ours)
 
     def meant(name: str) -> str | None:
-        same = spelt.get(_spelling(name), [])
+        same = spelt.get(alike(name), [])
         return name if name in same else same[0] if len(same) == 1 else None
 
     pairs = []
     for name in ours:
         tail = name.split("/")[-1]
-        other = meant(name) if name in manual or alike[_spelling(name)] == 1 else None
-        if other is None and tails[_spelling(tail)] == 1:
+        other = meant(name) if name in manual or times[alike(name)] == 1 else None
+        if other is None and tails[alike(tail)] == 1:
             other = meant(tail)
         if other is not None:
             pairs.append((name, other))
     return pairs
-
-
-def _spelling(name: str) -> str:
-    """Return a name without what does not matter: capitals, and the accents of a Mac, which writes
-    them as letters of their own."""
-    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _only(side: Side, keys: Set[CellKey], groups: Mapping[str, str]) -> Side:

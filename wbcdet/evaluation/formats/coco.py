@@ -22,6 +22,7 @@ from wbcdet.io.source import Source
 from wbcdet.results.class_names import standard_type
 from wbcdet.utils.decode_text import TooLargeError
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.text import alike
 
 Entry = JsonObject
 
@@ -35,7 +36,7 @@ def read_coco(reading: LabelFolder) -> list[LabelledField]:
     by_path = {Path(source.path): source for source in reading.pictures}
     by_name: dict[str, list[Source]] = defaultdict(list)
     for source in reading.pictures:
-        known_as = Path(source.name.casefold())
+        known_as = Path(alike(source.name))
         by_name[known_as.name].append(source)
         by_name[known_as.stem].append(source)
     # A picture that several entries or files list has the boxes of all.
@@ -178,13 +179,13 @@ def _picture(
     for folder in (here, here / "images", above, above / "images"):
         if folder / file in by_path:
             return by_path[folder / file]
-    last = file.rpartition("/")[2].casefold()
+    last = alike(file.rpartition("/")[2])
     # The picture may have been renamed by the labelling tool, or saved in another format.
     names = (last, without_upload_id(last), last.rpartition(".")[0] or last)
     same = next((found for name in names if (found := by_name.get(name))), [])
     if len(same) > 1:  # of several, the one whose folders it names too
-        parts = Counter(file.casefold().split("/")[:-1])
-        shared = [sum((parts & Counter(s.name.casefold().split("/")[:-1])).values()) for s in same]
+        parts = Counter(alike(file).split("/")[:-1])
+        shared = [sum((parts & Counter(alike(s.name).split("/")[:-1])).values()) for s in same]
         most = max(shared)
         same = [s for s, n in zip(same, shared, strict=True) if n == most and most]
     return same[0] if len(same) == 1 else None

@@ -404,6 +404,12 @@ def _remarks(differential: Differential, notes: GroupNotes) -> str:
     ]
     if notes.ground.reasons:
         parts.append(_("unlike the training"))
+    if notes.copies:
+        parts.append(
+            plural_of("{n} copy of another field", "{n} copies of other fields", len(notes.copies))
+        )
+    if scale_lines(notes.diameters):
+        parts.append(_("no size of white cells: see the scale"))
     if notes.empty:
         parts.append(_("{fields} without a cell", fields=_fields(len(notes.empty))))
     if differential.missing:

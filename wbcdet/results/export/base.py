@@ -14,9 +14,10 @@ from typing import Protocol
 from wbcdet.io.formats import SUFFIXES
 from wbcdet.io.source import RootInfo, places
 from wbcdet.records import ALL_LABELS, FieldResult
-from wbcdet.results.writer import alike, picture_name
+from wbcdet.results.writer import picture_name
 from wbcdet.utils.files import open_atomic, sha256_of
 from wbcdet.utils.safe_files import is_below
+from wbcdet.utils.text import alike, plural
 
 #: Class names that every export has, in order.
 CLASSES: tuple[str, ...] = tuple(str(label) for label in ALL_LABELS)
@@ -151,7 +152,8 @@ def summary(items: Sequence[Item], left_out: int, kind: str, out: Path) -> str:
     """Return the closing line of an export."""
     cells = sum(len(item.result.cells) for item in items)
     count = len(items)
-    line = f"{count} field{'s' * (count != 1)} with {cells} cells written to {out} as {kind}"
+    what = f"{plural(count, 'field')} with {plural(cells, 'cell')}"
+    line = f"{what} written to {out} as {kind}"
     if left_out:
         which = "1 field that was" if left_out == 1 else f"{left_out} fields that were"
         line += f"; {which} not read left out"

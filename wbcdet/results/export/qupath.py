@@ -10,10 +10,10 @@ from pathlib import Path
 
 from wbcdet.records import Cell
 from wbcdet.results.export.base import Item, free_stem
-from wbcdet.results.writer import alike
 from wbcdet.utils.boxes import Box, iou
 from wbcdet.utils.files import atomic_write
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.text import alike
 
 #: The parts of a slide are one picture here, so a cell that two of them show is written once.
 WHOLE_SLIDES = True
