@@ -398,7 +398,24 @@ def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
         *("blast", "lymphoblast", "Mieloblastos", "бласты", "promyelocyte", "Metamyelozyt", "ig"),
         *("immature granulocyte", "granulocito inmaduro", "unreif", "nRBC", "erythroblast"),
         *("normoblast", "prolymphocyte", "миелоцит", "юные", "早幼粒", "原始细胞", "有核红"),
-        *("miyelosit", "Jugendliche", "kernhaltige Rote"),
+        *(
+            "miyelosit",
+            "Jugendliche",
+            "kernhaltige Rote",
+            "eritrocitos nucleados",
+            "hématies nucléées",
+        ),
+        *("eritrociti nucleati", "nucleated erythrocyte", "RBC, nucleated", "çekirdekli eritrosit"),
+        *(
+            "未成熟粒细胞",
+            "未熟顆粒球",
+            "後骨髄球",
+            "骨髓球",
+            "成红细胞",
+            "미성숙 과립구",
+            "유핵적혈구",
+        ),
+        *("eritrócitos nucleados", "krwinki jądrzaste", "metarubricyte", "原母細胞"),
     ],
 )
 def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
@@ -414,7 +431,12 @@ def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"]
+    "name",
+    [
+        *("band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"),
+        *("polynucléaire neutrophile", "polymorphonucleated", "çekirdekli parçalı", "分葉核球"),
+        *("mononucleated cell", "成熟リンパ球", "성숙 림프구", "mononucleati"),
+    ],
 )
 def test_other_names_are_not_alarming(name: str) -> None:
     differential = only([ReviewedField("a.png", (Reviewed(name),))])  # type: ignore[list-item]
