@@ -401,6 +401,21 @@ def test_reasons_without_a_classified_cell_and_of_a_person() -> None:
         *("miyelosit", "Jugendliche", "kernhaltige Rote", "hematíes nucleados", "neutrófilo joven"),
         *("globuli rossi nucleati", "globules rouges nucléés", "hemácias nucleadas"),
         *("kernhoudende erytrocyten", "erytrocyty jądrzaste", "çekirdekli eritrosit"),
+        *(
+            "eritrocitos nucleados",
+            "hématies nucléées",
+        ),
+        *("eritrociti nucleati", "nucleated erythrocyte", "RBC, nucleated"),
+        *(
+            "未成熟粒细胞",
+            "未熟顆粒球",
+            "後骨髄球",
+            "骨髓球",
+            "成红细胞",
+            "미성숙 과립구",
+            "유핵적혈구",
+        ),
+        *("eritrócitos nucleados", "krwinki jądrzaste", "metarubricyte", "原母細胞"),
     ],
 )
 def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
@@ -420,6 +435,8 @@ def test_a_name_of_which_a_single_cell_matters(name: str) -> None:
     [
         *("band", "basophil", "reactive lymphocyte", "plasma cell", "pigment", "segmented"),
         *("polinucleado", "granulocyty wielojądrzaste", "parçalı çekirdekli nötrofil"),
+        *("polynucléaire neutrophile", "polymorphonucleated", "çekirdekli parçalı", "分葉核球"),
+        *("mononucleated cell", "成熟リンパ球", "성숙 림프구", "mononucleati"),
     ],
 )
 def test_other_names_are_not_alarming(name: str) -> None:

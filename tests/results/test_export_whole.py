@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from typer.testing import CliRunner, Result
 from wbcdet.cli.app import app
 from wbcdet.records import CellType, FieldResult
 from wbcdet.results.document import build_document, dump
-from wbcdet.results.output_folder import Output, OutputError, is_empty
+from wbcdet.results.output_folder import Output, OutputError, is_empty, replaced_together
 
 CELL = make_cell(1, (8.0, 6.0, 40.0, 30.0), CellType.NEUTROPHIL)
 
@@ -76,3 +77,37 @@ def test_wherever_it_is_killed_the_next_export_is_whole(tmp_path: Path) -> None:
         else:  # it never began
             assert moves == 0 and is_empty(out)
         assert not (out / ".wbcdet-ready").exists()
+
+
+def test_a_file_of_the_old_report_does_not_come_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A kill while what is left over was removed: the next count put the old PDF file beside the
+    new page."""
+    names = ("report.pdf", "results.json")
+    remove = shutil.rmtree
+    for removals in range(5):
+        out, left = tmp_path / str(removals), removals
+        out.mkdir()
+
+        def dying(path: Path, **options: bool) -> None:
+            nonlocal left
+            left -= path.exists()
+            if left < 0:
+                raise SystemExit("killed")
+            remove(path, **options)
+
+        with Output(out, "count"):
+            for name in names:
+                (out / name).write_text("old")
+            monkeypatch.setattr(shutil, "rmtree", dying)
+            try:
+                with replaced_together(out, names) as new:
+                    (new / "results.json").write_text("new")
+            except SystemExit:
+                pass
+            monkeypatch.setattr(shutil, "rmtree", remove)
+        with Output(out, "count"):
+            pass
+        assert (out / "results.json").read_text() == "new"
+        assert not (out / "report.pdf").exists()

@@ -12,11 +12,12 @@ import pytest
 from conftest import make_cell
 from streaming import HEIGHT, WIDTH, frame_at, smear
 
+from wbcdet.datasets.synthetic import STAINS, render_smear
 from wbcdet.inference.analyzer import Analyzer
 from wbcdet.report.journal import Journal
 from wbcdet.report.registration import RegistrationImage, encode_registration_image
 from wbcdet.stream.backdrop import Backdrop
-from wbcdet.stream.cell_counter import STILL, CellCounter
+from wbcdet.stream.cell_counter import ANALYSED, STILL, CellCounter
 from wbcdet.stream.event_log import EventLog
 from wbcdet.stream.resume import begin
 from wbcdet.stream.runner import Options, Runner
@@ -124,6 +125,42 @@ def test_cells_of_a_round_view_count_once(tmp_path: Path, analyzer: Analyzer) ->
     # Its border cuts cells, which cannot be told.
     whole, at_border = (_shown(RADIUS - rim, places) for rim in (0, -60))
     assert 3 < whole <= counted <= at_border
+
+
+def test_places_that_lay_over_each_other_are_parted(tmp_path: Path, analyzer: Analyzer) -> None:
+    """When it was found what stands still, three places lay over each other and went on to be found
+    there: of 17 cells 12 were counted."""
+    frames = [
+        round_view(
+            render_smear(
+                number, WIDTH, HEIGHT, cell_px=70, cells_per_mm2=300, stain=STAINS[1]
+            ).pixels
+        )
+        for number in range(100, 106)
+    ]
+    with closing(Journal(tmp_path / "journal")) as journal:
+        begin(tmp_path, journal, analyzer.info(), restart=False)
+        store = StreamStore(tmp_path, journal)
+        counter = CellCounter(analyzer, store, live=False)
+        for number, pixels in enumerate(frames):
+            counter.step(Frame(pixels, number, number / 15, file=f"{number}.jpg"))
+            if number == 4:
+                assert counter.relabel(1, "eosinophil") == "cell 1 is eosinophil"
+                said_of = counter.slide.tracks[0].cell.box
+                # Few pictures: which of them lie over each other is all that can be said.
+                assert len(counter.doubtful()) > 1
+        store.flush(at_once=True)
+        again = CellCounter(analyzer, StreamStore(tmp_path, journal), live=False).slide
+    assert counter.frames == {ANALYSED: len(frames), STILL: 0}
+    for slide in (counter.slide, again):
+        assert len(slide.slide_map.islands()) == len(frames)
+        # No cell has been looked for where another place lay, and all of one frame are its own.
+        assert {(track.hits, track.chances, track.counts) for track in slide.tracks} == {
+            (1, 1, True)
+        }
+        assert len({track.best for track in slide.tracks}) == len(frames)
+        [named] = [track for track in slide.tracks if track.named]
+        assert (named.number, named.named, named.cell.box) == (1, "eosinophil", said_of)
 
 
 def _shown(radius: float, places: Sequence[tuple[float, float]]) -> int:

@@ -12,11 +12,12 @@ from functools import lru_cache
 _KINDS = re.compile(
     r"blast|бласт|m(i|y|iy)elo[ckzs]|миелоц|immatur|inmadur|imatur|unreif|niedojrzal|onrijp"
     r"|незрел|\bюн|\bpro(lympho|linfo|mono)|про(лимфо|моно)|\bigs?\b|\bnrbcs?\b"
-    r"|juvenil|jugendlich|\bjov(en|em)|\bgiovan|\bjeunes?\b|kernhaltig|ядросодерж"
-    r"|olgunlasmamis|nucleated (red|rbc|eryth)|cekirdekli (eritro|alyuvar)"
+    r"|juvenil|jugendlich|\bjov(en|em)|\bgiovan|\bjeunes?\b|kernhaltig|ядросодерж|rubri[ck]"
+    r"|olgunlasmamis|cekirdekli (eritro|kirmizi|alyuvar)"
     # "Polinucleado" and "wielojądrzasty" are segmented granulocytes.
-    r"|(eritro|erythro|hemati|hemaci|globul)\w*( \w+)* nucle(ad|at|e)|\bjadrzast"
-    r"|kernhoudende? (eryt|rode)|幼|原始|芽球|有核|아세포|골수구"
+    r"|\bnucle(ated|ad[oa]s?|at[oaie]|e+s?)\b|\bjadrzast|kernhoudende? (eryt|rode)"
+    r"|(eritro|erythro|hemati|hemaci|globul)\w*( \w+)* nucle(ad|at|e)"
+    r"|幼|原始|芽球|芽細胞|母細胞|母细胞|有核|未成熟|未熟|骨髄球|骨髓球|成红|成紅|아세포|골수구|미성숙|유핵"
 )
 #: Letters whose accent is no sign of its own.
 _UNACCENTED = str.maketrans("łøıđ", "loid")

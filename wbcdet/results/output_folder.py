@@ -262,7 +262,8 @@ def _finish_replacement(out: Path, entries: tuple[str, ...]) -> None:
     for name in entries or _names(source):
         if (source / name).exists() and not (out / name).exists():
             (source / name).rename(out / name)
-    for left in (_READY, _OLD, _NEW):
+    # What was ready goes after the old files: without it, one would go back to them.
+    for left in (_OLD, _READY, _NEW):
         shutil.rmtree(out / left, ignore_errors=True)
 
 

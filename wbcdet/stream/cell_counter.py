@@ -89,6 +89,22 @@ class Slide:
     sharpest: dict[int, float] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class _FirstFrame:
+    """One of the first different frames: what it became, cells or none, where it lay.
+
+    Attributes:
+        empty: 1 where it was analysed and has no cell.
+        doubtful: another frame lay there, which shows something else.
+    """
+
+    frame: Frame
+    became: str
+    empty: int
+    position: Position | None
+    doubtful: bool
+
+
 class CellCounter:
     """Counts the cells of a stream.
 
@@ -118,8 +134,9 @@ class CellCounter:
         self._focus = Focus()
         self._last: tuple[Position, float] | None = None
         self.backdrop = Backdrop()
-        #: The first different frames, what each became, whether it was empty, how it differs.
-        self._first: list[tuple[Frame, str, int, float]] = []
+        #: The first different frames, and the last keyframe before them.
+        self._first: list[_FirstFrame] = []
+        self._sound = 0
         self._is_different = False
         self.offset = store.next_frame
         kept = store.keyframes()
@@ -132,6 +149,8 @@ class CellCounter:
 
     def step(self, frame: Frame) -> FrameResult:
         """Take the next frame into account."""
+        if not self._first:
+            self._sound = max(self.slide.slide_map.keyframes, default=0)
         begun = None
         if self._beside is not None and self._moving:
             begun = self._beside.submit(self._analyzer.analyze, frame.pixels)
@@ -144,8 +163,21 @@ class CellCounter:
         self._moving = frame_result.became == ANALYSED
         self.frames[frame_result.became] += 1
         if self._is_different:
+            position = frame_result.position
+            same = position is not None and any(
+                first.position is not None
+                and first.position.island == position.island
+                and first.position.away(position) < _STILL * max(frame.pixels.shape[:2])
+                for first in self._first
+            )
             self._first.append(
-                (frame, frame_result.became, self.empty - empty, self.backdrop.apart)
+                _FirstFrame(
+                    frame,
+                    frame_result.became,
+                    self.empty - empty,
+                    position,
+                    doubtful=same and self.backdrop.apart > _ANOTHER,
+                )
             )
         return frame_result
 
@@ -176,11 +208,7 @@ class CellCounter:
     def doubtful(self) -> list[str]:
         """Return the pictures of a folder that seemed to show the place of another and differ from
         all: something may stand still in them, of which too few have come to tell."""
-        return [
-            frame.file
-            for frame, became, _, apart in self._first
-            if frame.file and became == STILL and apart > _ANOTHER
-        ]
+        return [first.frame.file for first in self._first if first.frame.file and first.doubtful]
 
     def ground(self) -> GroundVerdict:
         """Compare the slide with what the models were trained on, by the views of its cells."""
@@ -279,15 +307,46 @@ class CellCounter:
             self.slide.slide_map.renew()
             self._last = None
         if changed and not found and backdrop.is_new:
-            # Until now all seemed to be of one place: what they show is looked at again.
-            for seen, became, empty, _ in self._first:
-                self.empty -= empty
-                self.frames[became] -= 1
-                self.frames[self._process(seen, None, again=True).became] += 1
+            self._look_again()
         if backdrop.found or not backdrop.is_new:
             self._first = []
         self._is_different = backdrop.is_new and not backdrop.found and backdrop.frames > frames
         return changed
+
+    def _look_again(self) -> None:
+        """Look at the first frames again: until now all seemed to be of one place.
+
+        Where their cells and keyframes lay is forgotten before. Places that lie over each other
+        would go on to be found there, and the cells of one are not in the frames of another.
+        """
+        if not self._first:
+            return
+        slide, since = self.slide, self.offset + self._first[0].frame.index
+        wrong = [track for track in slide.tracks if track.first >= since]
+        for track in wrong:
+            self._forget(track)
+        self._store.forget_keyframes(slide.slide_map.forget(self._sound))
+        slide.sharpest = {n: value for n, value in slide.sharpest.items() if n <= self._sound}
+        for first in self._first:
+            self.empty -= first.empty
+            self.frames[first.became] -= 1
+            self.frames[self._process(first.frame, None, again=True).became] += 1
+        for track in sorted(wrong, key=lambda track: track.decided):
+            self._hand_over(track)
+
+    def _hand_over(self, old: Track) -> None:
+        """Give a cell that was looked at again its number, and what a person said of it."""
+        same = max(
+            (track for track in self.slide.tracks if track.best == old.best),
+            key=lambda track: likeness(track.cell.box, old.cell.box, whole=False),
+            default=None,
+        )
+        if same is not None and likeness(same.cell.box, old.cell.box, whole=False):
+            same.number = old.number
+            if old.decided:
+                same.undone, same.named = old.undone, old.named
+                self._decide(same)
+            self._store.changed([same])
 
     def _is_best_there(
         self, share: float, value: float, position: Position | None, size: tuple[int, int]

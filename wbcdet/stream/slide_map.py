@@ -155,6 +155,15 @@ class SlideMap:
         self._compared.clear()
         self.lose_position()
 
+    def forget(self, above: int) -> list[int]:
+        """Forget the keyframes with a number above one, which lie wrong; returns their numbers."""
+        numbers = [number for number in self.keyframes if number > above]
+        for number in numbers:
+            del self.keyframes[number]
+        self.renew()
+        self._searched = {}
+        return numbers
+
     def wants(self, position: Position, size: tuple[int, int]) -> bool:
         """Say whether a frame there would show enough that is new to become a keyframe."""
         return all(

@@ -207,6 +207,11 @@ class StreamStore:
                 record["pictures"] = known
             self._journal.append(record, [] if known else [keyframe.picture])
 
+    def forget_keyframes(self, numbers: Iterable[int]) -> None:
+        """Drop keyframes of the current slide; others may have their numbers from now on."""
+        for number in numbers:
+            self._journal.append({"file": f"{_MAP}{self.slide}/{number}", "pictures": []})
+
     def flush(self, *, at_once: bool = False) -> None:
         """Write what changed, if the last time is long enough ago.
 
