@@ -5,9 +5,17 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import asdict, dataclass
+from numbers import Real
 
 #: Settings that decide whether a field is read, not what is found in it.
 NO_RESULT = frozenset({"memory_bytes", "timeout_s"})
+#: Settings that are numbers, and of which kind.
+_KINDS: dict[str, type[int] | type[float]] = {
+    **dict.fromkeys(("confidence", "min_score", "timeout_s", "http_timeout_s"), float),
+    **dict.fromkeys(("max_pixels", "max_tiff_pixels", "memory_bytes", "tile_size"), int),
+    **dict.fromkeys(("tile_overlap", "fields_per_batch", "crops_per_batch"), int),
+    "max_download_bytes": int,
+}
 DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
 
 
@@ -63,6 +71,8 @@ class Settings:
     max_download_bytes: int = 268_435_456
 
     def __post_init__(self) -> None:
+        for name in _KINDS:
+            self._make_plain(name)
         for name in ("confidence", "min_score"):
             value = getattr(self, name)
             if value is not None and not 0.0 <= value <= 1.0:
@@ -91,6 +101,17 @@ class Settings:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} must be more than 0, not {value}")
+
+    def _make_plain(self, name: str) -> None:
+        """Make a number a plain one: those of numpy are no JSON, and 1 and 1.0 are one setting."""
+        value, kind = getattr(self, name), _KINDS.get(name)
+        if value is None or kind is None:
+            return
+        if isinstance(value, bool) or not isinstance(value, Real):
+            raise ValueError(f"{name} must be a number, not {value!r}")
+        if kind is int and not float(value).is_integer():
+            raise ValueError(f"{name} must be a whole number, not {value}")
+        object.__setattr__(self, name, kind(value))  # the class is frozen
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain JSON values."""

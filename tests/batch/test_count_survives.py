@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import random
 import shutil
@@ -16,12 +17,14 @@ import count_worker
 import pytest
 from conftest import one_line
 from count_worker import PlainAnalyzer, find_cells
-from counting import Count, draw, final_files, folder_of, start
+from counting import Count, draw, final_files, folder_of, rows, start
 
+from wbcdet.evaluation.agreement.counts import read_machine_counts
 from wbcdet.io.field import Field
 from wbcdet.io.ownership import MARKER
 from wbcdet.records import LABELS, Cell
 from wbcdet.report import write
+from wbcdet.results.export.lab_report import LabSlide, findings
 
 
 @pytest.fixture
@@ -310,3 +313,33 @@ def test_names_that_a_laboratory_has_taught_are_not_counted_again(
     assert (first.exit_code, again.exit_code, count.analysed) == (0, 0, [])
     assert "damaged" not in again.stderr
     assert final_files(tmp_path / "out") == before
+
+
+def test_a_taught_type_of_which_a_slide_has_no_cell_is_counted_as_none(
+    count: Count, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the four are: nobody could tell "none seen" from "not looked for"."""
+
+    def info(self: PlainAnalyzer) -> dict[str, Any]:
+        least = dict.fromkeys([*map(str, LABELS), "band", "blast"], 0.4)
+        thresholds = {"confidence": 0.5, "min_score": least, "unlike_trained": None}
+        return {**told(self), "thresholds": thresholds}
+
+    told = PlainAnalyzer.info
+    monkeypatch.setattr(PlainAnalyzer, "info", info)
+    folder_of(tmp_path / "in", 4)
+    done = count("in", "--out", "out", "--group-by", "folder")
+    assert done.exit_code == 0 and "blast" in done.stdout
+    found = [row for row in rows(tmp_path / "out" / "differential.csv") if row["label"] == "blast"]
+    assert [(row["group"], row["count"], row["percent"]) for row in found] == [
+        ("anna", "0", "0.0"), ("boris", "0", "0.0"),
+    ]  # fmt: skip
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    slide = document["slides"][1]
+    assert [row["label"] for row in slide["differential"]][4:6] == ["band", "blast"]
+    sent = {line.code: line for line in findings(LabSlide(slide, ""))}
+    assert (sent["share-blast"].count, sent["share-blast"].percent) == (0, 0.0)
+    # No band leaves the neutrophils whole: LOINC's code and the reference range stay with them.
+    assert sent["share-neutrophil"].loinc and not {"share-all-neutrophil"} & sent.keys()
+    assert "blast" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert not read_machine_counts(tmp_path / "out" / "differential.csv").notes[1:]

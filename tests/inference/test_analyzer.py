@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import signal
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,7 +15,7 @@ import pytest
 from conftest import grain
 from PIL import Image
 
-from wbcdet import Analyzer
+from wbcdet import Analyzer, annotate
 from wbcdet.datasets.synthetic import render_field
 from wbcdet.inference.classifier import Classification, Thresholds
 from wbcdet.io.discover import find_fields
@@ -59,11 +59,37 @@ def test_every_kind_of_source(
         np.zeros((4, 4, 4), np.uint8),
         np.zeros(4, np.uint8),
         np.zeros((0, 4, 3), np.uint8),
+        np.ma.masked_array(np.zeros((4, 4), np.uint8), np.eye(4)),
     ],
 )
 def test_other_arrays_are_refused(analyzer: Analyzer, array: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="uint8"):
+    with pytest.raises(ValueError, match="pixels must be uint8|pixels are masked") as caught:
         analyzer.analyze(array)
+    with pytest.raises(ValueError, match=re.escape(str(caught.value))):
+        annotate(array, [])
+
+
+@pytest.mark.parametrize(
+    "one", ["fields", Path("fields"), Field("a", None, grain()), grain(), grain()[:, :, 0]]
+)
+def test_one_field_is_no_list_of_fields(analyzer: Analyzer, one: object) -> None:
+    """The letters of a name and the rows of a picture were fields, without a cell."""
+    for many in (analyzer.analyze_many, analyzer.analyze_fields):
+        with pytest.raises(TypeError, match="put it into a list"):
+            many(one)  # type: ignore[arg-type]
+
+
+def test_an_array_may_be_used_again_for_the_next_field(analyzer: Analyzer) -> None:
+    """As cameras' libraries do: fields wait for their turn while the next one is written there."""
+    pixels = np.zeros((48, 64, 3), np.uint8)
+
+    def frames() -> Iterator[np.ndarray]:
+        for level in range(12):
+            pixels[:] = level
+            yield pixels
+
+    seen = [int(field.pixels[0, 0, 0]) for field, _ in analyzer.analyze_fields(frames()) if field]
+    assert seen == list(range(12))
 
 
 def test_order_holds_with_failures_between(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -198,3 +199,14 @@ def test_settings_are_checked_and_named() -> None:
             Settings(**wrong)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="confidence"):
         Settings(confidence=float("nan"))
+    for odd in ({"confidence": "0.5"}, {"min_score": True}, {"tile_size": 99.5}, {"timeout_s": []}):
+        with pytest.raises(ValueError, match=next(iter(odd))):
+            Settings(**odd)  # type: ignore[arg-type]
+
+
+def test_settings_from_numpy_are_plain_numbers() -> None:
+    """A run ended with them in its last step: they are no JSON."""
+    given = Settings(confidence=np.float32(0.5), tile_size=np.int64(640), min_score=1)  # type: ignore[arg-type]
+    plain = Settings(confidence=0.5, tile_size=640, min_score=1.0)
+    assert given == plain and given.fingerprint() == plain.fingerprint()
+    assert json.loads(json.dumps(given.to_dict())) == plain.to_dict()

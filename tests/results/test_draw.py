@@ -67,6 +67,13 @@ def test_tiny_and_narrow_fields(shape: tuple[int, int]) -> None:
     assert draw.annotate(np.zeros((*shape, 3), np.uint8), [cell]).ndim == 3
 
 
+def test_grey_fields() -> None:
+    """What the analyzer takes can be drawn, too."""
+    grey = np.full((900, 1200), 220, np.uint8)
+    drawn = draw.annotate(grey, crowd(1200, 900))
+    assert (drawn == draw.annotate(np.dstack([grey] * 3), crowd(1200, 900))).all()
+
+
 def test_every_label_has_its_own_colour_and_text() -> None:
     assert len(set(COLOURS.values())) == len(ALL_LABELS)
     assert draw.label_text(make_cell()) == "neutrophil 0.97"

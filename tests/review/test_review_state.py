@@ -308,6 +308,14 @@ def test_taught_types_are_offered(taught: Path) -> None:
         ("basophil", "B"), ("band", ""), ("blast", ""), ("artefact", "A"), ("deleted", "Del"),
     ]  # fmt: skip
     assert len(rows) == 10
+    # That no cell is a blast is a count, too, as of the four.
+    session = Session(taught)
+    shown = counts.side_by_side(session.state, None, counts.machine(session.state))
+    assert [(row["label"], row["machine"]["count"]) for row in shown["rows"][4:]] == [
+        ("band", 6), ("blast", 0),
+    ]  # fmt: skip
+    assert shown["rows"][-1]["machine"] == shown["rows"][-1]["reviewed"]
+    session.close()
 
 
 def test_a_taught_type_keeps_its_score_when_it_is_signed(taught: Path) -> None:

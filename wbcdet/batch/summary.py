@@ -34,9 +34,10 @@ def print_summary(
     """
     read = [result for result in results if result.failure is None]
     failed = [result for result in results if result.failure is not None]
-    own = sorted(
-        {str(c.label) for result in read for c in result.cells} - set(map(str, ALL_LABELS))
-    )
+    named = {str(c.label) for result in read for c in result.cells}
+    # What the classifier was taught stands there also where it has found none of it.
+    taught = {label for slide in slides for label in slide.differential.counts}
+    own = sorted((named | taught) - set(map(str, ALL_LABELS)))
     labels = (*map(str, LABELS), *own)
     rows = [
         Row((one_line(result.file), *_figures([result], labels, shares=len(read) == 1)))

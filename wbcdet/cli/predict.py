@@ -92,11 +92,14 @@ def finish_run(
         elif not quiet:
             from wbcdet.batch.summary import print_summary
             from wbcdet.differential.slide_summary import summarise
+            from wbcdet.inference.run_info import taught_labels
             from wbcdet.utils.tables import terminal
 
             # Drawn fields, which come with further lines, are not compared with laboratories.
             reference = None if lines else done.info.get("ground")
-            slides = summarise(done.results, reference, done.info.get("sources", ()))
+            slides = summarise(
+                done.results, reference, done.info.get("sources", ()), taught_labels(done.info)
+            )
             print_summary(terminal(), done.results, out, annotated=annotated, slides=slides)
             for line in lines or []:
                 print(line)

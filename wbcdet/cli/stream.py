@@ -341,7 +341,7 @@ def _watch(
     store: StreamStore,
     page: Server | None,
 ) -> Outcome:
-    from wbcdet.records import LABELS
+    from wbcdet.inference.run_info import taught_labels
     from wbcdet.report.html.page import thresholds_text
     from wbcdet.stream.cell_counter import CellCounter
     from wbcdet.stream.display.base import Display
@@ -362,8 +362,7 @@ def _watch(
         runner.status.report = str((task.out / "report.html").resolve())
         info = analyzer.info()
         runner.status.thresholds = thresholds_text(info)
-        named = info["thresholds"]["min_score"]
-        runner.status.taught = tuple(label for label in named if label not in LABELS)
+        runner.status.taught = taught_labels(info)
         if task.display:
             from wbcdet.stream.display.window import Window, WindowError
 

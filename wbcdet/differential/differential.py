@@ -117,7 +117,8 @@ class Differential:
 
     Attributes:
         group: name of the slide or patient, or ``ALL``.
-        counts: classified cells by label: the four labels, zeros included, then others by name.
+        counts: classified cells by label: the four labels, zeros included, then others by name,
+            zeros included of those that the classifier was taught.
         unclassified: unclassified cells by reason, the most frequent first.
         artefacts: cells that a person marked as artefacts.
         edge: cells cut by the border of their field, of every label.
@@ -270,6 +271,7 @@ def differentials(
     exclude_edge: bool = False,
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
+    labels: Iterable[str] = (),
 ) -> list[Differential]:
     """Return the differential of every group, in the order in which the groups first appear.
 
@@ -280,10 +282,13 @@ def differentials(
         exclude_edge: leave cells cut by the border out of the counts.
         target: number of classified cells asked for in each group.
         ranges: reference ranges by label (``reference_ranges.read_ranges``).
+        labels: labels beside the four that the classifier gives
+            (``inference.run_info.taught_labels``): that no cell has one is a count, too.
 
     Raises:
         grouping.GroupingError: ``by`` is not usable.
     """
+    given = tuple(labels)
     tallies: dict[str, _Tally] = {} if by else {ALL: _Tally()}
     for result in results:
         name = by(result.file) if callable(by) else group_of(result.file, by) if by else ALL
@@ -292,7 +297,8 @@ def differentials(
         tally.not_read += result.failure is not None
         tally.add(result.cells, exclude_edge)
     return [
-        tally.close(name, exclude_edge, target, ranges or {}) for name, tally in tallies.items()
+        tally.close(name, exclude_edge, target, ranges or {}, given)
+        for name, tally in tallies.items()
     ]
 
 
@@ -301,11 +307,12 @@ def differential_of(
     *,
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
+    labels: Iterable[str] = (),
 ) -> Differential:
     """Return the differential of the cells of one slide. Arguments as for ``differentials``."""
     tally = _Tally()
     tally.add(cells, exclude_edge=False)
-    return tally.close(ALL, False, target, ranges or {})
+    return tally.close(ALL, False, target, ranges or {}, labels)
 
 
 def overview_labels(differentials: Sequence[Differential]) -> tuple[str, ...]:
@@ -345,9 +352,10 @@ class _Tally:
         exclude_edge: bool,
         target: int | None,
         ranges: Mapping[str, ReferenceRange],
+        labels: Iterable[str],
     ) -> Differential:
         own = [str(label) for label in LABELS]
-        others = sorted(set(self.labels) - {*own, *NOT_CLASSIFIED})
+        others = sorted({*self.labels, *labels} - {*own, *NOT_CLASSIFIED})
         return Differential(
             group=group,
             counts={label: self.labels[label] for label in (*own, *others)},

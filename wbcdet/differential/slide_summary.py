@@ -58,6 +58,7 @@ def summarise(
     results: Sequence[FieldResult],
     reference: GroundCard | None,
     roots: Sequence[RootInfo] = (),
+    labels: Sequence[str] = (),
 ) -> list[SlideSummary]:
     """Return the slides of a run that was not told which field is of which: a folder is one.
 
@@ -65,6 +66,7 @@ def summarise(
         results: the record of every field.
         reference: what they are compared with (``Analyzer.info()["ground"]``).
         roots: where the fields are (``info.sources``); folders are told below them.
+        labels: as of ``differentials``.
     """
 
     def folder_of(file: str) -> str:
@@ -81,7 +83,7 @@ def summarise(
             empty_fields(groups[differential.group]),
             compare(groups[differential.group], reference),
         )
-        for differential in differentials(results, by=by)
+        for differential in differentials(results, by=by, labels=labels)
     ]
 
 

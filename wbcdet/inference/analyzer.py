@@ -21,6 +21,7 @@ from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.run_info import ModelInfo, RunInfo
 from wbcdet.inference.sliced import Detections, crop, find_cells
+from wbcdet.io.colour import array_in_bgr
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.memory import Place
@@ -121,9 +122,17 @@ class Analyzer:
         return result
 
     def analyze_many(self, sources: Iterable[Input]) -> Iterator[FieldResult]:
-        """Analyse many fields, in order. Takes what ``analyze`` takes; see ``analyze_fields``."""
-        for _, result in self.analyze_fields(sources):
-            yield result
+        """Analyse many fields, in order.
+
+        Args:
+            sources: a list, or what gives one after the other, of what ``analyze`` takes;
+                ``wbcdet.io.discover.find_fields([folder])`` lists the fields of a folder. An array
+                may be used again for the next field.
+
+        Raises:
+            TypeError: one picture or name, not several.
+        """
+        return (result for _, result in self.analyze_fields(sources))
 
     def analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         """Analyse many fields, in order, and hand each back with its pixels (None on failure).
@@ -132,9 +141,21 @@ class Analyzer:
         order; however many fields there are, only two more than there are cores (8 at most) are in
         memory. A large TIFF comes back as a field whose ``pixels`` are a reduced overview; boxes
         are always in pixels of the whole field.
+
+        Raises:
+            TypeError: one picture or name, not several.
         """
+        # The letters of a name and the rows of a picture would be fields of their own.
+        if isinstance(sources, str | os.PathLike | Source | Field) or _is_picture(sources):
+            raise TypeError(
+                "a list of fields is needed, not one field: put it into a list, or call analyze(); "
+                "find_fields([folder]) of wbcdet.io.discover lists the fields of a folder"
+            )
+        return self._analyze_fields(sources)
+
+    def _analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         run = object()
-        pending = ((Place(run, number), source) for number, source in enumerate(sources))
+        pending = ((Place(run, number), _kept(source)) for number, source in enumerate(sources))
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self.at_once + 2
         for batch in map_ahead(self._analyze_batch, batches, self.at_once, ahead):
@@ -178,7 +199,7 @@ class Analyzer:
         if isinstance(source, Field):
             return source
         if isinstance(source, np.ndarray):
-            return Field(f"array-{place.number}", None, _as_pixels(source))
+            return Field(f"array-{place.number}", None, array_in_bgr(source))
         if not isinstance(source, Source | str | os.PathLike):
             raise TypeError(
                 "a field is a path, an address, a Field or a numpy array, not "
@@ -292,17 +313,17 @@ def _model_info(model: DetectorProtocol | ClassifierProtocol) -> ModelInfo:
     return said
 
 
-def _as_pixels(array: np.ndarray) -> np.ndarray:
-    array = np.asarray(array)  # a matrix or a masked array counts its sides in its own way
-    colour = array.ndim == 3 and array.shape[2] == 3
-    if array.dtype != np.uint8 or not (colour or array.ndim == 2) or array.size == 0:
-        raise ValueError(
-            "pixels must be uint8 of shape (height, width, 3) in BGR or (height, width), "
-            f"not {' '.join(str(array.dtype).split())[:80]} of shape {array.shape}"
-        )
-    if array.ndim == 2:
-        array = np.repeat(array[:, :, None], 3, axis=2)
-    return np.ascontiguousarray(array)
+def _is_picture(sources: object) -> bool:
+    """Say whether these are the pixels of one field, not several fields."""
+    if not isinstance(sources, np.ndarray):
+        return False
+    return sources.ndim < 3 or (sources.ndim == 3 and sources.shape[2] == 3)
+
+
+def _kept(source: Input) -> Input:
+    """Return a source as it is now: fields wait for their turn, and many a camera hands out one
+    array for all its frames."""
+    return source.copy() if isinstance(source, np.ndarray) else source
 
 
 def _named(detections: Detections, labels: list[Classification]) -> list[Named]:

@@ -7,6 +7,7 @@ from typing import TypedDict
 
 from wbcdet.inference.cards import GroundCard
 from wbcdet.io.source import RootInfo
+from wbcdet.records import LABELS
 
 
 class _NamedModel(TypedDict):
@@ -93,3 +94,14 @@ class RunInfo(TypedDict, total=False):
     stream: StreamInfo | bool
     review: Mapping[str, object]
     journal: str
+
+
+def taught_labels(info: RunInfo | None) -> tuple[str, ...]:
+    """Return the types that the classifier of a run was taught beside the four, in its order.
+
+    Args:
+        info: of the run; one of a version that wrote no thresholds names none.
+    """
+    # A label has a threshold whether or not the run has found a cell of it.
+    named = ((info or {}).get("thresholds") or {}).get("min_score") or {}
+    return tuple(label for label in named if label not in LABELS)

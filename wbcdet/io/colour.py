@@ -177,6 +177,29 @@ def from_samples(
     return in_srgb(in_bgr(values), profile, remarks)
 
 
+def array_in_bgr(array: np.ndarray) -> Pixels:
+    """Return a caller's array, BGR or grey, as BGR pixels in one piece.
+
+    Raises:
+        ValueError: its shape or type is another, or pixels of it are masked.
+    """
+    if np.ma.is_masked(array):
+        raise ValueError(
+            "pixels are masked, and what is behind a mask would be looked at like all else: give "
+            "array.filled(255), or array.data to look at all of it"
+        )
+    array = np.asarray(array)  # a matrix or a masked array counts its sides in its own way
+    colour = array.ndim == 3 and array.shape[2] == 3
+    if array.dtype != np.uint8 or not (colour or array.ndim == 2) or array.size == 0:
+        raise ValueError(
+            "pixels must be uint8 of shape (height, width, 3) in BGR or (height, width), "
+            f"not {' '.join(str(array.dtype).split())[:80]} of shape {array.shape}"
+        )
+    if array.ndim == 2:
+        array = np.repeat(array[:, :, None], 3, axis=2)
+    return np.ascontiguousarray(array)
+
+
 def in_bgr(values: np.ndarray) -> Pixels:
     """Convert grey (one channel) or RGB of 8 bits to BGR."""
     turn = cv2.COLOR_GRAY2BGR if values.shape[2] == 1 else cv2.COLOR_RGB2BGR

@@ -14,7 +14,7 @@ from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
-from wbcdet.inference.run_info import CountInfo, RangeInfo
+from wbcdet.inference.run_info import CountInfo, RangeInfo, taught_labels
 from wbcdet.io.slide_part import part_of
 from wbcdet.io.source import below
 from wbcdet.records import ARTEFACT, Cell
@@ -169,6 +169,7 @@ class ReportCounts:
             exclude_edge=options.exclude_edge,
             target=options.target,
             ranges=options.ranges,
+            labels=taught_labels(journal.header),
         )
         self.differentials: list[Differential] = list(map(with_parts, counted))
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from wbcdet.io.colour import Pixels
+from wbcdet.io.colour import Pixels, array_in_bgr
 from wbcdet.records import Cell, CellType
 from wbcdet.results.palette import rgb_of
 
@@ -38,12 +38,16 @@ def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
     dashed and name the reason.
 
     Args:
-        pixels: (height, width, 3) uint8 BGR.
+        pixels: (height, width, 3) uint8 BGR, or (height, width) uint8 grey.
         cells: boxes in pixels of this field.
 
     Returns:
         uint8 BGR of the same shape, or larger or smaller by one common factor.
+
+    Raises:
+        ValueError: an array of another shape or type.
     """
+    pixels = array_in_bgr(pixels)
     height, width = pixels.shape[:2]
     zoom = min(max(1.0, _MIN_SIDE / max(height, width)), _MAX_SIDE / max(height, width))
     if zoom == 1.0:

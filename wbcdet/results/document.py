@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
 
 from wbcdet.differential.slide_summary import summarise
-from wbcdet.inference.run_info import ModelInfo, RunInfo
+from wbcdet.inference.run_info import ModelInfo, RunInfo, taught_labels
 from wbcdet.io.source import RootInfo
 from wbcdet.records import FORMAT, NOTICE, FieldRecord, FieldResult
 from wbcdet.results.schemas import check_results
@@ -51,7 +51,7 @@ def build_document(info: RunInfo, results: Iterable[FieldResult]) -> ResultsDocu
 
 
 def _head(info: RunInfo, results: Sequence[FieldResult]) -> DocumentHead:
-    slides = summarise(results, info.get("ground"), info.get("sources", ()))
+    slides = summarise(results, info.get("ground"), info.get("sources", ()), taught_labels(info))
     return {
         "format": FORMAT,
         "info": {

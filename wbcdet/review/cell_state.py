@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypedDict
 
+from wbcdet.inference.run_info import RunInfo, taught_labels
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.results.class_names import understand
 from wbcdet.utils.boxes import Box
@@ -22,6 +23,9 @@ _STANDARD = (*map(str, LABELS), BASOPHIL, ARTEFACT)
 MAX_LETTERS = 40
 #: Largest number of a cell in its field, as of ``results.schema.json``.
 MAX_NUMBER = 2**31 - 1
+
+#: Taught types that are offered and counted without a cell; the report may come from somebody else.
+_MAX_TAUGHT = 12
 
 #: Two boxes hold the same cell from this intersection over union on: of two readers, of one who
 #: drew what a later count finds, and one that comes back from another program.
@@ -156,6 +160,19 @@ def checked_label(label: str) -> str:
     if not is_short_line(label):
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
     return standard_label(label)
+
+
+def taught_types(info: RunInfo) -> list[str]:
+    """Return the types that the classifier of a report was taught, as far as they can be labels.
+
+    Args:
+        info: of the report.
+    """
+    return [
+        label
+        for label in taught_labels(info)
+        if is_short_line(label) and checked_label(label) == label
+    ][:_MAX_TAUGHT]
 
 
 def standard_label(label: str) -> str:

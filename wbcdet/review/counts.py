@@ -8,7 +8,14 @@ from dataclasses import dataclass, replace
 from wbcdet.differential.differential import Differential, Share, differentials
 from wbcdet.report.counts import EDGE
 from wbcdet.results.named_apart import with_parts
-from wbcdet.review.cell_state import ARTEFACT, SAME_IOU, UNCLASSIFIED, CellState, Key
+from wbcdet.review.cell_state import (
+    ARTEFACT,
+    SAME_IOU,
+    UNCLASSIFIED,
+    CellState,
+    Key,
+    taught_types,
+)
 from wbcdet.review.machine_report import ReviewField
 from wbcdet.review.state import ReviewState
 from wbcdet.utils.boxes import iou
@@ -209,6 +216,7 @@ def _differential(
         exclude_edge=options.exclude_edge,
         target=options.target,
         ranges=options.ranges,
+        labels=taught_types(state.report.info),
     )
     differential = with_parts(differential)
     return differential if group is None else replace(differential, group=group)

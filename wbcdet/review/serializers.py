@@ -16,8 +16,7 @@ from wbcdet.review.cell_state import (
     DELETED,
     UNCLASSIFIED,
     Key,
-    checked_label,
-    is_short_line,
+    taught_types,
 )
 from wbcdet.review.counts import reason_of
 from wbcdet.review.reader_agreement import ReaderAgreement
@@ -36,8 +35,6 @@ KEYS = {
 }
 #: What stands last.
 _LAST = (ARTEFACT, DELETED)
-#: Taught types that are offered; the report may come from somebody else.
-_MAX_TAUGHT = 12
 
 
 def label_row(info: RunInfo) -> list[dict[str, str]]:
@@ -48,14 +45,9 @@ def label_row(info: RunInfo) -> list[dict[str, str]]:
     Args:
         info: of the report.
     """
-    named = info.get("thresholds", {}).get("min_score", {})
-    taught = [
-        label
-        for label in named
-        if label not in KEYS and is_short_line(label) and checked_label(label) == label
-    ]
+    taught = [label for label in taught_types(info) if label not in KEYS]
     keys = {label: key for label, key in KEYS.items() if label not in _LAST}
-    keys |= dict.fromkeys(taught[:_MAX_TAUGHT], "") | {label: KEYS[label] for label in _LAST}
+    keys |= dict.fromkeys(taught, "") | {label: KEYS[label] for label in _LAST}
     return [{"label": label, "key": key, "colour": colour_of(label)} for label, key in keys.items()]
 
 

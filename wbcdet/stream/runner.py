@@ -380,6 +380,7 @@ class Runner:
                 (track for track in self._session.slide.tracks if track.counts),
                 target=self._options.target,
                 ranges=self._options.ranges,
+                labels=self.status.taught,
             )
         )
 

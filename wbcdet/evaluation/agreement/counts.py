@@ -249,7 +249,7 @@ def _read_document(path: Path, by: str | None) -> tuple[dict[CellKey, str], dict
 
 def _read_differential(table: Table) -> Side:
     counts: dict[str, dict[str, float]] = {}
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], float] = {}
     for line, cells in table.rows:
         row = dict(zip(table.header, cells, strict=True))
         # Rows without a percentage (unclassified, artefacts, cut by the border) are counted apart.
@@ -263,14 +263,14 @@ def _read_differential(table: Table) -> Side:
             raise TableError(
                 f"{table.path}: line {line}: {row['label']} of {row['group']} stands twice"
             )
-        seen.add((row["group"], row["label"]))
+        seen[row["group"], row["label"]] = count
         group[label] = group.get(label, 0.0) + count
     empty = [group for group, cells in counts.items() if sum(cells.values()) <= 0]
     notes = [f"without a classified cell, not compared: {', '.join(empty)}"] if empty else []
     groups = {name: Counted.of(cells) for name, cells in counts.items() if name not in empty}
     if not groups:
         raise TableError(f"{table.path}: no group has a classified cell")
-    return Side(groups, notes=[*notes, *_added(label for _, label in seen)])
+    return Side(groups, notes=[*notes, *_added(label for (_, label), n in seen.items() if n)])
 
 
 def plain_label(label: str) -> str:
