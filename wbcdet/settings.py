@@ -104,14 +104,15 @@ class Settings:
 
     def _make_plain(self, name: str) -> None:
         """Make a number a plain one: those of numpy are no JSON, and 1 and 1.0 are one setting."""
-        value, kind = getattr(self, name), _KINDS.get(name)
-        if value is None or kind is None:
+        value = getattr(self, name)
+        if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"{name} must be a number, not {value!r}")
-        if kind is int and not float(value).is_integer():
+        number = float(value)
+        if _KINDS[name] is int and not number.is_integer():
             raise ValueError(f"{name} must be a whole number, not {value}")
-        object.__setattr__(self, name, kind(value))  # the class is frozen
+        object.__setattr__(self, name, _KINDS[name](number))  # the class is frozen
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain JSON values."""
