@@ -90,12 +90,12 @@ def test_a_file_of_the_old_report_does_not_come_back(
         out, left = tmp_path / str(removals), removals
         out.mkdir()
 
-        def dying(path: Path, **options: bool) -> None:
+        def dying(path: Path, ignore_errors: bool = False) -> None:
             nonlocal left
             left -= path.exists()
             if left < 0:
                 raise SystemExit("killed")
-            remove(path, **options)
+            remove(path, ignore_errors=ignore_errors)
 
         with Output(out, "count"):
             for name in names:
