@@ -6,7 +6,7 @@ import shutil
 import sys
 import threading
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -358,11 +358,11 @@ def _watch(
         events = EventLog(task.out, None if task.quiet else task.say)
         stack.callback(events.close)
         session = CellCounter(analyzer, store, live=source.live)
-        runner = Runner(source, session, store, task.options, events)
-        runner.status.report = str((task.out / "report.html").resolve())
         info = analyzer.info()
+        options = replace(task.options, taught=taught_labels(info))
+        runner = Runner(source, session, store, options, events)
+        runner.status.report = str((task.out / "report.html").resolve())
         runner.status.thresholds = thresholds_text(info)
-        runner.status.taught = taught_labels(info)
         if task.display:
             from wbcdet.stream.display.window import Window, WindowError
 

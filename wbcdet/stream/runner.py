@@ -63,6 +63,7 @@ class Options:
         stop_at_target: end there; else a beep says it.
         reconnect_for: seconds for which a lost live source is tried again.
         ranges: reference ranges by label.
+        taught: types that the classifier was taught beside the four.
     """
 
     every: int = 1
@@ -70,6 +71,7 @@ class Options:
     stop_at_target: bool = False
     reconnect_for: float = 60.0
     ranges: dict[str, ReferenceRange] = field(default_factory=dict)
+    taught: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,9 @@ class Runner:
         self._unlike: set[int] = set()
         self._scales: set[int] = set()
         self._two_scales: str | None = None
-        self.status = Status(session.slide.number, self._count(), overview=self._overview)
+        self.status = Status(
+            session.slide.number, self._count(), taught=options.taught, overview=self._overview
+        )
 
     def ask(self, command: Command) -> None:
         """Do something before the next frame; from any thread."""
@@ -380,7 +384,7 @@ class Runner:
                 (track for track in self._session.slide.tracks if track.counts),
                 target=self._options.target,
                 ranges=self._options.ranges,
-                labels=self.status.taught,
+                labels=self._options.taught,
             )
         )
 
