@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from numbers import Real
 
@@ -111,7 +112,8 @@ class Settings:
             raise ValueError(f"{name} must be a number, not {value!r}")
         if kind is int and not float(value).is_integer():
             raise ValueError(f"{name} must be a whole number, not {value}")
-        object.__setattr__(self, name, kind(value))  # the class is frozen
+        plain = float(value) if kind is float else math.floor(value)
+        object.__setattr__(self, name, plain)  # the class is frozen
 
     def to_dict(self) -> dict[str, object]:
         """Return the settings as plain JSON values."""

@@ -103,5 +103,6 @@ def taught_labels(info: RunInfo | None) -> tuple[str, ...]:
         info: of the run; one of a version that wrote no thresholds names none.
     """
     # A label has a threshold whether or not the run has found a cell of it.
-    named = ((info or {}).get("thresholds") or {}).get("min_score") or {}
+    thresholds = info.get("thresholds") if info else None
+    named = thresholds.get("min_score", {}) if thresholds else {}
     return tuple(label for label in named if label not in LABELS)
