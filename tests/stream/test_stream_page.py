@@ -94,7 +94,7 @@ def test_taught_types_on_the_live_page() -> None:
     tracks = [SimpleNamespace(label=n, reason=None, touches_edge=False, counts=True) for n in names]
     runner = SimpleNamespace(
         _session=SimpleNamespace(slide=SimpleNamespace(tracks=tracks)),
-        _options=SimpleNamespace(target=None, ranges=read_ranges()),
+        _options=SimpleNamespace(target=None, ranges=read_ranges(), taught=()),
     )
     status = Status(1, Runner._count(runner))  # type: ignore[arg-type]
     page = to_json(status)

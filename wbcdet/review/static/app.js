@@ -476,7 +476,8 @@ function setUpReturns() {
   document.addEventListener("keydown", () => { byPointer = false; }, true);
   // Before the button acts, which may have its own place for the keys, as a dialog that comes back to where they were.
   document.addEventListener("click", (event) => {
-    if (event.target.closest(":is(#top, #classes, #field-head, #actions) button:not(#light button)")) toCells();
+    const button = event.target.closest("button");
+    if (button?.closest("#top, #classes, #field-head, #actions") && !button.closest("#light")) toCells();
   }, true);
   part("slide").addEventListener("change", toCells);
   for (const id of ["only-open", "only-useful", "zoom"]) part(id).addEventListener("click", toCells);
