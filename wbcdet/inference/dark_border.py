@@ -38,10 +38,10 @@ class DarkBorder:
         small = (max(1, round(width * scale)), max(1, round(height * scale)))
         lightest = cv2.resize(pixels, small, interpolation=cv2.INTER_AREA).max(axis=2)
         black = lightest < _BLACK * np.percentile(lightest, 95)
-        number, parts, stats, _ = cv2.connectedComponentsWithStats(black.astype(np.uint8))
+        _, parts, stats, _ = cv2.connectedComponentsWithStats(black.astype(np.uint8))
         at_corners = set(parts[[0, 0, -1, -1], [0, -1, 0, -1]].tolist()) - {0}
         large = [n for n in at_corners if stats[n, cv2.CC_STAT_AREA] >= _LEAST * parts.size]
-        if number > 1 and large:
+        if large:
             self._black = np.isin(parts, large)
             self._scale = small[0] / size[0], small[1] / size[1]
 

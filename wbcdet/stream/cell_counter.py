@@ -380,10 +380,10 @@ class CellCounter:
         around = [track for track in self.slide.tracks if _there(track, position, size)]
         known = match(around, cells, position, size)
         matched = {track for track in known if track is not None}
-        border = DarkBorder(frame.pixels, size)
-        for track in around:
-            if track not in matched and shown(track, position, size, border):
-                track.chances += 1
+        if missed := [track for track in around if track not in matched]:
+            border = DarkBorder(frame.pixels, size)
+            for track in missed:
+                track.chances += shown(track, position, size, border)
         shown_cells, better = [], []
         for cell, old in zip(cells, known, strict=True):
             worth = round(cell.detection_score * min(sharp, 1.0), 4)
