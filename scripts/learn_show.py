@@ -32,9 +32,9 @@ def main(
     classifiers: Annotated[
         Path, typer.Option(help="Folder of `left_out.py classifier`, a run each.")
     ] = Path("runs/left-out-classifier"),
-    detectors: Annotated[
-        Path, typer.Option(help="Folder of `left_out.py detector`, a run each.")
-    ] = Path("runs/left-out-detector"),
+    models: Annotated[
+        Path, typer.Option(help="Folder of `left_out.py models`, a folder for each laboratory.")
+    ] = Path("runs/left-out-models"),
     prepared: Annotated[Path, typer.Option(help="Folder of `wbcdet data prepare`.")] = Path(
         "prepared"
     ),
@@ -61,7 +61,7 @@ def main(
     for work in _works(only, part or list(PARTS), [int(size) for size in sizes.split(",")], draws):
         if work.key in keys:
             continue
-        made = work.run(classifiers, detectors, prepared, out.parent / "learn-maps")
+        made = work.run(classifiers, models, prepared, out.parent / "learn-maps")
         if made is not None:
             rows.append({"key": work.key, **made})
             with out.open("a", encoding="utf-8") as file:
@@ -84,12 +84,12 @@ class Work:
         return f"{self.part} {self.laboratory} {self.size} {self.draw}"
 
     def run(
-        self, classifiers: Path, detectors: Path, prepared: Path, kept: Path
+        self, classifiers: Path, models: Path, prepared: Path, kept: Path
     ) -> dict[str, Any] | None:
         """Return the figures of the row; None where the laboratory is too small for it."""
         head = {"part": self.part, "laboratory": self.laboratory, "size": self.size}
         if self.part == "finding":
-            figures = find_after(self.laboratory, self.draw, detectors, prepared)
+            figures = find_after(self.laboratory, self.draw, models, prepared)
             return {**head, **figures}
         lab = Laboratory(self.laboratory, classifiers, prepared, kept)
         figures_or_none = {

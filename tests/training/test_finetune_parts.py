@@ -13,12 +13,16 @@ import torch
 
 from wbcdet.datasets.cells import CLASSES
 from wbcdet.datasets.synthetic import render_field
+from wbcdet.inference.analyzer import Analyzer
 from wbcdet.inference.cards import ClassifierCard
+from wbcdet.inference.classifier import Classifier
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.weights import load_shipped, weights_folder
+from wbcdet.io.field import Field
 from wbcdet.training.classifier_training import load_network
 from wbcdet.training.config import TrainingError
 from wbcdet.training.finetune import tune, tune_detector
+from wbcdet.training.finetune.judge_detector import detect_field
 from wbcdet.training.finetune.learn_names import kept_share
 from wbcdet.training.finetune.replay import FILE, Replay, load_replay, save_replay
 from wbcdet.training.finetune.reviewed_fields import ReviewedField
@@ -150,3 +154,23 @@ def test_the_detector_goes_on_where_it_was_stopped(
     here = tune_detector.detector_with(network, None).detect(pixels)[0]
     there = Detector("cpu", weights=weights_folder()).detect(pixels)[0]
     assert np.abs(here - there).max() < 1
+
+
+def test_a_detector_is_judged_by_the_scores_that_a_count_gives() -> None:
+    drawn = render_field(3, 480, 360, cell_px=40, counts={"neutrophil": 3, "lymphocyte": 2})
+    field, truth = Field("3", None, drawn.pixels), np.zeros((0, 4), np.float32)
+    analyzer = Analyzer(weights=weights_folder())
+    cells = analyzer.analyze(field).cells
+    classifier = Classifier("cpu", weights=weights_folder())
+    detector = Detector("cpu", weights=weights_folder())
+    seen = detect_field(detector, classifier, field, truth, "3")
+    shown = seen.scores >= detector.threshold()
+    assert len(cells) > 2
+    assert sorted(map(tuple, np.round(seen.boxes[shown].astype(float), 1).tolist())) == sorted(
+        tuple(cell.box) for cell in cells
+    )
+    # Both stages, not the detector alone.
+    scores = sorted(cell.detection_score for cell in cells)
+    assert np.allclose(sorted(seen.scores[shown]), scores, atol=1e-3)
+    alone = detector.detect(drawn.pixels)[1][: len(scores)]
+    assert not np.allclose(sorted(alone), scores, atol=1e-3)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,9 +20,7 @@ from wbcdet.evaluation.dataset import LabelIssue, LabelledField
 from wbcdet.evaluation.detection import FoundField, counting
 from wbcdet.evaluation.end_to_end import AnalysedField
 from wbcdet.inference.analyzer import Analyzer
-from wbcdet.inference.classifier import Classification
-from wbcdet.inference.joint_score import settle
-from wbcdet.inference.sliced import crop, find_cells
+from wbcdet.inference.scored_boxes import scored_boxes
 from wbcdet.io.colour import Pixels
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
@@ -30,8 +28,6 @@ from wbcdet.records import Cell, CellType
 
 #: The detector's boxes down to this score make its precision-recall curve.
 MIN_SCORE = 0.001
-#: In place of what the classifier would say of a box that is too weak to be a cell.
-_NOT_ASKED = Classification(CellType.UNCLASSIFIED, 0.0, {}, None)
 #: Tasks of a list: find the cells, name labelled cells, or both stages together.
 FINDING, NAMING, BOTH = "finding", "naming", "both"
 
@@ -117,7 +113,9 @@ def _observe(
         _judge_picture(observation, pixels, analyzer, cells)
         return observation
     if FINDING in tasks:
-        boxes, scores = _all_boxes(field, analyzer)
+        boxes, scores = scored_boxes(
+            field, analyzer.detector, analyzer.classifier, analyzer.settings, MIN_SCORE
+        )
         truth = labelled.boxes
         kept = counting(boxes, truth, labelled.ignored)
         size = (field.width, field.height)
@@ -138,28 +136,6 @@ def _observe(
         observation.named = name_crops(analyzer, crops, [t for _, t in typed], labelled.group)
         observation.boxes = [box for box, _ in typed]
     return observation
-
-
-def _all_boxes(field: Field, analyzer: Analyzer) -> tuple[np.ndarray, np.ndarray]:
-    """Return boxes (N, 4) and scores (N,) down to ``MIN_SCORE``, looked for and scored as the
-    analyser does."""
-    detector, classifier = analyzer.detector, analyzer.classifier
-    settings = replace(analyzer.settings, confidence=MIN_SCORE)
-    found = find_cells(field, detector, settings).cells(field.width, field.height)
-    own = detector.threshold()
-    weakest = detector.weakest(own)
-    # What is weaker is no cell whatever the classifier says of it.
-    asked = [(box, score) for box, score in found if score >= weakest]
-    crops = [crop(field, box, classifier) for box, _ in asked]
-    verdicts = iter(classifier.classify(crops, settings.min_score))
-    cells, _ = settle(
-        [(box, score, next(verdicts) if score >= weakest else _NOT_ASKED) for box, score in found],
-        MIN_SCORE,
-        own,
-        weakest,
-    )
-    boxes = np.array([box for box, *_ in cells], np.float32).reshape(-1, 4)
-    return boxes, np.array([score for _, score, _ in cells], np.float32)
 
 
 def name_crops(

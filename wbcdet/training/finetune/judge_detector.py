@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from wbcdet.inference.classifier import Classifier
 from wbcdet.inference.detector import Detector
-from wbcdet.inference.sliced import find_cells
+from wbcdet.inference.scored_boxes import scored_boxes
 from wbcdet.io.field import Field
 from wbcdet.settings import Settings
 from wbcdet.training.finetune.judge import ALPHA, sign_test
@@ -30,12 +31,12 @@ _MIN_IOU = 0.5
 
 @dataclass(frozen=True, slots=True)
 class FieldDetections:
-    """What a detector says of a field.
+    """What a detector says of a field, with the classifier beside it.
 
     Attributes:
         truth: (N, 4) its cells.
         boxes: (M, 4) down to a score of ``LEAST``.
-        scores: (M,).
+        scores: (M,) of both stages.
         group: the same for fields that overlap, and may show the same cells.
     """
 
@@ -110,17 +111,11 @@ class DetectorJudgement:
 
 
 def detect_field(
-    detector: Detector, field: Field, truth: np.ndarray, group: str
+    detector: Detector, classifier: Classifier, field: Field, truth: np.ndarray, group: str
 ) -> FieldDetections:
-    """Return what a detector says of a field, as the analysis would find it."""
-    detections = find_cells(field, detector, Settings(confidence=LEAST))
-    cells = detections.cells(field.width, field.height)
-    return FieldDetections(
-        truth,
-        np.array([box for box, _ in cells], np.float32).reshape(-1, 4),
-        np.array([score for _, score in cells], np.float32),
-        group,
-    )
+    """Return what a detector says of a field, found and scored as the analysis does it."""
+    boxes, scores = scored_boxes(field, detector, classifier, Settings(), LEAST)
+    return FieldDetections(truth, boxes, scores, group)
 
 
 def judge_detector(

@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from wbcdet.inference.cards import DetectorCard
+from wbcdet.inference.classifier import Classifier
 from wbcdet.inference.weights import Model
 from wbcdet.io.field import Field
 from wbcdet.training.detector_training import FastModel
@@ -40,6 +41,8 @@ def learn_finding(
 ) -> LearnedDetector:
     """Fine-tune a detector and judge it on held-back fields and on synthetic ones.
 
+    Boxes are scored with the classifier that stands beside the detector, before and after.
+
     Args:
         model: the detector to start from; its safetensors stand beside it.
         fields: the reviewed fields.
@@ -54,6 +57,7 @@ def learn_finding(
     folder = model.path.parent
     parts = detector_folds(fields.fields)
     before = tune_detector.detector_with(tune_detector.load_detector(path), folder)
+    classifier = Classifier("cpu", weights=folder)
     pairs: list[tuple[FieldDetections, FieldDetections]] = []
     with progress("Learning to find", (DETECTOR_FOLDS + 1) * tune_detector.STEPS, quiet) as tick:
         for part in range(DETECTOR_FOLDS):
@@ -63,7 +67,7 @@ def learn_finding(
             tuned = tune_detector.tune_detector(path, learnt, keep, tick, card.get("stain"))
             after = tune_detector.detector_with(tuned, folder)
             for field in rest:
-                shown = (*field.as_counted(), field.group)
+                shown = (classifier, *field.as_counted(), field.group)
                 pairs.append((detect_field(before, *shown), detect_field(after, *shown)))
         keep = kept.path("finding.pt")
         tuned = tune_detector.tune_detector(path, fields.fields, keep, tick, card.get("stain"))
@@ -71,7 +75,7 @@ def learn_finding(
     synthetic = []
     for number, drawn in enumerate(tune_detector.judged_synthetic()):
         truth = np.array([cell.box for cell in drawn.cells], np.float32).reshape(-1, 4)
-        shown = (Field(str(number), None, drawn.pixels), truth, str(number))
+        shown = (classifier, Field(str(number), None, drawn.pixels), truth, str(number))
         synthetic.append((detect_field(before, *shown), detect_field(after, *shown)))
     return LearnedDetector(tuned, judge_detector(pairs, synthetic, card["confidence"]))
 
