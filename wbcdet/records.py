@@ -116,6 +116,7 @@ class FieldRecord(_FieldRecord, total=False):
 
     weak_scores: list[float]
     stain: list[float]
+    spots: list[dict[str, object]]
     region: dict[str, object]
     group: str
     sha256: str | None
@@ -215,6 +216,36 @@ class Cell:
 
 
 @dataclass(frozen=True, slots=True)
+class StainedSpot:
+    """What is stained like a nucleus, in a cell that was found or outside.
+
+    Attributes:
+        box: ``(x_min, y_min, x_max, y_max)`` in pixels of the field.
+        area: in square pixels of the field.
+        colour: optical density above the ground of blue, green and red light.
+    """
+
+    box: tuple[float, float, float, float]
+    area: float
+    colour: tuple[float, ...]
+
+    def to_dict(self) -> dict[str, object]:
+        """Return the spot as it stands in ``results.json``."""
+        return {"box": list(self.box), "area": self.area, "colour": list(self.colour)}
+
+    @classmethod
+    def from_dict(cls, data: JsonObject) -> StainedSpot:
+        """Return the spot that ``to_dict`` wrote.
+
+        Raises:
+            ValueError, KeyError, TypeError: the mapping is not a spot.
+        """
+        x_min, y_min, x_max, y_max = (float(value) for value in data["box"])
+        blue, green, red = (float(value) for value in data["colour"])
+        return cls((x_min, y_min, x_max, y_max), float(data["area"]), (blue, green, red))
+
+
+@dataclass(frozen=True, slots=True)
 class SlideRegion:
     """Where a field lies on a slide of which it is a part.
 
@@ -275,6 +306,7 @@ class FieldResult:
         weak_scores: scores of the boxes that were nearly cells, below the threshold.
         stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
             them; None where they were not measured.
+        spots: what is stained like nuclei in it; see :mod:`wbcdet.inference.unboxed_nuclei`.
         remarks: what to know of how it was read, a line each: ``animation: first of 12 pictures``,
             ``z-stack: plane 7 of 15, the sharpest``, ``damaged: ...``.
         region: of a part of a slide: where it lies on it.
@@ -289,6 +321,7 @@ class FieldResult:
     stain: tuple[float, ...] | None = None
     remarks: tuple[str, ...] = ()
     region: SlideRegion | None = None
+    spots: tuple[StainedSpot, ...] = ()
 
     @property
     def is_damaged(self) -> bool:
@@ -374,6 +407,8 @@ class FieldResult:
             data["weak_scores"] = list(self.weak_scores)
         if self.stain is not None:
             data["stain"] = list(self.stain)
+        if self.spots:
+            data["spots"] = [spot.to_dict() for spot in self.spots]
         if self.region is not None:
             data["region"] = asdict(self.region)
             for cell, values in zip(self.cells, data["cells"], strict=True):
@@ -409,6 +444,7 @@ class FieldResult:
             stain=_numbers(data.get("stain")),
             remarks=tuple(map(str, data.get("remarks", ()))),
             region=SlideRegion.from_dict(data["region"]) if "region" in data else None,
+            spots=tuple(map(StainedSpot.from_dict, data.get("spots") or ())),
         )
 
 

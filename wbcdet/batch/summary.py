@@ -9,7 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from wbcdet.differential.differential import ALL, PRESENT, differential_of
-from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line
+from wbcdet.differential.slide_summary import SlideSummary, empty_fields, empty_line, unboxed_line
 from wbcdet.records import ALL_LABELS, LABELS, NOTICE, CellType, FieldResult
 from wbcdet.report.terminal import print_some
 from wbcdet.utils.tables import Row, print_table
@@ -90,7 +90,8 @@ def _reasons(results: Sequence[FieldResult]) -> list[tuple[str, str]]:
 def _notes(results: Sequence[FieldResult], slides: Sequence[SlideSummary]) -> list[tuple[str, str]]:
     """Return what must not be overlooked, a line each with its style."""
     empty = empty_line(empty_fields(results), len(results))
-    lines = [(empty, "yellow")] if empty else []
+    unboxed = unboxed_line([nucleus for slide in slides for nucleus in slide.ground.unboxed])
+    lines = [(line, "yellow") for line in (empty, unboxed) if line]
     for slide in slides:
         if warning := slide.ground.warning():
             name = slide.differential.group

@@ -10,6 +10,7 @@ from wbcdet.differential.differential import ALL, Differential, differentials
 from wbcdet.differential.grouping import FOLDER, group_of
 from wbcdet.inference.cards import GroundCard
 from wbcdet.inference.domain_shift import GroundVerdict, compare
+from wbcdet.inference.unboxed_nuclei import UnboxedNucleus
 from wbcdet.io.source import RootInfo, below
 from wbcdet.records import FieldResult
 from wbcdet.utils.text import one_line
@@ -103,6 +104,20 @@ def empty_line(empty: Sequence[str], fields: int) -> str | None:
         "{n} of {fields} hold no cell that was found ({names}): look whether cells were missed "
         "there",
         len(empty), fields=of, names=_named(empty),
+    )  # fmt: skip
+
+
+def unboxed_line(unboxed: Sequence[UnboxedNucleus]) -> str | None:
+    """Count the nuclei that lie in no box and name their fields in one line; None without any."""
+    if not unboxed:
+        return None
+    files = list(dict.fromkeys(nucleus.file for nucleus in unboxed))
+    return plural_of(
+        "{n} spot outside the boxes has the colour and size of a nucleus ({names}): look whether "
+        "a cell was missed there",
+        "{n} spots outside the boxes have the colour and size of nuclei ({names}): look whether "
+        "cells were missed there",
+        len(unboxed), names=_named(files),
     )  # fmt: skip
 
 

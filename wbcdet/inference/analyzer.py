@@ -16,11 +16,13 @@ from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
+from wbcdet.inference.field_stain import FieldStain
 from wbcdet.inference.joint_score import Named, settle
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.run_info import ModelInfo, RunInfo
 from wbcdet.inference.sliced import Detections, crop, find_cells
+from wbcdet.inference.stained_spots import find_spots
 from wbcdet.io.colour import array_in_bgr
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
@@ -239,6 +241,7 @@ class Analyzer:
     def _analyze(self, fields: list[Field]) -> list[Done]:
         named: dict[int, list[Named]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
+        colours: dict[int, FieldStain | None] = {}
         remarks: dict[int, tuple[str, ...]] = {}
         borders: dict[int, DarkBorder] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
@@ -250,6 +253,7 @@ class Analyzer:
                     field, self.detector, self.settings, self.classifier, self.at_once
                 )
                 stains[number] = detections.stain
+                colours[number] = detections.colours
                 remarks[number] = (*field.remarks, *detections.remarks)
                 borders[number] = DarkBorder(field.pixels, (field.width, field.height))
                 if detections.labels is not None:
@@ -277,6 +281,7 @@ class Analyzer:
                     field,
                     *self._settled(named[number]),
                     stains[number],
+                    colours[number],
                     remarks[number],
                     borders[number],
                 ),
@@ -336,6 +341,7 @@ def _record(
     named: list[Named],
     weak: list[float],
     stain: tuple[float, ...] | None,
+    colours: FieldStain | None,
     remarks: tuple[str, ...],
     border: DarkBorder,
 ) -> FieldResult:
@@ -353,6 +359,7 @@ def _record(
         stain=stain,
         remarks=remarks,
         region=field.region,
+        spots=find_spots(field, colours, [cell.box for cell in cells]),
     )
 
 

@@ -4,7 +4,8 @@ The reference stands on the classifier's card (``ground``): for each measure the
 which 5 % of what the trained laboratories show lies. On a slide like theirs about as few lie
 beyond; where surely more than a sixth does, or a twelfth of all measures together, the slide is
 unlike them, and what holds for them may not hold for it. It is so too where surely more than two
-thirds of its cells lie farther from the training than half of the training's own do.
+thirds of its cells lie farther from the training than half of the training's own do, and where
+surely more than a few of its nuclei lie in no box (:mod:`wbcdet.inference.unboxed_nuclei`).
 ``docs/unknown-ground.md`` says how well that works; ``scripts/unknown_ground.py`` makes the
 reference and checks it.
 """
@@ -13,12 +14,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import cast
 
 import numpy as np
 
 from wbcdet.inference.cards import GroundCard, LaboratoryStain, LimitCard, StainLimitCard
+from wbcdet.inference.unboxed_nuclei import NucleusSearch, UnboxedNucleus
 from wbcdet.records import FieldResult
 from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.schemas import JsonObject
@@ -42,6 +44,8 @@ _MAX_TOGETHER = 1 / 12
 _ALSO_BY_MEDIAN = ("distance",)
 #: A slide is unlike the training where surely more than this part lies beyond the median.
 _MAX_PAST_MEDIAN = 2 / 3
+#: A slide is unlike the training where surely more than this part of its nuclei lies in no box.
+_MAX_UNBOXED = 0.03
 #: With fewer values of every measure nothing is said, unless all are beyond.
 _MIN_VALUES = 10
 #: Density that is added before logarithms are compared, and the least spread of a laboratory.
@@ -112,10 +116,14 @@ class GroundVerdict:
         verdict: ``like-training``, ``unlike-training``, ``too-few`` (to tell) or ``not-compared``
             (the classifier's card has no reference).
         measures: the figures of each measure that was compared.
+        unboxed: nuclei that lie in no box.
+        boxed: how many lie in one; 0 where these are too few to look for others like them.
     """
 
     verdict: str
     measures: Mapping[str, Beyond] = field(default_factory=dict)
+    unboxed: Sequence[UnboxedNucleus] = ()
+    boxed: int = 0
 
     @property
     def reasons(self) -> list[str]:
@@ -129,6 +137,11 @@ class GroundVerdict:
         return self.enough and _surely(beyond, values, _MAX_TOGETHER)
 
     @property
+    def overlooks(self) -> bool:
+        """Whether surely too many nuclei lie in no box."""
+        return _surely(len(self.unboxed), len(self.unboxed) + self.boxed, _MAX_UNBOXED)
+
+    @property
     def enough(self) -> bool:
         """Whether there are values enough of a measure to say that a slide is like the training."""
         return max((m.values for m in self.measures.values()), default=0) >= _MIN_VALUES
@@ -139,6 +152,9 @@ class GroundVerdict:
 
     def _reasons(self) -> list[tuple[str, dict[str, str]]]:
         said = [_reason(name, measure) for name, measure in self.measures.items() if measure.unlike]
+        if self.overlooks:
+            number = len(self.unboxed)
+            said.append((_UNBOXED, {"n": str(number), "total": str(number + self.boxed)}))
         if said or not self.unlike_together:
             return said
         values, beyond = self._together()
@@ -163,6 +179,10 @@ class GroundVerdict:
             "reasons": self.reasons,
             "advice": ADVICE if self.verdict == UNLIKE else None,
             "measures": {name: measure.to_dict() for name, measure in self.measures.items()},
+            "nuclei": {
+                "in_boxes": self.boxed,
+                "outside": [nucleus.to_dict() for nucleus in self.unboxed],
+            },
         }
 
 
@@ -184,7 +204,9 @@ def translated_reasons(ground: JsonObject) -> list[str]:
         )
         for name, one in ground["measures"].items()
     }
-    verdict = GroundVerdict(ground["verdict"], measures)
+    nuclei = ground.get("nuclei", {"in_boxes": 0, "outside": ()})
+    unboxed = [UnboxedNucleus.from_dict(one) for one in nuclei["outside"]]
+    verdict = GroundVerdict(ground["verdict"], measures, unboxed, nuclei["in_boxes"])
     if verdict.reasons != ground["reasons"]:
         return list(ground["reasons"])
     return [_(text, **values) for text, values in verdict._reasons()]
@@ -212,9 +234,11 @@ class GroundComparison:
         self._values: Counter[str] = Counter()
         self._beyond: Counter[str] = Counter()
         self._past_median: Counter[str] = Counter()
+        self._nuclei = NucleusSearch()
 
     def add(self, result: FieldResult) -> None:
         """Take the record of a field into account."""
+        self._nuclei.add(result)
         for name, values in measured(result, self._reference).items():
             if name in self._limits:
                 self._values[name] += len(values)
@@ -226,8 +250,7 @@ class GroundComparison:
 
     def verdict(self) -> GroundVerdict:
         """Return what can be said by now."""
-        if not self._limits:
-            return GroundVerdict(NOT_COMPARED)
+        unboxed, boxed = self._nuclei.found()
         measures = {
             name: Beyond(
                 self._values[name],
@@ -239,10 +262,15 @@ class GroundComparison:
             for name in MEASURES
             if name in self._limits
         }
-        unlike = GroundVerdict(UNLIKE, measures)  # as it may turn out
-        if any(measure.unlike for measure in measures.values()) or unlike.unlike_together:
+        unlike = GroundVerdict(UNLIKE, measures, unboxed, boxed)  # as it may turn out
+        if (
+            any(measure.unlike for measure in measures.values())
+            or unlike.unlike_together
+            or unlike.overlooks
+        ):
             return unlike
-        return GroundVerdict(LIKE if unlike.enough else TOO_FEW, measures)
+        verdict = LIKE if unlike.enough else TOO_FEW
+        return replace(unlike, verdict=verdict if self._limits else NOT_COMPARED)
 
 
 def _surely(beyond: int, values: int, share: float) -> bool:
@@ -378,6 +406,8 @@ def _quantile(values: np.ndarray, weights: np.ndarray, share: float) -> float:
 
 #: What is said where no measure alone shows it.
 _TOGETHER = N_("{share} of all scores, distances and stains are strange (5 % in the training)")
+#: What is said where the detector seems to overlook cells.
+_UNBOXED = N_("{n} of {total} nuclei lie in no box")
 #: What is said of a measure by which a slide is unlike the training.
 _REASONS = {
     "detection_score": N_("{share} of the box scores are below {limit} (5 % in the training)"),

@@ -164,16 +164,8 @@ def coarsen_colour(pixels: Pixels, grain: int) -> Pixels:
 def measure_field(pixels: Pixels) -> FieldStain | None:
     """Measure the colours of a field (height, width, 3) uint8 BGR; None where nearly nothing is
     stained."""
-    by = -(-max(pixels.shape[:2]) // _MAX_SIDE)
-    halvings = 3 if by >= _MANY and min(pixels.shape[:2]) >= 2 * by else 0
-    by = -(-by >> halvings) << halvings
-    height, width = (max(1, side // by) for side in pixels.shape[:2])
-    # OpenCV averages blocks of whole pixels ten times faster than any others.
-    part = pixels[: height * by, : width * by]
-    for _ in range(halvings):
-        part = halved(part)
-    small = cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA)
-    density = cv2.LUT(small, DENSITY)
+    density = cv2.LUT(reduced(pixels, _MAX_SIDE)[0], DENSITY)
+    height, width = density.shape[:2]
     ground, surface = _ground(density)
     if surface is None:
         above = (density - ground).reshape(-1, 3)
@@ -187,6 +179,38 @@ def measure_field(pixels: Pixels) -> FieldStain | None:
         return None
     colours = above.compress(stained, 0)  # four times as fast as above[stained]
     return FieldStain(ground, surface, median_colour(colours), above[densest].mean(0))
+
+
+def reduced(pixels: Pixels, longest: int) -> tuple[Pixels, int]:
+    """Return a field (H, W, 3) uint8 BGR reduced by a whole number, its longer side to at most
+    ``longest`` px, and that number."""
+    by = -(-max(pixels.shape[:2]) // longest)
+    halvings = 3 if by >= _MANY and min(pixels.shape[:2]) >= 2 * by else 0
+    by = -(-by >> halvings) << halvings
+    height, width = (max(1, side // by) for side in pixels.shape[:2])
+    # OpenCV averages blocks of whole pixels ten times faster than any others.
+    part = pixels[: height * by, : width * by]
+    for _ in range(halvings):
+        part = halved(part)
+    return cv2.resize(part, (width, height), interpolation=cv2.INTER_AREA), by
+
+
+def above_ground(pixels: Pixels, colours: FieldStain) -> np.ndarray:
+    """Return the optical density of a field, or of a reduced one, above its ground.
+
+    Args:
+        pixels: (H, W, 3) uint8 BGR.
+        colours: of the field.
+
+    Returns:
+        (H, W, 3) float32, blue, green, red.
+    """
+    density: np.ndarray = cv2.LUT(pixels, DENSITY)
+    if colours.surface is None:
+        cv2.subtract(density, (*colours.ground.tolist(), 0.0), density)
+    else:
+        density -= _over(colours.surface, *density.shape[:2]).reshape(density.shape)
+    return density
 
 
 def _ground(density: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:

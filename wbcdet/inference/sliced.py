@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
-from wbcdet.inference.field_stain import measure_field, measure_stain
+from wbcdet.inference.field_stain import FieldStain, measure_field, measure_stain
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, choose_view, show
 from wbcdet.inference.protocols import Classifier, Detector
 from wbcdet.inference.surroundings import REACH
@@ -46,6 +46,7 @@ class Detections:
         labels: of the boxes of a field that was seen in tiles; None where it was seen as a whole,
             so that its crops can be classified together with those of other fields.
         remarks: what to know of how they were found, a line each.
+        colours: of a field that was seen as a whole; None for others.
     """
 
     boxes: np.ndarray
@@ -53,6 +54,7 @@ class Detections:
     stain: tuple[float, ...] | None
     labels: list[Classification] | None = None
     remarks: tuple[str, ...] = ()
+    colours: FieldStain | None = None
 
     def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
         """Return each box with its score, cut to a field of this size, to 0.1 pixel."""
@@ -94,7 +96,7 @@ def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detecti
     else:
         boxes, scores = detect_whole(field.pixels, detector.weakest(least), colours)
     stain = None if colours is None else colours.values
-    return Detections(boxes * field.reduction, scores, stain)
+    return Detections(boxes * field.reduction, scores, stain, colours=colours)
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:

@@ -16,7 +16,7 @@ from wbcdet.differential.differential import (
     overview_labels,
 )
 from wbcdet.differential.grouping import no_group_warning
-from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
+from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines, unboxed_line
 from wbcdet.records import NOTICE, REASONS
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, EDGE, ReportCounts
 from wbcdet.report.html.slide_sheet import together_lines
@@ -193,6 +193,8 @@ def _notes(counts: ReportCounts) -> list[str]:
         )
     empty = [file for note in notes for file in note.empty]
     if line := empty_line(empty, sum(note.read for note in notes)):
+        lines.append(line)
+    if line := unboxed_line([nucleus for note in notes for nucleus in note.ground.unboxed]):
         lines.append(line)
     if line := copies_line([pair for note in notes for pair in note.copies]):
         lines.append(line)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from wbcdet.differential.differential import PRESENT, Differential, Share
 from wbcdet.differential.identifiers import Identifiers
-from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines
+from wbcdet.differential.slide_summary import copies_line, empty_line, scale_lines, unboxed_line
 from wbcdet.inference.domain_shift import LIKE, NOT_COMPARED, TOO_FEW
 from wbcdet.report.counts import BAD_FIELD, DUPLICATE, GroupNotes
 from wbcdet.results.palette import colour_of
@@ -245,6 +245,8 @@ def _warnings(differential: Differential, notes: GroupNotes) -> list[str]:
         lines.append(_("This slide looks {unlike}", unlike=warning))
     if empty := empty_line(notes.empty, notes.read):
         lines.append(f"{empty}.")
+    if unboxed := unboxed_line(notes.ground.unboxed):
+        lines.append(f"{unboxed}.")
     if copies := copies_line(notes.copies):
         lines.append(f"{copies}.")
     lines += together_lines(differential)
