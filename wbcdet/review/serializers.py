@@ -94,6 +94,10 @@ def report_page(session: Session) -> dict[str, object]:
         for slide in report.slides
         if slide["ground"]["reasons"]
     }
+    nuclei: dict[str, list[object]] = {}
+    for slide in report.slides:
+        for nucleus in slide["ground"].get("nuclei", {}).get("outside", ()):
+            nuclei.setdefault(nucleus["file"], []).append(nucleus["box"])
     return {
         "title": session.title,
         "who": session.who,
@@ -109,6 +113,7 @@ def report_page(session: Session) -> dict[str, object]:
                 "failure": field.result.failure,
                 "problems": field.quality.get("problems", []) if field.quality else [],
                 "unlike": unlike.get(field.group, ""),
+                "nuclei": nuclei.get(field.result.file, []),
             }
             for field in report.fields
         ],

@@ -246,10 +246,12 @@ export class FieldView {
     if (this.boxes) {
       const right = this.x + this.view.clientWidth / this.scale;
       const bottom = this.y + this.view.clientHeight / this.scale;
-      const seen = this.model.ofField(this.number).filter(
-        ({ box }) => box[2] > this.x && box[0] < right && box[3] > this.y && box[1] < bottom,
-      );
+      const inView = (box) => box[2] > this.x && box[0] < right && box[3] > this.y && box[1] < bottom;
+      const seen = this.model.ofField(this.number).filter(({ box }) => inView(box));
       for (const cell of seen) if (cell.key !== this.shaping) parts.push(...this.#boxOf(cell, seen.length <= MOST_NAMED));
+      for (const box of this.model.nucleiOf(this.number).filter(inView)) {
+        parts.push(this.#rect(box, "nucleus"), this.#text(box, t("missed?")));
+      }
     }
     if (this.box) parts.push(this.#rect(this.box, this.shaping ? "new shaped" : "new"));
     if (this.shaping) parts.push(...this.#handles());
@@ -271,11 +273,16 @@ export class FieldView {
     if (cell.left) line.classList.add("left");
     if (cell.key === this.focus) rim.classList.add("focus");
     if (!named) return [rim, line];
+    const says = `${this.model.letter(cell.label)} ${cell.number}${cell.reviewed ? " ✓" : ""}`;
+    return [rim, line, this.#text(cell.box, says)];
+  }
+
+  #text(box, says) {
     const text = document.createElementNS(SVG, "text");
-    text.setAttribute("x", (cell.box[0] - this.x) * this.scale);
-    text.setAttribute("y", (cell.box[1] - this.y) * this.scale - 6);
-    text.textContent = `${this.model.letter(cell.label)} ${cell.number}${cell.reviewed ? " ✓" : ""}`;
-    return [rim, line, text];
+    text.setAttribute("x", (box[0] - this.x) * this.scale);
+    text.setAttribute("y", (box[1] - this.y) * this.scale - 6);
+    text.textContent = says;
+    return text;
   }
 
   #rect(box, name) {
@@ -303,7 +310,8 @@ export class FieldView {
     if (!this.view.clientWidth) return;
     this.fit();
     const cell = this.focus && this.model.cells.get(this.focus);
-    if (!cell) return;
+    // Where a cell may have been missed, the whole field is to be seen.
+    if (!cell || this.model.nucleiOf(this.number).length) return;
     const side = Math.max(cell.box[2] - cell.box[0], cell.box[3] - cell.box[1]);
     if (side * this.scale < 70) this.scale = Math.min(2, 110 / side);
     this.#center(this.focus);

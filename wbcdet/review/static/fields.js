@@ -11,6 +11,7 @@ const make = (name, className, text) => {
 
 const FILTERS = [
   ["empty", "Without a cell", (one) => one.read && !one.cells.length],
+  ["missed", "Nuclei outside the boxes", (one) => one.nuclei.length > 0],
   ["quality", "Doubtful quality", (one) => one.field.problems.length > 0],
   ["unlike", "Unknown ground", (one) => Boolean(one.field.unlike)],
   ["open", "Not reviewed", (one) => one.cells.some((cell) => !cell.reviewed && !cell.left)],
@@ -76,7 +77,7 @@ export class FieldList {
     if (!this.open) return;
     const words = this.search.value.toLowerCase().split(/\s+/).filter(Boolean);
     const all = this.model.fields
-      .map((field, number) => ({ field, number, read: field.failure === null, cells: this.model.ofField(number) }))
+      .map((field, number) => ({ field, number, read: field.failure === null, cells: this.model.ofField(number), nuclei: this.model.nucleiOf(number) }))
       .filter(({ field }) => this.model.group === null || field.group === this.model.group);
     const named = all.filter(({ field }) => words.every((word) => field.file.toLowerCase().includes(word)));
     for (const [at, [id, , test]] of FILTERS.entries()) {
@@ -99,13 +100,14 @@ export class FieldList {
     this.more.textContent = t("Show more ({n} left)", { n: found.length - this.most });
   }
 
-  #card({ field, number, read, cells }, known) {
+  #card({ field, number, read, cells, nuclei }, known) {
     const card = known || this.#newCard(field, number, read);
     const open = cells.filter((cell) => !cell.reviewed && !cell.left).length;
     const left = cells.filter((cell) => cell.left).length;
     const notes = [];
     if (!read) notes.push(["bad", t("not read: {why}", { why: field.failure })]);
     if (read && !cells.length) notes.push(["bad", t("no cell")]);
+    if (nuclei.length) notes.push(["bad", tn("{n} nucleus outside the boxes", "{n} nuclei outside the boxes", nuclei.length)]);
     for (const problem of field.problems) notes.push(["bad", t(problem)]);
     if (field.unlike) notes.push(["bad", t("unknown ground")]);
     if (open) notes.push(["", t("{n} not reviewed", { n: open })]);

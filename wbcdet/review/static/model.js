@@ -131,6 +131,15 @@ export class Model {
   }
 
   // Cells of a field, from top to bottom, those that are left out too.
+  /** Boxes of the nuclei of a field that lie in no cell: what the detector may have missed. */
+  nucleiOf(number) {
+    const cells = this.ofField(number);
+    return this.fields[number].nuclei.filter(([x0, y0, x1, y1]) => {
+      const x = (x0 + x1) / 2, y = (y0 + y1) / 2;
+      return !cells.some(({ box }) => box[0] <= x && x <= box[2] && box[1] <= y && y <= box[3]);
+    });
+  }
+
   ofField(number) {
     if (this.byField === null) {
       this.byField = new Map();
