@@ -229,6 +229,11 @@ class StainedSpot:
     area: float
     colour: tuple[float, ...]
 
+    def enlarged(self, by: int) -> StainedSpot:
+        """Return the spot in a field that is so many times as large."""
+        x_min, y_min, x_max, y_max = (by * value for value in self.box)
+        return StainedSpot((x_min, y_min, x_max, y_max), by * by * self.area, self.colour)
+
     def to_dict(self) -> dict[str, object]:
         """Return the spot as it stands in ``results.json``."""
         return {"box": list(self.box), "area": self.area, "colour": list(self.colour)}

@@ -14,9 +14,12 @@ from wbcdet.inference.domain_shift import UNLIKE, compare, translated_reasons
 from wbcdet.inference.field_stain import measure_field
 from wbcdet.inference.stained_spots import find_spots
 from wbcdet.inference.unboxed_nuclei import unboxed_nuclei
-from wbcdet.io.field import Field
 from wbcdet.records import Cell, CellType, FieldResult, StainedSpot
 from wbcdet.utils.boxes import part_of_smaller
+
+
+def boxes_of(cells: list[Cell]) -> np.ndarray:
+    return np.array([cell.box for cell in cells]).reshape(-1, 4)
 
 
 def result_of(drawn: SmearField, name: str, kept: int | None = None) -> FieldResult:
@@ -27,8 +30,7 @@ def result_of(drawn: SmearField, name: str, kept: int | None = None) -> FieldRes
         x0, y0, x1, y1 = (float(value) for value in cell.box)
         box = (max(0.0, x0), max(0.0, y0), min(float(width), x1), min(float(height), y1))
         cells.append(Cell(number, box, 0.9, CellType.NEUTROPHIL, 0.9, {}, None, False))
-    field = Field(name, None, drawn.pixels)
-    spots = find_spots(field, measure_field(drawn.pixels), [cell.box for cell in cells])
+    spots = find_spots(drawn.pixels, measure_field(drawn.pixels), boxes_of(cells))
     return FieldResult(name, width, height, tuple(cells), spots=spots)
 
 
@@ -76,17 +78,17 @@ def test_too_few_cells_say_nothing(fields: list[SmearField]) -> None:
 
 def test_spots_of_a_field() -> None:
     glass = np.full((120, 160, 3), 235, np.uint8)
-    assert find_spots(Field("glass", None, glass), measure_field(glass), []) == ()
+    assert find_spots(glass, measure_field(glass), np.zeros((0, 4))) == ()
     drawn = render_field(1, 480, 360, cell_px=60, counts={"neutrophil": 1, "lymphocyte": 2})
     colours = measure_field(drawn.pixels)
     boxes = [tuple(map(float, cell.box)) for cell in drawn.cells]
-    spots = find_spots(Field("a", None, drawn.pixels), colours, boxes[:1])  # type: ignore[arg-type]
+    spots = find_spots(drawn.pixels, colours, np.array(boxes[:1]))
     inside = [spot for spot in spots if boxes[0][0] <= spot.box[0] <= boxes[0][2]]
     assert inside and len(spots) >= 3
     # Small cells are seen at more pixels.
     tiny = render_field(1, 900, 400, cell_px=18, counts={"neutrophil": 3})
     own = [tuple(map(float, cell.box)) for cell in tiny.cells]
-    seen = find_spots(Field("b", None, tiny.pixels), measure_field(tiny.pixels), own)  # type: ignore[arg-type]
+    seen = find_spots(tiny.pixels, measure_field(tiny.pixels), np.array(own))
     assert all(any(part_of_smaller(spot.box, box) > 0.5 for spot in seen) for box in own)
 
 

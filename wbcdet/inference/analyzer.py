@@ -16,19 +16,17 @@ from wbcdet.inference.classifier import Classification, Classifier
 from wbcdet.inference.dark_border import DarkBorder
 from wbcdet.inference.detector import Detector
 from wbcdet.inference.domain_shift import reference_for
-from wbcdet.inference.field_stain import FieldStain
 from wbcdet.inference.joint_score import Named, settle
 from wbcdet.inference.protocols import Classifier as ClassifierProtocol
 from wbcdet.inference.protocols import Detector as DetectorProtocol
 from wbcdet.inference.run_info import ModelInfo, RunInfo
 from wbcdet.inference.sliced import Detections, crop, find_cells
-from wbcdet.inference.stained_spots import find_spots
 from wbcdet.io.colour import array_in_bgr
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field, read_field
 from wbcdet.io.memory import Place
 from wbcdet.io.source import Source, as_source
-from wbcdet.records import LABELS, Cell, FieldResult
+from wbcdet.records import LABELS, Cell, FieldResult, StainedSpot
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import cores, map_ahead
@@ -241,7 +239,7 @@ class Analyzer:
     def _analyze(self, fields: list[Field]) -> list[Done]:
         named: dict[int, list[Named]] = {}
         stains: dict[int, tuple[float, ...] | None] = {}
-        colours: dict[int, FieldStain | None] = {}
+        spots: dict[int, tuple[StainedSpot, ...]] = {}
         remarks: dict[int, tuple[str, ...]] = {}
         borders: dict[int, DarkBorder] = {}
         whole: dict[int, list[tuple[Box, float]]] = {}
@@ -253,7 +251,7 @@ class Analyzer:
                     field, self.detector, self.settings, self.classifier, self.at_once
                 )
                 stains[number] = detections.stain
-                colours[number] = detections.colours
+                spots[number] = detections.spots
                 remarks[number] = (*field.remarks, *detections.remarks)
                 borders[number] = DarkBorder(field.pixels, (field.width, field.height))
                 if detections.labels is not None:
@@ -281,7 +279,7 @@ class Analyzer:
                     field,
                     *self._settled(named[number]),
                     stains[number],
-                    colours[number],
+                    spots[number],
                     remarks[number],
                     borders[number],
                 ),
@@ -341,7 +339,7 @@ def _record(
     named: list[Named],
     weak: list[float],
     stain: tuple[float, ...] | None,
-    colours: FieldStain | None,
+    spots: tuple[StainedSpot, ...],
     remarks: tuple[str, ...],
     border: DarkBorder,
 ) -> FieldResult:
@@ -359,7 +357,7 @@ def _record(
         stain=stain,
         remarks=remarks,
         region=field.region,
-        spots=find_spots(field, colours, [cell.box for cell in cells]),
+        spots=spots,
     )
 
 

@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from wbcdet.inference.classifier import Classification
-from wbcdet.inference.field_stain import FieldStain, measure_field, measure_stain
+from wbcdet.inference.closer_look import look_closer
+from wbcdet.inference.field_stain import measure_field, measure_stain
 from wbcdet.inference.magnification import MAX_READ, MAX_WHOLE, View, choose_view, show
 from wbcdet.inference.protocols import Classifier, Detector
+from wbcdet.inference.stained_spots import find_spots
 from wbcdet.inference.surroundings import REACH
 from wbcdet.inference.tiling import Tile, TileDetections, assign, merge, owned, plan
 from wbcdet.io.field import Field
+from wbcdet.records import StainedSpot
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.parallel import map_ahead
@@ -46,7 +49,7 @@ class Detections:
         labels: of the boxes of a field that was seen in tiles; None where it was seen as a whole,
             so that its crops can be classified together with those of other fields.
         remarks: what to know of how they were found, a line each.
-        colours: of a field that was seen as a whole; None for others.
+        spots: what is stained like nuclei in a field that was seen as a whole.
     """
 
     boxes: np.ndarray
@@ -54,7 +57,7 @@ class Detections:
     stain: tuple[float, ...] | None
     labels: list[Classification] | None = None
     remarks: tuple[str, ...] = ()
-    colours: FieldStain | None = None
+    spots: tuple[StainedSpot, ...] = ()
 
     def cells(self, width: int, height: int) -> list[tuple[Box, float]]:
         """Return each box with its score, cut to a field of this size, to 0.1 pixel."""
@@ -95,8 +98,14 @@ def _find_whole(field: Field, detector: Detector, settings: Settings) -> Detecti
         boxes, scores = detector.detect(field.pixels, detector.weakest(least))
     else:
         boxes, scores = detect_whole(field.pixels, detector.weakest(least), colours)
+    certain = boxes[scores >= detector.threshold()]
+    spots = find_spots(field.pixels, colours, certain)
+    boxes, scores = look_closer(
+        field.pixels, spots, (boxes, scores), detector, detector.weakest(least)
+    )
     stain = None if colours is None else colours.values
-    return Detections(boxes * field.reduction, scores, stain, colours=colours)
+    spots = tuple(spot.enlarged(field.reduction) for spot in spots)
+    return Detections(boxes * field.reduction, scores, stain, spots=spots)
 
 
 def crop(field: Field, box: Box, classifier: Classifier) -> np.ndarray:

@@ -8,13 +8,11 @@ slide tell (:mod:`wbcdet.inference.unboxed_nuclei`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import cv2
 import numpy as np
 
 from wbcdet.inference.field_stain import FieldStain, above_ground, reduced
-from wbcdet.io.field import Field
+from wbcdet.io.colour import Pixels
 from wbcdet.records import StainedSpot
 from wbcdet.utils.boxes import Box, part_of_smaller
 
@@ -38,19 +36,18 @@ INSIDE = 0.5
 
 
 def find_spots(
-    field: Field, colours: FieldStain | None, boxes: Sequence[Box]
+    pixels: Pixels, colours: FieldStain | None, boxes: np.ndarray
 ) -> tuple[StainedSpot, ...]:
     """Return what is stained like nuclei: one spot in each cell at most, and the largest others.
 
     Args:
-        field: seen as a whole.
-        colours: of it; None where nearly nothing is stained.
-        boxes: of its cells.
+        pixels: (H, W, 3) uint8 BGR.
+        colours: of the field; None where nearly nothing is stained.
+        boxes: (N, 4) of its cells, in pixels.
     """
     if colours is None:
         return ()
-    small, reduction = reduced(field.pixels, _side(max(field.width, field.height), boxes))
-    by = reduction * field.reduction
+    small, by = reduced(pixels, _side(max(pixels.shape[:2]), boxes))
     above = above_ground(small, colours)
     violet, total = cv2.split(cv2.transform(above, _VIOLET_AND_ALL))
     violet = cv2.blur(violet, (3, 3))
@@ -84,15 +81,15 @@ def find_spots(
     return (*inside.values(), *others)
 
 
-def _side(longest: int, boxes: Sequence[Box]) -> int:
+def _side(longest: int, boxes: np.ndarray) -> int:
     """Return the side of what is searched, so that the cells are wide enough there."""
-    if not boxes:
+    if not len(boxes):
         return _SIDE
-    cell = float(np.median([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]))
+    cell = float(np.median((boxes[:, 2:] - boxes[:, :2]).max(1)))
     return round(min(max(_SIDE, _CELL * longest / cell), _MAX_SIDE))
 
 
-def _cell_of(spot: Box, boxes: Sequence[Box]) -> int | None:
+def _cell_of(spot: Box, boxes: np.ndarray) -> int | None:
     """Return the cell that a spot lies in; None where it lies in none."""
     for number, box in enumerate(boxes):
         if part_of_smaller(spot, box) >= INSIDE:

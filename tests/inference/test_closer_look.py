@@ -1,0 +1,115 @@
+"""Closer looks: where something is stained like a nucleus and lies in no box."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from wbcdet import Analyzer
+from wbcdet.datasets.synthetic import render_field
+from wbcdet.inference.closer_look import look_closer
+from wbcdet.inference.detector import Detector
+from wbcdet.inference.field_stain import measure_field
+from wbcdet.inference.sliced import find_cells
+from wbcdet.inference.stained_spots import find_spots
+from wbcdet.inference.weights import weights_folder
+from wbcdet.io.field import Field
+from wbcdet.records import StainedSpot
+from wbcdet.settings import Settings
+
+NOTHING = np.zeros((0, 4), np.float32), np.zeros(0, np.float32)
+
+
+class OneBox:
+    """A detector that sees one box in all that it is shown, which it keeps."""
+
+    name, sha256 = "one", "0" * 64
+
+    def __init__(self, box: tuple[float, ...], score: float) -> None:
+        self.box, self.score = box, score
+        self.shown: list[tuple[int, ...]] = []
+
+    def threshold(self, confidence: float | None = None) -> float:
+        return 0.25
+
+    def detect(self, pixels: np.ndarray, confidence: float | None = None) -> tuple:
+        self.shown.append(pixels.shape[:2])
+        return np.array([self.box], np.float32), np.array([self.score], np.float32)
+
+
+def spot(x: float, y: float, side: float) -> StainedSpot:
+    box = (x - side / 2, y - side / 2, x + side / 2, y + side / 2)
+    return StainedSpot(box, 0.8 * side * side, (0.3, 0.9, 0.4))
+
+
+def look(detector: OneBox, spots: list[StainedSpot], boxes: list, scores: list) -> tuple:
+    found = np.array(boxes, np.float32).reshape(-1, 4), np.array(scores, np.float32)
+    return look_closer(np.zeros((300, 400, 3), np.uint8), spots, found, detector, 0.1)  # type: ignore[arg-type]
+
+
+def test_a_cell_that_a_closer_look_shows_is_added() -> None:
+    cell = [300, 200, 340, 240]  # 40 px wide: a window of 100 px
+    seen = OneBox((30, 30, 70, 70), 0.7)
+    boxes, scores = look(seen, [spot(60, 60, 25)], [cell], [0.9])
+    assert seen.shown == [(100, 100)]
+    assert boxes.tolist() == [cell, [40, 40, 80, 80]] and np.allclose(scores, [0.9, 0.7])
+    # A window is moved into the field.
+    boxes, _ = look(OneBox((0, 0, 40, 40), 0.7), [spot(10, 10, 25)], [cell], [0.9])
+    assert boxes.tolist()[1] == [0, 0, 40, 40]
+    # What was a faint box there before gives way; a better one does not.
+    for before, kept in ((0.2, 0.7), (0.24, 0.7)):
+        _, scores = look(seen, [spot(60, 60, 25)], [cell, [42, 40, 82, 80]], [0.9, before])
+        assert np.allclose(scores, [0.9, kept])
+    faint = OneBox((30, 30, 70, 70), 0.15)
+    _, scores = look(faint, [spot(60, 60, 25)], [cell, [42, 40, 82, 80]], [0.9, 0.2])
+    assert np.allclose(scores, [0.9, 0.2])
+    # A cell for certain stays, whatever a look beside it says.
+    beside = [60, 40, 100, 80]
+    boxes, _ = look(seen, [spot(50, 60, 15)], [cell, beside], [0.9, 0.3])
+    assert boxes.tolist() == [cell, beside]
+
+
+@pytest.mark.parametrize(
+    ("spots", "boxes"),
+    [
+        ([], [[300, 200, 340, 240]]),
+        ([spot(320, 220, 25)], [[300, 200, 340, 240]]),  # in a cell
+        ([spot(60, 60, 10)], [[300, 200, 340, 240]]),  # a platelet
+        ([spot(100, 100, 80)], [[300, 200, 340, 240]]),  # a clump
+        ([spot(60, 60, 25)], [[200, 10, 390, 200]]),  # nearly all of the field
+        ([spot(60, 60, 5)], []),
+    ],
+)
+def test_no_look_without_need(spots: list[StainedSpot], boxes: list) -> None:
+    seen = OneBox((0, 0, 40, 40), 0.7)
+    look(seen, spots, boxes, [0.9] * len(boxes))
+    assert seen.shown == []
+
+
+def test_boxes_beside_the_spot_and_of_another_size_are_left_out() -> None:
+    for box in ((60, 60, 99, 99), (0, 0, 99, 99), (48, 48, 55, 55)):
+        boxes, _ = look(OneBox(box, 0.7), [spot(60, 60, 25)], [[300, 200, 340, 240]], [0.9])
+        assert len(boxes) == 1
+    # Without a cell the spot says how large one is; no more than three are looked at.
+    seen = OneBox((20, 20, 60, 60), 0.7)
+    boxes, _ = look(seen, [spot(60 + 60 * n, 60, 30) for n in range(5)], [], [])
+    assert len(seen.shown) == 3 and len(boxes) == 3
+
+
+def test_cells_that_one_look_does_not_show() -> None:
+    drawn = render_field(5, 480, 360, cell_px=50, counts={"neutrophil": 2, "lymphocyte": 1})
+    detector = Detector("cpu", weights=weights_folder())
+    colours = measure_field(drawn.pixels)
+    spots = find_spots(drawn.pixels, colours, np.zeros((0, 4)))
+    boxes, scores = look_closer(drawn.pixels, spots, NOTHING, detector, 0.1)
+    for cell in drawn.cells:
+        x, y = (cell.box[0] + cell.box[2]) / 2, (cell.box[1] + cell.box[3]) / 2
+        over = (boxes[:, 0] <= x) & (x <= boxes[:, 2]) & (boxes[:, 1] <= y) & (y <= boxes[:, 3])
+        assert scores[over].max(initial=0) > 0.5
+    # A field in which all is found is as it was.
+    found = find_cells(Field("a", None, drawn.pixels), detector, Settings())
+    assert len(found.spots) >= 3
+    alone, _ = detector.detect_whole(drawn.pixels, 0.1, colours)
+    assert np.allclose(found.boxes, alone)
+    result = Analyzer(weights=weights_folder()).analyze(drawn.pixels)
+    assert len(result.cells) == 3 and result.spots == found.spots
