@@ -19,9 +19,11 @@ from wbcdet.records import StainedSpot
 from wbcdet.utils.boxes import part_of_smaller
 
 #: Side of what is looked at, in widths of a cell.
-_WINDOW = 2.5
+_WINDOW = 3.0
 #: What is nearly all of the field has been looked at already.
 _MAX_PART = 0.8
+#: Boxes of at least this score, or the best one, show how wide a cell is: the rest may be platelets.
+_SURE = 0.6
 #: Least area of a nucleus over the square of the cells' width, and its greatest width over theirs:
 #: platelets are smaller, clumps of red cells larger.
 _MIN_NUCLEUS, _MAX_WIDTH = 0.12, 1.6
@@ -33,7 +35,7 @@ _WIDTHS, _MIN_FILLED = (0.04, 0.3), 0.5
 #: Most looks at a field, at the largest spots.
 _MOST = 3
 #: Widths of a cell that is found there, in widths of a cell of this field.
-_CELLS = (0.4, 2.0)
+_CELLS = (0.5, 2.0)
 
 Found = tuple[np.ndarray, np.ndarray]  # boxes (N, 4) and scores (N,)
 
@@ -58,7 +60,10 @@ def look_closer(
     own = detector.threshold()
     cells = [tuple(box) for box in boxes[scores >= own].tolist()]
     height, width = pixels.shape[:2]
-    typical = float(np.median([_width(cell) for cell in cells])) if cells else None
+    typical = None
+    if cells:
+        sure = boxes[scores >= min(_SURE, float(scores.max()))]
+        typical = float(np.median([_width(box) for box in sure]))
     outside = [
         spot
         for spot in spots
