@@ -162,7 +162,7 @@ def checked_label(label: str) -> str:
     if not is_short_line(label):
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
     if is_reserved(label):
-        raise ChangeError(f"{label!r} is no cell type: reports call something else so; name another")
+        raise ChangeError(f"{label!r} is no cell type: reports use it otherwise; name another")
     return standard_label(label)
 
 
