@@ -112,7 +112,7 @@ def cells_of(compared: ClassAgreement) -> list[str]:
         f"{compared.our_mean:.1f}",
         _with(differences.bias, differences.bias_low, differences.bias_high, 1, sign=True),
         "-"
-        if differences.limit_low is None
+        if differences.limit_low is None or differences.limit_high is None
         else f"{signed(differences.limit_low)} to {signed(differences.limit_high)}",
         within,
         "-" if line is None else _with(line.slope, line.slope_low, line.slope_high, 2),
