@@ -78,6 +78,9 @@ CELL_COLUMNS: tuple[str, ...] = (
     "field_remarks",
 )
 
+#: Those that hold text.
+_TEXT = ("file", "label", "reason", "field_remarks")
+
 #: First words of the remark on a field that was read although its file is damaged.
 DAMAGED = "damaged"
 
@@ -396,7 +399,12 @@ class FieldResult:
             raise WbcdetError(missing(error, "to_frame()", "pandas")) from error
 
         rows = [cell.to_row(self.file, self.remarks) for cell in self.cells]
-        return pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+        frame = pd.DataFrame(rows, columns=list(CELL_COLUMNS))
+        # Without a cell, or without a distance, pandas knows no type: frames that are put together
+        # would lose theirs.
+        text = pd.Series([""]).dtype
+        types = {name: text if name in _TEXT else float for name in CELL_COLUMNS}
+        return frame.astype({**types, "id": int, "touches_edge": bool})
 
     def to_dict(self) -> FieldRecord:
         """Return the field as it stands in ``results.json``."""

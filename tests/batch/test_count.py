@@ -28,6 +28,7 @@ from wbcdet.report.duplicates import find_duplicates
 from wbcdet.report.tables import COUNT_CELL_COLUMNS, COUNT_FIELD_COLUMNS
 from wbcdet.settings import Settings
 from wbcdet.utils.text import plural
+from wbcdet.utils.words import speaking
 
 FILES = ("report.html", "differential.csv", "cells.csv", "fields.csv", "results.json")
 
@@ -35,6 +36,14 @@ FILES = ("report.html", "differential.csv", "cells.csv", "fields.csv", "results.
 @pytest.fixture
 def count(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Count:
     return Count(monkeypatch, tmp_path)
+
+
+def test_the_terminal_is_english_in_every_language(count: Count, tmp_path: Path) -> None:
+    fields = folder_of(tmp_path / "fields", 2)
+    with speaking(None):  # the command chooses for its whole process
+        said = count(fields, "--out", "es", "--target", "100", "--language", "es").output
+    assert "are missing" in said and "counted." in said and "faltan" not in said
+    assert "faltan" in Path("es", "report.html").read_text(encoding="utf-8")
 
 
 def test_the_files_of_a_count(count: Count, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from wbcdet.differential.grouping import (
 )
 from wbcdet.differential.identifiers import read_identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange, read_ranges
+from wbcdet.io.source import RootInfo
 from wbcdet.records import LABELS, CellType, FieldResult
 from wbcdet.report.terminal import print_differentials
 from wbcdet.results.named_apart import with_parts
@@ -265,6 +266,12 @@ def test_groups_by_folder_and_pattern() -> None:
     by_folder = differentials(results, by="folder")
     assert [group.group for group in by_folder] == ["p1/s1", "p1/s2", "p2/s1", NO_GROUP]
     assert [group.classified for group in by_folder] == [6, 2, 3, 4]
+    # As the command line groups them: below the folder that was given, whose name may match too.
+    roots: list[RootInfo] = [{"name": "run7", "path": "/data/run7"}]
+    inside = [replace(result, file=f"run7/{result.file}") for result in results]
+    for by in ("folder", r"(\d+)"):
+        groups = [one.group for one in differentials(results, by=by)]
+        assert [one.group for one in differentials(inside, by=by, roots=roots)] == groups
     by_patient = differentials(results, by=r"^(p\d+)/")
     assert {group.group: group.classified for group in by_patient} == {
         "p1": 8,

@@ -27,6 +27,7 @@ from wbcdet.evaluation.agreement.manual import read_manual
 from wbcdet.evaluation.agreement.output import (
     CLASS_COLUMNS,
     GROUP_COLUMNS,
+    cells_of,
     class_rows,
     sentences,
     to_json,
@@ -449,6 +450,17 @@ def test_a_shifted_count_is_noticed() -> None:
     assert found["monocyte"].inside == 0 and found["lymphocyte"].inside == 6
     assert found["monocyte"].line is None  # all slides are the same
     assert "too few shares differ" in " ".join(found["monocyte"].missing)
+
+
+def test_limits_that_round_to_nothing_have_no_minus() -> None:
+    def side(shares: list[float]) -> Side:
+        each = ({"monocyte": share, "neutrophil": 100 - share} for share in shares)
+        return Side({f"s{n}": Counted(dict(one), 200.0) for n, one in enumerate(each)})
+
+    found = compare(side([10.0, 10.0, 10.0]), side([10.0, 10.01, 10.0]))
+    for cell_class in found.classes[2:]:
+        assert cells_of(cell_class)[3].split("\n")[0] == "+0.0 to +0.0"
+    assert "-0.0," not in to_json(found, "a", "b")
 
 
 def test_one_group_says_what_is_missing(tmp_path: Path) -> None:

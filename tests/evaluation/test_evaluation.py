@@ -387,6 +387,13 @@ def test_calibration_by_hand() -> None:
     assert [b["right"] for b in apart_["bins"]] == [1, 1]
 
 
+def test_calibration_does_not_follow_the_order_of_cells() -> None:
+    cells = [cell("monocyte", "monocyte" if n < 6 else "neutrophil", 0.8) for n in range(10)]
+    cells += [cell("monocyte", "monocyte", 0.99)] * 5
+    first, last = calibration(cells), calibration(cells[::-1])
+    assert first == last and first["ece"] == pytest.approx((10 * 0.2 + 5 * 0.01) / 15)
+
+
 def test_risk_and_coverage_by_hand() -> None:
     cells = [
         cell("monocyte", "monocyte", 0.9),

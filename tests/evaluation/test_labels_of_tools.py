@@ -169,11 +169,30 @@ LINE = "0 0.375 0.375 0.5 0.5"
 
 
 @pytest.mark.parametrize(
+    "corners",
+    [
+        "0.5 1 0.75 0.5 1 0.5 1 1 0.75 1",
+        "0.5 0 1 0 1 0.25 1 0.5 0.5 1",
+        "0.5 1 0.4 0.8 0.5 0.5 1 0.5 0.9 1 0.8 0.9 1 0.7 0.6 1",
+    ],
+)
+def test_corners_at_the_border_are_no_points_of_a_pose(tmp_path: Path, corners: str) -> None:
+    picture(tmp_path / "0.png")
+    (tmp_path / "classes.txt").write_text("wbc\n")
+    (tmp_path / "0.txt").write_text(f"0 {corners}")
+    across, down = ([float(side) for side in corners.split()[start::2]] for start in (0, 1))
+    box = [WIDTH * min(across), HEIGHT * min(down), WIDTH * max(across), HEIGHT * max(down)]
+    assert boxes(tmp_path) == [pytest.approx(box, abs=0.06)]
+
+
+@pytest.mark.parametrize(
     ("label", "text", "names"),
     [
         ("0.txt", LINE, "classes.txt"),
         ("0.txt", f"# made by hand\n\n{LINE}\r\n", "wbc.names"),
         ("0.txt", f"{LINE} 0.4 0.3 2 0.5 0.3 1", "names.txt"),  # a pose with its points
+        ("0.txt", f"{LINE} 0.4 0.3 1 0.5 0.3 1", "names.txt"),
+        ("0.txt", f"{LINE} 0.4 0.3 1 0 0 0", "names.txt"),
         ("0.txt", "0 0.125 0.125 0.625 0.125 0.625 0.625 0.125 0.625", "obj.names"),
         ("3f2a9c01-0.txt", LINE, "classes.txt"),
     ],

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 import re
 import signal
 import time
@@ -12,7 +14,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 import pytest
-from conftest import grain
+from conftest import INFO, grain
 from PIL import Image
 
 from wbcdet import Analyzer, annotate
@@ -21,7 +23,9 @@ from wbcdet.inference.classifier import Classification, Thresholds
 from wbcdet.io.discover import find_fields
 from wbcdet.io.field import Field
 from wbcdet.records import LABELS, CellType
+from wbcdet.results.document import build_document, parse_document
 from wbcdet.settings import Settings
+from wbcdet.utils.errors import WbcdetError
 
 
 @pytest.fixture(scope="module")
@@ -90,6 +94,30 @@ def test_an_array_may_be_used_again_for_the_next_field(analyzer: Analyzer) -> No
 
     seen = [int(field.pixels[0, 0, 0]) for field, _ in analyzer.analyze_fields(frames()) if field]
     assert seen == list(range(12))
+
+
+def test_no_two_arrays_have_one_name() -> None:
+    analyzer, pixels = Analyzer(detector=OneCell(), classifier=OneCell()), grain(48, 64)
+    results = [analyzer.analyze(pixels) for _ in range(2)]
+    for _ in range(2):
+        results += analyzer.analyze_many([pixels, pixels])
+    assert len({result.file for result in results}) == 6
+    assert len(parse_document(build_document(INFO, results))[1]) == 6
+
+
+def test_a_copy_loads_the_same_models_or_says_so(
+    analyzer: Analyzer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    strict = Analyzer(device="cpu", min_score=0.9)
+    other = pickle.loads(pickle.dumps(strict))
+    assert other.info() == strict.info() != analyzer.info()
+    assert other.analyze(grain(48, 64)) == strict.analyze(grain(48, 64))
+    own = Analyzer(detector=OneCell(), classifier=OneCell())
+    assert len(copy.deepcopy(own).analyze(grain(100, 200)).cells) == 1
+    kept = pickle.dumps(own)
+    monkeypatch.setattr(OneCell, "sha256", "b" * 64)
+    with pytest.raises(WbcdetError, match=r"other models than those .* make a new Analyzer"):
+        pickle.loads(kept)
 
 
 def test_order_holds_with_failures_between(

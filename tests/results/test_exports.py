@@ -24,6 +24,7 @@ from wbcdet.results.document import build_document, dump
 from wbcdet.results.export import qupath
 from wbcdet.results.export.base import CLASSES, Pictures, find_picture, make_items
 from wbcdet.utils.boxes import Box, iou
+from wbcdet.utils.safe_files import read_own
 
 FORMATS = ("coco", "yolo", "voc", "qupath", "labelstudio", "cvat")
 
@@ -381,6 +382,22 @@ def test_links_and_missing_pictures(
     assert [row["picture"] for row in listed(tmp_path / "out")] == ["linked", *["left out"] * 10]
     # The labels are there all the same.
     assert len(list((tmp_path / "out" / "labels").iterdir())) == 11
+
+
+def test_a_report_is_read_once(
+    report: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A count that goes on may write it again meanwhile: sums of another count were compared."""
+    readings = []
+
+    def read(folder: Path, name: str) -> bytes:
+        readings.append(name)
+        return read_own(folder, name)
+
+    monkeypatch.setattr("wbcdet.results.document.read_own", read)
+    options = ("--pictures", pictures, "--out", tmp_path / "out")
+    assert run("export", report, "--to", "qupath", *options) == 0
+    assert readings == ["results.json"]
 
 
 def test_another_picture_of_the_same_name_is_left_out(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -360,6 +361,27 @@ def test_cells_apart_have_no_share(tmp_path: Path) -> None:
     assert (results["count-artefact"], results["count-artefact-by-model"]) == ("1", "2")
     assert results["share-edge"] == "50"
     assert "count-unclassified" not in results and "artefact-by-model" not in results
+
+
+def test_names_of_earlier_versions_that_are_words_of_ours(tmp_path: Path) -> None:
+    kinds = ["neutrophil"] * 3 + ["band"] * 2 + ["edge", "all-neutrophil", "low-score"]
+    cells = [
+        replace(make_cell(n, (9.0 * n, 0, 9.0 * n + 9, 9), kind), touches_edge=n < 4)
+        for n, kind in enumerate(kinds)
+    ]
+    cells.append(make_cell(8, (80, 0, 89, 9), CellType.UNCLASSIFIED, "low-score"))
+    (tmp_path / "report").mkdir()
+    text = dump(build_document(INFO, [FieldResult("1.jpg", 99, 99, tuple(cells))]))
+    (tmp_path / "report" / "results.json").write_text(text)
+    [message] = messages(export(tmp_path / "report", "hl7")[0]).values()
+    codes = [row[3].split("^LN^")[-1].split("^")[0] for row in message if row[0] == "OBX"]
+    assert len(set(codes)) == len(codes)
+    counted = {row[3].split("^")[0]: row[5] for row in message if row[0] == "OBX"}
+    for code, count in (("edge", 4), ("all-neutrophil", 5), ("low-score", 1)):
+        assert (counted[f"count-{code}"], counted[f"count-type-{code}"]) == (str(count), "1")
+    [kinds_of] = bundles(export(tmp_path / "report", "fhir")[0]).values()
+    found = [item["code"]["coding"][-1]["code"] for item in kinds_of["Observation"]]
+    assert len(set(found)) == len(found)
 
 
 def test_a_decision_after_the_signature_takes_it_away(report: Path) -> None:

@@ -47,6 +47,14 @@ def test_frame_has_one_header_with_and_without_cells() -> None:
     assert tuple(empty.columns) == CELL_COLUMNS and empty.empty
 
 
+def test_frames_have_the_same_types_with_and_without_cells() -> None:
+    far = FieldResult("b.jpg", 640, 480, tuple(replace(cell, distance=1.5) for cell in cells()))
+    frames = [result.to_frame() for result in (far, *results())]
+    assert len({tuple(frame.dtypes) for frame in frames}) == 1
+    kinds = [frames[2].dtypes[name].kind for name in ("touches_edge", "x_min", "id", "distance")]
+    assert kinds == ["b", "f", "i", "f"]
+
+
 def test_counts_name_every_label() -> None:
     counts = count_labels(results())
     assert list(counts) == [str(label) for label in ALL_LABELS]

@@ -24,6 +24,7 @@ from wbcdet.review.cell_state import (
     Key,
     LabelChange,
     RecordedState,
+    taught_types,
 )
 from wbcdet.review.decision_store import Decision, Store
 from wbcdet.review.machine_report import MachineReport, load_report
@@ -53,6 +54,19 @@ def call(state: ReviewState, label: str, *keys: Key, who: str = "Ann") -> None:
 
 def labels(state: ReviewState) -> dict[Key, tuple[str | None, bool]]:
     return {key: (cell.label, cell.reviewed) for key, cell in state.cells.items()}
+
+
+def test_words_of_our_own_tables_are_no_types(state: ReviewState) -> None:
+    start = labels(state)
+    for name in ("Edge", "low-score", "all-neutrophil", "band-like", "artefact-by-model"):
+        with pytest.raises(ChangeError, match=f"'{name.casefold()}' is no cell type.*name another"):
+            call(state, name, (0, 0))
+        with pytest.raises(ChangeError, match="is no cell type"):
+            state.draw("Ann", 0, (0, 0, 40, 40), name, None)
+    assert labels(state) == start
+    # Such a name of a card of somebody else is not offered either.
+    report = replace(state.report, info={"thresholds": {"min_score": {"edge": 0.5, "band": 0.5}}})
+    assert taught_types(report.info) == ["band"]
 
 
 def test_decisions_are_kept_and_undone(state: ReviewState, tmp_path: Path) -> None:

@@ -310,6 +310,20 @@ def test_types_of_ones_own_become_labels(smears: Path, tmp_path: Path) -> None:
     assert is_right(before, labels, 1.0, 0.5).tolist() == [False, True, True]
 
 
+def test_a_word_of_our_own_tables_is_not_learnt(
+    smears: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from wbcdet.training.finetune.reviewed_cells import read_reviewed
+
+    report = copy_of(smears, tmp_path / "report")
+    monkeypatch.setattr("wbcdet.review.cell_state.is_reserved", lambda _: False)  # as before
+    review(report, {"neutrophil": "edge"}, 70)
+    session = Session(report)
+    found = read_reviewed([session])
+    session.close()
+    assert found.own == () and found.unknown == {"edge": 40}
+
+
 def test_a_label_needs_cells_that_can_be_read(smears: Path, tmp_path: Path) -> None:
     from wbcdet.training.finetune.reviewed_cells import read_reviewed
 

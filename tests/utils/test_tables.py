@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from wbcdet.utils.tables import Row, print_table, terminal
+from wbcdet.utils.text import decimal, signed
 
 HEADER = ("slide", "classified", "eosinophil\n%", "reference", "flag")
 ROWS = [
@@ -16,6 +17,13 @@ ROWS = [
     Row(("a long name of a slide that somebody has given " * 2, "123456", "100.0", "0 - 7", "x")),
     Row(("(a line between)",)),
 ]
+
+
+def test_what_rounds_to_nothing_has_no_minus() -> None:
+    assert [signed(value) for value in (-0.04, 0.04, -0.06, 1.25, -0.0)] == [
+        "+0.0", "+0.0", "-0.1", "+1.2", "+0.0",
+    ]  # fmt: skip
+    assert [decimal(value, 2) for value in (-0.004, 0.4, -0.4)] == ["0.00", "0.40", "-0.40"]
 
 
 def printed(width: int, rows: list[Row] = ROWS, left: int = 1) -> list[str]:

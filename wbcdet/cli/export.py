@@ -110,13 +110,7 @@ def export(
     ] = None,
 ) -> None:
     """Write a report for another program, to look at or correct there."""
-    from wbcdet.results.document import (
-        ResultsError,
-        load_digests,
-        load_document,
-        load_duplicates,
-        roots_in,
-    )
+    from wbcdet.results.document import ResultsError, load_whole, roots_in
     from wbcdet.results.export.base import Pictures
     from wbcdet.results.signed_slides import signed_notes
 
@@ -138,13 +132,15 @@ def export(
         stop(f"--images {images.value} needs --pictures FOLDER: where the pictures are")
     try:
         file = report / "results.json" if report.is_dir() else report
-        info, results = load_document(file)
+        # In one reading: a count that goes on may write the report again meanwhile.
+        whole = load_whole(file)
         if place is not None:
-            place = replace(place, roots=roots_in(info), digests=load_digests(file))
+            place = replace(place, roots=roots_in(whole.info), digests=whole.digests)
     except ResultsError as error:
         stop(str(error))
+    results = whole.results
     if getattr(writer, "WHOLE_SLIDES", False) and any(result.region for result in results):
-        results = _once(results, load_duplicates(file))
+        results = _once(results, whole.duplicates)
     results, left_out = _without(results, without or [])
     if all(result.failure is not None for result in results):
         stop(f"{report}: no field in it could be read, so there is nothing to export")

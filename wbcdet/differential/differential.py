@@ -14,6 +14,7 @@ from typing import Protocol
 from wbcdet.differential.alarming import is_alarming
 from wbcdet.differential.grouping import group_of
 from wbcdet.differential.reference_ranges import ReferenceRange
+from wbcdet.io.source import RootInfo, below
 from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.words import _
@@ -272,6 +273,7 @@ def differentials(
     target: int | None = None,
     ranges: Mapping[str, ReferenceRange] | None = None,
     labels: Iterable[str] = (),
+    roots: Sequence[RootInfo] = (),
 ) -> list[Differential]:
     """Return the differential of every group, in the order in which the groups first appear.
 
@@ -284,6 +286,9 @@ def differentials(
         ranges: reference ranges by label (``reference_ranges.read_ranges``).
         labels: labels beside the four that the classifier gives
             (``inference.run_info.taught_labels``): that no cell has one is a count, too.
+        roots: where the fields are (``info.sources`` of a results document): as ``wbcdet count``
+            does, ``by`` looks at names below the one folder that was given. Without it at the whole
+            name, the folder that was given included.
 
     Raises:
         grouping.GroupingError: ``by`` is not usable.
@@ -291,7 +296,10 @@ def differentials(
     given = tuple(labels)
     tallies: dict[str, _Tally] = {} if by else {ALL: _Tally()}
     for result in results:
-        name = by(result.file) if callable(by) else group_of(result.file, by) if by else ALL
+        if callable(by):
+            name = by(result.file)
+        else:
+            name = group_of(below(result.file, roots), by) if by else ALL
         tally = tallies.setdefault(name, _Tally())
         tally.fields += result.failure is None
         tally.not_read += result.failure is not None

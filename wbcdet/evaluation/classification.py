@@ -301,14 +301,21 @@ def calibration(cells: Sequence[NamedCell]) -> Calibration:
     order = np.argsort(score, kind="stable")
     score, right = score[order], right[order]
     bins = np.array_split(np.arange(len(cells)), min(_BINS, len(cells)))
-    rng = np.random.default_rng(0)
-    chance = [_ece(score, rng.random(len(score)) < score, bins) for _ in range(_CHANCE_DRAWS)]
+    # Of cells with the same score none comes first: each is as right as they are in the mean.
+    _, same = np.unique(score, return_inverse=True)
+
+    def shared(right: np.ndarray) -> np.ndarray:
+        return np.asarray((np.bincount(same, right) / np.bincount(same))[same])
+
+    right, rng = shared(right), np.random.default_rng(0)
+    draws = (rng.random(len(score)) < score for _ in range(_CHANCE_DRAWS))
+    chance = [_ece(score, shared(drawn), bins) for drawn in draws]
     rows: list[CalibrationBin] = [
         {
             "cells": len(b),
             "score": float(score[b].mean()),
             "right": float(right[b].mean()),
-            "right_ci": wilson(int(right[b].sum()), len(b)),
+            "right_ci": wilson(round(float(right[b].sum()), 6), len(b)),
         }
         for b in bins
     ]

@@ -19,6 +19,7 @@ from wbcdet.evaluation.figures import (
 )
 from wbcdet.evaluation.outcome import right_of
 from wbcdet.utils.schemas import JsonObject
+from wbcdet.utils.text import signed
 
 #: Header of ``figures.csv`` and of ``cells.csv``.
 FIGURE_COLUMNS = ("list", "figure", "value", "low", "high")
@@ -177,10 +178,10 @@ def differential(both: PipelineFigures) -> Table | None:
     table = Table(title, ("type", "true", "counted", "true %", "counted %", "points off"))
     for name, row in r["types"].items():
         ci = row["points_ci"]
-        interval = f"{ci[0]:+.1f} to {ci[1]:+.1f}" if ci else ""
+        interval = f"{signed(ci[0])} to {signed(ci[1])}" if ci else ""
         table.add(
             name, str(row["true"]), str(row["counted"]), f"{row['true_percent']:.1f}",
-            f"{row['counted_percent']:.1f}", Entry(f"{row['points']:+.1f}", interval),
+            f"{row['counted_percent']:.1f}", Entry(signed(row["points"]), interval),
         )  # fmt: skip
     return table
 

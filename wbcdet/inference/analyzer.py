@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -29,12 +29,15 @@ from wbcdet.io.source import Source, as_source
 from wbcdet.records import LABELS, Cell, FieldResult, StainedSpot
 from wbcdet.settings import Settings
 from wbcdet.utils.boxes import Box
+from wbcdet.utils.errors import WbcdetError
 from wbcdet.utils.parallel import cores, map_ahead
 
 _LOG = logging.getLogger(__name__)
 
 Input = str | Path | Source | Field | np.ndarray
 Done = tuple[Field | None, FieldResult]
+#: A source, where its run holds memory, and its number among all that the analyzer has taken.
+_Numbered = tuple[Place, Input, int]
 
 #: Fields analysed at the same time, at most: what they take of memory, and what more threads gain.
 _MAX_AT_ONCE = 8
@@ -49,7 +52,8 @@ class Analyzer:
     """Finds and names the white blood cells of microscope fields.
 
     The models are loaded once, at construction. One analyzer may be shared between threads: it
-    holds no state between fields.
+    holds no state between fields, only how many it has taken: an array is called after that, so
+    that no two have one name. A copy, also in another process (pickle), loads its models again.
 
     Args:
         settings: every default in one place.
@@ -99,7 +103,15 @@ class Analyzer:
         self.classifier = classifier or Classifier(device, threads, weights, careful=careful)
         self.at_once = max(1, min(cores() // threads, _MAX_AT_ONCE))
         self._turn = threading.Lock()
+        self._taken, self._counting = 0, threading.Lock()
+        self._threads, self._own = threads, (detector, classifier)
+        self._weights = None if weights is None else Path(weights).absolute()
         _LOG.debug("%s and %s on %s", self.detector.name, self.classifier.name, device)
+
+    def __reduce__(self) -> tuple[Callable[..., Analyzer], tuple[object, ...]]:
+        """Return how a copy is made: its models are loaded again."""
+        parts = (self.settings, self._threads, self._weights, *self._own)
+        return _loaded_again, (type(self), parts, self._models())
 
     def analyze(self, source: Input) -> FieldResult:
         """Analyse one field.
@@ -115,7 +127,7 @@ class Analyzer:
             ValueError: an array of another shape or type.
             TypeError: something else.
         """
-        [done] = self._analyze_batch([(Place(object(), 0), source)])
+        [done] = self._analyze_batch([(Place(object(), 0), source, self._next())])
         field, result = self._finish(done)
         if field is not None:
             field.leave_run()
@@ -155,7 +167,10 @@ class Analyzer:
 
     def _analyze_fields(self, sources: Iterable[Input]) -> Iterator[Done]:
         run = object()
-        pending = ((Place(run, number), _kept(source)) for number, source in enumerate(sources))
+        pending = (
+            (Place(run, number), _kept(source), self._next())
+            for number, source in enumerate(sources)
+        )
         batches = iter(lambda: list(islice(pending, self.settings.fields_per_batch)), [])
         ahead = self.at_once + 2
         for batch in map_ahead(self._analyze_batch, batches, self.at_once, ahead):
@@ -195,11 +210,19 @@ class Analyzer:
             "ground": reference_for(self.classifier.card, self.detector.sha256),
         }
 
-    def _load(self, source: Input, place: Place) -> Field | FieldResult:
+    def _models(self) -> tuple[ModelInfo, ModelInfo]:
+        return _model_info(self.detector), _model_info(self.classifier)
+
+    def _next(self) -> int:
+        with self._counting:
+            self._taken += 1
+            return self._taken - 1
+
+    def _load(self, source: Input, place: Place, number: int) -> Field | FieldResult:
         if isinstance(source, Field):
             return source
         if isinstance(source, np.ndarray):
-            return Field(f"array-{place.number}", None, array_in_bgr(source))
+            return Field(f"array-{number}", None, array_in_bgr(source))
         if not isinstance(source, Source | str | os.PathLike):
             raise TypeError(
                 "a field is a path, an address, a Field or a numpy array, not "
@@ -212,9 +235,9 @@ class Analyzer:
             _LOG.debug("%s cannot be read", item.name, exc_info=True)
             return FieldResult.failed(item.name, str(error))
 
-    def _analyze_batch(self, sources: list[tuple[Place, Input]]) -> list[Done | Field]:
+    def _analyze_batch(self, sources: list[_Numbered]) -> list[Done | Field]:
         """Return fields with their records; the largest as they are, for :meth:`_finish`."""
-        batch = [self._load(source, place) for place, source in sources]
+        batch = [self._load(source, place, number) for place, source, number in sources]
         side_by_side = [
             item
             for item in batch
@@ -301,6 +324,24 @@ class Analyzer:
             part = crops[start : start + size]
             verdicts += self.classifier.classify(part, min_score=self.settings.min_score)
         return verdicts
+
+
+def _loaded_again(
+    kind: type[Analyzer],
+    parts: tuple[Settings, int, Path | None, DetectorProtocol | None, ClassifierProtocol | None],
+    models: tuple[ModelInfo, ModelInfo],
+) -> Analyzer:
+    settings, threads, weights, detector, classifier = parts
+    analyzer = kind(
+        settings, threads=threads, weights=weights, detector=detector, classifier=classifier
+    )
+    if analyzer._models() != models:
+        # Two halves of one run would come from two models, without a word.
+        raise WbcdetError(
+            f"{weights or 'the models in use'}: other models than those of the analyzer that is "
+            "copied; make a new Analyzer"
+        )
+    return analyzer
 
 
 def _model_info(model: DetectorProtocol | ClassifierProtocol) -> ModelInfo:

@@ -22,6 +22,7 @@ from wbcdet.report.counts import BAD_FIELD, DUPLICATE, EDGE, ReportCounts
 from wbcdet.report.html.slide_sheet import together_lines
 from wbcdet.utils.tables import Row, print_table, terminal
 from wbcdet.utils.text import one_line, plural
+from wbcdet.utils.words import speaking_english
 
 #: Slides shown one by one, and fields that could not be read; the rest is in the files.
 _MAX_ROWS = 30
@@ -42,6 +43,7 @@ def unknown_slides(counts: ReportCounts) -> list[str]:
     return [f"--ids: no slide is called {', '.join(map(one_line, unknown))}"] if unknown else []
 
 
+@speaking_english()
 def print_count(counts: ReportCounts, out: Path, *, annotated: bool, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are."""
     console = terminal()

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, BinaryIO, TypedDict, cast
@@ -135,28 +136,34 @@ def roots_in(info: RunInfo) -> list[RootInfo]:
     return [{"name": root["name"], "path": root["path"]} for root in roots]
 
 
-def load_digests(path: str | Path) -> dict[str, str]:
-    """Load the sha256 of the fields' files from a ``results.json`` that :func:`load_document` has
-    read, by field; of the fields of which it says them."""
-    path = Path(path)
-    fields = parse_json(read_own(path.parent, path.name))["fields"]
-    return {field["file"]: field["sha256"] for field in fields if field.get("sha256")}
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A ``results.json`` as one reading of it said.
 
+    Attributes:
+        info, results: as :func:`load_document` gives them.
+        digests: sha256 of the fields' files, by field; of the fields of which it says them.
+        duplicates: the cells, ``(file, id)``, that a count found to be counted in another field.
+    """
 
-def load_duplicates(path: str | Path) -> set[tuple[str, int]]:
-    """Load the cells, ``(file, id)``, that a count found to be counted in another field, from a
-    ``results.json`` that :func:`load_document` has read."""
-    path = Path(path)
-    return {
-        (field["file"], cell["id"])
-        for field in parse_json(read_own(path.parent, path.name))["fields"]
-        for cell in field["cells"]
-        if cell.get("duplicate_of")
-    }
+    info: RunInfo
+    results: list[FieldResult]
+    digests: Mapping[str, str]
+    duplicates: Set[tuple[str, int]]
 
 
 def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     """Load ``(info, results)`` of a ``results.json`` file.
+
+    Raises:
+        ResultsError: the file is missing, is not JSON or is not a results document.
+    """
+    whole = load_whole(path)
+    return whole.info, whole.results
+
+
+def load_whole(path: str | Path) -> Loaded:
+    """Load a ``results.json`` file with what a count says of its fields and cells.
 
     Raises:
         ResultsError: the file is missing, is not JSON or is not a results document.
@@ -173,9 +180,18 @@ def load_document(path: str | Path) -> tuple[RunInfo, list[FieldResult]]:
     except ValueError as error:
         raise not_json(path, error) from error
     try:
-        return parse_document(document)
+        info, results = parse_document(document)
     except ResultsError as error:
         raise ResultsError(f"{path}: {error}") from error
+    fields = document["fields"]
+    digests = {field["file"]: field["sha256"] for field in fields if field.get("sha256")}
+    duplicates = {
+        (field["file"], cell["id"])
+        for field in fields
+        for cell in field["cells"]
+        if cell.get("duplicate_of")
+    }
+    return Loaded(info, results, digests, duplicates)
 
 
 def not_json(path: Path, error: ValueError) -> ResultsError:

@@ -8,6 +8,7 @@ from typing import TypedDict
 from wbcdet.inference.run_info import RunInfo, taught_labels
 from wbcdet.records import LABELS, Cell, CellType
 from wbcdet.results.class_names import understand
+from wbcdet.results.reserved_names import is_reserved
 from wbcdet.utils.boxes import Box
 from wbcdet.utils.errors import WbcdetError
 
@@ -154,11 +155,14 @@ def checked_label(label: str) -> str:
     """Return a label as it is kept: small letters, one line, the standard one of its names.
 
     Raises:
-        ChangeError: it is empty, too long or not printable.
+        ChangeError: it is empty, too long or not printable, or tables and reports call something
+            else so.
     """
     label = " ".join(label.split()).casefold()
     if not is_short_line(label):
         raise ChangeError(f"a label has 1 to {MAX_LETTERS} letters")
+    if is_reserved(label):
+        raise ChangeError(f"{label!r} is no cell type: reports use it otherwise; name another")
     return standard_label(label)
 
 
@@ -171,7 +175,7 @@ def taught_types(info: RunInfo) -> list[str]:
     return [
         label
         for label in taught_labels(info)
-        if is_short_line(label) and checked_label(label) == label
+        if is_short_line(label) and not is_reserved(label) and checked_label(label) == label
     ][:_MAX_TAUGHT]
 
 

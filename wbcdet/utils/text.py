@@ -36,3 +36,14 @@ def some_of(names: Iterable[str], most: int = 8) -> str:
     listed = list(names)
     more = f" and {len(listed) - most} more" if len(listed) > most else ""
     return ", ".join(map(one_line, listed[:most])) + more
+
+
+def decimal(value: float, digits: int) -> str:
+    """Return a number with so many decimals; one that rounds to nothing has no minus."""
+    # Adding zero turns -0.0 into 0.0.
+    return f"{round(value, digits) + 0.0:.{digits}f}"
+
+
+def signed(value: float, digits: int = 1) -> str:
+    """Return a difference with its sign: ``+1.5``, ``-0.3``, ``+0.0``."""
+    return f"{round(value, digits) + 0.0:+.{digits}f}"

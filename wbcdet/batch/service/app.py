@@ -116,13 +116,17 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
         tasks = [asyncio.ensure_future(one(picture)) for picture in pictures]
         try:
-            results = [result for task in tasks for result in await task]
+            found = [await task for task in tasks]
         finally:
             for task in tasks:
                 task.cancel()
-        # A picture may be called as a field of a TIFF is: x.tif#2.
-        fields = numbered([result.file for result in results])
-        return [replace(result, file=name) for result, name in zip(results, fields, strict=True)]
+        # A picture may be called as a field of a TIFF is: x.tif#2. The field keeps the name, in
+        # whichever order they were sent: else it would be taken for another one of the TIFF.
+        results = [result for each in found for result in each]
+        alone = [len(each) == 1 for each in found for _ in each]
+        order = sorted(range(len(results)), key=alone.__getitem__)
+        names = dict(zip(order, numbered([results[n].file for n in order]), strict=True))
+        return [replace(result, file=names[n]) for n, result in enumerate(results)]
 
     @app.exception_handler(Problem)
     async def refused(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from wbcdet.records import NOTICE
 from wbcdet.utils.kappa import NO_INTERVAL, Kappa
 from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.tables import Row, print_table
+from wbcdet.utils.text import decimal, signed
 from wbcdet.utils.version import __version__
 
 FORMAT = "wbcdet-agreement/1"
@@ -111,8 +112,8 @@ def cells_of(compared: ClassAgreement) -> list[str]:
         f"{compared.our_mean:.1f}",
         _with(differences.bias, differences.bias_low, differences.bias_high, 1, sign=True),
         "-"
-        if differences.limit_low is None
-        else f"{differences.limit_low:+.1f} to {differences.limit_high:+.1f}",
+        if differences.limit_low is None or differences.limit_high is None
+        else f"{signed(differences.limit_low)} to {signed(differences.limit_high)}",
         within,
         "-" if line is None else _with(line.slope, line.slope_low, line.slope_high, 2),
         "-"
@@ -190,9 +191,9 @@ def _cells(cells: CellAgreement) -> dict[str, object]:
             return None
         low, high = kappa.interval or (None, None)
         return {
-            "value": round(kappa.value, 4),
-            "low": None if low is None else round(low, 4),
-            "high": None if high is None else round(high, 4),
+            "value": _rounded(kappa.value),
+            "low": _rounded(low),
+            "high": _rounded(high),
         }
 
     return {
@@ -208,16 +209,16 @@ def _cells(cells: CellAgreement) -> dict[str, object]:
 
 def _kappa(kappa: Kappa) -> str:
     if kappa.interval is None:
-        return f"{kappa.value:.2f} ({NO_INTERVAL})"
-    return f"{kappa.value:.2f} (95 % {kappa.interval[0]:.2f} to {kappa.interval[1]:.2f})"
+        return f"{decimal(kappa.value, 2)} ({NO_INTERVAL})"
+    low, high = (decimal(end, 2) for end in kappa.interval)
+    return f"{decimal(kappa.value, 2)} (95 % {low} to {high})"
 
 
 def _with(
     value: float, low: float | None, high: float | None, digits: int, *, sign: bool = False
 ) -> str:
     def text(figure: float) -> str:
-        # Adding zero turns a rounded -0.0 into 0.0.
-        return f"{round(figure, digits) + 0.0:{'+' if sign else ''}.{digits}f}"
+        return signed(figure, digits) if sign else decimal(figure, digits)
 
     if low is None or high is None:
         return text(value)
@@ -225,4 +226,5 @@ def _with(
 
 
 def _rounded(value: float | None) -> float | None:
-    return None if value is None else round(value, 4)
+    # Adding zero turns a rounded -0.0 into 0.0.
+    return None if value is None else round(value, 4) + 0.0

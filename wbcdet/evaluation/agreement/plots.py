@@ -7,6 +7,7 @@ import numpy as np
 from wbcdet.evaluation.agreement.compare import ClassAgreement
 from wbcdet.evaluation.agreement.method_comparison import binomial_limit
 from wbcdet.evaluation.svg_plot import BLUE, GREY, ORANGE, YELLOW, Plot, svg
+from wbcdet.utils.text import signed
 
 
 def plot_class(compared: ClassAgreement) -> bytes:
@@ -60,9 +61,9 @@ def _bland_altman(compared: ClassAgreement) -> Plot:
     if compared.limited:
         plot.band(shares, -limit, limit, YELLOW, label="binomial 95 %")
     plot.level(0, GREY, dash="2 3")
-    plot.level(differences.bias, ORANGE, label=f"mean {differences.bias:+.1f}")
+    plot.level(differences.bias, ORANGE, label=f"mean {signed(differences.bias)}")
     for number, level in enumerate(levels):
-        name = f"limits {levels[0]:+.1f} to {levels[1]:+.1f}"
+        name = f"limits {signed(levels[0])} to {signed(levels[1])}"
         plot.level(level, ORANGE, dash="5 4", label="" if number else name)
     plot.points(mean, difference, BLUE)
     plot.legend()

@@ -24,6 +24,8 @@ _NO_LABELS = frozenset(
 #: Parts of a side beyond which a number must be in pixels.
 _MAX_PARTS = 2.0
 _PERCENT = 100.0
+#: How far a box may reach out of its picture, for roundings.
+_SLACK = 0.02
 #: The largest list of class names, bytes: YAML is slow to read.
 _MAX_LIST_BYTES = 1_000_000
 
@@ -118,10 +120,10 @@ def _objects(path: Path, size: tuple[int, int], names: dict[int, str]) -> list[L
             continue
         values = [value for part in text.split() if (value := finite(part)) is not None]
         # A sixth number is a score; more are the corners of a polygon.
-        polygon = len(values) >= 7 and len(values) % 2 == 1 and not _has_points(values[5:])
-        if len(values) != len(text.split()) or not (
-            len(values) in (5, 6) or polygon or _has_points(values[5:])
-        ):
+        corners = len(values) >= 7 and len(values) % 2 == 1
+        pose = _has_points(values[5:]) and not (corners and _only_corners(values[1:]))
+        polygon = corners and not pose
+        if len(values) != len(text.split()) or not (len(values) in (5, 6) or polygon or pose):
             raise ValueError(f"line {line} is no YOLO label: {text[:60]!r}")
         kind, *rest = values
         if polygon:
@@ -150,3 +152,15 @@ def _has_points(values: list[float]) -> bool:
         and all(flag in (0, 1, 2) for flag in visibility)
         and any(visibility)
     )
+
+
+def _only_corners(values: list[float]) -> bool:
+    """Say whether a box with points cannot be meant, but corners: of a cell at the picture's border
+    some are 0 or 1, as the marks are that tell whether a point is seen."""
+    x, y, w, h = values[:4]
+    points = list(zip(values[4::3], values[5::3], values[6::3], strict=True))
+    if any(seen == 2 for *_, seen in points):
+        return False
+    leaves = min(x - w / 2, y - h / 2) < -_SLACK or max(x + w / 2, y + h / 2) > 1 + _SLACK
+    # Points may be set a little beside their box, not a whole box away from its middle.
+    return leaves or any(seen and (abs(px - x) > w or abs(py - y) > h) for px, py, seen in points)

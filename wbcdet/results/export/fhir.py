@@ -12,7 +12,6 @@ from wbcdet.results.export.lab_report import (
     PERCENT,
     REPORT,
     TITLE,
-    TOGETHER,
     Finding,
     LabReport,
     LabSlide,
@@ -20,6 +19,7 @@ from wbcdet.results.export.lab_report import (
     remarks,
     totals,
 )
+from wbcdet.results.reserved_names import TOGETHER
 
 SUFFIX = ".fhir.json"
 

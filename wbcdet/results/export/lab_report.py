@@ -18,6 +18,7 @@ from wbcdet.inference.run_info import RunInfo
 from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
 from wbcdet.results.document import describe_model
 from wbcdet.results.named_apart import named_apart
+from wbcdet.results.reserved_names import ARTEFACT_BY_MODEL, TOGETHER, is_reserved
 from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.schemas import JsonObject
 from wbcdet.utils.text import plural
@@ -38,8 +39,8 @@ SHARES: Mapping[str, tuple[str, str]] = {
 }
 #: LOINC code of the whole: no panel of LOINC is one of pictures analysed by a program.
 REPORT = ("11502-2", "Laboratory report")
-#: Before the name of a type, where a line is of all its cells, those that are named apart too.
-TOGETHER = "all-"
+#: Before a name that a person gave and that stands for something else here.
+_OWN = "type-"
 #: Units in UCUM, which counts things in braces.
 PERCENT, CELLS, FIELDS = "%", "{cells}", "{fields}"
 TITLE = "Leukocyte differential of a blood smear by image analysis"
@@ -197,8 +198,8 @@ def findings(slide: LabSlide, report: LabReport | None = None) -> Iterator[Findi
         elif ARTEFACT in (label, reason):
             code, text, is_apart = "artefact", "Findings that are no white cells (artefact)", True
             if reason == ARTEFACT:
-                label = code = "artefact-by-model"
-        elif label == EDGE and reason is not None:  # a person may call a cell so, too
+                label = code = ARTEFACT_BY_MODEL
+        elif label == EDGE and reason is not None:  # earlier versions let cells be called so, too
             is_apart = True
             code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
         else:
@@ -207,6 +208,10 @@ def findings(slide: LabSlide, report: LabReport | None = None) -> Iterator[Findi
             loinc = None if label in apart else SHARES.get(label)
             if label in apart:
                 text = f"{label} cells without {', '.join(apart[label])} of all classified cells"
+            if is_reserved(label):
+                # Reports of earlier versions: two lines under one code would be taken for one.
+                code = f"share-{_OWN}{label}" if label.startswith(TOGETHER) else code
+                label = f"{_OWN}{label}"
         yield Finding(
             code,
             text,

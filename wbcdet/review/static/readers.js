@@ -19,6 +19,8 @@ function banner(text) {
   part("banner").hidden = !text;
 }
 
+// Adding zero turns -0 into 0: "-0.000" is no number that anybody writes.
+const three = (value) => (Math.round(1000 * value) / 1000 + 0).toFixed(3);
 const percent = (value) => `${(100 * value).toFixed(1)} %`;
 
 function figure(value, about, range) {
@@ -33,7 +35,7 @@ function showFigures(found) {
   part("figures").replaceChildren(
     figure(String(cells), t("Cells that both have read"), alone),
     figure(share ? percent(share[0]) : "–", t("Called the same"), share ? `${tn("{n} cell", "{n} cells", same)}; ${t("95 % interval {low} to {high}", { low: percent(share[1]), high: percent(share[2]) })}` : t("nothing to compare yet")),
-    figure(kappa ? kappa[0].toFixed(3) : "–", t("Cohen's kappa"), kappa?.length > 1 ? t("95 % interval {low} to {high}", { low: kappa[1].toFixed(3), high: kappa[2].toFixed(3) }) : kappa ? t("too few or too even for an interval") : cells ? t("not defined: one name only") : t("nothing to compare yet")),
+    figure(kappa ? three(kappa[0]) : "–", t("Cohen's kappa"), kappa?.length > 1 ? t("95 % interval {low} to {high}", { low: three(kappa[1]), high: three(kappa[2]) }) : kappa ? t("too few or too even for an interval") : cells ? t("not defined: one name only") : t("nothing to compare yet")),
   );
 }
 

@@ -16,6 +16,7 @@ from wbcdet.stream.display.base import Status
 from wbcdet.stream.report import unusable
 from wbcdet.utils.tables import terminal
 from wbcdet.utils.text import plural
+from wbcdet.utils.words import speaking_english
 
 #: Seconds between two changes of the status line.
 _PAUSE_S = 0.25
@@ -62,6 +63,7 @@ def describe(status: Status) -> str:
     return f"{counted}; {state}; {status.fps:.1f} frames/s, lag {status.lag_s:.2f} s"
 
 
+@speaking_english()
 def print_stream(counts: ReportCounts, out: Path, run: StreamInfo, *, pdf: bool = False) -> None:
     """Print the differential of every slide, what to note, and where the files are.
 

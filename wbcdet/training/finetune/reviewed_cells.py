@@ -15,6 +15,7 @@ from wbcdet.inference.surroundings import REACH
 from wbcdet.io.errors import FieldError
 from wbcdet.io.field import Field
 from wbcdet.records import LABELS, CellType
+from wbcdet.results.reserved_names import is_reserved
 from wbcdet.review.cell_state import ARTEFACT, DELETED, CellState, Key
 from wbcdet.review.images import PictureError
 from wbcdet.review.session import Session
@@ -91,7 +92,10 @@ def read_reviewed(sessions: Sequence[Session]) -> Reviewed:
                 continue
             offered.append((number, key))
             named[_name(current)] += 1
-    enough = [name for name, count in sorted(named.items()) if count >= MIN_OWN]
+    # Earlier versions let cells be called as our own rows are.
+    enough = [
+        name for name, count in sorted(named.items()) if count >= MIN_OWN and not is_reserved(name)
+    ]
     reviewed.own = tuple(n for n in enough if n not in (*CLASSES, CellType.UNCLASSIFIED.value))
     chosen = [
         (number, key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
@@ -23,6 +24,8 @@ ENGLISH = "en"
 LANGUAGES: tuple[str, ...] = (ENGLISH, *sorted(path.stem for path in _HERE.glob("*.po")))
 
 _chosen: str | None = None
+#: The language of one thread, where it is another: pages go on in the chosen one.
+_here: ContextVar[str | None] = ContextVar("language here", default=None)
 
 
 class LanguageError(WbcdetError, ValueError):
@@ -55,9 +58,19 @@ def speaking(language: str | None) -> Iterator[None]:
         choose(before)
 
 
+@contextmanager
+def speaking_english() -> Iterator[None]:
+    """Use English inside, in this thread alone: the terminal has no other language."""
+    token = _here.set(ENGLISH)
+    try:
+        yield
+    finally:
+        _here.reset(token)
+
+
 def current() -> str:
     """Return the language that reports are written in."""
-    return _chosen or ENGLISH
+    return _here.get() or _chosen or ENGLISH
 
 
 def negotiated(accepted: str) -> str:
