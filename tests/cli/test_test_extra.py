@@ -6,10 +6,16 @@ import ast
 import re
 import sys
 from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, packages_distributions, requires
+from importlib.metadata import (
+    PackageNotFoundError,
+    distribution,
+    packages_distributions,
+    requires,
+)
 
 from conftest import REPOSITORY
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
 TESTS = REPOSITORY / "tests"
 #: Tested where they are installed: these tests ask first, and are skipped without them.
@@ -99,3 +105,30 @@ def test_what_tests_import_comes_with_the_extra() -> None:
     }
     assert missing == {}
     assert "onnx" in brought and "torch" in brought and "ray" not in brought
+
+
+def test_constraints_can_be_installed_with_the_oldest_python() -> None:
+    """Of what is installed here, each version that is kept for Python 3.10 runs with it."""
+    project = (REPOSITORY / "pyproject.toml").read_text(encoding="utf-8")
+    oldest = re.search(r'^requires-python = ">=([\d.]+)"', project, re.M)
+    assert oldest
+    asked, refused = 0, {}
+    for line in (REPOSITORY / "constraints.txt").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            continue
+        kept = Requirement(line)
+        # As the oldest Python would read the line.
+        if kept.marker and not kept.marker.evaluate(
+            {"python_version": oldest[1], "python_full_version": f"{oldest[1]}.0"}
+        ):
+            continue
+        try:
+            installed = distribution(kept.name)
+        except PackageNotFoundError:
+            continue
+        needs = installed.metadata["Requires-Python"]
+        if installed.version in kept.specifier and needs:
+            asked += 1
+            if not SpecifierSet(needs).contains(f"{oldest[1]}.13"):
+                refused[kept.name] = needs
+    assert refused == {} and asked

@@ -11,9 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 from conftest import INFO, make_cell
-from counting import Count
+from counting import Count, draw
 from reviewing import make_report
 from typer.testing import CliRunner
 
@@ -21,6 +23,7 @@ from wbcdet.cli.app import app
 from wbcdet.records import NOTICE, CellType, FieldResult
 from wbcdet.results.document import build_document, dump
 from wbcdet.results.export import lab_report
+from wbcdet.results.export.lab_report import remarks
 from wbcdet.review.cell_state import LabelChange
 from wbcdet.review.lab_report import open_lab_report
 from wbcdet.review.session import Session
@@ -382,6 +385,36 @@ def test_names_of_earlier_versions_that_are_words_of_ours(tmp_path: Path) -> Non
     [kinds_of] = bundles(export(tmp_path / "report", "fhir")[0]).values()
     found = [item["code"]["coding"][-1]["code"] for item in kinds_of["Observation"]]
     assert len(set(found)) == len(found)
+
+
+@pytest.mark.parametrize("options", [["--skip-bad"], ["--dedupe"], []])
+def test_fields_left_out_and_copies_are_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    """As on the sheet: the number of fields that were read does not tell what the shares are of."""
+    draw(tmp_path / "in" / "anna" / "1.png", 2, cells=3)
+    shutil.copy(tmp_path / "in" / "anna" / "1.png", tmp_path / "in" / "anna" / "2.png")
+    draw(tmp_path / "in" / "boris" / "1.png", 4, cells=1)
+    cv2.imwrite(str(tmp_path / "in" / "boris" / "2.png"), np.full((120, 160, 3), 225, np.uint8))
+    done = Count(monkeypatch, tmp_path)("in", "--out", "out", "--group-by", "folder", *options)
+    assert ("4 fields counted." in done.stdout) == ("--skip-bad" not in options), done.stdout
+    document = json.loads((tmp_path / "out" / "results.json").read_text())
+    bad = [field["file"] for field in document["fields"] if field["quality"]["problems"]]
+    said = {
+        slide.name: remarks(r, slide)
+        for r in [open_lab_report(tmp_path / "out")]
+        for slide in r.slides
+    }
+    for name, lines in said.items():
+        problems = sum(f"/{name}/" in file for file in bad)
+        kept = "left out, with" if "--skip-bad" in options else "counted."
+        assert any(f"{problems} field" in x and kept in x for x in lines) == bool(problems)
+    assert bad
+    anna = "\n".join(said["anna"])
+    if "--dedupe" in options:
+        assert "cells seen again in an overlapping field, counted once." in anna
+    copied = "1 field is a copy of another: its cells count once more."
+    assert (copied in anna) == ("--dedupe" not in options)
 
 
 def test_a_decision_after_the_signature_takes_it_away(report: Path) -> None:

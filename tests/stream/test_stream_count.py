@@ -30,6 +30,7 @@ from streaming import (
 )
 
 from wbcdet.results.document import load_document
+from wbcdet.stream.runner import interrupts
 
 Command = Callable[..., subprocess.CompletedProcess[str]]
 
@@ -327,3 +328,22 @@ def test_ctrl_c_writes_all_files(tmp_path: Path) -> None:
     assert running.returncode == 0, err
     for name in ("report.html", "cells.csv", "differential.csv", "results.json"):
         assert (tmp_path / "out" / name).is_file()
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no such signal")
+def test_a_closed_terminal_asks_the_run_to_end() -> None:
+    """It killed the run before its report was written; under nohup the run goes on."""
+    asked: list[None] = []
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    try:
+        with interrupts(lambda: asked.append(None)):
+            for _ in range(2):  # of the shell and of the system
+                signal.raise_signal(signal.SIGHUP)
+        assert len(asked) == 2
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_DFL
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+        with interrupts(lambda: asked.append(None)):
+            signal.raise_signal(signal.SIGHUP)
+        assert len(asked) == 2
+    finally:
+        signal.signal(signal.SIGHUP, before)

@@ -27,6 +27,8 @@ _NAME = re.compile(
     r"^(?P<slide>.+)#(?P<edge>edge-)?x(?P<x>\d{1,9})y(?P<y>\d{1,9})"
     r"w(?P<width>\d{1,5})h(?P<height>\d{1,5})l(?P<level>\d{1,2})$"
 )
+#: End of the name of a page of a file; with a blank before it, of a second file of one name.
+_PAGE = re.compile(r"(?<! )#\d+$")
 #: ``--group-by`` under which each slide is a group, and its edge and tail another one.
 BY_SLIDE = r"^(.+#edge|.+(?=#x\d+y\d+w\d+h\d+l\d+$)|.+)"
 
@@ -91,3 +93,15 @@ def slide_of(name: str) -> str:
     """Return the slide of a field that is a part of one, else the field itself."""
     part = part_of(name)
     return name if part is None else part[0]
+
+
+def bytes_of(file: str, sha256: str) -> tuple[object, ...]:
+    """Tell the bytes of a field: equal ones have equal bytes.
+
+    Args:
+        file: name of the field.
+        sha256: of the file that it is in.
+    """
+    # The parts of a slide and the pages of a file share its bytes.
+    part, page = part_of(file), _PAGE.search(file)
+    return sha256, part[1] if part else page and page[0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -15,12 +14,11 @@ from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.differential.slide_summary import SlideSummary
 from wbcdet.inference.domain_shift import NOT_COMPARED, GroundComparison, GroundVerdict
 from wbcdet.inference.run_info import CountInfo, RangeInfo, taught_labels
-from wbcdet.io.slide_part import part_of
+from wbcdet.io.slide_part import bytes_of, part_of
 from wbcdet.io.source import below
 from wbcdet.records import ARTEFACT, Cell
 from wbcdet.report.duplicates import CellKey, Overlaps, View, find_duplicates
 from wbcdet.report.header import roots_of
-from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
@@ -29,8 +27,6 @@ from wbcdet.utils.text import composed
 
 #: Reasons why a cell is in no count; the first one that holds is given.
 BAD_FIELD, DUPLICATE, EDGE = "bad-field", "duplicate", "edge"
-#: End of the name of a page of a file; with a blank before it, of a second file of one name.
-_PAGE = re.compile(r"(?<! )#\d+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +248,7 @@ class ReportCounts:
         result = entry.result
         if entry.stamp is None or not result.cells or self.skips(entry):
             return
-        first = self._first.setdefault(_bytes_of(result.file, entry.stamp), result.file)
+        first = self._first.setdefault(bytes_of(result.file, entry.stamp["sha256"]), result.file)
         counted_once = all(
             {(first, cell.id), (result.file, cell.id)} & self.duplicate_of.keys()
             for cell in result.cells
@@ -271,7 +267,9 @@ class ReportCounts:
             ground = RegistrationImage(picture, result.width, result.height, boxes)
             copy_of = None
             if entry.stamp is not None:
-                original = first.setdefault(_bytes_of(result.file, entry.stamp), result.file)
+                original = first.setdefault(
+                    bytes_of(result.file, entry.stamp["sha256"]), result.file
+                )
                 if original != result.file and self._cells_of(original) == result.cells:
                     copy_of = original
             yield View(result.file, result.cells, ground, copy_of)
@@ -294,11 +292,3 @@ def _under_group_names(
         other = name not in groups and len(found) == 1 and found[0] not in identifiers
         named[found[0] if other else name] = called
     return named
-
-
-def _bytes_of(file: str, stamp: FileStamp) -> tuple[object, ...]:
-    """Tell the bytes of a field: equal ones have equal bytes."""
-    # The parts of a slide and the pages of a file share its bytes.
-    part, page = part_of(file), _PAGE.search(file)
-    within = part[1] if part else page and page[0]
-    return stamp["sha256"], within

@@ -216,6 +216,9 @@ def _notes(counts: ReportCounts) -> list[str]:
     if warning := no_group_warning(counts.ungrouped()):
         lines.append(warning)
     read, failed = sum(note.read for note in notes), sum(len(note.failures) for note in notes)
-    fields = f"{plural(read, 'field')} counted"
+    skipped = sum(note.skipped for note in notes)
+    fields = f"{plural(read - skipped, 'field')} counted"
+    if skipped:
+        fields += f", {skipped} left out"
     lines.append(f"{fields}, {failed} not read." if failed else f"{fields}.")
     return lines

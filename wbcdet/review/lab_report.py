@@ -9,7 +9,7 @@ from pathlib import Path
 from wbcdet.differential.differential import ALL
 from wbcdet.report.journal import JournalError
 from wbcdet.results.document import ResultsError, not_json, parse_document
-from wbcdet.results.export.lab_report import LabReport, LabSlide
+from wbcdet.results.export.lab_report import LabReport, LabSlide, how_counted
 from wbcdet.results.signed_slides import check_not_signed
 from wbcdet.review.counts import progress
 from wbcdet.review.decision_store import StoreError
@@ -74,6 +74,7 @@ def _signed(session: Session) -> LabReport:
             "wbcdet review --check, then sign again"
         )
     as_signed = {slide["group"]: slide for slide in reviewed["slides"]}
+    counting = how_counted(reviewed)
     # A signed report has all slides as they were then, with the names that a person gave to cells
     # of slides that nobody has signed yet: these are sent as counted.
     slides = []
@@ -82,6 +83,7 @@ def _signed(session: Session) -> LabReport:
             slide = replace(
                 slide,
                 data=as_signed[slide.name],
+                counting=counting.get(slide.name, ()),
                 digest=sha256,
                 signature=own[-1],
                 signed_before=len(own) > 1,
@@ -111,8 +113,15 @@ def _counted(folder: Path) -> LabReport:
     first: dict[str, str] = {}
     for entry in document["fields"]:
         first.setdefault(entry.get("group") or ALL, entry.get("sha256") or entry["file"])
+    counting = how_counted(document)
     slides = [
-        LabSlide(slide, sha256, first=first.get(slide["group"], "")) for slide in document["slides"]
+        LabSlide(
+            slide,
+            sha256,
+            first=first.get(slide["group"], ""),
+            counting=counting.get(slide["group"], ()),
+        )
+        for slide in document["slides"]
     ]
     # A count that goes on is the one that was begun then: a slide that it adds must not give the
     # others another number, under which a receiver would have them twice.

@@ -459,7 +459,10 @@ def _failure(texts: Sequence[str]) -> str | None:
 
 @contextmanager
 def interrupts(stop: Callable[[], None]) -> Iterator[None]:
-    """Let the first Ctrl-C (or SIGTERM) ask the run to end; a second one ends it at once."""
+    """Let the first Ctrl-C (or SIGTERM) ask the run to end; a second one ends it at once.
+
+    A terminal that is closed asks as well, as often as it says so.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -469,6 +472,11 @@ def interrupts(stop: Callable[[], None]) -> Iterator[None]:
         signal.signal(number, signal.default_int_handler)
 
     old = {kind: signal.signal(kind, handle) for kind in (signal.SIGINT, signal.SIGTERM)}
+    hangup = getattr(signal, "SIGHUP", None)  # Windows has none
+    # Under nohup the run is to outlive its terminal.
+    if hangup is not None and signal.getsignal(hangup) is signal.SIG_DFL:
+        # Of a closed terminal both the shell and the system tell: the second is no wish to hurry.
+        old[hangup] = signal.signal(hangup, lambda *_: stop())
     try:
         yield
     finally:

@@ -7,14 +7,16 @@ unclassified cells, how many cells were counted) stands under a code of our own.
 from __future__ import annotations
 
 import uuid
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Protocol
 
-from wbcdet.differential.differential import EDGE
+from wbcdet.differential.differential import ALL, EDGE
 from wbcdet.differential.reference_ranges import ReferenceRange
 from wbcdet.inference.run_info import RunInfo
+from wbcdet.io.slide_part import bytes_of
 from wbcdet.records import ALARMING, ARTEFACT, NOTICE, CellType
 from wbcdet.results.document import describe_model
 from wbcdet.results.named_apart import named_apart
@@ -59,6 +61,8 @@ class LabSlide:
         signature: the signature that holds for it now: ``name``, ``time``, ``number``; None where
             nobody has signed it, or something was changed since.
         signed_before: it was signed before that too: what was sent as final then is replaced.
+        counting: which of its fields and cells are in the counts or in none, a line each: those of
+            ``how_counted``.
         first: sha256 of its first picture, where that is known: counts that began in the same
             second are told apart by it.
     """
@@ -68,6 +72,7 @@ class LabSlide:
     signature: JsonObject | None = None
     signed_before: bool = False
     first: str = ""
+    counting: Sequence[str] = ()
 
     @property
     def name(self) -> str:
@@ -274,6 +279,50 @@ def totals(slide: LabSlide) -> list[tuple[str, str, int, str]]:
     ]
 
 
+def how_counted(document: JsonObject) -> dict[str, list[str]]:
+    """Return what the numbers of a slide do not show of its fields, by slide, a line each: fields
+    left out for their quality or counted with it, cells that two fields show, copies of files.
+
+    Args:
+        document: a results document, as it was counted or signed.
+    """
+    skips = bool((document["info"].get("count") or {}).get("skip_bad"))
+    said: dict[str, Counter[str]] = {}
+    first: dict[object, JsonObject] = {}
+    for field in document["fields"]:
+        tally = said.setdefault(str(field.get("group") or ALL), Counter())
+        cells = field["cells"]
+        bad = bool((field.get("quality") or {}).get("problems"))
+        tally["bad"] += bad
+        if bad and skips:
+            tally["bad cells"] += len(cells)
+            continue
+        tally["again"] += sum(cell.get("left_out") == "duplicate" for cell in cells)
+        if cells and (sha256 := field.get("sha256")):
+            of = first.setdefault(bytes_of(field["file"], sha256), field)
+            again = {
+                cell["id"] for cell in (*cells, *of["cells"]) if cell.get("left_out") == "duplicate"
+            }
+            # As on the sheet: where each cell is counted in one of the two, the copy does no harm.
+            tally["copies"] += of is not field and not {cell["id"] for cell in cells} <= again
+    return {group: list(_counting_lines(tally, skips)) for group, tally in said.items()}
+
+
+def _counting_lines(tally: Mapping[str, int], skips: bool) -> Iterator[str]:
+    if bad := tally["bad"]:
+        what = (
+            f"{plural(bad, 'field')} of doubtful quality (focus, exposure, stain, empty, damaged)"
+        )
+        cells = plural(tally["bad cells"], "cell")
+        was = "was" if bad == 1 else "were"
+        yield f"{what} {was} {f'left out, with {cells}' if skips else 'counted'}."
+    if again := tally["again"]:
+        yield f"{plural(again, 'cell')} seen again in an overlapping field, counted once."
+    if copies := tally["copies"]:
+        what = "is a copy of another: its" if copies == 1 else "are copies of others: their"
+        yield f"{plural(copies, 'field')} {what} cells count once more."
+
+
 def remarks(report: LabReport, slide: LabSlide) -> list[str]:
     """Return what must travel with the figures, a line each; the first says what they may be used
     for."""
@@ -307,6 +356,7 @@ def remarks(report: LabReport, slide: LabSlide) -> list[str]:
         lines.append(f"{plural(data['not_read'], 'field')} could not be read.")
     if data["without_cell"]:
         lines.append(f"{plural(len(data['without_cell']), 'field')} held no cell that was found.")
+    lines += slide.counting
     ground = data.get("ground") or {}
     if ground.get("reasons"):
         lines.append(
