@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wbcdet.differential.differential import ALL, Differential, differentials
+from wbcdet.differential.differential import ALL, Differential
 from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
@@ -24,7 +24,7 @@ from wbcdet.report.input_fingerprint import FileStamp
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
-from wbcdet.results.named_apart import with_parts
+from wbcdet.results.named_apart import differentials
 from wbcdet.utils.text import composed
 
 #: Reasons why a cell is in no count; the first one that holds is given.
@@ -163,7 +163,7 @@ class ReportCounts:
                 comparisons[self.group(entry.result.file)].add(entry.result)
         for group, comparison in comparisons.items():
             self.notes[group].ground = comparison.verdict()
-        counted = differentials(
+        self.differentials: list[Differential] = differentials(
             (self._counted(entry) for entry in self.entries()),
             by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
@@ -171,7 +171,6 @@ class ReportCounts:
             ranges=options.ranges,
             labels=taught_labels(journal.header),
         )
-        self.differentials: list[Differential] = list(map(with_parts, counted))
 
     def slides(self) -> list[SlideSummary]:
         """Return what is said of each group beside its cells."""
