@@ -215,7 +215,7 @@ class ReportCounts:
         return [name for name in self.names if self.group(name) == NO_GROUP]
 
     def _counted(self, entry: JournalEntry) -> Any:
-        """Return the record with the cells that the differential is of; it leaves out edges
+        """Return the record with the cells that the differential counts; it leaves out edges
         itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
@@ -247,7 +247,7 @@ class ReportCounts:
             )
 
     def _note_copy(self, entry: JournalEntry, notes: GroupNotes) -> None:
-        """See whether an earlier field with cells is of a file with the same bytes."""
+        """Note a field whose file has the same bytes as that of an earlier field with cells."""
         result = entry.result
         if entry.stamp is None or not result.cells or self.skips(entry):
             return

@@ -38,7 +38,7 @@ SHARES: Mapping[str, tuple[str, str]] = {
 }
 #: LOINC code of the whole: no panel of LOINC is one of pictures analysed by a program.
 REPORT = ("11502-2", "Laboratory report")
-#: Before the name of a type, where a line is of all its cells, those that are named apart too.
+#: Before the name of a type, where a line counts all its cells, those that are named apart too.
 TOGETHER = "all-"
 #: Units in UCUM, which counts things in braces.
 PERCENT, CELLS, FIELDS = "%", "{cells}", "{fields}"
@@ -152,7 +152,7 @@ class Finding:
         loinc: code and name in LOINC, where it has one.
         count: cells.
         percent, low, high: share and its 95 % interval, in percent; None without such a share.
-        of: what the share is of.
+        of: what the share is a percentage of.
         range: reference range in percent, where there is one.
         flag: ``low``, ``high``, ``present`` or empty, as in ``differential.csv``.
         label: cell type or reason.
@@ -203,7 +203,7 @@ def findings(slide: LabSlide, report: LabReport | None = None) -> Iterator[Findi
             code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
         else:
             code, text = f"share-{label}", f"{label} cells of all classified cells"
-            # LOINC's code is of all neutrophils, not of those that are no bands.
+            # LOINC's code is that of all neutrophils, not of those without the bands.
             loinc = None if label in apart else SHARES.get(label)
             if label in apart:
                 text = f"{label} cells without {', '.join(apart[label])} of all classified cells"
@@ -229,7 +229,7 @@ def _together(
     apart: Mapping[str, Sequence[str]],
     report: LabReport | None,
 ) -> Iterator[Finding]:
-    """Yield all cells of a type of which parts are named apart: what LOINC's code is of."""
+    """Yield all cells of a type of which parts are named apart: LOINC's code covers all."""
     count = report.info.get("count") if report else None
     total = int(slide.data["classified"])
     for label, parts in apart.items() if total else ():
