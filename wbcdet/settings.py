@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from numbers import Real
 
@@ -17,8 +18,8 @@ _KINDS: dict[str, type[int] | type[float]] = {
     "max_download_bytes": int,
 }
 DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
-#: Whole numbers end here: the readers of ``results.json`` refuse longer ones.
-_MOST = 2**63 - 1
+#: Numbers stay below this: the readers of ``results.json`` refuse longer ones.
+_TOO_MUCH = 2**63
 #: Longest wait, in seconds: timers of some systems take no more than 2**32 ms.
 _LONGEST_S = 4_000_000
 
@@ -118,9 +119,12 @@ class Settings:
             return
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"{name} must be a number, not {value!r}")
-        if not abs(value) <= _MOST:  # nor is a NaN
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not abs(number) < _TOO_MUCH:  # nor is a NaN
             raise ValueError(f"{name} must lie within 64 bits, not {str(value)[:30]}")
-        number = float(value)
         if _KINDS[name] is int and not number.is_integer():
             raise ValueError(f"{name} must be a whole number, not {value}")
         object.__setattr__(self, name, _KINDS[name](number))  # the class is frozen
