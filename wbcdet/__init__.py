@@ -38,7 +38,7 @@ from wbcdet.utils.version import __version__
 
 if TYPE_CHECKING:
     from wbcdet.datasets.archives import DataError
-    from wbcdet.differential.differential import Differential, differentials
+    from wbcdet.differential.differential import Differential
     from wbcdet.inference.analyzer import Analyzer
     from wbcdet.inference.backends import Backend
     from wbcdet.inference.protocols import Classifier, Detector
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from wbcdet.report.source import ReportSource
     from wbcdet.results.annotate import annotate
     from wbcdet.results.document import ResultsError, load_results
+    from wbcdet.results.named_apart import differentials
     from wbcdet.settings import Settings
     from wbcdet.stream.sources.base import FrameSource, SourceError
     from wbcdet.utils.errors import WbcdetError
@@ -98,7 +99,7 @@ _HOMES = {
     "WbcdetError": "wbcdet.utils.errors",
     "WeightsError": "wbcdet.inference.weights",
     "annotate": "wbcdet.results.annotate",
-    "differentials": "wbcdet.differential.differential",
+    "differentials": "wbcdet.results.named_apart",
     "load_results": "wbcdet.results.document",
 }
 

@@ -133,19 +133,20 @@ class Cell:
     Attributes:
         id: running number of the cell in its field, from 0.
         box: ``(x_min, y_min, x_max, y_max)`` in pixels of the full field, origin top left.
-        detection_score: how sure the detector is that this is a white blood cell, 0..1, and with it
-            the classifier, where it knows platelets and artefacts.
+        detection_score: how sure both models are that this is a white blood cell, 0..1; of the
+            detector alone where the classifier does not know platelets and artefacts.
         label: one of the four labels, or ``unclassified``; in a reviewed report also what a person
             calls it, such as ``basophil`` or ``artefact``, as plain text, and from a classifier of
             ``wbcdet learn`` a type that a laboratory has taught it.
-        label_score: calibrated probability of the most probable label, 0..1.
-        scores: probability of each of the four labels; what is missing to 1 is "none of them", or
-            a type of the laboratory's own.
-        reason: why the cell is unclassified, one of ``REASONS``; else None.
-        touches_edge: the box reaches the border of the field, so the cell is cut; or a black border
-            around the field, as of an eyepiece, does.
-        distance: how far its features lie from all that the classifier was trained on, at least
-            0; None where the classifier does not tell.
+        label_score: calibrated probability of the most probable label, 0..1; in a reviewed report
+            that of the label which the cell has now, 0 where a person gave another name.
+        scores: probability of each of the four labels, 0..1; what is missing to 1 is "none of
+            them", or a type of the laboratory's own.
+        reason: why the cell is unclassified, one of ``REASONS``; None where it has a label.
+        touches_edge: the border of the field cuts the cell, as its box reaches it; or a black
+            border around the field does, as that of an eyepiece.
+        distance: how far its features lie from all that the classifier was trained on, 0 or more,
+            without a unit; None where the classifier does not measure it.
     """
 
     id: int
@@ -298,7 +299,7 @@ class SlideRegion:
             bool(data["edge"]),
         )
         if not (0 < region.downsample < math.inf and 0 < region.um_per_px < math.inf):
-            raise ValueError("scale of a region is no number above 0")
+            raise ValueError("scale of a region is not a number above 0")
         return region
 
 
@@ -309,15 +310,17 @@ class FieldResult:
     Attributes:
         file: name of the field, unique in its run.
         width, height: pixels of the upright field; 0 where it could not be read.
-        cells: the cells found; empty where none was found or ``failure`` is set.
+        cells: the cells found, their ids counted from 0; empty where no cell was found or
+            ``failure`` is set.
         failure: why the field could not be read, in one line; None where it was read.
-        weak_scores: scores of the boxes that were nearly cells, below the threshold.
-        stain: colours of the field, as :func:`wbcdet.inference.field_stain.measure_stain` gives
-            them; None where they were not measured.
+        weak_scores: scores, 0..1, of the boxes that were nearly cells, below the threshold.
+        stain: optical densities of ground, stained area and nuclei, as
+            :func:`wbcdet.inference.field_stain.measure_stain` gives them; None where they were
+            not measured.
         spots: what is stained like nuclei in it; see :mod:`wbcdet.inference.unboxed_nuclei`.
         remarks: what to know of how it was read, a line each: ``animation: first of 12 pictures``,
             ``z-stack: plane 7 of 15, the sharpest``, ``damaged: ...``.
-        region: of a part of a slide: where it lies on it.
+        region: where the field lies on its slide; None where it is not a part of a scanned slide.
     """
 
     file: str
@@ -345,9 +348,9 @@ class FieldResult:
     def detections(self) -> sv.Detections:
         """The cells as ``supervision.Detections``.
 
-        ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) detection scores; ``class_id`` (N,)
-        index into ``ALL_LABELS``, one more for what only a person calls so;
-        ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,).
+        ``xyxy`` (N, 4) float32 pixels; ``confidence`` (N,) float32 detection scores; ``class_id``
+        (N,) index into ``ALL_LABELS``, and ``len(ALL_LABELS)`` for every other name;
+        ``data["class_name"]`` (N,) str; ``data["label_score"]`` (N,) float32.
 
         Raises:
             WbcdetError: supervision is not installed.
@@ -385,7 +388,7 @@ class FieldResult:
         return count_labels([self])
 
     def to_frame(self) -> pd.DataFrame:
-        """One row per cell under ``CELL_COLUMNS``; the same header when there is no cell.
+        """Return one row for each cell, with the columns ``CELL_COLUMNS`` even where there is none.
 
         Raises:
             WbcdetError: pandas is not installed.
@@ -473,10 +476,10 @@ def as_label(name: Any) -> CellType | str:
     """Return a label: as ``CellType`` where it is one, else as text.
 
     Raises:
-        ValueError: it is no text.
+        ValueError: it is not text, or is empty.
     """
     if not isinstance(name, str) or not name:
-        raise ValueError(f"label {name!r} is no text")
+        raise ValueError(f"label {name!r} is not text, or is empty")
     return CellType(name) if name in ALL_LABELS else name
 
 

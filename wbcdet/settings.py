@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import asdict, dataclass
 from numbers import Real
 
@@ -17,6 +18,10 @@ _KINDS: dict[str, type[int] | type[float]] = {
     "max_download_bytes": int,
 }
 DEVICES = ("auto", "cpu", "cpu-bf16", "cuda")
+#: Numbers stay below this: the readers of ``results.json`` refuse longer ones.
+_TOO_MUCH = 2**63
+#: Longest wait, in seconds: timers of some systems take no more than 2**32 ms.
+_LONGEST_S = 4_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,15 +106,25 @@ class Settings:
             value = getattr(self, name)
             if not value > 0:
                 raise ValueError(f"{name} must be more than 0, not {value}")
+        for name in ("timeout_s", "http_timeout_s"):
+            if getattr(self, name) > _LONGEST_S:
+                raise ValueError(
+                    f"{name} must be at most {_LONGEST_S} seconds, not {getattr(self, name):g}"
+                )
 
     def _make_plain(self, name: str) -> None:
-        """Make a number a plain one: those of numpy are no JSON, and 1 and 1.0 are one setting."""
+        """Make a number a plain one: JSON cannot hold those of numpy, 1 and 1.0 are one setting."""
         value = getattr(self, name)
         if value is None:
             return
         if isinstance(value, bool) or not isinstance(value, Real):
             raise ValueError(f"{name} must be a number, not {value!r}")
-        number = float(value)
+        try:
+            number = float(value)
+        except OverflowError:
+            number = math.inf
+        if not abs(number) < _TOO_MUCH:  # nor is a NaN
+            raise ValueError(f"{name} must lie within 64 bits, not {str(value)[:30]}")
         if _KINDS[name] is int and not number.is_integer():
             raise ValueError(f"{name} must be a whole number, not {value}")
         object.__setattr__(self, name, _KINDS[name](number))  # the class is frozen

@@ -218,6 +218,34 @@ def test_ctrl_c_where_no_command_waits_for_it(monkeypatch: pytest.MonkeyPatch) -
     assert answer.exit_code == 130 and one_line(answer.output) == "wbcdet: stopped"
 
 
+@pytest.mark.parametrize(
+    "line",
+    [
+        "predict x.jpg --timeout inf",
+        "count x.jpg --memory inf",
+        "count x.jpg --memory 1e12",
+        "predict x.jpg --tile 99999999999999999999",
+        "predict x.jpg --timeout 1e10",
+        "evaluate x --confidence nan",
+        "stream x --reconnect-for nan",
+        "stream x --target 99999999999999999999",
+        "serve --max-mb inf --max-held-mb inf",
+        "serve --grace inf",
+        "train classifier --rate nan",
+    ],
+)
+def test_numbers_without_end_are_refused(line: str) -> None:
+    """A results.json with them could not be read again; others ended in a traceback."""
+    from typer.testing import CliRunner
+
+    from wbcdet.cli import app as commands
+
+    answer = CliRunner().invoke(commands.app, line.split())
+    option = next(word for word in line.split() if word.startswith("--"))
+    assert answer.exit_code == 2
+    assert one_line(answer.output).startswith(f"wbcdet: {option} ")
+
+
 @pytest.mark.parametrize("error", [MemoryError(), ImportError("libx.so: failed to map segment")])
 def test_too_little_memory_is_said_in_one_line(
     monkeypatch: pytest.MonkeyPatch, error: Exception

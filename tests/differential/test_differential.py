@@ -12,6 +12,7 @@ import pytest
 from conftest import make_cell
 from rich.console import Console
 
+import wbcdet
 from wbcdet.differential.csv_table import TableError, number, read_table
 from wbcdet.differential.differential import DIFFERENTIAL_COLUMNS, Differential, differentials
 from wbcdet.differential.grouping import (
@@ -457,6 +458,8 @@ def test_the_terminal_has_neutrophils_with_their_bands() -> None:
     fields = [ReviewedField("a.png", tuple(cells))]
     [counted] = differentials(fields, ranges=read_ranges())
     differential = with_parts(counted)
+    [public] = wbcdet.differentials(fields, ranges=read_ranges())
+    assert public == differential
     for slides, said in (
         ([differential], "neutrophil + band 36 90.0 76.3 - 97.2 39 - 75 high"),
         (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 
@@ -202,6 +203,9 @@ def test_settings_are_checked_and_named() -> None:
     for odd in ({"confidence": "0.5"}, {"min_score": True}, {"tile_size": 99.5}, {"timeout_s": []}):
         with pytest.raises(ValueError, match=next(iter(odd))):
             Settings(**odd)  # type: ignore[arg-type]
+    for endless in ({"timeout_s": math.inf}, {"http_timeout_s": 1e10}, {"memory_bytes": 10**400}):
+        with pytest.raises(ValueError, match=next(iter(endless))):
+            Settings(**endless)  # type: ignore[arg-type]
 
 
 def test_settings_from_numpy_are_plain_numbers() -> None:

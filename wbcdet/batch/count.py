@@ -37,7 +37,7 @@ def prepare(
         the fields under the names that the report has for them, and the plan.
 
     Raises:
-        ResumeError: it is not; nothing is changed.
+        ResumeError: it cannot be continued; nothing is changed.
         OutputError: a user's file is in the place of a picture; nothing is changed.
         OSError: the journal cannot be written.
     """

@@ -95,7 +95,7 @@ class SlidePlan:
 
     @property
     def digest(self) -> str:
-        """Tells whether what another run has kept of a part is what this one would keep."""
+        """Sha256 (16 hex digits) of scale and zone: equal ones keep the same cells of a part."""
         text = json.dumps([self.um_per_px, self.polygons or "cells in the squares of the zone"])
         return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -275,7 +275,7 @@ def read_zone(path: Path) -> list[list[list[list[float]]]]:
     """Return the polygons of a GeoJSON file, each a list of rings, in pixels of the finest level.
 
     Raises:
-        FieldError: it is no such file.
+        FieldError: the file is not GeoJSON with polygons.
     """
     try:
         document = parse_json(path.read_bytes())

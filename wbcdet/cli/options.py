@@ -144,6 +144,8 @@ Json = Annotated[bool, typer.Option("--json", help="Print the results as JSON, n
 #: How the help writes the value of an option that does not say it, by the first word of its type,
 #: which Typer and Click call differently; all others are texts.
 _VALUES = {"float": "NUMBER", "int": "NUMBER", "integer": "NUMBER", "path": "FOLDER"}
+#: What no number of an option reaches: beyond 64 bits ``results.json`` could not be read again.
+_TOO_MUCH = 2**63
 
 
 class Command(TyperCommand):
@@ -159,6 +161,15 @@ class Command(TyperCommand):
             if parameter.metavar is None and not getattr(parameter, "is_flag", False):
                 choices = "|".join(getattr(kind, "choices", ()))
                 parameter.metavar = choices or _VALUES.get(kind.name.split()[0], "TEXT")
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command, unless a number has no end: JSON, timers and memory cannot hold it."""
+        for parameter in self.params:
+            value = ctx.params.get(parameter.name)
+            if isinstance(value, int | float) and not abs(value) < _TOO_MUCH:  # nor is NaN
+                said = str(value)[:30]
+                stop(f"{parameter.opts[0]} {said}: give a number of less than 19 digits")
+        return super().invoke(ctx)
 
     def collect_usage_pieces(self, ctx: Any) -> list[str]:
         """Return arguments as they are named: only those in square brackets may be left out."""

@@ -19,7 +19,7 @@ _KINDS = re.compile(
     r"|(eritro|erythro|hemati|hemaci|globul)\w*( \w+)* nucle(ad|at|e)"
     r"|幼|原始|芽球|芽細胞|母細胞|母细胞|有核|未成熟|未熟|骨髄球|骨髓球|成红|成紅|아세포|골수구|미성숙|유핵"
 )
-#: Letters whose accent is no sign of its own.
+#: Letters whose accent is not a character of its own.
 _UNACCENTED = str.maketrans("łøıđ", "loid")
 
 

@@ -19,7 +19,7 @@ from wbcdet.records import ALARMING, ARTEFACT, LABELS, REASONS, CellType
 from wbcdet.utils.intervals import clopper_pearson
 from wbcdet.utils.words import _
 
-#: Range of the target, in classified cells; see ``Differential.warning``.
+#: Targets that ``count`` offers, in classified cells; see ``Differential.warning``.
 TARGETS = (100, 200, 400)
 
 #: Name of the one group of a run that is not grouped.
@@ -83,8 +83,8 @@ class Share:
         label: the cell type or the reason.
         count: cells of it.
         percent, ci_low, ci_high: share and its exact 95 % interval, in percent: of a label among
-            the classified cells, of a reason among all white cells; None where there is no such
-            cell, and of artefacts, which are no white cells.
+            the classified cells, of a reason among all white cells; None where there is no cell
+            to be a share of, and for artefacts, which are not white cells.
         range: the reference range, if there is one.
         flag: ``low`` or ``high`` where the whole interval leaves the range, ``present`` where a
             single cell of a reason or of a label beside the four matters, else empty.
@@ -121,14 +121,15 @@ class Differential:
         counts: classified cells by label: the four labels, zeros included, then others by name,
             zeros included of those that the classifier was taught.
         unclassified: unclassified cells by reason, the most frequent first.
-        artefacts: cells that a person marked as artefacts.
+        artefacts: cells that a person marked as artefacts; those that the classifier takes for
+            artefacts are among ``unclassified``.
         edge: cells cut by the border of their field, of every label.
-        edge_left_out: those cells are in none of the counts above.
+        edge_left_out: the cells cut by the border are in none of the counts above.
         fields, not_read: fields read, and fields that could not be read.
         target: number of classified cells asked for, or None.
         ranges: reference ranges by label.
         apart: by label, the labels that are a part of it and are counted apart, as bands are of the
-            neutrophils; a reference range is of all of them together.
+            neutrophils; a reference range covers all of them together.
     """
 
     group: str
@@ -145,12 +146,12 @@ class Differential:
 
     @property
     def classified(self) -> int:
-        """Number of cells that the percentages are of."""
+        """Number of classified cells: 100 % of the percentages."""
         return sum(self.counts.values())
 
     @property
     def white_cells(self) -> int:
-        """Number of all white cells, classified or not: what the shares of reasons are of."""
+        """Number of all white cells, classified or not: 100 % of the shares of reasons."""
         return (
             self.classified + sum(self.unclassified.values()) - self.unclassified.get(ARTEFACT, 0)
         )
@@ -168,7 +169,7 @@ class Differential:
         ]
 
     def together(self) -> list[Share]:
-        """Return one line a label of which parts are counted apart, of all of its cells."""
+        """Return one line for each label in ``apart``, of its own cells and those of its parts."""
         return [
             self._share(
                 label,
@@ -194,7 +195,7 @@ class Differential:
 
     def reasons(self) -> list[Share]:
         """Return one line a reason of unclassified cells, in the order of ``records.REASONS``, then
-        others by name; reasons without a cell have none."""
+        others by name; reasons without a cell have no line."""
         total = self.white_cells
         known = [reason for reason in REASONS if reason in self.unclassified]
         lines = []
@@ -213,8 +214,8 @@ class Differential:
         return [share for share in (*self.shares(), *self.reasons()) if share.flag == PRESENT]
 
     def alarm(self) -> str | None:
-        """Return one plain line where cells of which a single one matters were counted, left
-        unclassified or named so, else None."""
+        """Return one plain line where cells were counted of which a single one matters, by their
+        reason or by their name; else None."""
         alarming = [f"{share.count} {_(share.label)}" for share in self.alarming()]
         if not alarming:
             return None
@@ -275,23 +276,10 @@ def differentials(
     labels: Iterable[str] = (),
     roots: Sequence[RootInfo] = (),
 ) -> list[Differential]:
-    """Return the differential of every group, in the order in which the groups first appear.
+    """Return the differential of every group, each label by itself.
 
-    Args:
-        results: the record of every field; they are read once and not kept.
-        by: ``folder`` or a pattern (see ``grouping.group_of``), or what gives the group of a
-            field; None puts all fields together.
-        exclude_edge: leave cells cut by the border out of the counts.
-        target: number of classified cells asked for in each group.
-        ranges: reference ranges by label (``reference_ranges.read_ranges``).
-        labels: labels beside the four that the classifier gives
-            (``inference.run_info.taught_labels``): that no cell has one is a count, too.
-        roots: where the fields are (``info.sources`` of a results document): as ``wbcdet count``
-            does, ``by`` looks at names below the one folder that was given. Without it at the whole
-            name, the folder that was given included.
-
-    Raises:
-        grouping.GroupingError: ``by`` is not usable.
+    Whether a label is a part of another one, as bands are of the neutrophils, is not known here:
+    ``results.named_apart.differentials`` knows it, and has the arguments and errors.
     """
     given = tuple(labels)
     tallies: dict[str, _Tally] = {} if by else {ALL: _Tally()}

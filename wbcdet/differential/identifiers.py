@@ -48,7 +48,7 @@ def read_identifiers(path: str | Path) -> Mapping[str, Identifiers]:
             and ``slide``; other columns are ignored.
 
     Raises:
-        TableError: the file is no such table; the message names the line and the remedy.
+        TableError: the file is not such a table; the message names the line and the remedy.
     """
     table = read_table(path)
     header = column_names(table, ("group", *IDENTIFIERS))

@@ -37,7 +37,7 @@ def read_ranges(path: str | Path | None = None) -> dict[str, ReferenceRange]:
             adult ranges that wbcdet ships.
 
     Raises:
-        TableError: the file is no such table; the message names the line and the remedy.
+        TableError: the file is not such a table; the message names the line and the remedy.
     """
     table = read_table(path or Path(__file__).parent / "reference_ranges.csv")
     header = column_names(table, _COLUMNS)

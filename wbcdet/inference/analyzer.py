@@ -56,25 +56,22 @@ class Analyzer:
     that no two have one name. A copy, also in another process (pickle), loads its models again.
 
     Args:
-        settings: every default in one place.
-        confidence: overrides that of the settings, as do the next three.
-        min_score: the same.
-        device: the same.
-        careful: the same.
+        settings: every default in one place; see :class:`wbcdet.Settings`.
+        confidence, min_score, device, careful: each overrides that of the settings.
         threads: processor threads that share the work of one call of a model. With 1, many fields
             are done fastest, a core for each; with all cores, one field that comes by itself.
         weights: folder of the models, as ``weights/`` of the repository is one; a model that it
-            lacks is the shipped one. None takes the shipped ones, or the classifier that
-            ``wbcdet learn`` has put in use, which is said in the log and in the results.
-        detector: a stage of your own, in the place of the shipped one.
-        classifier: the same.
+            lacks is the shipped one. None takes the shipped ones, or the models that
+            ``wbcdet learn`` has put in use; the log and the results say so.
+        detector, classifier: a stage of your own, in the place of the shipped one.
 
     Attributes:
-        at_once: fields that it analyses at the same time: as many as there are cores, up to 8.
+        at_once: fields that it analyses at the same time: as many as there are cores for their
+            threads, up to 8.
 
     Raises:
         ValueError: a setting is out of its range.
-        OSError, RuntimeError: the models cannot be loaded.
+        WeightsError: a model is missing, damaged or cannot run on the device.
     """
 
     def __init__(
@@ -117,15 +114,16 @@ class Analyzer:
         """Analyse one field.
 
         Args:
-            source: a file or URL, or BGR pixels (height, width, 3) or grey pixels
-                (height, width), both uint8.
+            source: a file or URL; or BGR pixels (height, width, 3) or grey pixels (height, width),
+                both uint8; or a ``Source`` or ``Field`` of ``wbcdet.io``.
 
         Returns:
-            the field's record; with a ``failure`` where a file could not be read.
+            the field's record; with a ``failure`` where a file or URL could not be read, which
+            raises nothing.
 
         Raises:
-            ValueError: an array of another shape or type.
-            TypeError: something else.
+            ValueError: an array of another shape or type, or with masked pixels.
+            TypeError: ``source`` is none of these.
         """
         [done] = self._analyze_batch([(Place(object(), 0), source, self._next())])
         field, result = self._finish(done)
@@ -141,8 +139,13 @@ class Analyzer:
                 ``wbcdet.io.discover.find_fields([folder])`` lists the fields of a folder. An array
                 may be used again for the next field.
 
+        Returns:
+            an iterator of records, one for each source; each field is analysed when it is due, and
+            a file that cannot be read gives a record with a ``failure``.
+
         Raises:
             TypeError: one picture or name, not several.
+            ValueError: an array of another shape or type, when it is due.
         """
         return (result for _, result in self.analyze_fields(sources))
 

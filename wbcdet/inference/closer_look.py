@@ -22,7 +22,7 @@ from wbcdet.utils.boxes import part_of_smaller
 _WINDOW = 3.0
 #: What is nearly all of the field has been looked at already.
 _MAX_PART = 0.8
-#: Boxes of at least this score, or the best one, show how wide a cell is: the rest may be platelets.
+#: Boxes of at least this score, or the best one, show how wide a cell is: others may be platelets.
 _SURE = 0.6
 #: Least area of a nucleus over the square of the cells' width, and its greatest width over theirs:
 #: platelets are smaller, clumps of red cells larger.

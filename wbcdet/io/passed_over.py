@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from wbcdet.io.source import printable
+from wbcdet.utils.text import plural
 
 #: Number of names given of each kind of file.
 _MAX_NAMED = 3
@@ -38,27 +39,23 @@ class PassedOver:
         """Say all of it in one line; None where nothing was passed over."""
         parts = []
         if self.outputs:
-            folders = _many(len(self.outputs), "folder")
+            folders = plural(len(self.outputs), "folder")
             parts.append(f"{folders} that wbcdet wrote ({_listed(self.outputs)})")
         if self.drawings:
-            pictures = _many(len(self.drawings), "picture")
+            pictures = plural(len(self.drawings), "picture")
             parts.append(f"{pictures} that wbcdet drew ({_listed(self.drawings)})")
         if self.films:
-            parts.append(f"{_many(self.films, 'video')} (for wbcdet stream)")
+            parts.append(f"{plural(self.films, 'video')} (for wbcdet stream)")
         if self.others:
             kinds = [f"{n} {kind or 'without ending'}" for kind, n in self.others.most_common()]
-            parts.append(f"{_many(self.others.total(), 'other file')} ({_listed(kinds)})")
+            parts.append(f"{plural(self.others.total(), 'other file')} ({_listed(kinds)})")
         if self.hidden:
             parts.append(f"{self.hidden} hidden")
         if self.repeated:
-            parts.append(f"{_many(self.repeated, 'file')} met twice")
+            parts.append(f"{plural(self.repeated, 'file')} met twice")
         if self.folders_again:
-            parts.append(f"{_many(self.folders_again, 'folder')} met twice")
+            parts.append(f"{plural(self.folders_again, 'folder')} met twice")
         return f"passed over: {', '.join(parts)}" if parts else None
-
-
-def _many(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _listed(names: Sequence[str]) -> str:

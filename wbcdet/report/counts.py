@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from wbcdet.differential.differential import ALL, Differential, differentials
+from wbcdet.differential.differential import ALL, Differential
 from wbcdet.differential.grouping import NO_GROUP, group_of
 from wbcdet.differential.identifiers import Identifiers
 from wbcdet.differential.reference_ranges import ReferenceRange
@@ -22,7 +22,7 @@ from wbcdet.report.header import roots_of
 from wbcdet.report.journal_entry import JournalEntry
 from wbcdet.report.registration import RegistrationImage
 from wbcdet.report.source import ReportSource
-from wbcdet.results.named_apart import with_parts
+from wbcdet.results.named_apart import differentials
 from wbcdet.utils.text import composed
 
 #: Reasons why a cell is in no count; the first one that holds is given.
@@ -159,7 +159,7 @@ class ReportCounts:
                 comparisons[self.group(entry.result.file)].add(entry.result)
         for group, comparison in comparisons.items():
             self.notes[group].ground = comparison.verdict()
-        counted = differentials(
+        self.differentials: list[Differential] = differentials(
             (self._counted(entry) for entry in self.entries()),
             by=self.group if options.group_by else None,
             exclude_edge=options.exclude_edge,
@@ -167,7 +167,6 @@ class ReportCounts:
             ranges=options.ranges,
             labels=taught_labels(journal.header),
         )
-        self.differentials: list[Differential] = list(map(with_parts, counted))
 
     def slides(self) -> list[SlideSummary]:
         """Return what is said of each group beside its cells."""
@@ -212,7 +211,7 @@ class ReportCounts:
         return [name for name in self.names if self.group(name) == NO_GROUP]
 
     def _counted(self, entry: JournalEntry) -> Any:
-        """Return the record with the cells that the differential is of; it leaves out edges
+        """Return the record with the cells that the differential counts; it leaves out edges
         itself."""
         cells = entry.result.cells
         kept = tuple(cell for cell in cells if self.left_out(entry, cell) in (None, EDGE))
@@ -244,7 +243,7 @@ class ReportCounts:
             )
 
     def _note_copy(self, entry: JournalEntry, notes: GroupNotes) -> None:
-        """See whether an earlier field with cells is of a file with the same bytes."""
+        """Note a field whose file has the same bytes as that of an earlier field with cells."""
         result = entry.result
         if entry.stamp is None or not result.cells or self.skips(entry):
             return

@@ -58,7 +58,7 @@ def opened(job: Job) -> Iterator[Journal]:
     """Yield the journal of a report, held against other runs.
 
     Raises:
-        OutputError: the folder is no report of the command.
+        OutputError: the folder is not a report of the command.
         LockedError: another run writes to the report.
         JournalError: it cannot be read.
         OSError: nothing can be written there, or a folder of the report is a link.
@@ -85,7 +85,7 @@ def _open(job: Job) -> Journal:
 
 
 def _move_aside(folder: Path, name: str) -> None:
-    """Keep a file that cannot be gone on with: it may be somebody's own."""
+    """Keep a file that no run can continue: it may be somebody's own."""
     if not (folder / name).exists():
         return
     number = 1

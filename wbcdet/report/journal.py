@@ -54,7 +54,7 @@ Place = tuple[int, ...]
 
 
 class JournalError(WbcdetError, ValueError):
-    """The journal cannot be gone on with; the message is one line."""
+    """The journal cannot be continued; the message is one line."""
 
 
 class Journal:

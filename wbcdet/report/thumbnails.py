@@ -78,7 +78,7 @@ def from_jpeg(data: bytes) -> Pixels:
 
 
 def to_jpeg(pixels: Pixels, quality: int) -> bytes:
-    """Encode pixels as a JPEG file, which says that they are no slide."""
+    """Encode pixels as a JPEG file, which says that they are not a slide."""
     _, data = cv2.imencode(".jpg", pixels, [cv2.IMWRITE_JPEG_QUALITY, quality])
     return signed(data.tobytes())
 

@@ -1,8 +1,8 @@
 """Annotated pictures: every cell boxed and named.
 
-Drawn with OpenCV and Pillow instead of supervision's annotators: those spread labels apart
-without regard to the cells they then cover, have no dashed box and no dark rim, and their import
-takes longer (0.4 s more, measured) than drawing dozens of fields.
+Drawn with OpenCV and Pillow, not with supervision's annotators. Those move labels apart even where
+they then cover cells, have no dashed box and no dark rim, and take 0.4 s more to import (measured),
+which is longer than drawing dozens of fields takes.
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ _MAX_SIDE = 16_384
 def annotate(pixels: Pixels, cells: Sequence[Cell]) -> Pixels:
     """Return a copy of a field with its cells boxed and named.
 
-    Small fields are enlarged so that the labels can be read. Boxes of unclassified cells are
-    dashed and name the reason.
+    Boxes of unclassified cells are dashed, and have the reason in the place of a name.
 
     Args:
         pixels: (height, width, 3) uint8 BGR, or (height, width) uint8 grey.
-        cells: boxes in pixels of this field.
+        cells: the cells, with boxes in pixels of this field; coordinates outside are cut to it.
 
     Returns:
-        uint8 BGR of the same shape, or larger or smaller by one common factor.
+        (height, width, 3) uint8 BGR. A field below 640 pixels on its longer side is enlarged to
+        that, so that the labels can be read; one above 16,384 is reduced to that.
 
     Raises:
-        ValueError: an array of another shape or type.
+        ValueError: an array of another shape or type, or with masked pixels.
     """
     pixels = array_in_bgr(pixels)
     height, width = pixels.shape[:2]

@@ -182,7 +182,7 @@ def understand(name: str) -> ClassName:
 
 
 def names_another_kind(name: str) -> bool:
-    """Say whether a word of a name changes its meaning: a lymphoblast is no lymphocyte."""
+    """Say whether a word of a name changes its meaning: a lymphoblast is not a lymphocyte."""
     words = _plain(name).split()
     return any(_OTHERWISE.search(word) for word in words) or any(
         sign in name for sign in _OTHERWISE_SIGNS
@@ -207,7 +207,7 @@ def parse_mapping(pairs: list[str]) -> dict[str, str]:
     """Parse ``OWN=STANDARD`` texts to a mapping.
 
     Raises:
-        ValueError: a text is no such pair; the message is one line.
+        ValueError: a text is not such a pair; the message is one line.
     """
     mapping = {}
     for pair in pairs:
@@ -242,7 +242,7 @@ def _plain(name: str) -> str:
     return " ".join(word[:-1] if len(word) > 3 and word.endswith("s") else word for word in words)
 
 
-#: Letters whose accent is no sign of its own.
+#: Letters whose accent is not a character of its own.
 _UNACCENTED = str.maketrans("łøıđ", "loid")
 _KINDS = {kind: re.compile(pattern) for kind, pattern in _WORDS.items()}
 _PART = re.compile(_PARTS)

@@ -52,7 +52,7 @@ class CorrectedField:
         cells: label and box, pixels of the field.
         problems: what of the field cannot be read, a line each.
         untouched: nobody has annotated it yet; it has what the machine found.
-        stem: name of the field's own file, without ending; None where one file is of all fields.
+        stem: name of the field's own file, without ending; None where one file has all fields.
     """
 
     names: tuple[str, ...]

@@ -195,14 +195,21 @@ def load_whole(path: str | Path) -> Loaded:
 
 
 def not_json(path: Path, error: ValueError) -> ResultsError:
-    """Return the error of a results document that is no JSON, such as one that was cut off."""
+    """Return the error of a results document that is not JSON, such as one that was cut off."""
     return ResultsError(f"{path}: not JSON: {error}; run the command that wrote it again")
 
 
 def load_results(path: str | Path) -> list[FieldResult]:
-    """Read the field results in a ``results.json``; as :func:`load_document`, without ``info``.
+    """Load the field results of a ``results.json``, in the order of the file.
 
     They have all cells, also those that a count left out of its differential (``left_out``).
+
+    Args:
+        path: the file itself, not its folder.
+
+    Raises:
+        ResultsError: the file is missing, is not JSON or is not a results document of this
+            version; the message is one line that names it.
     """
     return load_document(path)[1]
 

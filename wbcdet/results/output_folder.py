@@ -109,7 +109,7 @@ def check_output(out: Path, command: str) -> None:
 
     Raises:
         OutputError: it holds what is not the command's own.
-        OSError: it is no folder, or cannot be looked into.
+        OSError: it is not a folder, or cannot be looked into.
     """
     if not os.path.lexists(out):
         return

@@ -65,7 +65,8 @@ def check_not_signed(path: Path, info: Mapping[str, object]) -> None:
     if "review" in info:
         own = f" ({path.parent.parent})" if path.parent.name == "reviewed" else ""
         raise ResultsError(
-            f"{path}: is of the signed report; name the report itself{own}, which has all decisions"
+            f"{path}: is part of the signed report; name the report itself{own}, which has all "
+            "decisions"
         )
 
 

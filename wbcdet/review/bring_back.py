@@ -79,7 +79,7 @@ def bring_back(
         delete_missing: a cell that a field of the file does not have is no cell.
 
     Raises:
-        ChangeError: ``who`` is no name.
+        ChangeError: ``who`` is not a name.
         OSError: nothing can be written; nothing is changed.
     """
     done, changes = BroughtBack(), list[BroughtLabel]()

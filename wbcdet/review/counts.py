@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from wbcdet.differential.differential import Differential, Share, differentials
+from wbcdet.differential.differential import Differential, Share
 from wbcdet.report.counts import EDGE
-from wbcdet.results.named_apart import with_parts
+from wbcdet.results.named_apart import differentials
 from wbcdet.review.cell_state import (
     ARTEFACT,
     SAME_IOU,
@@ -218,7 +218,6 @@ def _differential(
         ranges=options.ranges,
         labels=taught_types(state.report.info),
     )
-    differential = with_parts(differential)
     return differential if group is None else replace(differential, group=group)
 
 

@@ -240,7 +240,7 @@ def _readable(path: Path) -> Iterator[None]:
     """Say in one line that a file cannot be read as a database, or not all of it."""
     try:
         yield
-    except (sqlite3.Error, UnicodeError) as error:  # an error may name what is no text
+    except (sqlite3.Error, UnicodeError) as error:  # an error may name bytes that are not text
         why = one_line(str(error))[:200]
         raise StoreError(
             f"{path}: cannot be used ({why}); put a copy of it in its place, or move it away"

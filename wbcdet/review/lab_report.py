@@ -101,7 +101,7 @@ def _signatures(session: Session, group: str) -> list[SignatureEntry]:
     holds = next(i for i, entry in enumerate(log) if entry["number"] == said["number"])
     # Those of an earlier state of the count too: they have the same number of the report.
     *earlier, current = (entry for entry in log[: holds + 1] if signs(entry, group))
-    # It may be of all slides at once; what is reported is of one.
+    # It may cover all slides at once; what is reported covers one.
     return [*earlier, of_slide(current, progress(session.state, group))]
 
 

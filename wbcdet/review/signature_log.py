@@ -63,7 +63,7 @@ class SignatureEntry(Signed):
 
 
 def signs(entry: SignatureEntry, slide: str) -> bool:
-    """Say whether a signature was of a slide; one of all slides is of those that were there."""
+    """Say whether a signature covers a slide; one of all slides covers those that were there."""
     of = entry.get("slide")
     return of == slide or (of is None and slide in entry.get("slides_sha256", (slide,)))
 

@@ -107,7 +107,7 @@ class Backdrop:
             apart = np.abs(self._places - small).mean((1, 2))
             self.apart = float(apart.min())
             usual = float(np.median(apart))
-            # Of all so far: one picture of something else, as of a hand, is no measure.
+            # Of all so far: one picture of something else, such as a hand, proves nothing.
             most = max(usual, float(np.median(self._apart or [0.0])))
             if apart.min() < max(_DIFFERENT, _OF_USUAL * most):
                 return False

@@ -84,7 +84,7 @@ class StreamStore:
 
     Args:
         out: the report folder.
-        journal: opened, with a header; what an earlier run left in it is gone on with.
+        journal: opened, with a header; what an earlier run left in it is continued.
 
     Attributes:
         slide: number of the current slide, from 1.
@@ -129,7 +129,7 @@ class StreamStore:
         return self._last_track
 
     def new_slide(self) -> None:
-        """Note that what comes is of another slide."""
+        """Note that the frames from now on show another slide."""
         self.slide += 1
         self._keyframes = []
         self.flush(at_once=True)

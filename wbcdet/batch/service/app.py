@@ -83,7 +83,7 @@ def build(analysis: Analysis, queue: WorkQueue, metrics: Metrics, limits: Limits
 
     app.add_middleware(Measured, metrics=metrics)
 
-    # Who still sends when the time of grace is over hears that the service ends.
+    # A client that still sends when the time of grace is over is told that the service ends.
     sent = queue.unless_ended
     # A picture that was fetched is in memory until it is analysed, of whichever request it is.
     fetching = asyncio.Semaphore(queue.workers)

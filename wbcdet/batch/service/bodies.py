@@ -170,7 +170,7 @@ async def read_form(request: Request, limit: int, most: int, hold: Hold) -> list
 
 
 async def forget(request: Request, limit: int) -> None:
-    """Read what is left of a refused body, within bounds, so that who sent it hears why."""
+    """Read what is left of a refused body, within bounds, so that its sender learns why."""
     with suppress(Exception):
         await asyncio.wait_for(_spend(request, limit), FORGET_S)
 

@@ -158,7 +158,7 @@ class Finding:
         loinc: code and name in LOINC, where it has one.
         count: cells.
         percent, low, high: share and its 95 % interval, in percent; None without such a share.
-        of: what the share is of.
+        of: what the share is a percentage of.
         range: reference range in percent, where there is one.
         flag: ``low``, ``high``, ``present`` or empty, as in ``differential.csv``.
         label: cell type or reason.
@@ -209,7 +209,7 @@ def findings(slide: LabSlide, report: LabReport | None = None) -> Iterator[Findi
             code, text = "edge-cells", f"Cells cut by the border of a field, {reason}"
         else:
             code, text = f"share-{label}", f"{label} cells of all classified cells"
-            # LOINC's code is of all neutrophils, not of those that are no bands.
+            # LOINC's code is that of all neutrophils, not of those without the bands.
             loinc = None if label in apart else SHARES.get(label)
             if label in apart:
                 text = f"{label} cells without {', '.join(apart[label])} of all classified cells"
@@ -239,7 +239,7 @@ def _together(
     apart: Mapping[str, Sequence[str]],
     report: LabReport | None,
 ) -> Iterator[Finding]:
-    """Yield all cells of a type of which parts are named apart: what LOINC's code is of."""
+    """Yield all cells of a type of which parts are named apart: LOINC's code covers all."""
     count = report.info.get("count") if report else None
     total = int(slide.data["classified"])
     for label, parts in apart.items() if total else ():

@@ -36,7 +36,7 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """Something to know about a source that is no failure: one line."""
+    """Something to know about a source that is not a failure: one line."""
 
     text: str
 

@@ -33,7 +33,7 @@ class VideoFile:
         Damage is told where it is met first, and how much of the film was read at the end.
 
         Raises:
-            SourceError: the file is no video, or holds no frame.
+            SourceError: the file is not a video, or holds no frame.
         """
         import av
 
