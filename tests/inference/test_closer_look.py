@@ -48,25 +48,29 @@ def look(detector: OneBox, spots: list[StainedSpot], boxes: list, scores: list) 
 
 
 def test_a_cell_that_a_closer_look_shows_is_added() -> None:
-    cell = [300, 200, 340, 240]  # 40 px wide: a window of 100 px
-    seen = OneBox((30, 30, 70, 70), 0.7)
-    boxes, scores = look(seen, [spot(60, 60, 25)], [cell], [0.9])
-    assert seen.shown == [(100, 100)]
-    assert boxes.tolist() == [cell, [40, 40, 80, 80]] and np.allclose(scores, [0.9, 0.7])
+    cell = [300, 200, 340, 240]  # 40 px wide: a window of 120 px
+    seen = OneBox((40, 40, 80, 80), 0.7)
+    boxes, scores = look(seen, [spot(160, 160, 25)], [cell], [0.9])
+    assert seen.shown == [(120, 120)]
+    assert boxes.tolist() == [cell, [140, 140, 180, 180]] and np.allclose(scores, [0.9, 0.7])
     # A window is moved into the field.
     boxes, _ = look(OneBox((0, 0, 40, 40), 0.7), [spot(10, 10, 25)], [cell], [0.9])
     assert boxes.tolist()[1] == [0, 0, 40, 40]
     # What was a faint box there before gives way; a better one does not.
-    for before, kept in ((0.2, 0.7), (0.24, 0.7)):
-        _, scores = look(seen, [spot(60, 60, 25)], [cell, [42, 40, 82, 80]], [0.9, before])
-        assert np.allclose(scores, [0.9, kept])
-    faint = OneBox((30, 30, 70, 70), 0.15)
-    _, scores = look(faint, [spot(60, 60, 25)], [cell, [42, 40, 82, 80]], [0.9, 0.2])
+    _, scores = look(seen, [spot(160, 160, 25)], [cell, [142, 140, 182, 180]], [0.9, 0.2])
+    assert np.allclose(scores, [0.9, 0.7])
+    faint = OneBox((40, 40, 80, 80), 0.15)
+    _, scores = look(faint, [spot(160, 160, 25)], [cell, [142, 140, 182, 180]], [0.9, 0.2])
     assert np.allclose(scores, [0.9, 0.2])
     # A cell for certain stays, whatever a look beside it says.
-    beside = [60, 40, 100, 80]
-    boxes, _ = look(seen, [spot(50, 60, 15)], [cell, beside], [0.9, 0.3])
-    assert boxes.tolist() == [cell, beside]
+    beside = [150, 140, 190, 180]
+    wide = OneBox((50, 40, 90, 80), 0.7)
+    boxes, _ = look(wide, [spot(145, 160, 20)], [cell, beside], [0.9, 0.3])
+    assert wide.shown and boxes.tolist() == [cell, beside]
+    # A platelet that is boxed, too, does not make the cells smaller.
+    platelets = [[20 * n, 280, 20 * n + 12, 292] for n in range(5)]
+    boxes, _ = look(seen, [spot(160, 160, 14)], [cell, *platelets], [0.9] + [0.3] * 5)
+    assert len(boxes) == 6
 
 
 @pytest.mark.parametrize(
@@ -76,7 +80,7 @@ def test_a_cell_that_a_closer_look_shows_is_added() -> None:
         ([spot(320, 220, 25)], [[300, 200, 340, 240]]),  # in a cell
         ([spot(60, 60, 10)], [[300, 200, 340, 240]]),  # a platelet
         ([spot(100, 100, 80)], [[300, 200, 340, 240]]),  # a clump
-        ([spot(60, 60, 25)], [[200, 10, 390, 200]]),  # nearly all of the field
+        ([spot(80, 80, 80)], [[200, 10, 390, 200]]),  # nearly all of the field
         ([spot(60, 60, 5)], []),
     ],
 )
@@ -87,11 +91,12 @@ def test_no_look_without_need(spots: list[StainedSpot], boxes: list) -> None:
 
 
 def test_boxes_beside_the_spot_and_of_another_size_are_left_out() -> None:
-    for box in ((60, 60, 99, 99), (0, 0, 99, 99), (48, 48, 55, 55)):
-        boxes, _ = look(OneBox(box, 0.7), [spot(60, 60, 25)], [[300, 200, 340, 240]], [0.9])
-        assert len(boxes) == 1
+    for box in ((70, 70, 109, 109), (0, 0, 119, 119), (56, 56, 64, 64)):
+        seen = OneBox(box, 0.7)
+        boxes, _ = look(seen, [spot(160, 160, 25)], [[300, 200, 340, 240]], [0.9])
+        assert seen.shown and len(boxes) == 1
     # Without a cell the spot says how large one is; no more than three are looked at.
-    seen = OneBox((20, 20, 60, 60), 0.7)
+    seen = OneBox((40, 40, 80, 80), 0.7)
     boxes, _ = look(seen, [spot(60 + 60 * n, 60, 30) for n in range(5)], [], [])
     assert len(seen.shown) == 3 and len(boxes) == 3
 
