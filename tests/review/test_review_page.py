@@ -304,6 +304,40 @@ def test_the_next_report_on_the_same_port(report: Path, browser: Any, serve: Ser
     page.close()
 
 
+def test_nuclei_outside_the_boxes_are_marked(report: Path, browser: Any, serve: Serve) -> None:
+    results = report / "results.json"
+    document = json.loads(results.read_text())
+    field = next(field for field in document["fields"] if len(field["cells"]) > 1)
+    missed = field["cells"].pop()
+    group = field.get("group", "all")
+    slide = next(slide for slide in document["slides"] if slide["group"] == group)
+    nucleus = {"file": field["file"], "box": missed["box"]}
+    slide["ground"]["nuclei"] = {"in_boxes": 20, "outside": [nucleus]}
+    results.write_text(json.dumps(document))
+    page = Page(browser, serve(report, "--reviewer", "Ann").url)
+    tab = page.tab
+    page.press("f")
+    tab.click("[data-filter=missed]")
+    card = tab.locator("#fields-list .card")
+    assert card.count() == 1 and "1 nucleus outside the boxes" in card.inner_text()
+    card.click()
+    mark = tab.locator("#boxes .nucleus")
+    sync_api.expect(mark).to_have_count(1)
+    assert "missed?" in tab.locator("#boxes text").all_text_contents()
+    page.shot("missed")
+    # Drawn, it is a cell, and no longer missed.
+    box = mark.bounding_box()
+    page.press("d")
+    tab.mouse.move(box["x"], box["y"])
+    tab.mouse.down()
+    tab.mouse.move(box["x"] + box["width"], box["y"] + box["height"], steps=4)
+    tab.mouse.up()
+    page.press("l")
+    page.says("Missed cell added: lymphocyte")
+    sync_api.expect(mark).to_have_count(0)
+    page.close()
+
+
 def test_fields_light_and_boxes(report: Path, browser: Any, serve: Serve) -> None:
     results = report / "results.json"
     document = json.loads(results.read_text())
