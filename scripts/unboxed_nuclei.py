@@ -49,12 +49,16 @@ def main(
 def _test_fields(prepared: Path, laboratory: str) -> list[Any]:
     from wbcdet.evaluation.benchmarks import prepared_fields
 
-    parts = ("test", "heldout", *(("train", "val") if laboratory in NEVER_TRAINED else ()))
+    parts = ("test", "heldout")
     return prepared_fields(
         prepared,
         lambda row: (
             row["laboratory"] == laboratory
-            and (row["detect"] in parts or (laboratory == "tecom" and row["classify"] in parts))
+            and (
+                laboratory in NEVER_TRAINED
+                or row["detect"] in parts
+                or (laboratory == "tecom" and row["classify"] in parts)
+            )
         ),
         completed=True,
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -95,10 +97,47 @@ def test_boxes_beside_the_spot_and_of_another_size_are_left_out() -> None:
         seen = OneBox(box, 0.7)
         boxes, _ = look(seen, [spot(160, 160, 25)], [[300, 200, 340, 240]], [0.9])
         assert seen.shown and len(boxes) == 1
-    # Without a cell the spot says how large one is; no more than three are looked at.
-    seen = OneBox((40, 40, 80, 80), 0.7)
-    boxes, _ = look(seen, [spot(60 + 60 * n, 60, 30) for n in range(5)], [], [])
-    assert len(seen.shown) == 3 and len(boxes) == 3
+
+
+class Middle(OneBox):
+    """One that sees a box of 40 px in the middle of all that it is shown, at given scores."""
+
+    def __init__(self, *scores: float) -> None:
+        super().__init__((), 0.0)
+        self.scores = list(scores)
+
+    def detect(self, pixels: np.ndarray, confidence: float | None = None) -> tuple:
+        height, width = pixels.shape[:2]
+        middle = [width / 2 - 20, height / 2 - 20, width / 2 + 20, height / 2 + 20]
+        self.shown.append((height, width))
+        score = self.scores[(len(self.shown) - 1) % len(self.scores)]
+        kept = [score] * (score >= 0.1)
+        return np.array([middle][: len(kept)], np.float32).reshape(-1, 4), np.array(kept)
+
+
+def test_a_field_without_a_cell(monkeypatch: pytest.MonkeyPatch) -> None:
+    from wbcdet.inference import closer_look
+
+    red_cells = SimpleNamespace(diameter=0.7)
+    monkeypatch.setattr(closer_look, "measure_surroundings", lambda *_: red_cells)
+    # The spot says how wide a cell is; the lower score of two looks counts.
+    middle = spot(200, 150, 30)
+    seen = Middle(0.4, 0.9)
+    boxes, scores = look(seen, [middle], [], [])
+    assert seen.shown == [(202, 202), (121, 121)] and np.allclose(scores, [0.4])
+    assert np.abs(boxes - [180, 130, 220, 170]).max() <= 1
+    # What the wider one does not show is no cell.
+    assert len(look(Middle(0.05, 0.9), [middle], [], [])[0]) == 0
+    # No more than three are looked at.
+    seen = Middle(0.9)
+    look(seen, [spot(110 + 45 * n, 150, 28 + n) for n in range(5)], [], [])
+    assert len(seen.shown) == 6
+    # Beside large red cells it is a platelet; where none are seen, nothing is known.
+    for diameter in (1.2, None):
+        red_cells.diameter = diameter
+        seen = Middle(0.9)
+        look(seen, [middle], [], [])
+        assert seen.shown == []
 
 
 def test_cells_that_one_look_does_not_show() -> None:
