@@ -31,8 +31,8 @@ VALUES = (
     "empty", "too dark", "overexposed", "no stain", "blurred",
     "low", "high", "Patient", "Order", "Slide", "as wbcdet named it", "all types",
     "edge", "duplicate", "bad-field", "Select several", "Confirm", "delete", "Field",
-    "Without a cell", "Nuclei outside the boxes", "Doubtful quality", "Unknown ground", "Not reviewed",
-    "Not read", NOTICE,
+    "Without a cell", "Nuclei outside the boxes", "Doubtful quality", "Unknown ground",
+    "Not reviewed", "Not read", NOTICE,
 )  # fmt: skip
 PAGES = (*sorted(STATIC.glob("*.html")), LIVE / "page.html")
 SCRIPTS = (*sorted(STATIC.glob("*.js")), *sorted(LIVE.glob("*.js")))
