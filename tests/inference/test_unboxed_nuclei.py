@@ -43,7 +43,7 @@ def fields() -> list[SmearField]:
 def test_cells_that_were_overlooked_are_named(fields: list[SmearField]) -> None:
     whole = [result_of(drawn, str(n)) for n, drawn in enumerate(fields)]
     unboxed, boxed = unboxed_nuclei(whole)
-    assert boxed > 25 and not unboxed  # platelets and red cells are none
+    assert boxed > 25 and not unboxed  # not platelets, not red cells
     # Of every third field the last cell is overlooked, of one all are.
     missed = dict.fromkeys(range(0, 12, 3), 2) | {7: 0}
     some = [result_of(drawn, str(n), missed.get(n)) for n, drawn in enumerate(fields)]

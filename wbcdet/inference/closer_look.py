@@ -9,6 +9,7 @@ docs/results.md has what that gives.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 import numpy as np
 
@@ -66,13 +67,14 @@ def look_closer(
     if cells:
         sure = boxes[scores >= min(_SURE, float(scores.max()))]
         typical = float(np.median([_width(box) for box in sure]))
-    outside = [
+    # What surrounds a spot is measured for those alone that have their turn.
+    outside = (
         spot
-        for spot in spots
+        for spot in sorted(spots, key=lambda spot: -spot.area)
         if all(part_of_smaller(spot.box, cell) < INSIDE for cell in cells)
         and _may_be_nucleus(pixels, spot, typical)
-    ]
-    for spot in sorted(outside, key=lambda spot: -spot.area)[:_MOST]:
+    )
+    for spot in islice(outside, _MOST):
         side = typical or _CELL_OF_NUCLEUS * _width(spot.box)
         most = 1.0
         if typical is None:
